@@ -1,0 +1,59 @@
+# What there is to do with a clone. Needs Python 3.11 or newer with its venv module; everything else goes to .venv.
+# A stamp in .venv is touched when its step is done, so a second run installs nothing and needs no network.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+INSTALL := $(PIP) install --require-hashes --no-deps --only-binary :all:
+
+.NOTPARALLEL:
+.PHONY: demo test check static bench docs lock upgrade clean
+
+demo: .venv/calldex.stamp  ## a demo contact centre in ./data, served until Ctrl-C
+	$(BIN)/calldex demo
+
+test: .venv/calldex.stamp .venv/dev.stamp static  ## everything that must hold: format, lint, types, all tests
+	$(BIN)/python -m pytest
+
+check: .venv/calldex.stamp .venv/dev.stamp static  ## the quick part of it
+	$(BIN)/python -m pytest -m "not slow"
+
+static: .venv/calldex.stamp .venv/dev.stamp
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: .venv/calldex.stamp .venv/dev.stamp  ## speed and memory, measured on this machine
+	$(BIN)/python -m bench.run
+
+docs: .venv/calldex.stamp .venv/dev.stamp  ## writes the generated pages of docs/reference again
+	$(BIN)/python -m docs.generate
+
+# Both locks stay in step: what is tested is what runs.
+COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
+	--fork-strategy fewest --only-binary :all: --generate-hashes --annotation-style line \
+	--no-emit-index-url --no-emit-find-links $(UPGRADE) pyproject.toml
+
+lock: .venv/dev.stamp  ## writes requirements/ again after a change of dependencies
+	$(COMPILE) --group build --output-file requirements/run.txt
+	$(COMPILE) --group build --group dev --constraints requirements/run.txt --output-file requirements/dev.txt
+
+upgrade: UPGRADE := --upgrade
+upgrade: lock  ## the same, with the newest version of everything
+
+clean:  ## removes what the other targets made, but no data
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
+
+.venv/run.stamp: requirements/run.txt
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Calldex needs Python 3.11 or newer; $(PYTHON) is " + sys.version)'
+	$(PYTHON) -m venv .venv
+	$(INSTALL) -r $<
+	@touch $@
+
+.venv/dev.stamp: requirements/dev.txt .venv/run.stamp
+	$(INSTALL) -r $<
+	@touch $@
+
+.venv/calldex.stamp: pyproject.toml .venv/run.stamp
+	$(PIP) install --no-deps --no-build-isolation --no-index --editable .
+	@touch $@

@@ -1,0 +1,123 @@
+"""The directory: who there is, what things are called, and where records come from.
+
+Beside the way of a record: ingest notes names here and reads the sources, the API asks whose a key is and serves the
+look-ups. Records themselves never come here. One SQLite database, or PostgreSQL for several nodes; safe to use from
+several threads, and from several processes.
+"""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from sqlalchemy import Engine, exists, select
+
+from calldex.directory import tables
+from calldex.directory.database import Database, sqlite_engine
+from calldex.directory.keys import Keys
+from calldex.directory.lookups import Lookups
+from calldex.directory.model import (
+    ROLE_NAMES,
+    Account,
+    Key,
+    KeyOwner,
+    ListedUser,
+    Named,
+    NamedKind,
+    Seen,
+    Source,
+    User,
+    UserFilter,
+    WrapupCode,
+)
+from calldex.directory.people import People
+from calldex.directory.sources import Sources
+
+__all__ = [
+    "ROLE_NAMES",
+    "Account",
+    "Directory",
+    "Key",
+    "KeyOwner",
+    "ListedUser",
+    "Named",
+    "NamedKind",
+    "Seen",
+    "Source",
+    "User",
+    "UserFilter",
+    "WrapupCode",
+]
+
+
+class Directory(People, Keys, Lookups, Sources):
+    """The directory database, opened and brought to this version.
+
+    `WrongVersion` if a newer Calldex wrote it, `UnreadableInput` if it is not one.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(Database(engine))
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """The directory in an SQLite file, which is made if there is none."""
+        return cls(sqlite_engine(path))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Write what is still in memory, and close the database."""
+        try:
+            self.flush_seen()
+            self.flush_touches()
+        finally:
+            self._db.close()
+
+    def secret(self, name: str, size: int) -> bytes:
+        """The secret of that name: `size` random bytes, made when first asked for and the same ever after."""
+        statement = self._db.insert(tables.secrets).values(name=name, value=secrets.token_bytes(size))
+        with self._db.write() as connection:
+            connection.execute(statement.on_conflict_do_nothing())
+            value = connection.execute(select(tables.secrets.c.value).where(tables.secrets.c.name == name)).scalar_one()
+        if len(value) != size:
+            raise ValueError(f"the secret {name!r} has {len(value)} bytes, not {size}")
+        return bytes(value)
+
+    def check(self) -> list[str]:
+        """What is wrong with the database, one line each; nothing if all is well."""
+        users, members, named = tables.users, tables.team_members, tables.named
+        problems: list[str] = []
+        with self._db.read() as connection:
+            if self._db.is_sqlite:
+                found = connection.exec_driver_sql("PRAGMA integrity_check").scalars()
+                problems += [f"the file is damaged: {line}" for line in found if line != "ok"]
+                dangling = connection.exec_driver_sql("PRAGMA foreign_key_check")
+                problems += [f"{row[0]} row {row[1]} names a row of {row[2]} that is not there" for row in dangling]
+            known = exists().where(
+                named.c.account_id == members.c.account_id, named.c.kind == "team", named.c.id == members.c.team_id
+            )
+            astray = (
+                select(users.c.email, members.c.team_id)
+                .join_from(members, users)
+                .where(~known | (users.c.account_id != members.c.account_id))
+            )
+            problems += [
+                f"{row.email} is in the team {row.team_id}, which is not there" for row in connection.execute(astray)
+            ]
+        return problems
+
+    def backup(self, path: Path) -> None:
+        """Copy the database, as of one moment and while it is in use, into a new file; `Conflict` if it exists.
+
+        Writes nothing, so that it works on a full disk as well; what `close` would write is not in the copy.
+        """
+        self._db.copy_to(path)

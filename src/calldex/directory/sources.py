@@ -1,0 +1,75 @@
+"""The sources of records, with the settings their formats read them by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from sqlalchemy import Connection, delete, insert, select
+
+from calldex.directory.database import Part, now_ms
+from calldex.directory.model import Source, handle_problem, text_problem
+from calldex.directory.people import find_account
+from calldex.directory.tables import accounts, sources
+from calldex.errors import BadParameters, Conflict, NotFound, Problem, suggest
+
+MOST_SETTINGS: Final = 100
+LONGEST_SETTING: Final = 4000
+
+
+class Sources(Part):
+    """Named sources; their names are unique over all accounts."""
+
+    def add_source(
+        self,
+        name: str,
+        format: str,  # noqa: A002 - the trade's word
+        settings: Mapping[str, str],
+        account: str = "main",
+    ) -> Source:
+        """Add a source; the caller has seen to it that the format knows the settings."""
+        problems = [*handle_problem("name", name), *handle_problem("format", format)]
+        for key, value in settings.items():
+            problems += [
+                *text_problem("settings", key, 64),
+                *text_problem(f"settings.{key[:64]}", value, LONGEST_SETTING),
+            ]
+        if len(settings) > MOST_SETTINGS:
+            problems.append(Problem("settings", str(len(settings)), "are too many", f"up to {MOST_SETTINGS}"))
+        if problems:
+            raise BadParameters(problems)
+        with self._db.write() as connection:
+            account_id = find_account(connection, account).id
+            if any(source.name == name for source in _sources(connection)):
+                raise Conflict(f"there is already a source {name!r}")
+            values = {"name": name, "format": format, "settings": dict(settings), "created_at": now_ms()}
+            connection.execute(insert(sources).values(account_id=account_id, **values))
+            return _source(connection, name)
+
+    def sources(self) -> list[Source]:
+        """Every source, by name."""
+        with self._db.read() as connection:
+            return _sources(connection)
+
+    def source(self, name: str) -> Source:
+        """The source of that name; `NotFound` names those that exist."""
+        with self._db.read() as connection:
+            return _source(connection, name)
+
+    def remove_source(self, name: str) -> None:
+        """Forget a source. The records that came from it stay, and still name it."""
+        with self._db.write() as connection:
+            connection.execute(delete(sources).where(sources.c.id == _source(connection, name).id))
+
+
+def _sources(connection: Connection) -> list[Source]:
+    query = select(sources, accounts.c.name.label("account")).join(accounts).order_by(sources.c.name)
+    return [Source(**row._asdict()) for row in connection.execute(query)]
+
+
+def _source(connection: Connection, name: str) -> Source:
+    known = {source.name: source for source in _sources(connection)}
+    if name not in known:
+        listed = f"Sources: {', '.join(known)}" if known else "There are no sources yet."
+        raise NotFound(f"there is no source {name[:100]!r}{suggest(name, known) or '.'} {listed}")
+    return known[name]

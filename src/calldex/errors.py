@@ -1,0 +1,268 @@
+"""Every error Calldex tells its users about, with its stable code, HTTP status and exit code.
+
+Any layer raises them; only the edges (`api`, `cli`) turn them into a reply or an exit. A message says what was wrong,
+what was given and what is valid, and never holds a key, a token or a whole number of a caller.
+
+```
+CalldexError                    internal              500  exit 1
+|- BadRequest                   bad_request           400       2
+|  |- BadParameters             bad_parameters        400       2
+|  `- BadToken                  bad_token             400       2
+|- Unauthorized                 unauthorized          401       1
+|- Forbidden                    forbidden             403       1
+|- NotFound                     not_found             404       1
+|- Conflict                     conflict              409       1
+|  |- ScopeChanged              scope_changed         409       1
+|  `- IdempotencyMismatch       idempotency_mismatch  409       1
+|- Gone                         gone                  410       1
+|  `- TokenExpired              token_expired         410       1
+|- TooLarge                     too_large             413       1
+|- UnsupportedMedia             unsupported_media     415       1
+|- TooMany                      too_many              429       3
+|- Unavailable                  unavailable           503       3
+|  |- StoreNotReady             store_not_ready       503       3
+|  |- QueryTimeout              query_timeout         503       3
+|  `- DiskFull                  disk_full             503       4
+`- UsageProblem                 usage                 400       2
+   |- BadSettings               bad_settings          400       2
+   |- UnreadableInput           unreadable_input      400       5
+   |- DataDirInUse              data_dir_in_use       409       6
+   |- WrongVersion              wrong_version         409       7
+   `- PortTaken                 port_taken            409       8
+```
+
+Exit 2 says that what was asked has to change, 3 that the same may work later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import ClassVar
+
+import msgspec
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """One thing that is wrong in what was given.
+
+    `parameter` is the name its giver knows it by (a parameter, a field, `CALLDEX_PORT`), `given` what it was (cut by
+    the caller, and empty where it is a secret), `message` what is wrong with it, `valid` what would have been right.
+    """
+
+    parameter: str
+    given: str
+    message: str
+    valid: str = ""
+
+    def __str__(self) -> str:
+        """The problem in one line."""
+        given = f" {self.given!r}" if self.given else ""
+        end = "" if self.message.endswith("?") else "."
+        valid = f"{end} Valid: {self.valid}" if self.valid else ""
+        return f"{self.parameter}{given}: {self.message}{valid}"
+
+
+class CalldexError(Exception):
+    """Something went wrong that has a name; itself it is a fault of Calldex's own.
+
+    `problems` lists every wrong part where there can be several; `retry_after` is in seconds.
+    """
+
+    code: ClassVar[str] = "internal"
+    status: ClassVar[int] = 500
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, problems: Iterable[Problem] = (), retry_after: int | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.problems = tuple(problems)
+        self.retry_after = retry_after
+
+
+class BadRequest(CalldexError):
+    """The request cannot be understood."""
+
+    code = "bad_request"
+    status = 400
+    exit_code = 2
+
+
+class BadParameters(BadRequest):
+    """Parameters that are unknown, repeated or do not parse: all of them, one `Problem` each."""
+
+    code = "bad_parameters"
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        listed = tuple(problems)
+        super().__init__("\n".join(map(str, listed)), problems=listed)
+
+
+class BadToken(BadRequest):
+    """A search token that is no token of ours, was changed, or belongs to another search."""
+
+    code = "bad_token"
+
+
+class Unauthorized(CalldexError):
+    """No key, or none that is valid; which of both is not told."""
+
+    code = "unauthorized"
+    status = 401
+
+    def __init__(self, message: str = "Invalid User API Key") -> None:
+        super().__init__(message)
+
+
+class Forbidden(CalldexError):
+    """The key is valid and does not permit this."""
+
+    code = "forbidden"
+    status = 403
+
+
+class NotFound(CalldexError):
+    """What was named does not exist, or not for the asker."""
+
+    code = "not_found"
+    status = 404
+
+
+class Conflict(CalldexError):
+    """What was asked contradicts what is there."""
+
+    code = "conflict"
+    status = 409
+
+
+class ScopeChanged(Conflict):
+    """What the asker may see is not what it was when his search began."""
+
+    code = "scope_changed"
+
+
+class IdempotencyMismatch(Conflict):
+    """An `Idempotency-Key` that came before with another body."""
+
+    code = "idempotency_mismatch"
+
+
+class Gone(CalldexError):
+    """What was asked for existed and no longer does."""
+
+    code = "gone"
+    status = 410
+
+
+class TokenExpired(Gone):
+    """A search token older than tokens live; the search has to start again."""
+
+    code = "token_expired"
+
+
+class TooLarge(CalldexError):
+    """A body, batch or line beyond its limit."""
+
+    code = "too_large"
+    status = 413
+
+
+class UnsupportedMedia(CalldexError):
+    """A content type or encoding that is not read."""
+
+    code = "unsupported_media"
+    status = 415
+
+
+class TooMany(CalldexError):
+    """The asker sends more than he may; later he may again."""
+
+    code = "too_many"
+    status = 429
+    exit_code = 3
+
+
+class Unavailable(CalldexError):
+    """Calldex cannot do this now, and may later."""
+
+    code = "unavailable"
+    status = 503
+    exit_code = 3
+
+
+class StoreNotReady(Unavailable):
+    """The columns are still being brought up to date."""
+
+    code = "store_not_ready"
+
+
+class QueryTimeout(Unavailable):
+    """A query took longer than it may and was stopped."""
+
+    code = "query_timeout"
+
+
+class DiskFull(Unavailable):
+    """There is no room left to write; nothing of what was being written is kept."""
+
+    code = "disk_full"
+    exit_code = 4
+
+
+class UsageProblem(CalldexError):
+    """A command, or a start, that cannot work as it was given."""
+
+    code = "usage"
+    status = 400
+    exit_code = 2
+
+
+class BadSettings(UsageProblem):
+    """Settings that are unknown or out of range, with where each came from."""
+
+    code = "bad_settings"
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        listed = tuple(problems)
+        super().__init__("\n".join(map(str, listed)), problems=listed)
+
+
+class UnreadableInput(UsageProblem):
+    """A file that is missing, not permitted, or not what it should be."""
+
+    code = "unreadable_input"
+    exit_code = 5
+
+
+class DataDirInUse(UsageProblem):
+    """Another process owns the data directory."""
+
+    code = "data_dir_in_use"
+    status = 409
+    exit_code = 6
+
+
+class WrongVersion(UsageProblem):
+    """The data directory was written by a newer Calldex than this one."""
+
+    code = "wrong_version"
+    status = 409
+    exit_code = 7
+
+
+class PortTaken(UsageProblem):
+    """Another program listens on the port."""
+
+    code = "port_taken"
+    status = 409
+    exit_code = 8
+
+
+def suggest(given: str, valid: Iterable[str]) -> str:
+    """`, did you mean 'agent_ids'?` to put behind a message, for the valid name nearest to the given one; else nothing.
+
+    Letter case does not count; of the given only the first 100 characters do.
+    """
+    by_folded = {name.casefold(): name for name in valid}
+    nearest = get_close_matches(given[:100].casefold(), by_folded, n=1)
+    return f", did you mean {by_folded[nearest[0]]!r}?" if nearest else ""

@@ -1,0 +1,135 @@
+"""The record formats Calldex reads, and what each of them must offer.
+
+A format turns bytes into records and nothing else: it opens no file, asks no clock, knows no store. It never raises
+on input: what it cannot read comes out as `Rejected`, so that pieces in = pieces out, always.
+
+There are two kinds. A `RecordFormat` has whole interactions in its input. A `RowFormat` has rows of calls (legs,
+queue events) that arrive in any order, in several files, over days; ingest keeps its rows, gathers those of one call,
+and lets the format `assemble` them again whenever one is added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, Protocol, runtime_checkable
+
+import msgspec
+
+from calldex.errors import BadSettings, Problem, suggest
+from calldex.record import Cdr, Rejected
+
+
+class FormatSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The settings of a source; each format has its own. Settings that contradict each other raise `ValueError`."""
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One row of a call, as the phone system wrote it.
+
+    * `key`: what makes the row itself (two rows with one key are the same row sent twice);
+    * `links`: what ties it to other rows; rows that share a link, directly or through others, are one call.
+      A row without links belongs to no call: it is kept, and shown to `assemble` of no call;
+    * `text`: the row, decoded, from which `assemble` can read everything again.
+    """
+
+    key: bytes
+    links: tuple[str, ...]
+    text: str
+
+
+class RecordFormat(Protocol):
+    """A format whose input holds whole interactions."""
+
+    name: str
+    settings: type[FormatSettings]
+
+    def sniff(self, head: bytes) -> bool:
+        """Whether the first bytes of a file (up to 64 KiB) are surely of this format."""
+
+    def read(self, chunks: Iterable[bytes], settings: Any) -> Iterator[Cdr | Rejected]:
+        """The records of a byte stream, in its order."""
+
+
+@runtime_checkable
+class RowFormat(Protocol):
+    """A format whose input holds rows of calls."""
+
+    name: str
+    settings: type[FormatSettings]
+
+    def sniff(self, head: bytes) -> bool:
+        """Whether the first bytes of a file (up to 64 KiB) are surely of this format."""
+
+    def rows(self, chunks: Iterable[bytes], settings: Any) -> Iterator[Row | Rejected]:
+        """The rows of a byte stream, in its order."""
+
+    def assemble(self, rows: Sequence[Row], settings: Any, source: str) -> Cdr | None:
+        """The interaction that these rows (all known of one call) are; the same for every order of the same rows.
+
+        None while the rows do not make a call yet.
+        """
+
+
+def formats() -> dict[str, RecordFormat | RowFormat]:
+    """Every format by its name."""
+    from calldex.formats import asterisk, jsonl
+
+    return {f.name: f for f in (jsonl.FORMAT, asterisk.FORMAT)}
+
+
+LINE_LIMIT: Final = 1 << 20
+"""No format reads a line longer than this; a longer one is rejected whole."""
+
+
+def lines(chunks: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
+    """Cut a byte stream at line feeds: each line without its end, and whether it had one.
+
+    Memory is bounded: of a line beyond `LINE_LIMIT` only the first `LINE_LIMIT + 1` bytes are kept, so that the
+    caller can see that it was too long and reject it.
+    """
+    rest = b""
+    for chunk in chunks:
+        parts = (rest + chunk).split(b"\n")
+        rest = parts.pop()
+        for part in parts:
+            yield part[: LINE_LIMIT + 1], True
+        if len(rest) > LINE_LIMIT:
+            rest = rest[: LINE_LIMIT + 1]
+    if rest:
+        yield rest, False
+
+
+def settings_of(format_: RecordFormat | RowFormat, given: Mapping[str, str]) -> FormatSettings:
+    """A source's settings from their texts; a setting that holds several values has them comma-separated.
+
+    Raises `BadSettings` with everything that is unknown, missing or contradicting.
+    """
+    fields = {field.encode_name: field for field in msgspec.structs.fields(format_.settings)}
+    valid = ", ".join(fields) or "none"
+    problems = [
+        Problem(name, value[:100], f"is no setting of the format {format_.name}{suggest(name, fields)}", valid)
+        for name, value in given.items()
+        if name not in fields
+    ]
+    problems += [
+        Problem(name, "", f"is a setting that the format {format_.name} needs", _explained(field))
+        for name, field in fields.items()
+        if field.required and name not in given
+    ]
+    if problems:
+        raise BadSettings(problems)
+    several = {name for name, field in fields.items() if "tuple" in str(field.type)}
+    texts = {
+        name: [item.strip() for item in value.split(",") if item.strip()] if name in several else value
+        for name, value in given.items()
+    }
+    try:
+        return msgspec.convert(texts, format_.settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise BadSettings([Problem("settings", "", str(error), valid)]) from None
+
+
+def _explained(field: msgspec.structs.FieldInfo) -> str:
+    info = msgspec.inspect.type_info(field.type)
+    extra = info.extra_json_schema if isinstance(info, msgspec.inspect.Metadata) else None
+    return str((extra or {}).get("description", ""))

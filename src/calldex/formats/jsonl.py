@@ -1,0 +1,43 @@
+"""JSON Lines: one record a line, in the shape version 2 of the API serves (`wire.v2`).
+
+What the API serves can be imported again and is equal. A line of another system may be looser, see `wire.v2.decode`.
+Blank lines count as nothing; the last line needs no line feed, since a JSON object shows where it ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from calldex.formats import LINE_LIMIT, FormatSettings, RecordFormat, lines
+from calldex.record import Cdr, Rejected
+from calldex.wire import v2
+
+_BOM: Final = b"\xef\xbb\xbf"
+
+
+class JsonlSettings(FormatSettings, frozen=True):
+    """JSON Lines needs no settings."""
+
+
+class Jsonl:
+    """The format."""
+
+    name = "jsonl"
+    settings: type[FormatSettings] = JsonlSettings
+
+    def sniff(self, head: bytes) -> bool:
+        """A JSON object begins."""
+        return head.removeprefix(_BOM).lstrip().startswith(b"{")
+
+    def read(self, chunks: Iterable[bytes], settings: FormatSettings) -> Iterator[Cdr | Rejected]:
+        """Each line's record."""
+        for number, (line, _) in enumerate(lines(chunks), 1):
+            text = line.removeprefix(_BOM) if number == 1 else line
+            if len(line) > LINE_LIMIT:
+                yield Rejected(f"longer than {LINE_LIMIT} bytes", f"line {number}", line)
+            elif text and not text.isspace():
+                yield v2.decode(text, f"line {number}")
+
+
+FORMAT: Final[RecordFormat] = Jsonl()

@@ -1,0 +1,300 @@
+"""Records come in: from a format or a request to the store, counted, in batches, with nothing lost on the way.
+
+Pieces in = accepted + updated + unchanged + rejected, always. What could not be read goes to the quarantine in the
+same commit as what could. Rows of calls are kept, gathered and assembled again with every row that is added. Knows no
+format by name, opens no file, speaks no HTTP.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final, TypeVar
+
+import msgspec
+
+from calldex.directory import Directory, NamedKind, Seen
+from calldex.errors import IdempotencyMismatch
+from calldex.formats import FormatSettings, RecordFormat, Row, RowFormat
+from calldex.record import Cdr, Rejected, canonical, to_ms
+from calldex.store import Batch, KeptRow, Outcome, Receipt, Reject, Store
+
+BATCH: Final = 10_000
+"""How many pieces are committed at once."""
+
+
+class Feed(msgspec.Struct, frozen=True, kw_only=True):
+    """Where pieces come from and how they are read: a source with its format and settings, or a format alone.
+
+    `source` is the source's name, empty where there is none.
+    """
+
+    account_id: int
+    source: str
+    format: RecordFormat | RowFormat
+    settings: FormatSettings
+
+
+class Summary(msgspec.Struct):
+    """What became of the pieces read: of records, or of rows of calls.
+
+    A row that begins a call is accepted, one that adds to a known call updates it. `interactions` counts the records
+    that were made or changed.
+    """
+
+    accepted: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    rejected: int = 0
+    interactions: int = 0
+
+    @property
+    def read(self) -> int:
+        """All pieces."""
+        return self.accepted + self.updated + self.unchanged + self.rejected
+
+    def add(self, outcomes: Iterable[Outcome]) -> None:
+        """Count outcomes."""
+        for outcome in outcomes:
+            match outcome:
+                case Outcome.ACCEPTED:
+                    self.accepted += 1
+                case Outcome.UPDATED:
+                    self.updated += 1
+                case Outcome.UNCHANGED:
+                    self.unchanged += 1
+
+
+class Ingest:
+    """Writes what formats read. May be used from several threads."""
+
+    def __init__(self, directory: Directory, store: Store) -> None:
+        self._directory = directory
+        self._store = store
+        self._assembling = threading.Lock()
+
+    def run(
+        self, feed: Feed, chunks: Iterable[bytes], origin: str, progress: Callable[[Summary], None] = lambda _: None
+    ) -> Summary:
+        """Take in a byte stream, batch by batch; `progress` is told after each commit. `origin` names the stream in
+        the quarantine."""
+        summary = Summary()
+        if isinstance(feed.format, RowFormat):
+            for rows in _batches(feed.format.rows(chunks, feed.settings)):
+                self._rows(feed, feed.format, rows, origin, summary)
+                progress(summary)
+        else:
+            for records in _batches(feed.format.read(chunks, feed.settings)):
+                self._records(feed, records, origin, summary)
+                progress(summary)
+        self._store.settle()
+        return summary
+
+    def retry(self, feed: Feed, quarantined: Sequence[tuple[int, bytes]], origin: str) -> Summary:
+        """Read pieces of the quarantine again, each by itself; those that can be read now leave it."""
+        summary = Summary()
+        for id_, raw in quarantined:
+            if isinstance(feed.format, RowFormat):
+                rows = list(feed.format.rows([raw, b"\n"], feed.settings))
+                released = [] if any(isinstance(row, Rejected) for row in rows) else [id_]
+                self._rows(feed, feed.format, rows, origin, summary, released=released)
+            else:
+                records = list(feed.format.read([raw, b"\n"], feed.settings))
+                released = [] if any(isinstance(record, Rejected) for record in records) else [id_]
+                self._records(feed, records, origin, summary, released=released)
+        self._store.settle()
+        return summary
+
+    def post(
+        self,
+        account_id: int,
+        records: Sequence[Cdr],
+        receipt_key: str | None,
+        digest: bytes,
+        answer: Callable[[Sequence[Outcome]], bytes],
+    ) -> bytes:
+        """Write the records of one request in one commit, visible when this returns, and give the answer that
+        `answer` makes of their outcomes.
+
+        Under a receipt key the first answer is kept, and given again without writing anything. Raises
+        `IdempotencyMismatch` when the key came with another body.
+        """
+        if receipt_key is not None and (known := self._receipt(account_id, receipt_key, digest)) is not None:
+            return known
+        ready = [canonical(record) for record in records]
+        self._note(account_id, ready)
+        outcomes = self._store.write(
+            Batch(
+                account_id=account_id,
+                source="",
+                format="jsonl",
+                origin="HTTP",
+                records=ready,
+                receipt_key=receipt_key,
+                receipt=lambda outcomes: Receipt(digest, answer(outcomes)),
+            )
+        )
+        if receipt_key is not None and (first := self._receipt(account_id, receipt_key, digest)) is not None:
+            return first
+        return answer(outcomes)
+
+    def _receipt(self, account_id: int, key: str, digest: bytes) -> bytes | None:
+        known = self._store.receipt(account_id, key)
+        if known is not None and known.digest != digest:
+            raise IdempotencyMismatch("this Idempotency-Key came before with another body; use a new one")
+        return None if known is None else known.answer
+
+    # --- records ------------------------------------------------------------------------------------------------------
+
+    def _records(
+        self,
+        feed: Feed,
+        pieces: Sequence[Cdr | Rejected],
+        origin: str,
+        summary: Summary,
+        *,
+        released: Sequence[int] = (),
+    ) -> None:
+        records = [_sourced(canonical(piece), feed.source) for piece in pieces if not isinstance(piece, Rejected)]
+        rejects = _rejects(pieces)
+        self._note(feed.account_id, records)
+        outcomes = self._store.write(
+            Batch(
+                account_id=feed.account_id,
+                source=feed.source,
+                format=feed.format.name,
+                origin=origin,
+                records=records,
+                rejects=rejects,
+                released=released,
+            ),
+            wait=False,
+        )
+        summary.add(outcomes)
+        summary.rejected += len(rejects)
+        summary.interactions += sum(outcome is not Outcome.UNCHANGED for outcome in outcomes)
+
+    def _note(self, account_id: int, records: Iterable[Cdr]) -> None:
+        """Tell the directory what things are called: of each the newest mention."""
+        seen: dict[tuple[NamedKind, int | str], tuple[int, str | None]] = {}
+        for record in records:
+            at_ms = to_ms(record.started_at)
+            for kind, key, name in _named(record):
+                known = seen.get((kind, key))
+                if known is None or (name is not None and (known[1] is None or (at_ms, name) > (known[0], known[1]))):
+                    seen[kind, key] = (at_ms, name)
+        self._directory.note_seen(
+            account_id, [Seen(kind, key, name, at_ms) for (kind, key), (at_ms, name) in seen.items()]
+        )
+
+    # --- rows of calls ------------------------------------------------------------------------------------------------
+
+    def _rows(
+        self,
+        feed: Feed,
+        format_: RowFormat,
+        pieces: Sequence[Row | Rejected],
+        origin: str,
+        summary: Summary,
+        *,
+        released: Sequence[int] = (),
+    ) -> None:
+        """Keep the rows that are new, and assemble every call they belong to again."""
+        rows = [piece for piece in pieces if not isinstance(piece, Rejected)]
+        rejects = _rejects(pieces)
+        with self._assembling:
+            known = self._store.known_rows(feed.account_id, feed.source, [row.key for row in rows])
+            new = {row.key: row for row in rows if row.key not in known}
+            links = sorted({link for row in new.values() for link in row.links})
+            kept = self._store.rows_of_calls(feed.account_id, feed.source, links)
+            records: list[Cdr] = []
+            removed: set[str] = set()
+            changed: list[KeptRow] = []
+            begun = 0
+            for call in _calls([*(KeptRow(r.key, r.links, r.text, None) for r in new.values()), *kept]):
+                before = {row.uuid for row in call if row.uuid is not None}
+                record = (
+                    format_.assemble([Row(row.key, row.links, row.text) for row in call], feed.settings, feed.source)
+                    if call[0].links
+                    else None
+                )
+                begun += not any(row.key not in new for row in call)
+                if record is not None:
+                    records.append(_sourced(canonical(record), feed.source))
+                uuid = None if record is None else record.uuid
+                removed |= before - {uuid}
+                changed += [KeptRow(r.key, r.links, r.text, uuid) for r in call if r.key in new or r.uuid != uuid]
+            self._note(feed.account_id, records)
+            outcomes = self._store.write(
+                Batch(
+                    account_id=feed.account_id,
+                    source=feed.source,
+                    format=feed.format.name,
+                    origin=origin,
+                    records=records,
+                    removed=sorted(removed - {record.uuid for record in records}),
+                    rows=changed,
+                    rejects=rejects,
+                    released=released,
+                ),
+                wait=False,
+            )
+        summary.accepted += begun
+        summary.updated += len(new) - begun
+        summary.unchanged += len(rows) - len(new)
+        summary.rejected += len(rejects)
+        summary.interactions += sum(outcome is not Outcome.UNCHANGED for outcome in outcomes)
+
+
+def _calls(rows: Iterable[KeptRow]) -> list[list[KeptRow]]:
+    """The rows, those together that share a link, directly or through others."""
+    call_of: dict[str, list[KeptRow]] = {}
+    calls: dict[int, list[KeptRow]] = {}
+    for row in rows:
+        call = [row]
+        for link in row.links:
+            other = call_of.get(link)
+            if other is not None and other is not call:
+                call, small = (other, call) if len(other) >= len(call) else (call, other)
+                call += small
+                calls.pop(id(small), None)
+                for moved in small:
+                    call_of.update(dict.fromkeys(moved.links, call))
+            call_of[link] = call
+        calls[id(call)] = call
+    return list(calls.values())
+
+
+def _sourced(record: Cdr, source: str) -> Cdr:
+    return record if record.source is not None or not source else msgspec.structs.replace(record, source=source)
+
+
+def _rejects(pieces: Iterable[object]) -> list[Reject]:
+    return [Reject(piece.reason, piece.where, piece.raw) for piece in pieces if isinstance(piece, Rejected)]
+
+
+def _named(record: Cdr) -> Iterator[tuple[NamedKind, int | str, str | None]]:
+    if record.agent_id is not None:
+        yield "agent", record.agent_id, record.agent
+    if record.queue_id is not None:
+        yield "queue", record.queue_id, record.queue
+    if record.campaign_id is not None:
+        yield "campaign", record.campaign_id, record.campaign
+    if record.wrapup_code is not None:
+        yield "wrapup_code", record.wrapup_code, record.wrapup_description
+    for team in record.teams:
+        yield "team", team.id, team.name
+
+
+_T = TypeVar("_T")
+
+
+def _batches(pieces: Iterable[_T]) -> Iterator[list[_T]]:
+    batch: list[_T] = []
+    for piece in pieces:
+        batch.append(piece)
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

@@ -1,0 +1,141 @@
+"""A node: one process that owns a data directory, with everything in it opened and put together.
+
+The composition below the HTTP surface: the API serves a node, the command line works on one. One process owns the
+directory, by a lock on a file in it that ends with the process; a second one is refused.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from calldex.access import Scope
+from calldex.directory import Directory
+from calldex.errors import CalldexError, DataDirInUse, NotFound, UnreadableInput, suggest
+from calldex.formats import formats, settings_of
+from calldex.ingest import Feed, Ingest
+from calldex.page import Pager
+from calldex.settings import Settings
+from calldex.store import Store
+from calldex.store.embedded import EmbeddedStore
+from calldex.token import KEY_BYTES, Sealer
+
+LOCK_FILE: Final = "calldex.lock"
+SOCKET_FILE: Final = "calldex.sock"
+DIRECTORY_FILE: Final = "directory.db"
+DAY_MS: Final = 86_400_000
+
+
+class Lock:
+    """The ownership of a data directory."""
+
+    def __init__(self, data: Path) -> None:
+        """Take it; `DataDirInUse` names the process that has it, `UnreadableInput` a folder that cannot be used."""
+        try:
+            data.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(data / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise UnreadableInput(f"the data directory {data} cannot be used: {error.strerror}") from error
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            owner = os.pread(self._file, 20, 0).decode(errors="replace").strip() or "unknown"
+            os.close(self._file)
+            raise DataDirInUse(
+                f"the data directory {data} is in use by process {owner}; stop it, or name another with --data"
+            ) from None
+        os.ftruncate(self._file, 0)
+        os.pwrite(self._file, str(os.getpid()).encode(), 0)
+
+    def release(self) -> None:
+        """Give it up."""
+        os.close(self._file)
+
+
+class Node:
+    """An open data directory."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Open it, or make it. Raises `DataDirInUse`, `WrongVersion`, `UnreadableInput`."""
+        self.settings = settings
+        self._lock = Lock(settings.data)
+        try:
+            self.directory = Directory.open(settings.data / DIRECTORY_FILE)
+            life_ms = settings.token_days * DAY_MS
+            store = EmbeddedStore(
+                settings.data,
+                memory_mb=settings.columns_memory_mb,
+                threads=settings.threads,
+                timeout_s=settings.query_timeout_s,
+                superseded_kept_s=(life_ms + DAY_MS) / 1000,
+            )
+        except CalldexError:
+            self._lock.release()
+            raise
+        self.store: Store = store
+        sealer = Sealer(self.directory.secret("search_token", KEY_BYTES), store.store_id)
+        self.pager = Pager(store, sealer, life_ms)
+        self.ingest = Ingest(self.directory, store)
+
+    def feed(self, source: str | None, format_name: str | None, account: str = "main") -> Feed:
+        """How to read pieces of a source, or of a format that needs none.
+
+        Raises `NotFound` for an unknown source or format, `BadSettings` for a format that needs a source.
+        """
+        known = formats()
+        if source is not None:
+            found = self.directory.source(source)
+            format_ = known[found.format]
+            settings = settings_of(format_, found.settings)
+            return Feed(account_id=found.account_id, source=found.name, format=format_, settings=settings)
+        if format_name not in known:
+            hint = suggest(str(format_name), known)
+            raise NotFound(f"there is no format {format_name!r}{hint}; formats are {', '.join(known)}")
+        format_ = known[format_name]
+        return Feed(
+            account_id=self.directory.account(account).id,
+            source="",
+            format=format_,
+            settings=settings_of(format_, {}),
+        )
+
+    def whole(self, account: str) -> Scope:
+        """All of an account: what the owner of the data directory may see."""
+        return Scope(account_id=self.directory.account(account).id, whole=True)
+
+    def housekeeping(self) -> int:
+        """What is to be done now and then: drop what was superseded long ago, write down what is still in memory."""
+        self.directory.flush_seen()
+        self.directory.flush_touches()
+        return self.store.purge(int(time.time() * 1000))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Finish, and give the directory up."""
+        try:
+            self.store.close()
+            self.directory.close()
+        finally:
+            self._lock.release()
+
+
+def is_served(data: Path) -> bool:
+    """Whether another process owns a data directory now."""
+    if not (data / LOCK_FILE).exists():
+        return False
+    try:
+        Lock(data).release()
+    except DataDirInUse:
+        return True
+    return False

@@ -1,0 +1,178 @@
+"""The settings of an installation: one struct, resolved once at start.
+
+A setting is taken from the flags, else the environment (`CALLDEX_PORT`), else `calldex.toml` in the data directory,
+else it has its default. A setting that is unknown or out of range is refused with where it stood, never skipped: a
+service that runs on with a default nobody chose is worse than one that does not start.
+
+To add a setting, add a field with a description; the file, the environment, `calldex settings` and the reference
+follow. Secrets are no settings: they live in the directory database.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Final, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta, inspect
+
+from calldex.errors import BadSettings, Problem, suggest
+
+_T = TypeVar("_T")
+
+Origin = Literal["default", "file", "environment", "flag"]
+"""Where the value of a setting comes from."""
+
+FILE_NAME: Final = "calldex.toml"
+FILE_LIMIT: Final = 64 * 1024
+PREFIX: Final = "CALLDEX_"
+DEFAULT_DATA: Final = Path("data")
+
+
+def _cores() -> int:
+    return min(os.cpu_count() or 1, 256)
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """How one installation runs."""
+
+    data: Annotated[Path, Meta(description="The data directory: everything that Calldex keeps.")] = DEFAULT_DATA
+    host: Annotated[str, Meta(min_length=1, max_length=255, description="The address or host name to listen on.")] = (
+        "127.0.0.1"
+    )
+    port: Annotated[int, Meta(ge=0, le=65535, description="The TCP port to listen on; 0 takes a free one.")] = 8080
+    columns_memory_mb: Annotated[
+        int, Meta(ge=64, le=1_048_576, description="The most memory the query engine takes, in MiB.")
+    ] = 400
+    threads: Annotated[
+        int, Meta(ge=1, le=256, description="Threads of the query engine; by default one for each core.")
+    ] = msgspec.field(default_factory=_cores)
+    query_timeout_s: Annotated[
+        int, Meta(ge=1, le=3600, description="Seconds after which a query is stopped with 503.")
+    ] = 30
+    max_queries: Annotated[int, Meta(ge=1, le=1000, description="Queries that run at the same time.")] = 8
+    max_waiting: Annotated[
+        int, Meta(ge=0, le=100_000, description="Queries that may wait for their turn; one more gets 503.")
+    ] = 64
+    token_days: Annotated[
+        int, Meta(ge=2, le=365, description="Days for which a search token works, and replaced versions are kept.")
+    ] = 7
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], Meta(description="The least severe log lines that are written.")
+    ] = "info"
+    log_format: Annotated[Literal["console", "json"], Meta(description="Log lines for people or for machines.")] = (
+        "console"
+    )
+    shutdown_grace_s: Annotated[
+        int, Meta(ge=0, le=600, description="Seconds that running requests get to finish at shutdown.")
+    ] = 10
+
+
+_FIELDS: Final = {field.name: field for field in msgspec.structs.fields(Settings)}
+_IN_FILE: Final = [name for name in _FIELDS if name != "data"]
+
+
+class _Given(msgspec.Struct, frozen=True):
+    """One value as it was given: the setting, its value, and the place by the name its giver knows."""
+
+    name: str
+    value: object
+    origin: Origin
+    where: str
+
+
+def resolve(
+    data: Path | None, flags: Mapping[str, object], environ: Mapping[str, str]
+) -> tuple[Settings, Mapping[str, Origin]]:
+    """The settings, and for each of them where it comes from.
+
+    `data` is the data directory if a flag names it, else `CALLDEX_DATA` does, else it is `data` under the current
+    directory. `flags` are settings by name; one that is None was not given. Everything that is wrong is raised as one
+    `BadSettings`.
+    """
+    problems: list[Problem] = []
+    given = _from_environment(environ, problems) + _from_flags({"data": data, **flags}, problems)
+    directory = next((Path(str(g.value)) for g in reversed(given) if g.name == "data"), DEFAULT_DATA)
+    values: dict[str, object] = {}
+    origins: dict[str, Origin] = dict.fromkeys(_FIELDS, "default")
+    for one in _from_file(directory / FILE_NAME, problems) + given:
+        try:
+            # Text from the environment is read as the setting's type; a file and a flag have types of their own.
+            values[one.name] = _convert(one.value, _FIELDS[one.name].type, strict=one.origin != "environment")
+            origins[one.name] = one.origin
+        except msgspec.ValidationError:
+            problems.append(Problem(one.where, str(one.value)[:100], "not a value of this setting", _valid(one.name)))
+    if problems:
+        raise BadSettings(problems)
+    return _convert(values, Settings), origins
+
+
+def _convert(value: object, kind: type[_T], *, strict: bool = True) -> _T:
+    return msgspec.convert(value, kind, strict=strict, dec_hook=lambda wanted, given: wanted(given))
+
+
+def _from_file(path: Path, problems: list[Problem]) -> list[_Given]:
+    try:
+        with path.open("rb") as file:
+            text = file.read(FILE_LIMIT + 1)
+        if len(text) > FILE_LIMIT:
+            problems.append(Problem(str(path), "", f"the file is larger than {FILE_LIMIT // 1024} KiB"))
+            return []
+        table = tomllib.loads(text.decode())
+    except FileNotFoundError:
+        return []
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        problems.append(Problem(str(path), "", f"the file cannot be read: {error}", "a TOML file"))
+        return []
+    found = []
+    for name, value in table.items():
+        if name in _IN_FILE:
+            found.append(_Given(name, value, "file", f"{path}: {name}"))
+        else:
+            problems.append(Problem(f"{path}: {name[:100]}", "", _unknown(name, _IN_FILE), ", ".join(_IN_FILE)))
+    return found
+
+
+def _from_environment(environ: Mapping[str, str], problems: list[Problem]) -> list[_Given]:
+    by_variable = {PREFIX + name.upper(): name for name in _FIELDS}
+    found = []
+    for variable in sorted(v for v in environ if v.startswith(PREFIX)):
+        name = by_variable.get(variable)
+        if name is None:
+            problems.append(Problem(variable[:100], "", _unknown(variable, by_variable), ", ".join(by_variable)))
+        elif not environ[variable]:
+            problems.append(Problem(variable, "", "is set to nothing; unset it to get the default", _valid(name)))
+        else:
+            found.append(_Given(name, environ[variable], "environment", variable))
+    return found
+
+
+def _from_flags(flags: Mapping[str, object], problems: list[Problem]) -> list[_Given]:
+    found = []
+    for name, value in flags.items():
+        where = "--" + name.replace("_", "-")
+        if name not in _FIELDS:
+            problems.append(Problem(where[:100], "", _unknown(name, _FIELDS), ", ".join(_FIELDS)))
+        elif value is not None:
+            found.append(_Given(name, value, "flag", where))
+    return found
+
+
+def _unknown(name: str, valid: Mapping[str, object] | list[str]) -> str:
+    return f"there is no such setting{suggest(name, valid)}"
+
+
+def _valid(name: str) -> str:
+    """What a setting may be, in words."""
+    match inspect.type_info(_FIELDS[name].type):
+        case inspect.Metadata(type=inspect.IntType(ge=least, le=most)):
+            return f"a whole number from {least} to {most}"
+        case inspect.Metadata(type=inspect.StrType(min_length=least, max_length=most)):
+            return f"text of {least} to {most} characters"
+        case inspect.Metadata(type=inspect.LiteralType(values=words)):
+            return ", ".join(map(str, words))
+        case _:
+            return "a path"

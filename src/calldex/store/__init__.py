@@ -1,0 +1,203 @@
+"""What a store must offer: the one door through which records go in and answers come out.
+
+A store keeps versions of records (see `docs/architecture.md`). Each write is one commit; commits are numbered; a
+record is visible "as of S" when its version began at or before S and was not superseded by then. Everything that reads
+takes S, so that a walk over many pages sees one state of the data, whatever is written meanwhile.
+
+Implementations: `store.embedded` (SQLite and DuckDB in this process). All of them pass `tests/store`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from enum import Enum
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from calldex.query import Query
+from calldex.record import Cdr
+
+
+class Outcome(Enum):
+    """What became of one record that was written."""
+
+    ACCEPTED = "accepted"
+    """It is new."""
+    UPDATED = "updated"
+    """It replaces an earlier version."""
+    UNCHANGED = "unchanged"
+    """It is what is already kept; nothing was written."""
+
+
+class Position(msgspec.Struct, frozen=True):
+    """Where a record stands: newest start first, then greatest uuid."""
+
+    started_ms: int
+    uuid: str
+
+
+class Slice(msgspec.Struct, frozen=True):
+    """Some records in their order: their JSON joined by commas, how many, and where the last one stands."""
+
+    json: bytes
+    count: int
+    last: Position | None
+
+
+class KeptRow(msgspec.Struct, frozen=True):
+    """A row of a call as it is kept: see `formats.Row`; `uuid` is the interaction it was last made part of."""
+
+    key: bytes
+    links: tuple[str, ...]
+    text: str
+    uuid: str | None
+
+
+class Reject(msgspec.Struct, frozen=True):
+    """A piece of input for the quarantine."""
+
+    reason: str
+    where: str
+    raw: bytes
+
+
+class Quarantined(msgspec.Struct, frozen=True, kw_only=True):
+    """A piece of input in the quarantine."""
+
+    id: int
+    account_id: int
+    source: str
+    format: str
+    origin: str
+    where: str
+    reason: str
+    raw: bytes
+    at_ms: int
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """The answer once given to a request that named an idempotency key, and the digest of that request's body."""
+
+    digest: bytes
+    answer: bytes
+
+
+class Batch(msgspec.Struct, frozen=True, kw_only=True):
+    """What is written in one commit, all of it or nothing.
+
+    `records` in the order in which they arrived; `removed`, uuids that ceased to be interactions of their own;
+    `rows`, rows of calls of `source`; `rejects` for the quarantine; `released`, ids to be taken out of it. `receipt`
+    makes the answer to remember under an idempotency key from the outcomes of the records.
+    """
+
+    account_id: int
+    source: str
+    format: str
+    origin: str
+    records: Sequence[Cdr] = ()
+    removed: Sequence[str] = ()
+    rows: Sequence[KeptRow] = ()
+    rejects: Sequence[Reject] = ()
+    released: Sequence[int] = ()
+    receipt_key: str | None = None
+    receipt: Callable[[Sequence[Outcome]], Receipt] | None = None
+
+
+class Version(msgspec.Struct, frozen=True):
+    """One version of a record: the commit that began it, the one that ended it (None: live), its JSON (None: erased),
+    and when it was written."""
+
+    seq: int
+    seq_to: int | None
+    uuid: str
+    json: bytes | None
+    written_ms: int
+
+
+class DayCheck(msgspec.Struct, frozen=True):
+    """How one UTC day of one account compares between the parts of a store: live records and a checksum over them."""
+
+    account_id: int
+    day: str
+    kept: int
+    answering: int
+    equal: bool
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a store can answer searches; if not, how far it has come."""
+
+    ready: bool
+    behind: int
+    total: int
+    reason: str | None = None
+
+
+class Store(Protocol):
+    """Every method may be called from any thread. Reads raise `StoreNotReady` while answers cannot be given and
+    `QueryTimeout` beyond their time."""
+
+    def write(self, batch: Batch, *, wait: bool = True) -> list[Outcome]:
+        """Commit a batch; one outcome for each record. When it returns, the batch is durable, and with `wait` also
+        visible to searches. Raises `DiskFull`; then nothing of the batch was written."""
+
+    def settle(self) -> None:
+        """Return when everything committed is visible to searches."""
+
+    def erase(self, account_id: int, uuids: Sequence[str]) -> int:
+        """Close the live versions of these records and leave tombstones; how many there were. Walks that began
+        earlier still see them until their tokens end."""
+
+    def head(self, account_id: int) -> int:
+        """The newest S as of which this account can be searched."""
+
+    def purged_upto(self, account_id: int) -> int:
+        """Versions of this account that were superseded up to this commit are gone: a search as of an earlier one
+        would not be complete."""
+
+    def total(self, query: Query, as_of: int) -> int:
+        """How many records match."""
+
+    def slice(
+        self, query: Query, as_of: int, *, limit: int, total: int, after: Position | None = None, skip: int = 0
+    ) -> Slice:
+        """The first `limit` matching records behind a position, after skipping some. `total` tells how many match
+        in all, which helps to look in the right place."""
+
+    def get(self, account_id: int, uuid: str) -> Version | None:
+        """The live version of a record, whatever state the answers are in."""
+
+    def history(self, account_id: int, uuid: str) -> list[Version]:
+        """Every version of a record that is still kept, oldest first."""
+
+    def rows_of_calls(self, account_id: int, source: str, links: Sequence[str]) -> list[KeptRow]:
+        """Every kept row that is tied to one of these links, directly or through other rows."""
+
+    def known_rows(self, account_id: int, source: str, keys: Sequence[bytes]) -> set[bytes]:
+        """Which of these rows are kept already."""
+
+    def receipt(self, account_id: int, key: str) -> Receipt | None:
+        """What was answered under an idempotency key in the last 24 hours."""
+
+    def quarantined(self, account_id: int | None = None) -> Iterator[Quarantined]:
+        """What lies in the quarantine, oldest first."""
+
+    def purge(self, now_ms: int) -> int:
+        """Drop what was superseded longer ago than any token lives, and old receipts; how many versions went."""
+
+    def check(self) -> Iterator[DayCheck]:
+        """Compare the parts of the store day by day."""
+
+    def integrity(self) -> list[str]:
+        """What is wrong with the files; empty when they are sound."""
+
+    def backup(self, target: Path) -> None:
+        """Write a consistent copy into a folder while serving."""
+
+    def state(self) -> State:
+        """Whether searches can be answered."""
+
+    def close(self) -> None:
+        """Finish what is running and let go of the files."""

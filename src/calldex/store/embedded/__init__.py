@@ -1,0 +1,323 @@
+"""The store on one machine: SQLite keeps the records, DuckDB answers questions about them.
+
+A record is acknowledged when the ledger has committed it. A thread of its own brings the columns up to the ledger's
+last commit; writers wait for it when their records must be visible. Missing, damaged, foreign or outdated columns are
+made again from the ledger by that thread, while look-ups by uuid go on. No search needs both engines: one that names
+uuids is answered by the ledger alone, every other by the columns alone.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Final, TypeVar
+
+import structlog
+
+from calldex.errors import StoreNotReady
+from calldex.fields import Op
+from calldex.query import Query
+from calldex.store import Batch, DayCheck, KeptRow, Outcome, Position, Quarantined, Receipt, Slice, State, Version
+from calldex.store.embedded.columns import Columns, Damaged, checksum
+from calldex.store.embedded.ledger import Ledger
+
+LEDGER_FILE: Final = "ledger.db"
+COLUMNS_FILE: Final = "columns.duckdb"
+_CHUNK: Final = 50_000
+"""How many commits the columns take in at once: large enough to be fast, small enough to hold in memory."""
+_PROGRESS_S: Final = 2.0
+_SOON_S: Final = 10.0
+
+_T = TypeVar("_T")
+_log = structlog.get_logger(__name__)
+
+
+class EmbeddedStore:
+    """See `calldex.store.Store`."""
+
+    def __init__(self, data: Path, *, memory_mb: int, threads: int, timeout_s: float, superseded_kept_s: float) -> None:
+        """Open or create the store in a data directory. `superseded_kept_s`: how long a superseded version is kept,
+        longer than any search token lives."""
+        self._superseded_kept_s = superseded_kept_s
+        self._timeout_s = timeout_s
+        self._path = data / COLUMNS_FILE
+        self._ledger = Ledger(data / LEDGER_FILE)
+        self._memory_mb, self._threads = memory_mb, threads
+        self._columns: Columns | None = None
+        self._reason: str | None = "starting"
+        self._writing = threading.Lock()
+        self._changed = threading.Condition()
+        self._closing = False
+        self._failed: BaseException | None = None
+        self._follower = threading.Thread(target=self._follow, name="columns", daemon=True)
+        self._follower.start()
+
+    @property
+    def store_id(self) -> str:
+        """Differs between stores, and between a store and its restored backup."""
+        return self._ledger.store_id
+
+    # --- the columns follow the ledger --------------------------------------------------------------------------------
+
+    def _follow(self) -> None:
+        """Columns that turn out to be damaged soon after they were made will be so again: the pause before the next
+        attempt doubles."""
+        pause = 0.0
+        try:
+            while not self._closing:
+                opened = time.monotonic()
+                try:
+                    self._keep_up(self._opened())
+                except Damaged as damage:
+                    self._discard(str(damage))
+                    pause = 0.0 if time.monotonic() - opened > _SOON_S else min(2 * pause + 0.5, 60)
+                    self._pause(pause)
+        except Exception as error:
+            with self._changed:
+                self._failed, self._reason = error, f"the columns cannot be kept: {error}"
+                self._changed.notify_all()
+            _log.exception("columns_failed")
+            raise
+
+    def _pause(self, seconds: float) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._closing, seconds)
+
+    def _opened(self) -> Columns:
+        if self._columns is None:
+            self._columns = Columns(
+                self._path,
+                self._ledger.store_id,
+                memory_mb=self._memory_mb,
+                threads=self._threads,
+                timeout_s=self._timeout_s,
+            )
+            if self._columns.applied > self._ledger.last_seq:
+                raise Damaged("ahead of the ledger")
+        return self._columns
+
+    def _keep_up(self, columns: Columns) -> None:
+        """Take in commits until the store closes; ready whenever the ledger's end was reached once."""
+        started, first, logged = time.monotonic(), columns.applied, time.monotonic()
+        while not self._closing:
+            last = self._ledger.last_seq
+            if columns.applied == last:
+                self._become_ready(last - first, time.monotonic() - started)
+                with self._changed:
+                    self._changed.wait_for(
+                        lambda: self._closing or self._reason is not None or self._ledger.last_seq > columns.applied
+                    )
+                if self._reason is not None:
+                    raise Damaged(self._reason)
+                continue
+            upto = min(columns.applied + _CHUNK, last)
+            rows = self._ledger.rows_after(columns.applied, upto - columns.applied)
+            columns.apply(rows, self._ledger.closings(columns.applied, upto), upto)
+            if self._reason is not None and time.monotonic() - logged > _PROGRESS_S:
+                logged = time.monotonic()
+                _log.info("columns_catching_up", applied=upto - first, of=last - first)
+            with self._changed:
+                self._changed.notify_all()
+
+    def _become_ready(self, applied: int, seconds: float) -> None:
+        with self._changed:
+            if self._reason is None:
+                return
+            self._reason = None
+            self._changed.notify_all()
+        _log.info("columns_ready", applied=applied, seconds=round(seconds, 3))
+
+    def _discard(self, reason: str) -> None:
+        """Throw the columns away; they are made again from the ledger."""
+        _log.warning("columns_discarded", reason=reason)
+        with self._changed:
+            self._reason = f"being made again from the ledger: {reason}"
+            columns, self._columns = self._columns, None
+        if columns is not None:
+            columns.close()
+        for path in self._path.parent.glob(f"{COLUMNS_FILE}*"):
+            path.unlink(missing_ok=True)
+
+    def _answer(self, ask: Callable[[Columns], _T]) -> _T:
+        """Ask the columns; when they turn out to be damaged, wait for new ones and ask once more."""
+        columns = self._ready()
+        try:
+            return ask(columns)
+        except Damaged as damage:
+            with self._changed:
+                if self._columns is columns and self._reason is None:
+                    self._reason = str(damage)
+                    self._changed.notify_all()
+            return ask(self._ready())
+
+    def _ready(self) -> Columns:
+        """The columns, as soon as they can answer; `StoreNotReady` when that takes longer than a query may."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._failed is not None or self._closing or self._reason is None, self._timeout_s
+            )
+            if self._reason is not None or self._columns is None:
+                state = self._state()
+                raise StoreNotReady(
+                    f"searches cannot be answered yet ({state.reason});"
+                    f" {state.behind} of {state.total} commits are left",
+                    retry_after=1,
+                )
+            return self._columns
+
+    # --- Store --------------------------------------------------------------------------------------------------------
+
+    def write(self, batch: Batch, *, wait: bool = True) -> list[Outcome]:
+        """See `Store.write`. While the columns are being made again, visible means: once they are."""
+        with self._writing:
+            before = self._ledger.last_seq
+            written = self._ledger.write(batch)
+        if written.last_seq > before:
+            self._wake()
+            if wait:
+                self._seen(written.last_seq)
+        return written.outcomes
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+    def _seen(self, seq: int) -> None:
+        """Wait until a commit is visible, unless the columns are being made again."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: (
+                    self._reason is not None
+                    or self._closing
+                    or (self._columns is not None and self._columns.applied >= seq)
+                )
+            )
+
+    def settle(self) -> None:
+        """See `Store.settle`."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: (
+                    self._failed is not None
+                    or self._closing
+                    or (
+                        self._reason is None
+                        and self._columns is not None
+                        and self._columns.applied >= self._ledger.last_seq
+                    )
+                )
+            )
+        if self._failed is not None:
+            raise StoreNotReady(str(self._reason))
+
+    def erase(self, account_id: int, uuids: Sequence[str]) -> int:
+        """See `Store.erase`."""
+        with self._writing:
+            count, last = self._ledger.erase(account_id, uuids)
+        if count:
+            self._wake()
+            self._seen(last)
+        return count
+
+    def head(self, account_id: int) -> int:
+        """See `Store.head`."""
+        return self._answer(lambda columns: columns.head(account_id))
+
+    def purged_upto(self, account_id: int) -> int:
+        """See `Store.purged_upto`."""
+        return self._ledger.purged_upto(account_id)
+
+    def total(self, query: Query, as_of: int) -> int:
+        """See `Store.total`."""
+        if _names_uuids(query):
+            return self._ledger.total(query, as_of)
+        return self._answer(lambda columns: columns.total(query, as_of))
+
+    def slice(
+        self, query: Query, as_of: int, *, limit: int, total: int, after: Position | None = None, skip: int = 0
+    ) -> Slice:
+        """See `Store.slice`."""
+        if _names_uuids(query):
+            return self._ledger.slice(query, as_of, limit=limit, after=after, skip=skip)
+        return self._answer(
+            lambda columns: columns.slice(query, as_of, limit=limit, total=total, after=after, skip=skip)
+        )
+
+    def get(self, account_id: int, uuid: str) -> Version | None:
+        """See `Store.get`."""
+        return next(iter(self._ledger.versions(account_id, uuid, live_only=True)), None)
+
+    def history(self, account_id: int, uuid: str) -> list[Version]:
+        """See `Store.history`."""
+        return self._ledger.versions(account_id, uuid)
+
+    def rows_of_calls(self, account_id: int, source: str, links: Sequence[str]) -> list[KeptRow]:
+        """See `Store.rows_of_calls`."""
+        return self._ledger.rows_of_calls(account_id, source, links)
+
+    def known_rows(self, account_id: int, source: str, keys: Sequence[bytes]) -> set[bytes]:
+        """See `Store.known_rows`."""
+        return self._ledger.known_rows(account_id, source, keys)
+
+    def receipt(self, account_id: int, key: str) -> Receipt | None:
+        """See `Store.receipt`."""
+        return self._ledger.receipt(account_id, key)
+
+    def quarantined(self, account_id: int | None = None) -> Iterator[Quarantined]:
+        """See `Store.quarantined`."""
+        return self._ledger.quarantined(account_id)
+
+    def purge(self, now_ms: int) -> int:
+        """See `Store.purge`."""
+        with self._writing:
+            count, upto = self._ledger.purge(now_ms - int(self._superseded_kept_s * 1000), now_ms)
+        if count:
+            self._answer(lambda columns: columns.purge(upto))
+        return count
+
+    def check(self) -> Iterator[DayCheck]:
+        """See `Store.check`. Writers wait meanwhile."""
+        with self._writing:
+            self.settle()
+            kept: dict[tuple[int, str], tuple[int, int]] = {}
+            for account_id, day, json in self._ledger.days():
+                count, sum_ = kept.get((account_id, day), (0, 0))
+                kept[account_id, day] = (count + 1, (sum_ + checksum(json)) % 2**64)
+            answering = self._answer(lambda columns: columns.days())
+        for account_id, day in sorted(kept.keys() | answering.keys()):
+            one, other = kept.get((account_id, day), (0, 0)), answering.get((account_id, day), (0, 0))
+            yield DayCheck(account_id, day, one[0], other[0], one == other)
+
+    def integrity(self) -> list[str]:
+        """What is wrong with the ledger's file; empty when it is sound."""
+        return self._ledger.integrity()
+
+    def backup(self, target: Path) -> None:
+        """See `Store.backup`. Only the ledger is copied; columns are made again from it."""
+        self._ledger.backup(target / LEDGER_FILE)
+
+    def state(self) -> State:
+        """See `Store.state`."""
+        with self._changed:
+            return self._state()
+
+    def _state(self) -> State:
+        applied = self._columns.applied if self._columns is not None else 0
+        total = self._ledger.last_seq
+        return State(ready=self._reason is None, behind=total - applied, total=total, reason=self._reason)
+
+    def close(self) -> None:
+        """See `Store.close`."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._follower.join()
+        if self._columns is not None:
+            self._columns.close()
+        self._ledger.close()
+
+
+def _names_uuids(query: Query) -> bool:
+    return any(condition.op is Op.ANY_UUID for condition in query.where)

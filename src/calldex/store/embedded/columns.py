@@ -1,0 +1,372 @@
+"""The columns: DuckDB answers questions. Derived: they hold nothing that the ledger lacks, and are made again from it
+when in doubt.
+
+One table without any index or constraint (DuckDB's lose rows, see `docs/decisions`), appended in the order of commits.
+`applied` is the last commit it has taken in, changed in the same transaction, so what a query sees is always a whole
+number of commits. The only module that knows duckdb.
+
+Beside the table it keeps in memory how many live records of each account began in each quarter of an hour. From that
+come the total of an unfiltered search, and the stretch of time in which a page's records must lie: a page costs what
+it holds, not what the store holds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import threading
+import time
+from bisect import bisect_left, insort
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+import numpy as np
+
+from calldex.errors import QueryTimeout
+from calldex.query import Query
+from calldex.store import Position, Slice
+from calldex.store.embedded.ledger import ROW_NAMES, Closing
+from calldex.store.sql import DUCKDB, LIVE, Sql, behind, both, columns_ddl, layout, where
+
+BUCKET_MS: Final = 15 * 60 * 1000
+"""Every time zone in use is a whole number of these away from UTC, so days of any zone are whole buckets."""
+
+_TABLE: Final = (
+    "CREATE TABLE cdr (seq BIGINT NOT NULL, seq_to BIGINT NOT NULL, account_id INTEGER NOT NULL, uuid UUID NOT NULL,"
+    f" {columns_ddl(DUCKDB)}, json VARCHAR NOT NULL)"
+)
+_META: Final = "CREATE TABLE meta (store_id VARCHAR, layout VARCHAR, applied BIGINT)"
+_LAYOUT: Final = hashlib.sha256(f"{duckdb.__version__.partition('.')[0]} {_TABLE}".encode()).hexdigest()
+_NEWEST_FIRST: Final = "ORDER BY started_ms DESC, uuid DESC"
+_WAL_LIMIT: Final = "64MB"
+_DIRECT_SKIP: Final = 10_000
+_EARLIEST: Final = -(1 << 62)
+
+
+class Damaged(Exception):
+    """The file cannot be read as what was written; it must be made again."""
+
+
+class _Account:
+    """What is kept in memory of an account: the last commit that touched it, and its live records by time."""
+
+    __slots__ = ("buckets", "counts", "head", "live")
+
+    def __init__(self) -> None:
+        self.head = 0
+        self.live = 0
+        self.buckets: list[int] = []
+        self.counts: dict[int, int] = {}
+
+    def add(self, bucket: int, count: int) -> None:
+        if bucket not in self.counts:
+            insort(self.buckets, bucket)
+            self.counts[bucket] = 0
+        self.counts[bucket] += count
+        self.live += count
+
+    def between(self, start_ms: int | None, end_ms: int | None) -> int:
+        """Live records in the buckets that a stretch of time touches."""
+        if start_ms is None and end_ms is None:
+            return self.live
+        low = 0 if start_ms is None else bisect_left(self.buckets, start_ms // BUCKET_MS)
+        high = len(self.buckets) if end_ms is None else bisect_left(self.buckets, -(-end_ms // BUCKET_MS))
+        return sum(self.counts[bucket] for bucket in self.buckets[low:high])
+
+    def reaching_back(self, end_ms: int | None, records: float) -> int:
+        """An instant such that about so many live records began between it and `end_ms`."""
+        index = len(self.buckets) if end_ms is None else bisect_left(self.buckets, -(-end_ms // BUCKET_MS))
+        while index > 0 and records > 0:
+            index -= 1
+            records -= self.counts[self.buckets[index]]
+        return self.buckets[index] * BUCKET_MS if index > 0 else _EARLIEST
+
+
+class Columns:
+    """The open columns of a data directory."""
+
+    def __init__(self, path: Path, store_id: str, *, memory_mb: int, threads: int, timeout_s: float) -> None:
+        """Open or create. Raises `Damaged` when the file is unreadable, of another layout, or of another ledger."""
+        self._path = path
+        self._timeout_s = timeout_s
+        self._lock = threading.Lock()
+        self._accounts: dict[int, _Account] = {}
+        self._running: dict[int, tuple[float, duckdb.DuckDBPyConnection]] = {}
+        self._idle = threading.Condition()
+        self._closed = False
+        try:
+            self._connection = duckdb.connect(
+                str(path),
+                config={
+                    "threads": threads,
+                    "memory_limit": f"{memory_mb}MB",
+                    "checkpoint_threshold": _WAL_LIMIT,
+                    "temp_directory": str(path.with_suffix(".tmp")),
+                },
+            )
+            # Nothing but this file is to be read or written, whatever a query says.
+            self._connection.execute("SET enable_external_access = false; SET lock_configuration = true")
+            self.applied = self._open(store_id)
+            self._count()
+        except duckdb.Error as error:
+            raise Damaged(str(error).partition("\n")[0]) from error
+        self._watchdog = threading.Thread(target=self._watch, name="query-time-limit", daemon=True)
+        self._watchdog.start()
+
+    def _open(self, store_id: str) -> int:
+        tables = self._connection.execute("SELECT count(*) FROM duckdb_tables()").fetchall()[0][0]
+        if tables == 0:
+            self._connection.begin()
+            self._connection.execute(_TABLE)
+            self._connection.execute(_META)
+            self._connection.execute("INSERT INTO meta VALUES (?, ?, 0)", [store_id, _LAYOUT])
+            self._connection.commit()
+        found = self._connection.execute("SELECT store_id, layout, applied FROM meta").fetchall()
+        if len(found) != 1 or found[0][:2] != (store_id, _LAYOUT):
+            self._connection.close()
+            raise Damaged("made by another version of the program, or for another ledger")
+        return int(found[0][2])
+
+    def _count(self) -> None:
+        found = self._connection.execute(
+            f"SELECT account_id, started_ms // {BUCKET_MS} AS bucket, count(*) FILTER (seq_to = {LIVE}),"
+            f" max(seq), max(seq_to) FILTER (seq_to < {LIVE}) FROM cdr GROUP BY account_id, bucket ORDER BY bucket"
+        ).fetchall()
+        for account_id, bucket, count, head, closed in found:
+            account = self._account(account_id)
+            account.add(bucket, count)
+            account.head = max(account.head, head, closed or 0)
+
+    def _account(self, account_id: int) -> _Account:
+        account = self._accounts.get(account_id)
+        if account is None:
+            account = self._accounts[account_id] = _Account()
+        return account
+
+    # --- taking in ----------------------------------------------------------------------------------------------------
+
+    def apply(self, rows: Sequence[tuple[Any, ...]], closings: Sequence[Closing], upto: int) -> None:
+        """Take in the ledger's commits up to `upto`: the versions begun since `applied` (as `ledger.ROW_NAMES`), and
+        those begun before and superseded since. Raises `Damaged`."""
+        try:
+            connection = self._connection
+            connection.begin()
+            try:
+                if closings:
+                    self._close_versions(closings)
+                if rows:
+                    source = _arrays(rows)
+                    connection.register("source", source)
+                    connection.execute(f"INSERT INTO cdr SELECT {_FROM_SOURCE} FROM source ORDER BY started_ms")
+                    connection.unregister("source")
+                connection.execute("UPDATE meta SET applied = ?", [upto])
+                connection.commit()
+            except BaseException:
+                connection.rollback()
+                raise
+        except duckdb.Error as error:
+            raise Damaged(str(error).partition("\n")[0]) from error
+        with self._lock:
+            self._remember(rows, closings)
+            self.applied = upto
+
+    def _close_versions(self, closings: Sequence[Closing]) -> None:
+        closed = {
+            "closed": np.array([c.seq for c in closings], dtype=np.int64),
+            "closed_by": np.array([c.seq_to for c in closings], dtype=np.int64),
+        }
+        self._connection.register("closings", closed)
+        self._connection.execute(
+            "UPDATE cdr SET seq_to = closed_by FROM closings WHERE seq = closed AND seq BETWEEN ? AND ?",
+            [min(c.seq for c in closings), max(c.seq for c in closings)],
+        )
+        self._connection.unregister("closings")
+
+    def _remember(self, rows: Sequence[tuple[Any, ...]], closings: Sequence[Closing]) -> None:
+        for seq, seq_to, account_id, _, started_ms, *_ in rows:
+            account = self._account(account_id)
+            account.head = max(account.head, seq, seq_to if seq_to < LIVE else 0)
+            if seq_to == LIVE:
+                account.add(started_ms // BUCKET_MS, 1)
+        for closing in closings:
+            account = self._account(closing.account_id)
+            account.head = max(account.head, closing.seq_to)
+            account.add(closing.started_ms // BUCKET_MS, -1)
+
+    def purge(self, upto: int) -> None:
+        """Drop the versions superseded at or before a commit."""
+        try:
+            self._connection.execute("DELETE FROM cdr WHERE seq_to <= ?", [upto])
+        except duckdb.Error as error:
+            raise Damaged(str(error).partition("\n")[0]) from error
+
+    def checkpoint(self) -> None:
+        """Fold the write-ahead log into the file."""
+        try:
+            self._connection.execute("CHECKPOINT")
+        except duckdb.Error as error:
+            raise Damaged(str(error).partition("\n")[0]) from error
+
+    # --- answering ----------------------------------------------------------------------------------------------------
+
+    def head(self, account_id: int) -> int:
+        """The last applied commit that touched an account: searches as of it see all that is applied."""
+        with self._lock:
+            account = self._accounts.get(account_id)
+            return account.head if account else 0
+
+    def total(self, query: Query, as_of: int) -> int:
+        """How many records match."""
+        whole_buckets = not ((query.start_ms or 0) % BUCKET_MS or (query.end_ms or 0) % BUCKET_MS)
+        if query.scope.whole and not query.where and whole_buckets:
+            with self._lock:
+                account = self._account(query.scope.account_id)
+                if account.head == as_of:
+                    return account.between(query.start_ms, query.end_ms)
+        condition = where(query, as_of, DUCKDB)
+        return int(self._ask(f"SELECT count(*) FROM cdr WHERE {condition.text}", condition)[0][0])
+
+    def slice(self, query: Query, as_of: int, *, limit: int, total: int, after: Position | None, skip: int) -> Slice:
+        """The first `limit` matching records behind a position, newest first, after skipping some."""
+        condition = where(query, as_of, DUCKDB)
+        end_ms = query.end_ms
+        if after is not None:
+            condition = both(condition, behind(after, DUCKDB))
+            end_ms = after.started_ms + 1 if end_ms is None else min(end_ms, after.started_ms + 1)
+        if skip > _DIRECT_SKIP:
+            end_ms, skip = self._skipped(condition, skip)
+            condition = both(condition, Sql("started_ms < ?", (end_ms,)))
+        for start_ms in self._reaches(query, end_ms, (skip + limit), total):
+            found = self._page(both(condition, Sql("started_ms >= ?", (start_ms,))), limit, skip)
+            if found.count == limit or start_ms == _EARLIEST:
+                return found
+        raise AssertionError("the last reach is unbounded")
+
+    def _reaches(self, query: Query, end_ms: int | None, records: int, total: int) -> Iterator[int]:
+        """Instants to look back to, each farther than the one before, the last unbounded.
+
+        The share of the account's records that match tells how far back so many of them lie; where they are sparser
+        than on average, it takes another look, eight times as far.
+        """
+        with self._lock:
+            account = self._account(query.scope.account_id)
+            all_records = max(account.between(query.start_ms, query.end_ms), 1)
+        need = 1.1 * records * max(all_records / max(total, 1), 1.0)
+        while total:
+            with self._lock:
+                start_ms = account.reaching_back(end_ms, need)
+            if start_ms == _EARLIEST or (query.start_ms is not None and start_ms <= query.start_ms):
+                break
+            yield start_ms
+            need *= 8
+        yield _EARLIEST
+
+    def _page(self, condition: Sql, limit: int, skip: int) -> Slice:
+        """One round trip; DuckDB puts the page's text together, and hands it over as bytes."""
+        found = self._ask(
+            "SELECT count(*), encode(string_agg(json, ',' ORDER BY started_ms DESC, uuid DESC)), min(started_ms),"
+            " arg_min(uuid, (started_ms, uuid))"
+            f" FROM (SELECT json, started_ms, uuid FROM cdr WHERE {condition.text} {_NEWEST_FIRST} LIMIT ? OFFSET ?)",
+            Sql("", (*condition.parameters, limit, skip)),
+        )
+        count, json, started_ms, uuid = found[0]
+        return Slice(json, count, Position(started_ms, str(uuid))) if count else Slice(b"", 0, None)
+
+    def _skipped(self, condition: Sql, skip: int) -> tuple[int, int]:
+        """Jump over many records by counting them: the end of the bucket in which the next ones lie, and how many of
+        that bucket are still to be skipped."""
+        found = self._ask(
+            f"SELECT started_ms // {BUCKET_MS} AS bucket, count(*) FROM cdr WHERE {condition.text}"
+            " GROUP BY bucket ORDER BY bucket DESC",
+            condition,
+        )
+        for bucket, count in found:
+            if skip < count:
+                return (bucket + 1) * BUCKET_MS, skip
+            skip -= count
+        return _EARLIEST, 0
+
+    def days(self) -> dict[tuple[int, str], tuple[int, int]]:
+        """For each account and UTC day the number of live records and a checksum over them, see `checksum`."""
+        found = self._ask(
+            "SELECT account_id, strftime(make_timestamp(started_ms * 1000), '%Y-%m-%d') AS day, count(*),"
+            " sum(md5_number_lower(json)::HUGEINT) % 18446744073709551616 FROM cdr"
+            f" WHERE seq_to = {LIVE} GROUP BY account_id, day",
+            Sql(""),
+            timeout_s=math.inf,
+        )
+        return {(account_id, day): (count, int(checksum)) for account_id, day, count, checksum in found}
+
+    def _ask(self, text: str, parameters: Sql, timeout_s: float | None = None) -> list[tuple[Any, ...]]:
+        with self._cursor(self._timeout_s if timeout_s is None else timeout_s) as cursor:
+            try:
+                return cursor.execute(text, list(parameters.parameters)).fetchall()
+            except duckdb.InterruptException:
+                raise QueryTimeout(f"the query took longer than {self._timeout_s:g} s and was stopped") from None
+            except (
+                duckdb.IOException,
+                duckdb.FatalException,
+                duckdb.InternalException,
+                duckdb.SerializationException,
+            ) as e:
+                raise Damaged(str(e).partition("\n")[0]) from e
+
+    @contextmanager
+    def _cursor(self, timeout_s: float) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A cursor of its own for each query; DuckDB's cursors must not be shared."""
+        with self._idle:
+            if self._closed:
+                raise Damaged("being made again")
+            cursor = self._connection.cursor()
+            self._running[id(cursor)] = (time.monotonic() + timeout_s, cursor)
+        try:
+            yield cursor
+        finally:
+            with self._idle:
+                del self._running[id(cursor)]
+                self._idle.notify_all()
+            cursor.close()
+
+    def _watch(self) -> None:
+        """Interrupt what runs beyond its time."""
+        while not self._closed:
+            with self._idle:
+                now = time.monotonic()
+                late = [cursor for deadline, cursor in self._running.values() if deadline < now]
+                for cursor in late:
+                    cursor.interrupt()
+                self._idle.wait(0.05 if late else min(self._timeout_s / 10, 0.5))
+
+    def close(self) -> None:
+        """Interrupt what is running, wait for it, and let go of the file."""
+        with self._idle:
+            self._closed = True
+            while self._running:
+                for _, cursor in self._running.values():
+                    cursor.interrupt()
+                self._idle.wait(0.05)
+        self._watchdog.join()
+        self._connection.close()
+
+
+_OBJECTS: Final = frozenset({"uuid", "json", *(c.name for c in layout(DUCKDB) if c.type.startswith("VARCHAR"))})
+
+
+def _arrays(rows: Sequence[tuple[Any, ...]]) -> dict[str, np.ndarray[Any, Any]]:
+    """The rows as one array for each column, which DuckDB reads in place."""
+    return {
+        name: np.array(column, dtype=object if name in _OBJECTS else np.int64)
+        for name, column in zip(ROW_NAMES, zip(*rows, strict=True), strict=True)
+    }
+
+
+_FROM_SOURCE: Final = ", ".join("uuid::UUID" if name == "uuid" else name for name in ROW_NAMES)
+
+
+def checksum(json: str) -> int:
+    """What one record adds to the checksum of its day: the 64 bits that DuckDB calls the lower half of its MD5. Sums
+    of it do not depend on the order of records."""
+    return int.from_bytes(hashlib.md5(json.encode(), usedforsecurity=False).digest()[8:], "little")

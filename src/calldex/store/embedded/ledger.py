@@ -1,0 +1,494 @@
+"""The ledger: SQLite keeps every version of every record. The truth; what it has committed is acknowledged.
+
+Beside the versions it keeps what must become durable in the same commit: the rows of calls, the quarantine, and the
+answers given under idempotency keys. It answers by uuid and by commit number; every other question is for `columns`.
+The only module that knows apsw. One process writes, under the lock of `EmbeddedStore`; any thread reads.
+"""
+
+from __future__ import annotations
+
+import queue
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+import apsw
+import msgspec
+
+from calldex.errors import DiskFull, WrongVersion
+from calldex.query import Query
+from calldex.record import Cdr, from_ms
+from calldex.store import (
+    Batch,
+    KeptRow,
+    Outcome,
+    Position,
+    Quarantined,
+    Receipt,
+    Slice,
+    Version,
+)
+from calldex.store.sql import LIVE, SQLITE, VALUE_NAMES, behind, both, columns_ddl, values, where
+from calldex.wire import v2
+
+ROW_NAMES: Final = ("seq", "seq_to", "account_id", "uuid", *VALUE_NAMES, "json")
+"""What `columns` is given of a version, in this order."""
+
+_MARKS: Final = ", ".join("?" * (len(ROW_NAMES) + 1))
+_INSERT: Final = f"INSERT INTO version ({', '.join(ROW_NAMES)}, written_ms) VALUES ({_MARKS})"
+_ROWS: Final = f"SELECT {', '.join(ROW_NAMES)} FROM version"
+
+RECEIPT_MS: Final = 24 * 3600 * 1000
+_CACHE_KIB: Final = 64 * 1024
+_CHECKPOINT_PAGES: Final = 8192
+_PAGE_BYTES: Final = 8192
+
+_SCHEMA_1: Final = f"""
+CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE version (
+    seq INTEGER PRIMARY KEY, seq_to INTEGER NOT NULL, account_id INTEGER NOT NULL, uuid BLOB NOT NULL,
+    {columns_ddl(SQLITE)}, written_ms INTEGER NOT NULL, json TEXT
+);
+CREATE UNIQUE INDEX version_uuid ON version (account_id, uuid, seq_to);
+CREATE INDEX version_closed ON version (seq_to) WHERE seq_to < {LIVE};
+CREATE TABLE purged (account_id INTEGER PRIMARY KEY, seq INTEGER NOT NULL);
+CREATE TABLE call_row (
+    id INTEGER PRIMARY KEY, account_id INTEGER NOT NULL, source TEXT NOT NULL, key BLOB NOT NULL, links TEXT NOT NULL,
+    text TEXT NOT NULL, uuid BLOB, UNIQUE (account_id, source, key)
+);
+CREATE TABLE call_link (
+    account_id INTEGER NOT NULL, source TEXT NOT NULL, link TEXT NOT NULL, row_id INTEGER NOT NULL,
+    PRIMARY KEY (account_id, source, link, row_id)
+) WITHOUT ROWID;
+CREATE TABLE quarantine (
+    id INTEGER PRIMARY KEY, account_id INTEGER NOT NULL, source TEXT NOT NULL, format TEXT NOT NULL,
+    origin TEXT NOT NULL, place TEXT NOT NULL, reason TEXT NOT NULL, raw BLOB NOT NULL, at_ms INTEGER NOT NULL,
+    UNIQUE (account_id, source, format, raw)
+);
+CREATE TABLE receipt (
+    account_id INTEGER NOT NULL, key TEXT NOT NULL, digest BLOB NOT NULL, answer BLOB NOT NULL, at_ms INTEGER NOT NULL,
+    PRIMARY KEY (account_id, key)
+) WITHOUT ROWID;
+"""
+MIGRATIONS: Final = (_SCHEMA_1,)
+"""The n-th brings a ledger from schema version n to n + 1; a new one is added at the end, none is ever changed."""
+
+
+_BLANK: Final = Cdr(
+    uuid="00000000-0000-0000-0000-000000000000",
+    type="internal",
+    disposition="absent",
+    started_at=from_ms(0),
+    duration_s=0,
+)
+"""What the columns of a tombstone are filled with; nothing ever matches it."""
+
+
+class Written(msgspec.Struct, frozen=True):
+    """What a commit did: an outcome for each record of the batch, and the last commit number."""
+
+    outcomes: list[Outcome]
+    last_seq: int
+
+
+class Closing(msgspec.Struct, frozen=True):
+    """A version and the commit that superseded it."""
+
+    seq: int
+    seq_to: int
+    account_id: int
+    started_ms: int
+
+
+class Ledger:
+    """The open ledger of a data directory."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or create; bring an older schema up to date. `WrongVersion` when it is newer than this program."""
+        self.path = path
+        self._writer = self._connect()
+        self._migrate()
+        self._readers: queue.LifoQueue[apsw.Connection] = queue.LifoQueue()
+        self._all_readers: list[apsw.Connection] = []
+        self.last_seq: int = _all(self._writer, "SELECT ifnull(max(seq), 0) FROM version")[0][0]
+        self.store_id: str = _all(self._writer, "SELECT value FROM meta WHERE name = 'store_id'")[0][0]
+
+    def _connect(self, *, readonly: bool = False) -> apsw.Connection:
+        flags = apsw.SQLITE_OPEN_READONLY if readonly else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+        connection = apsw.Connection(str(self.path), flags=flags)
+        connection.set_busy_timeout(30_000)
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB if not readonly else 8192}")
+        if not readonly:
+            connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+        return connection
+
+    def _migrate(self) -> None:
+        found = _all(self._writer, "PRAGMA user_version")[0][0]
+        if found > len(MIGRATIONS):
+            raise WrongVersion(
+                f"{self.path.name} has schema version {found}; this program knows versions up to {len(MIGRATIONS)}."
+                " Use a newer Calldex, or restore a backup made by this one."
+            )
+        if found == len(MIGRATIONS):
+            return
+        with self._writer:
+            for migration in MIGRATIONS[found:]:
+                self._writer.execute(migration)
+            if found == 0:
+                self._writer.execute("INSERT INTO meta VALUES ('store_id', ?)", (secrets.token_hex(16),))
+            self._writer.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+
+    @contextmanager
+    def _reader(self) -> Iterator[apsw.Connection]:
+        """A connection for reading, used by one thread at a time."""
+        try:
+            connection = self._readers.get_nowait()
+        except queue.Empty:
+            connection = self._connect(readonly=True)
+            self._all_readers.append(connection)
+        try:
+            yield connection
+        finally:
+            self._readers.put(connection)
+
+    def close(self) -> None:
+        """Let go of the files; SQLite folds its write-ahead log into the database."""
+        for connection in (*self._all_readers, self._writer):
+            connection.close()
+
+    # --- writing ------------------------------------------------------------------------------------------------------
+
+    def write(self, batch: Batch) -> Written:
+        """Commit a batch, all of it or nothing. Raises `DiskFull`."""
+        now = int(time.time() * 1000)
+        try:
+            with self._writer:
+                outcomes, last = self._put_records(batch.account_id, batch.records, now)
+                last = self._close(batch.account_id, batch.removed, last, now)[1]
+                self._put_rows(batch)
+                self._put_rejects(batch, now)
+                if batch.receipt is not None and batch.receipt_key is not None:
+                    receipt = batch.receipt(outcomes)
+                    self._writer.execute(
+                        "INSERT OR IGNORE INTO receipt VALUES (?, ?, ?, ?, ?)",
+                        (batch.account_id, batch.receipt_key, receipt.digest, receipt.answer, now),
+                    )
+        except (apsw.FullError, apsw.IOError) as error:
+            raise DiskFull(f"the ledger cannot be written: {error}; nothing of this batch was kept") from error
+        self.last_seq = last
+        return Written(outcomes, last)
+
+    def _put_records(self, account_id: int, records: Sequence[Cdr], now: int) -> tuple[list[Outcome], int]:
+        """Most batches hold only new records: insert them all at once, and look closer only if that fails."""
+        rows = [(account_id, _key(cdr.uuid), *values(cdr), v2.encode(cdr).decode()) for cdr in records]
+        last = self.last_seq
+        try:
+            with self._writer:
+                self._writer.executemany(_INSERT, ((seq, LIVE, *row, now) for seq, row in enumerate(rows, last + 1)))
+        except apsw.ConstraintError:
+            return self._put_versions(account_id, rows, now)
+        return [Outcome.ACCEPTED] * len(rows), last + len(rows)
+
+    def _put_versions(self, account_id: int, rows: list[tuple[Any, ...]], now: int) -> tuple[list[Outcome], int]:
+        live = self._live(account_id, tuple(row[1] for row in rows))
+        outcomes: list[Outcome] = []
+        last = self.last_seq
+        for row in rows:
+            uuid, json = row[1], row[-1]
+            known = live.get(uuid)
+            if known is not None and known[1] == json:
+                outcomes.append(Outcome.UNCHANGED)
+                continue
+            last += 1
+            if known is not None:
+                self._writer.execute("UPDATE version SET seq_to = ? WHERE seq = ?", (last, known[0]))
+            self._writer.execute(_INSERT, (last, LIVE, *row, now))
+            outcomes.append(Outcome.ACCEPTED if known is None else Outcome.UPDATED)
+            live[uuid] = (last, json)
+        return outcomes, last
+
+    def _live(self, account_id: int, uuids: tuple[bytes, ...]) -> dict[bytes, tuple[int, str]]:
+        found = _all(
+            self._writer,
+            "SELECT uuid, seq, json FROM carray(?)"
+            f" CROSS JOIN version ON uuid = value AND account_id = ? AND seq_to = {LIVE}",
+            (apsw.carray(uuids), account_id),
+        )
+        return {uuid: (seq, json) for uuid, seq, json in found}
+
+    def _close(self, account_id: int, uuids: Sequence[str], last: int, now: int) -> tuple[int, int]:
+        """End the live versions of some records, each with a tombstone; how many, and the last commit number.
+
+        A tombstone is a version without content that was never visible: its `seq_to` is negative.
+        """
+        if not uuids:
+            return 0, last
+        live = self._live(account_id, tuple(_key(uuid) for uuid in uuids))
+        blank = values(_BLANK)
+        for uuid, (seq, _) in sorted(live.items()):
+            last += 1
+            self._writer.execute("UPDATE version SET seq_to = ? WHERE seq = ?", (last, seq))
+            self._writer.execute(_INSERT, (last, -last, account_id, uuid, *blank, None, now))
+        return len(live), last
+
+    def erase(self, account_id: int, uuids: Sequence[str]) -> tuple[int, int]:
+        """Close the live versions of these records; how many there were, and the last commit number."""
+        with self._writer:
+            count, last = self._close(account_id, uuids, self.last_seq, int(time.time() * 1000))
+        self.last_seq = last
+        return count, last
+
+    def _put_rows(self, batch: Batch) -> None:
+        for row in batch.rows:
+            links = msgspec.json.encode(row.links).decode()
+            uuid = None if row.uuid is None else _key(row.uuid)
+            row_id = _all(
+                self._writer,
+                "INSERT INTO call_row (account_id, source, key, links, text, uuid) VALUES (?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT (account_id, source, key) DO UPDATE SET uuid = excluded.uuid RETURNING id",
+                (batch.account_id, batch.source, row.key, links, row.text, uuid),
+            )[0][0]
+            self._writer.executemany(
+                "INSERT OR IGNORE INTO call_link VALUES (?, ?, ?, ?)",
+                [(batch.account_id, batch.source, link, row_id) for link in row.links],
+            )
+
+    def _put_rejects(self, batch: Batch, now: int) -> None:
+        """A piece that lies in the quarantine already stays there once."""
+        self._writer.executemany("DELETE FROM quarantine WHERE id = ?", [(id_,) for id_ in batch.released])
+        self._writer.executemany(
+            "INSERT OR IGNORE INTO quarantine (account_id, source, format, origin, place, reason, raw, at_ms)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (batch.account_id, batch.source, batch.format, batch.origin, r.where, r.reason, r.raw, now)
+                for r in batch.rejects
+            ],
+        )
+
+    def purge(self, superseded_before_ms: int, now_ms: int) -> tuple[int, int]:
+        """Drop the versions superseded before an instant, and receipts that ended; how many versions went, and the
+        commit up to which.
+
+        Commits are numbered in the order of time, so the last commit before the instant bounds what may go.
+        """
+        with self._writer:
+            self._writer.execute("DELETE FROM receipt WHERE at_ms < ?", (now_ms - RECEIPT_MS,))
+            bound = self._last_commit_before(superseded_before_ms)
+            self._writer.execute(
+                "INSERT INTO purged SELECT account_id, max(seq_to) FROM version"
+                f" WHERE seq_to > 0 AND seq_to <= ? AND seq_to < {LIVE} GROUP BY account_id"
+                " ON CONFLICT (account_id) DO UPDATE SET seq = excluded.seq",
+                (bound,),
+            )
+            self._writer.execute(f"DELETE FROM version WHERE seq_to > 0 AND seq_to <= ? AND seq_to < {LIVE}", (bound,))
+            count = self._writer.changes()
+        return count, bound
+
+    def _last_commit_before(self, ms: int) -> int:
+        """The greatest number of a commit made before an instant, found by halving."""
+        low, high = 0, self.last_seq
+        while low < high:
+            middle = (low + high + 1) // 2
+            found = _all(
+                self._writer, "SELECT seq, written_ms FROM version WHERE seq <= ? ORDER BY seq DESC LIMIT 1", (middle,)
+            )
+            if not found or found[0][1] < ms:
+                low = middle
+            else:
+                high = found[0][0] - 1
+        return low
+
+    # --- reading ------------------------------------------------------------------------------------------------------
+
+    def rows_after(self, seq: int, limit: int) -> list[tuple[Any, ...]]:
+        """The next versions with content behind a commit number, in order, as `ROW_NAMES`."""
+        with self._reader() as reader:
+            return _all(
+                reader, f"{_ROWS} WHERE seq > ? AND seq <= ? AND json IS NOT NULL ORDER BY seq", (seq, seq + limit)
+            )
+
+    def closings(self, after: int, upto: int) -> list[Closing]:
+        """The versions begun at or before `after` that were superseded since, up to a commit number."""
+        with self._reader() as reader:
+            found = _all(
+                reader,
+                "SELECT seq, seq_to, account_id, started_ms FROM version"
+                f" WHERE seq_to > ? AND seq_to <= ? AND seq_to < {LIVE} AND seq <= ?",
+                (after, upto, after),
+            )
+            return [Closing(*row) for row in found]
+
+    def count_after(self, seq: int) -> int:
+        """How many commits lie behind a commit number."""
+        return self.last_seq - seq
+
+    def versions(self, account_id: int, uuid: str, *, live_only: bool = False) -> list[Version]:
+        """The kept versions of a record, oldest first; tombstones among them."""
+        with self._reader() as reader:
+            found = _all(
+                reader,
+                "SELECT seq, seq_to, json, written_ms FROM version WHERE account_id = ? AND uuid = ?"
+                f"{f' AND seq_to = {LIVE}' if live_only else ''} ORDER BY seq",
+                (account_id, _key(uuid)),
+            )
+        return [
+            Version(
+                seq,
+                None if seq_to == LIVE else abs(seq_to),
+                uuid,
+                None if json is None else json.encode(),
+                written_ms,
+            )
+            for seq, seq_to, json, written_ms in found
+        ]
+
+    def total(self, query: Query, as_of: int) -> int:
+        """How many records match; only for queries that name uuids, which the index finds."""
+        condition = where(query, as_of, SQLITE)
+        with self._reader() as reader:
+            found = _all(reader, f"SELECT count(*) FROM version WHERE {condition.text}", condition.parameters)
+        return int(found[0][0])
+
+    def slice(self, query: Query, as_of: int, *, limit: int, after: Position | None, skip: int) -> Slice:
+        """The next records of a query that names uuids, newest first."""
+        condition = where(query, as_of, SQLITE)
+        if after is not None:
+            condition = both(condition, behind(after, SQLITE))
+        with self._reader() as reader:
+            found = _all(
+                reader,
+                f"SELECT json, started_ms, uuid FROM version WHERE {condition.text}"
+                " ORDER BY started_ms DESC, uuid DESC LIMIT ? OFFSET ?",
+                (*condition.parameters, limit, skip),
+            )
+        if not found:
+            return Slice(b"", 0, None)
+        _, started_ms, uuid = found[-1]
+        last = Position(started_ms, str(UUID(bytes=uuid)))
+        return Slice(",".join(row[0] for row in found).encode(), len(found), last)
+
+    def purged_upto(self, account_id: int) -> int:
+        """The greatest commit number whose superseded versions have been dropped from an account."""
+        with self._reader() as reader:
+            found = _all(reader, "SELECT seq FROM purged WHERE account_id = ?", (account_id,))
+        return found[0][0] if found else 0
+
+    def rows_of_calls(self, account_id: int, source: str, links: Sequence[str]) -> list[KeptRow]:
+        """Every kept row tied to one of these links, directly or through other rows: links and rows in turn, until
+        nothing is added."""
+        rows: dict[int, KeptRow] = {}
+        known: set[str] = set()
+        new = set(links)
+        with self._reader() as reader:
+            while new:
+                known |= new
+                found = _all(
+                    reader,
+                    "SELECT DISTINCT r.id, r.key, r.links, r.text, r.uuid FROM carray(?) AS l"
+                    " CROSS JOIN call_link AS c ON c.account_id = ? AND c.source = ? AND c.link = l.value"
+                    " CROSS JOIN call_row AS r ON r.id = c.row_id",
+                    (apsw.carray(tuple(new)), account_id, source),
+                )
+                new = set()
+                for id_, key, packed, text, uuid in found:
+                    if id_ not in rows:
+                        row_links = msgspec.json.decode(packed, type=tuple[str, ...])
+                        row_uuid = None if uuid is None else str(UUID(bytes=uuid))
+                        rows[id_] = KeptRow(key, row_links, text, row_uuid)
+                        new.update(link for link in row_links if link not in known)
+        return list(rows.values())
+
+    def known_rows(self, account_id: int, source: str, keys: Sequence[bytes]) -> set[bytes]:
+        """Which of these rows are kept already."""
+        if not keys:
+            return set()
+        with self._reader() as reader:
+            found = _all(
+                reader,
+                "SELECT key FROM carray(?) CROSS JOIN call_row ON key = value AND account_id = ? AND source = ?",
+                (apsw.carray(tuple(keys)), account_id, source),
+            )
+            return {key for (key,) in found}
+
+    def receipt(self, account_id: int, key: str) -> Receipt | None:
+        """What was answered under an idempotency key within its time."""
+        earliest = int(time.time() * 1000) - RECEIPT_MS
+        with self._reader() as reader:
+            found = _all(
+                reader,
+                "SELECT digest, answer FROM receipt WHERE account_id = ? AND key = ? AND at_ms >= ?",
+                (account_id, key, earliest),
+            )
+        return Receipt(*found[0]) if found else None
+
+    def quarantined(self, account_id: int | None) -> Iterator[Quarantined]:
+        """What lies in the quarantine, oldest first, a page at a time."""
+        last = 0
+        while True:
+            with self._reader() as reader:
+                page = _all(
+                    reader,
+                    "SELECT id, account_id, source, format, origin, place, reason, raw, at_ms FROM quarantine"
+                    " WHERE id > ? AND account_id = ifnull(?, account_id) ORDER BY id LIMIT 500",
+                    (last, account_id),
+                )
+            if not page:
+                return
+            for id_, account, source, format_, origin, place, reason, raw, at_ms in page:
+                yield Quarantined(
+                    id=id_,
+                    account_id=account,
+                    source=source,
+                    format=format_,
+                    origin=origin,
+                    where=place,
+                    reason=reason,
+                    raw=raw,
+                    at_ms=at_ms,
+                )
+            last = page[-1][0]
+
+    def days(self, account_id: int | None = None) -> Iterator[tuple[int, str, str]]:
+        """Account, UTC day and JSON of every live record, grouped by account and day."""
+        with self._reader() as reader:
+            yield from _each(
+                reader,
+                "SELECT account_id, date(started_ms / 1000, 'unixepoch') AS day, json FROM version"
+                f" WHERE seq_to = {LIVE} AND account_id = ifnull(?, account_id)",
+                (account_id,),
+            )
+
+    def integrity(self) -> list[str]:
+        """What SQLite finds wrong with the file; empty when it is sound."""
+        with self._reader() as reader:
+            found = [str(row[0]) for row in _each(reader, "PRAGMA integrity_check(20)")]
+        return [] if found == ["ok"] else found
+
+    def backup(self, target: Path) -> None:
+        """Copy the database, consistent, while it is written to."""
+        copy = apsw.Connection(str(target))
+        try:
+            with self._reader() as reader, copy.backup("main", reader, "main") as backup:
+                while not backup.done:
+                    backup.step(4096)
+        finally:
+            copy.close()
+
+
+def _key(uuid: str) -> bytes:
+    return bytes.fromhex(uuid.replace("-", ""))
+
+
+def _each(connection: apsw.Connection, text: str, parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+    return connection.execute(text, parameters)
+
+
+def _all(connection: apsw.Connection, text: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    return connection.execute(text, parameters).fetchall()

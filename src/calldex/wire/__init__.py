@@ -1,0 +1,1 @@
+"""The shapes in which records leave, one module for each version of the API. Pure; no I/O."""

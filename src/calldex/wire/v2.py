@@ -1,0 +1,144 @@
+"""The contract's names and shapes, version 2: a record's JSON, and how such JSON is read again.
+
+A record's JSON is its own fields (`record.Cdr`) and two more that Voiso's clients rely on: `timestamp`, the begin in
+whole seconds, and `duration` as `HH:MM:SS`. It is made once, when the record is written, and stored. What is served
+can be read again and is equal. Pure.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+import msgspec
+
+from calldex.fields import FILTER
+from calldex.record import Cdr, Instant, Rejected
+
+Hms = Annotated[str, msgspec.Meta(pattern=r"^\d{2,7}:[0-5]\d:[0-5]\d$")]
+
+
+class Record(Cdr, frozen=True, kw_only=True, gc=False, forbid_unknown_fields=True):
+    """A record as version 2 of the API shows it."""
+
+    timestamp: Instant
+    duration: Hms
+
+
+_ENCODE: Final = msgspec.json.Encoder().encode
+_DECODE: Final = msgspec.json.Decoder(Record).decode
+_ANY: Final = msgspec.json.Decoder().decode
+_NAMES: Final = Cdr.__struct_fields__
+
+
+def hms(seconds: int) -> str:
+    """`HH:MM:SS`."""
+    return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+
+
+def seconds(text: str) -> int:
+    """The seconds of an `HH:MM:SS`; `ValueError` otherwise."""
+    hours, minutes, rest = text.split(":")
+    return int(hours) * 3600 + int(minutes) * 60 + int(rest)
+
+
+def encode(cdr: Cdr) -> bytes:
+    """The JSON of a record as the API serves it; the record must be in its canonical form."""
+    served = type(cdr) is Record and cdr.timestamp.tzinfo is UTC
+    return _ENCODE(cdr if served else record(cdr))
+
+
+def record(cdr: Cdr) -> Record:
+    """A record with the two members that only the wire knows."""
+    fields = {name: getattr(cdr, name) for name in _NAMES}
+    return Record(**fields, timestamp=cdr.started_at.replace(microsecond=0), duration=hms(cdr.duration_s))
+
+
+def decode(line: bytes, where: str) -> Cdr | Rejected:
+    """The record that a JSON object is: strictly the shape that is served, or a looser one (`_loose`)."""
+    try:
+        found = _DECODE(line)
+    except (msgspec.ValidationError, UnicodeDecodeError):
+        return _loose(line, where)
+    except (msgspec.DecodeError, RecursionError) as error:
+        return Rejected(f"not JSON: {error}", where, line)
+    problem = _contradiction(found)
+    if problem is not None:
+        return Rejected(problem, where, line)
+    return found
+
+
+def _contradiction(found: Record) -> str | None:
+    if found.timestamp != found.started_at.replace(microsecond=0):
+        return (
+            f"timestamp {found.timestamp.isoformat()} is not started_at {found.started_at.isoformat()} cut to seconds"
+        )
+    if found.duration != hms(found.duration_s):
+        return f"duration {found.duration} is not duration_s {found.duration_s}"
+    if found.ended_at is not None and found.ended_at < found.started_at:
+        return f"ended_at {found.ended_at.isoformat()} lies before started_at {found.started_at.isoformat()}"
+    return None
+
+
+def _loose(line: bytes, where: str) -> Cdr | Rejected:
+    """Read what other systems write: `timestamp` or `started_at`, `duration` or `duration_s` or `ended_at`, words in
+    any case and their aliases, ids and numbers as text, uuids in any spelling, times in any zone."""
+    try:
+        found = _ANY(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return Rejected(f"not JSON: {error}", where, line)
+    if not isinstance(found, dict):
+        return Rejected(f"a record is a JSON object, this is {type(found).__name__}", where, line)
+    try:
+        loose = msgspec.convert(_completed(found), Record, strict=False)
+    except (msgspec.ValidationError, ValueError, OverflowError) as error:
+        return Rejected(str(error), where, line)
+    problem = _contradiction(loose)
+    return loose if problem is None else Rejected(problem, where, line)
+
+
+_WORDS: Final = {
+    name: {word.lower(): word for word in FILTER[name].words}
+    | {alias.lower(): words[0] for alias, words in FILTER[name].word_aliases.items() if len(words) == 1}
+    for name in ("type", "disposition", "end_reasons", "events")
+}
+
+
+def _word(name: str, value: Any) -> Any:
+    return _WORDS[name].get(value.lower(), value) if isinstance(value, str) else value
+
+
+def _completed(given: dict[str, Any]) -> dict[str, Any]:
+    """The members that `Record` needs, from those that were given."""
+    found = dict(given)
+    for name, vocabulary in (("type", "type"), ("disposition", "disposition"), ("end_reason", "end_reasons")):
+        found[name] = _word(vocabulary, found.get(name))
+        if found[name] is None:
+            del found[name]
+    if isinstance(found.get("uuid"), str):
+        found["uuid"] = _uuid(found["uuid"])
+    begin = found.setdefault("started_at", found.get("timestamp"))
+    if begin is None:
+        raise ValueError("Object missing required field `timestamp` (or `started_at`)")
+    started = msgspec.convert(begin, Instant, strict=False).astimezone(UTC)
+    found.setdefault("timestamp", started.replace(microsecond=0))
+    if "duration_s" not in found:
+        found["duration_s"] = _duration_s(found, started)
+    found.setdefault("duration", hms(msgspec.convert(found["duration_s"], int, strict=False)))
+    return found
+
+
+def _uuid(text: str) -> str:
+    try:
+        return str(UUID(text))
+    except ValueError:
+        return text
+
+
+def _duration_s(found: dict[str, Any], started: datetime) -> int:
+    if isinstance(found.get("duration"), str):
+        return seconds(msgspec.convert(found["duration"], Hms))
+    if found.get("ended_at") is not None:
+        return (msgspec.convert(found["ended_at"], Instant) - started) // timedelta(seconds=1)
+    raise ValueError("Object missing required field `duration_s` (or `duration`, or `ended_at`)")

@@ -1,0 +1,142 @@
+"""The look-ups that records fill."""
+
+from __future__ import annotations
+
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from calldex.directory import Directory, Named, NamedKind, Seen, WrapupCode, lookups
+from calldex.errors import Conflict
+
+NAMES = st.sampled_from(["Ann", "Bob", "Zoë", "\U0001f600", "\uffff"]) | st.none()
+SEEN = st.builds(Seen, st.sampled_from(["agent", "queue"]), st.integers(1, 3), NAMES, st.integers(0, 5)) | st.builds(
+    Seen, st.just("wrapup_code"), st.sampled_from(["0100", "0200"]), NAMES, st.integers(0, 5)
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(batches=st.lists(st.tuples(st.booleans(), st.lists(SEEN, max_size=6)), max_size=6))
+def test_order_does_not_count(directory: Directory, path: Path, batches: list[tuple[bool, list[Seen]]]) -> None:
+    """However records are ordered, batched and shared by two processes, the newest, then larger, name stays."""
+    account = directory.add_account(f"a{len(directory.accounts())}").id
+    with Directory.open(path) as other:
+        for by_other, batch in batches:
+            (other if by_other else directory).note_seen(account, batch)
+    directory.flush_seen()
+    expected: dict[tuple[str, str], tuple[int, str]] = {}
+    for each in [seen for _, batch in batches for seen in batch]:
+        key = (each.kind, str(each.key))
+        stamp = (-(2**62), "") if each.name is None else (each.at_ms, each.name)
+        expected[key] = max(stamp, expected.get(key, stamp))
+    with closing(sqlite3.connect(path)) as reader:
+        key_sql = "CASE kind WHEN 'wrapup_code' THEN code ELSE id END"
+        sql = f"SELECT kind, {key_sql}, seen_ms, name FROM named WHERE account_id = ?"
+        assert {(k, str(i)): (at, name) for k, i, at, name in reader.execute(sql, (account,))} == expected
+
+
+def test_entries_and_their_order(directory: Directory) -> None:
+    """Entries come by name, then id; without a name, an id or code stands for it."""
+    main, other = directory.account().id, directory.add_account("other").id
+    directory.note_seen(
+        main,
+        {
+            Seen("agent", 2, "Bob", 10),
+            Seen("agent", 9, "Ann", 10),
+            Seen("agent", 3, "Ann", 10),
+            Seen("agent", 4, None, 10),
+            Seen("queue", 2, "Sales", 10),
+            Seen("wrapup_code", "0200", "Sale", 10),
+            Seen("wrapup_code", "0100", None, 10),
+        },
+    )
+    assert directory.lookup(main, "agent") == [Named(4, "4"), Named(3, "Ann"), Named(9, "Ann"), Named(2, "Bob")]
+    assert directory.lookup(main, "queue") == [Named(2, "Sales")]
+    assert directory.wrapup_codes(main) == [WrapupCode("0100", "0100"), WrapupCode("0200", "Sale")]
+    assert directory.lookup(main, "campaign") == []
+    assert directory.lookup(other, "agent") == []
+
+
+def test_new_names_show_at_once(directory: Directory, path: Path) -> None:
+    """A new or changed name is written before the call returns; an older one or none changes nothing."""
+    main = directory.account().id
+    shown = []
+    with Directory.open(path) as other:
+        for name, at in (("Ann", 10), ("Ann Lee", 20), ("Ann", 15), (None, 30), ("Ann", 20), ("Ann L.", 21)):
+            directory.note_seen(main, [Seen("agent", 1, name, at)])
+            shown += [entry.name for entry in other.lookup(main, "agent")]
+    assert shown == ["Ann", "Ann Lee", "Ann Lee", "Ann Lee", "Ann Lee", "Ann L."]
+
+
+def test_known_names_are_not_written_again(watched: tuple[Directory, list[str]]) -> None:
+    """A known name costs no query, whether it was seen at a time before or later."""
+    directory, statements = watched
+    main = directory.account().id
+    directory.note_seen(main, [Seen("agent", 1, "Ann", 5)])
+    statements.clear()
+    for at in (5, 4, 6, 7):
+        directory.note_seen(main, [Seen("agent", 1, "Ann", at), Seen("agent", 1, None, at)])
+    assert statements == []
+
+
+def test_later_times_are_written_in_time(directory: Directory, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That a known name was seen again is written with the next new name, after a minute, and at the closing."""
+    main = directory.account().id
+
+    def written() -> list[tuple[int]]:
+        with closing(sqlite3.connect(path)) as reader:
+            return reader.execute("SELECT seen_ms FROM named WHERE kind = 'queue'").fetchall()
+
+    directory.note_seen(main, [Seen("queue", 1, "Sales", 5)])
+    directory.note_seen(main, [Seen("queue", 1, "Sales", 6)])
+    assert written() == [(5,)]
+    directory.note_seen(main, [Seen("agent", 1, "Ann", 5)])
+    assert written() == [(6,)]
+    directory.note_seen(main, [Seen("queue", 1, "Sales", 7)])
+    assert written() == [(6,)]
+    monkeypatch.setattr(lookups, "FLUSH_S", 0)
+    directory.flush_seen()
+    assert written() == [(7,)]
+    directory.note_seen(main, [Seen("queue", 1, "Sales", 8)])
+    assert written() == [(8,)]
+
+
+def test_memory_is_bounded(directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With more names than memory may hold nothing is forgotten and nothing old comes back."""
+    monkeypatch.setattr(lookups, "CACHE_LIMIT", 10)
+    main = directory.account().id
+    directory.note_seen(main, [Seen("agent", 1, "New 01", 2)])
+    directory.note_seen(main, [Seen("agent", 1, "New 01", 9)])
+    directory.note_seen(main, [Seen("agent", number, f"New {number:02}", 9) for number in range(2, 21)])
+    directory.note_seen(main, [Seen("agent", number, f"Old {number:02}", 3) for number in range(1, 21)])
+    assert directory.lookup(main, "agent") == [Named(number, f"New {number:02}") for number in range(1, 21)]
+
+
+def test_what_failed_is_not_taken_for_written(directory: Directory, path: Path) -> None:
+    """After a write that failed the same names are written by the next call."""
+    main = directory.account().id
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TRIGGER t BEFORE INSERT ON named BEGIN SELECT RAISE(ABORT, 'no'); END")
+        with pytest.raises(Conflict):
+            directory.note_seen(main, [Seen("agent", 1, "Ann", 1)])
+        other.execute("DROP TRIGGER t")
+    directory.note_seen(main, [Seen("agent", 1, "Ann", 1)])
+    assert directory.lookup(main, "agent") == [Named(1, "Ann")]
+
+
+def test_threads(directory: Directory) -> None:
+    """Threads that note the same names at once end with the newest."""
+    main = directory.account().id
+    kinds: list[NamedKind] = ["agent", "queue", "team", "campaign"]
+
+    def note(at: int) -> None:
+        directory.note_seen(main, [Seen(kind, 1, f"name {at:03}", at) for kind in kinds])
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(note, [(number * 37) % 101 for number in range(101)]))
+    assert {entry.name for kind in kinds for entry in directory.lookup(main, kind)} == {"name 100"}

@@ -1,0 +1,165 @@
+"""The arrows between the layers of Calldex, and the size of its parts, read from the source itself."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = "calldex"
+MODULE_LINES = 700
+FUNCTION_LINES = 70
+
+PURE = ("query", "token", "store.sql", "wire", "access")
+INPUT_OUTPUT = frozenset(
+    (
+        *("os", "io", "pathlib", "socket", "sqlite3", "apsw", "duckdb"),
+        *("sqlalchemy", "httpx", "threading", "subprocess", "starlette"),
+    )
+)
+ABOVE_FORMATS = ("store", "ingest", "directory", "api")
+MAY_START_THE_API = ("api", "cli", "__main__")
+ENGINES = ("apsw", "duckdb")
+
+
+def sources(*folders: str) -> list[Path]:
+    """Every Python file below these folders of the repository."""
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+def module_name(path: Path) -> str:
+    """`store.embedded.ledger` of `src/calldex/store/embedded/ledger.py`; a package has the name of its folder."""
+    parts = path.relative_to(ROOT / "src" / PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(source: str) -> frozenset[str]:
+    """Every name that a module imports anywhere; of `from a import b` both `a` and `a.b`, which may be a module."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            assert node.module is not None
+            names.add(node.module)
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return frozenset(names)
+
+
+def within(module: str, layers: tuple[str, ...]) -> bool:
+    """Whether a module is one of these layers or a part of one."""
+    return any(module == layer or module.startswith(f"{layer}.") for layer in layers)
+
+
+def wrong_arrows(module: str, source: str) -> Iterator[str]:
+    """Each import that the layer of this module (named without `calldex.`) must not have."""
+    names = imports(source)
+    outside = {name.split(".")[0] for name in names}
+    ours = {name.removeprefix(f"{PACKAGE}.") for name in names if name.startswith(f"{PACKAGE}.")}
+    if module == "record" and PACKAGE in outside:
+        yield f"{module} imports something of ours"
+    if within(module, ("formats",)):
+        yield from (f"{module} imports {name}" for name in sorted(ours) if within(name, ABOVE_FORMATS))
+    if within(module, PURE):
+        yield from (f"{module} imports {name}" for name in sorted(outside & INPUT_OUTPUT))
+    if "starlette" in outside and not within(module, ("api",)):
+        yield f"{module} imports starlette"
+    if not within(module, MAY_START_THE_API):
+        yield from (f"{module} imports {name}" for name in sorted(ours) if within(name, ("api",)))
+
+
+def oversize(source: str) -> Iterator[str]:
+    """What is missing or too long in a module: its docstring, its lines, the lines of a function."""
+    tree = ast.parse(source)
+    if not ast.get_docstring(tree):
+        yield "no docstring"
+    if (length := len(source.splitlines())) > MODULE_LINES:
+        yield f"{length} lines"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            if length > FUNCTION_LINES:
+                yield f"{node.name} has {length} lines"
+
+
+@pytest.mark.parametrize("path", sources(f"src/{PACKAGE}"), ids=module_name)
+def test_arrows_run_one_way(path: Path) -> None:
+    """No module imports what its layer must not know."""
+    assert [] == list(wrong_arrows(module_name(path), path.read_text()))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_one_file_knows_an_engine(engine: str) -> None:
+    """Exactly one file imports an engine, and it is a file of the embedded store."""
+    users = [
+        module_name(path)
+        for path in sources(f"src/{PACKAGE}")
+        if engine in {name.split(".")[0] for name in imports(path.read_text())}
+    ]
+    assert 1 == len(users), users
+    assert within(users[0], ("store.embedded",)), users
+
+
+@pytest.mark.parametrize(
+    "path", sources("src", "tests", "bench", "docs"), ids=lambda path: path.relative_to(ROOT).as_posix()
+)
+def test_a_part_is_small_and_says_what_it_is(path: Path) -> None:
+    """Every module has a docstring and at most 700 lines, every function at most 70."""
+    assert [] == list(oversize(path.read_text()))
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "expected"),
+    [
+        ("record", "from calldex import errors", "record imports something of ours"),
+        ("record", "import calldex.fields", "record imports something of ours"),
+        ("formats.jsonl", "from calldex.store.sql import select", "formats.jsonl imports store.sql"),
+        ("formats", "def f():\n    from calldex import ingest", "formats imports ingest"),
+        ("query", "from os import environ", "query imports os"),
+        ("wire.v2", "import pathlib", "wire.v2 imports pathlib"),
+        ("store.sql", "if True:\n    import duckdb as d", "store.sql imports duckdb"),
+        ("access", "from sqlalchemy.engine import Engine", "access imports sqlalchemy"),
+        ("ingest", "from starlette.requests import Request", "ingest imports starlette"),
+        ("demo", "from calldex import api", "demo imports api"),
+        ("page", "from calldex.api.app import app", "page imports api.app"),
+    ],
+)
+def test_a_wrong_arrow_is_seen(module: str, source: str, expected: str) -> None:
+    """Each rule finds an import that breaks it, wherever in the module it stands."""
+    assert expected in list(wrong_arrows(module, source))
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("record", "import hashlib\nimport msgspec"),
+        ("formats.jsonl", "from calldex.record import Cdr"),
+        ("query", "from calldex.fields import FIELDS"),
+        ("store.embedded.columns", "import duckdb"),
+        ("api.app", "from starlette.routing import Route\nfrom calldex.api import lookups"),
+        ("cli", "from calldex.api.app import build"),
+        ("apiary", "import os"),
+    ],
+)
+def test_a_right_arrow_is_let_through(module: str, source: str) -> None:
+    """The rules refuse nothing that the layers allow."""
+    assert [] == list(wrong_arrows(module, source))
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("x = 1\n", ["no docstring"]),
+        ('"""."""\n' * 701, ["701 lines"]),
+        ('"""."""\n' * 700, []),
+        ('"""."""\n\n\nasync def f():\n' + "    pass\n" * 70, ["f has 71 lines"]),
+        ('"""."""\n\n\nclass C:\n    def f():\n' + "        pass\n" * 69, []),
+    ],
+)
+def test_oversize_is_seen(source: str, expected: list[str]) -> None:
+    """A module or function that is one line too long is found, one that is just long enough is not."""
+    assert expected == list(oversize(source))
