@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import Enum, auto
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -118,12 +119,13 @@ def _event_mask(cdr: Cdr) -> int:
 
 
 def _team_ids(cdr: Cdr) -> str:
-    return id_set(team.id for team in cdr.teams) if cdr.teams else ""
+    return id_set(tuple([team.id for team in cdr.teams])) if cdr.teams else ""
 
 
-def id_set(ids: object) -> str:
+@lru_cache(maxsize=16_384)
+def id_set(ids: tuple[int, ...]) -> str:
     """`,1,2,`: ids in ascending order, each between commas."""
-    return f",{','.join(map(str, sorted(set(ids))))},"  # type: ignore[call-overload]
+    return f",{','.join(map(str, sorted(set(ids))))},"
 
 
 COLUMNS: Final = (
@@ -146,6 +148,7 @@ PREFIX_DIGITS: Final = 18
 _BASE_11: Final = str.maketrans("0123456789", "123456789a")
 
 
+@lru_cache(maxsize=131_072)
 def prefix_key(number: str) -> int:
     """The leading digits of a number as one integer, so that "begins with" is a range of integers.
 

@@ -267,20 +267,42 @@ def plain_number(text: str) -> str | None:
 def canonical(cdr: Cdr) -> Cdr:
     """The record in the one form in which it is kept: times in UTC with whole milliseconds, numbers as digits, an id
     for every name. The same record if it is in that form already; of the same type in any case."""
+    if _is_canonical(cdr):
+        return cdr
     changes: dict[str, object] = {}
     for name in ("started_at", "answered_at", "ended_at"):
         _changed(changes, name, getattr(cdr, name), _instant)
     for name in ("from_", "to", "did"):
-        _changed(changes, name, getattr(cdr, name), plain_number)
-    if cdr.events:
-        _changed(changes, "events", cdr.events, _events)
-    if cdr.legs:
-        _changed(changes, "legs", cdr.legs, _legs)
+        number = getattr(cdr, name)
+        changes[name] = None if number is None else plain_number(number)
+    _changed(changes, "events", cdr.events, _events)
+    _changed(changes, "legs", cdr.legs, _legs)
     for kind in ("agent", "queue", "campaign"):
         name = getattr(cdr, kind)
         if name is not None and getattr(cdr, f"{kind}_id") is None:
             changes[f"{kind}_id"] = stable_id(kind, name)
-    return msgspec.structs.replace(cdr, **changes) if changes else cdr
+    return msgspec.structs.replace(cdr, **changes)
+
+
+def _is_canonical(cdr: Cdr) -> bool:
+    """Whether a record surely is in its canonical form. Most are, and this is on the way of every one."""
+    return (
+        _exact(cdr.started_at)
+        and (cdr.answered_at is None or _exact(cdr.answered_at))
+        and (cdr.ended_at is None or _exact(cdr.ended_at))
+        and (cdr.from_ is None or (cdr.from_.isascii() and cdr.from_.isdigit()))
+        and (cdr.to is None or (cdr.to.isascii() and cdr.to.isdigit()))
+        and (cdr.did is None or (cdr.did.isascii() and cdr.did.isdigit()))
+        and (cdr.agent is None or cdr.agent_id is not None)
+        and (cdr.queue is None or cdr.queue_id is not None)
+        and (cdr.campaign is None or cdr.campaign_id is not None)
+        and all([_exact(event.at) for event in cdr.events])
+        and not cdr.legs
+    )
+
+
+def _exact(at: datetime) -> bool:
+    return at.tzinfo is UTC and not at.microsecond % 1000
 
 
 _T = TypeVar("_T")

@@ -66,7 +66,9 @@ def _one(template: str) -> Callable[[Condition], Sql]:
 def _any_of_set(template: str) -> Callable[[Condition], Sql]:
     def write(condition: Condition) -> Sql:
         term = template.format(condition.column)
-        return Sql(f"({' OR '.join([term] * len(condition.values))})", tuple(id_set([v]) for v in condition.values))
+        return Sql(
+            f"({' OR '.join([term] * len(condition.values))})", tuple(id_set((int(v),)) for v in condition.values)
+        )
 
     return write
 
@@ -156,7 +158,8 @@ def layout(dialect: Dialect) -> tuple[Layout, ...]:
 
 
 def _key_of(column: Column) -> Callable[[Cdr], int]:
-    return lambda cdr: prefix_key(str(column.value(cdr)))
+    value = column.value
+    return lambda cdr: prefix_key(value(cdr))
 
 
 VALUE_NAMES: Final = ("started_ms", *(column.name for column in layout(SQLITE)))

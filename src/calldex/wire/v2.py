@@ -8,6 +8,7 @@ can be read again and is equal. Pure.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Annotated, Any, Final
 from uuid import UUID
 
@@ -32,6 +33,7 @@ _ANY: Final = msgspec.json.Decoder().decode
 _NAMES: Final = Cdr.__struct_fields__
 
 
+@lru_cache(maxsize=16_384)
 def hms(seconds: int) -> str:
     """`HH:MM:SS`."""
     return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
@@ -70,7 +72,7 @@ def decode(line: bytes, where: str) -> Cdr | Rejected:
 
 
 def _contradiction(found: Record) -> str | None:
-    if found.timestamp != found.started_at.replace(microsecond=0):
+    if found.timestamp != found.started_at and found.timestamp != found.started_at.replace(microsecond=0):
         return (
             f"timestamp {found.timestamp.isoformat()} is not started_at {found.started_at.isoformat()} cut to seconds"
         )

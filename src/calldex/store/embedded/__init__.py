@@ -20,13 +20,15 @@ from calldex.errors import StoreNotReady
 from calldex.fields import Op
 from calldex.query import Query
 from calldex.store import Batch, DayCheck, KeptRow, Outcome, Position, Quarantined, Receipt, Slice, State, Version
-from calldex.store.embedded.columns import Columns, Damaged, checksum
+from calldex.store.embedded.columns import ROW_GROUP, Columns, Damaged, checksum
 from calldex.store.embedded.ledger import Ledger
 
 LEDGER_FILE: Final = "ledger.db"
 COLUMNS_FILE: Final = "columns.duckdb"
-_CHUNK: Final = 50_000
-"""How many commits the columns take in at once: large enough to be fast, small enough to hold in memory."""
+_CHUNK: Final = 2 * ROW_GROUP
+"""How many commits the columns take in at once: whole groups of rows, few enough to hold in memory."""
+_UNSEEN_S: Final = 1.0
+"""How long records that nobody waits for may wait for others, so that bulk loads are taken in by whole groups."""
 _PROGRESS_S: Final = 2.0
 _SOON_S: Final = 10.0
 
@@ -50,6 +52,7 @@ class EmbeddedStore:
         self._writing = threading.Lock()
         self._changed = threading.Condition()
         self._closing = False
+        self._wanted = 0
         self._failed: BaseException | None = None
         self._follower = threading.Thread(target=self._follow, name="columns", daemon=True)
         self._follower.start()
@@ -105,14 +108,10 @@ class EmbeddedStore:
             last = self._ledger.last_seq
             if columns.applied == last:
                 self._become_ready(last - first, time.monotonic() - started)
-                with self._changed:
-                    self._changed.wait_for(
-                        lambda: self._closing or self._reason is not None or self._ledger.last_seq > columns.applied
-                    )
-                if self._reason is not None:
-                    raise Damaged(self._reason)
+                self._await_more(columns)
                 continue
-            upto = min(columns.applied + _CHUNK, last)
+            pending = last - columns.applied
+            upto = columns.applied + min(pending if pending < ROW_GROUP else pending // ROW_GROUP * ROW_GROUP, _CHUNK)
             rows = self._ledger.rows_after(columns.applied, upto - columns.applied)
             columns.apply(rows, self._ledger.closings(columns.applied, upto), upto)
             if self._reason is not None and time.monotonic() - logged > _PROGRESS_S:
@@ -120,6 +119,24 @@ class EmbeddedStore:
                 _log.info("columns_catching_up", applied=upto - first, of=last - first)
             with self._changed:
                 self._changed.notify_all()
+
+    def _await_more(self, columns: Columns) -> None:
+        """Wait for commits: for some that somebody waits for, or enough of them, or any for some time."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._closing or self._reason is not None or self._ledger.last_seq > columns.applied
+            )
+            self._changed.wait_for(
+                lambda: (
+                    self._closing
+                    or self._reason is not None
+                    or self._wanted > columns.applied
+                    or self._ledger.last_seq - columns.applied >= ROW_GROUP
+                ),
+                _UNSEEN_S,
+            )
+            if self._reason is not None:
+                raise Damaged(self._reason)
 
     def _become_ready(self, applied: int, seconds: float) -> None:
         with self._changed:
@@ -198,6 +215,8 @@ class EmbeddedStore:
     def settle(self) -> None:
         """See `Store.settle`."""
         with self._changed:
+            self._wanted = self._ledger.last_seq
+            self._changed.notify_all()
             self._changed.wait_for(
                 lambda: (
                     self._failed is not None
