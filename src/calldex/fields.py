@@ -7,14 +7,14 @@ in `COLUMNS`. This module knows no engine's SQL, parses nothing and does no I/O.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from enum import Enum, auto
 from functools import lru_cache
 from typing import Final
 
 import msgspec
 
-from calldex.record import DISPOSITIONS, END_REASONS, EVENT_TYPES, INTERACTION_TYPES, Cdr
+from calldex.record import DISPOSITIONS, END_REASONS, EVENT_TYPES, INTERACTION_TYPES
 
 
 class Field(msgspec.Struct, frozen=True):
@@ -92,34 +92,31 @@ class Kind(Enum):
 
 
 class Column(msgspec.Struct, frozen=True):
-    """A value stores keep beside a record's JSON because a filter asks for it."""
+    """A value stores keep beside a record's JSON because a filter asks for it: made from one attribute of a record, by
+    the column's kind (see `store.sql.values`)."""
 
     name: str
     kind: Kind
-    value: Callable[[Cdr], int | str]
+    attribute: str
+    words: tuple[str, ...] = ()
+    """The vocabulary of `CODE` and `MASK`."""
 
 
-def _codes(words: tuple[str, ...]) -> Mapping[str | None, int]:
-    if len(words) > 62:
-        raise ValueError("a vocabulary of more than 62 words fits no mask")
-    return {None: 0} | {word: code for code, word in enumerate(words, 1)}
-
-
-_TYPE: Final = _codes(INTERACTION_TYPES)
-_DISPOSITION: Final = _codes(DISPOSITIONS)
-_END_REASON: Final = _codes(END_REASONS)
-_EVENT: Final = {word: 1 << bit for bit, word in enumerate(EVENT_TYPES)}
-
-
-def _event_mask(cdr: Cdr) -> int:
-    mask = 0
-    for event in cdr.events:
-        mask |= _EVENT[event.type]
-    return mask
-
-
-def _team_ids(cdr: Cdr) -> str:
-    return id_set(tuple([team.id for team in cdr.teams])) if cdr.teams else ""
+COLUMNS: Final = (
+    Column("type", Kind.CODE, "type", INTERACTION_TYPES),
+    Column("disposition", Kind.CODE, "disposition", DISPOSITIONS),
+    Column("end_reason", Kind.CODE, "end_reason", END_REASONS),
+    Column("agent_id", Kind.ID, "agent_id"),
+    Column("queue_id", Kind.ID, "queue_id"),
+    Column("campaign_id", Kind.ID, "campaign_id"),
+    Column("team_ids", Kind.ID_SET, "teams"),
+    Column("wrapup_code", Kind.WORD, "wrapup_code"),
+    Column("events", Kind.MASK, "events", EVENT_TYPES),
+    Column("duration_s", Kind.NUMBER, "duration_s"),
+    Column("caller", Kind.PHONE, "from_"),
+    Column("callee", Kind.PHONE, "to"),
+)
+COLUMN: Final = {column.name: column for column in COLUMNS}
 
 
 @lru_cache(maxsize=16_384)
@@ -127,22 +124,6 @@ def id_set(ids: tuple[int, ...]) -> str:
     """`,1,2,`: ids in ascending order, each between commas."""
     return f",{','.join(map(str, sorted(set(ids))))},"
 
-
-COLUMNS: Final = (
-    Column("type", Kind.CODE, lambda c: _TYPE[c.type]),
-    Column("disposition", Kind.CODE, lambda c: _DISPOSITION[c.disposition]),
-    Column("end_reason", Kind.CODE, lambda c: _END_REASON[c.end_reason]),
-    Column("agent_id", Kind.ID, lambda c: c.agent_id or 0),
-    Column("queue_id", Kind.ID, lambda c: c.queue_id or 0),
-    Column("campaign_id", Kind.ID, lambda c: c.campaign_id or 0),
-    Column("team_ids", Kind.ID_SET, _team_ids),
-    Column("wrapup_code", Kind.WORD, lambda c: c.wrapup_code or ""),
-    Column("events", Kind.MASK, _event_mask),
-    Column("duration_s", Kind.NUMBER, lambda c: c.duration_s),
-    Column("caller", Kind.PHONE, lambda c: c.from_ or ""),
-    Column("callee", Kind.PHONE, lambda c: c.to or ""),
-)
-COLUMN: Final = {column.name: column for column in COLUMNS}
 
 PREFIX_DIGITS: Final = 18
 _BASE_11: Final = str.maketrans("0123456789", "123456789a")

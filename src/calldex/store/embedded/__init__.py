@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import structlog
 
@@ -21,7 +23,7 @@ from calldex.fields import Op
 from calldex.query import Query
 from calldex.store import Batch, DayCheck, KeptRow, Outcome, Position, Quarantined, Receipt, Slice, State, Version
 from calldex.store.embedded.columns import ROW_GROUP, Columns, Damaged, checksum
-from calldex.store.embedded.ledger import Ledger
+from calldex.store.embedded.ledger import Ledger, Written
 
 LEDGER_FILE: Final = "ledger.db"
 COLUMNS_FILE: Final = "columns.duckdb"
@@ -34,6 +36,13 @@ _SOON_S: Final = 10.0
 
 _T = TypeVar("_T")
 _log = structlog.get_logger(__name__)
+
+
+class _Chunk(NamedTuple):
+    """Versions (as `ledger.ROW_NAMES`), and the commit up to which they are."""
+
+    rows: list[tuple[Any, ...]]
+    upto: int
 
 
 class EmbeddedStore:
@@ -53,6 +62,7 @@ class EmbeddedStore:
         self._changed = threading.Condition()
         self._closing = False
         self._wanted = 0
+        self._recent: deque[Written] = deque()
         self._failed: BaseException | None = None
         self._follower = threading.Thread(target=self._follow, name="columns", daemon=True)
         self._follower.start()
@@ -102,23 +112,29 @@ class EmbeddedStore:
         return self._columns
 
     def _keep_up(self, columns: Columns) -> None:
-        """Take in commits until the store closes; ready whenever the ledger's end was reached once."""
+        """Take in commits until the store closes; ready whenever the ledger's end was reached once. While some are
+        taken in, the next ones are read."""
         started, first, logged = time.monotonic(), columns.applied, time.monotonic()
-        while not self._closing:
-            last = self._ledger.last_seq
-            if columns.applied == last:
-                self._become_ready(last - first, time.monotonic() - started)
-                self._await_more(columns)
-                continue
-            pending = last - columns.applied
-            upto = columns.applied + min(pending if pending < ROW_GROUP else pending // ROW_GROUP * ROW_GROUP, _CHUNK)
-            rows = self._ledger.rows_after(columns.applied, upto - columns.applied)
-            columns.apply(rows, self._ledger.closings(columns.applied, upto), upto)
-            if self._reason is not None and time.monotonic() - logged > _PROGRESS_S:
-                logged = time.monotonic()
-                _log.info("columns_catching_up", applied=upto - first, of=last - first)
-            with self._changed:
-                self._changed.notify_all()
+        with ThreadPoolExecutor(1, "ledger-reader") as reader:
+            ahead: Future[_Chunk] | None = None
+            while not self._closing:
+                if columns.applied == self._ledger.last_seq:
+                    self._become_ready(columns.applied - first, time.monotonic() - started)
+                    self._await_more(columns)
+                    continue
+                chunk = self._chunk(columns.applied) if ahead is None else ahead.result()
+                ahead = reader.submit(self._chunk, chunk.upto) if self._ledger.last_seq > chunk.upto else None
+                columns.apply(chunk.rows, self._ledger.closings(columns.applied, chunk.upto), chunk.upto)
+                if self._reason is not None and time.monotonic() - logged > _PROGRESS_S:
+                    logged = time.monotonic()
+                    _log.info("columns_catching_up", applied=chunk.upto - first, of=self._ledger.last_seq - first)
+                self._wake()
+
+    def _chunk(self, after: int) -> _Chunk:
+        """The next commits to be taken in: whole groups of rows, or what there is."""
+        pending = self._ledger.last_seq - after
+        upto = after + min(pending if pending < ROW_GROUP else pending // ROW_GROUP * ROW_GROUP, _CHUNK)
+        return _Chunk(self._versions(after, upto), upto)
 
     def _await_more(self, columns: Columns) -> None:
         """Wait for commits: for some that somebody waits for, or enough of them, or any for some time."""
@@ -189,13 +205,34 @@ class EmbeddedStore:
     def write(self, batch: Batch, *, wait: bool = True) -> list[Outcome]:
         """See `Store.write`. While the columns are being made again, visible means: once they are."""
         with self._writing:
-            before = self._ledger.last_seq
             written = self._ledger.write(batch)
-        if written.last_seq > before:
+            if written.rows:
+                self._remember(written)
+        if written.last_seq > written.before:
             self._wake()
             if wait:
                 self._seen(written.last_seq)
         return written.outcomes
+
+    def _remember(self, written: Written) -> None:
+        """Keep what was just written for the columns, so that they need not read it again; only so much of it."""
+        with self._changed:
+            self._recent.append(written)
+            while sum(len(kept.rows or ()) for kept in self._recent) > 2 * _CHUNK:
+                self._recent.popleft()
+
+    def _versions(self, after: int, upto: int) -> list[tuple[Any, ...]]:
+        """The versions of some commits: as they were written a moment ago, or from the ledger."""
+        rows: list[tuple[Any, ...]] = []
+        with self._changed:
+            while self._recent and self._recent[0].last_seq <= after:
+                self._recent.popleft()
+            for kept in self._recent:
+                if kept.before != after or kept.last_seq > upto:
+                    break
+                rows += kept.rows or ()
+                after = kept.last_seq
+        return rows if after == upto else rows + self._ledger.rows_after(after, upto - after)
 
     def _wake(self) -> None:
         with self._changed:

@@ -39,8 +39,8 @@ ROW_GROUP: Final = 20_480
 default, six times as many, makes bulk loading in batches half as fast."""
 
 _TABLE: Final = (
-    "CREATE TABLE kept.cdr (seq BIGINT NOT NULL, seq_to BIGINT NOT NULL, account_id INTEGER NOT NULL, uuid UUID NOT NULL,"
-    f" {columns_ddl(DUCKDB)}, json VARCHAR NOT NULL USING COMPRESSION zstd)"
+    "CREATE TABLE kept.cdr (seq BIGINT NOT NULL, seq_to BIGINT NOT NULL, account_id INTEGER NOT NULL,"
+    f" uuid UUID NOT NULL, {columns_ddl(DUCKDB)}, json VARCHAR NOT NULL USING COMPRESSION zstd)"
 )
 _META: Final = "CREATE TABLE kept.meta (store_id VARCHAR, layout VARCHAR, applied BIGINT)"
 _LAYOUT: Final = hashlib.sha256(f"{duckdb.__version__.partition('.')[0]} {_TABLE} {ROW_GROUP}".encode()).hexdigest()
@@ -108,6 +108,7 @@ class Columns:
                     "threads": threads,
                     "memory_limit": f"{memory_mb}MB",
                     "checkpoint_threshold": _WAL_LIMIT,
+                    "preserve_insertion_order": False,
                     "temp_directory": str(path.with_suffix(".tmp")),
                 },
             )
@@ -140,8 +141,9 @@ class Columns:
 
     def _count(self) -> None:
         found = self._connection.execute(
-            f"SELECT account_id, started_ms // {BUCKET_MS} AS bucket, count(*) FILTER (seq_to = {LIVE}),"
-            f" max(seq), max(seq_to) FILTER (seq_to < {LIVE}) FROM kept.cdr GROUP BY account_id, bucket ORDER BY bucket"
+            f"SELECT account_id, started_ms // {BUCKET_MS} AS bucket, count(*) FILTER (seq_to > $applied), max(seq),"
+            " max(seq_to) FILTER (seq_to <= $applied) FROM kept.cdr GROUP BY account_id, bucket ORDER BY bucket",
+            {"applied": self.applied},
         ).fetchall()
         for account_id, bucket, count, head, closed in found:
             account = self._account(account_id)
@@ -178,7 +180,7 @@ class Columns:
         except duckdb.Error as error:
             raise Damaged(str(error).partition("\n")[0]) from error
         with self._lock:
-            self._remember(rows, closings)
+            self._remember(rows, closings, upto)
             self.applied = upto
 
     def _close_versions(self, closings: Sequence[Closing]) -> None:
@@ -193,11 +195,12 @@ class Columns:
         )
         self._connection.unregister("closings")
 
-    def _remember(self, rows: Sequence[tuple[Any, ...]], closings: Sequence[Closing]) -> None:
+    def _remember(self, rows: Sequence[tuple[Any, ...]], closings: Sequence[Closing], upto: int) -> None:
+        """A version that a commit behind `upto` supersedes is live still; it will come again among the closings."""
         for seq, seq_to, account_id, _, started_ms, *_ in rows:
             account = self._account(account_id)
-            account.head = max(account.head, seq, seq_to if seq_to < LIVE else 0)
-            if seq_to == LIVE:
+            account.head = max(account.head, seq, seq_to if seq_to <= upto else 0)
+            if seq_to > upto:
                 account.add(started_ms // BUCKET_MS, 1)
         for closing in closings:
             account = self._account(closing.account_id)
@@ -277,7 +280,8 @@ class Columns:
         found = self._ask(
             "SELECT count(*), encode(string_agg(json, ',' ORDER BY started_ms DESC, uuid DESC)), min(started_ms),"
             " arg_min(uuid, (started_ms, uuid))"
-            f" FROM (SELECT json, started_ms, uuid FROM kept.cdr WHERE {condition.text} {_NEWEST_FIRST} LIMIT ? OFFSET ?)",
+            f" FROM (SELECT json, started_ms, uuid FROM kept.cdr WHERE {condition.text}"
+            f" {_NEWEST_FIRST} LIMIT ? OFFSET ?)",
             Sql("", (*condition.parameters, limit, skip)),
         )
         count, json, started_ms, uuid = found[0]

@@ -19,7 +19,7 @@ from uuid import UUID
 import apsw
 import msgspec
 
-from calldex.errors import DiskFull, WrongVersion
+from calldex.errors import DiskFull, UnreadableInput, WrongVersion
 from calldex.query import Query
 from calldex.record import Cdr, from_ms
 from calldex.store import (
@@ -89,10 +89,13 @@ _BLANK: Final = Cdr(
 
 
 class Written(msgspec.Struct, frozen=True):
-    """What a commit did: an outcome for each record of the batch, and the last commit number."""
+    """What a commit did: an outcome for each record of the batch, the commit number before it and the last one of it,
+    and its versions (as `ROW_NAMES`), unless it also closed some."""
 
     outcomes: list[Outcome]
+    before: int
     last_seq: int
+    rows: list[tuple[Any, ...]] | None
 
 
 class Closing(msgspec.Struct, frozen=True):
@@ -108,10 +111,16 @@ class Ledger:
     """The open ledger of a data directory."""
 
     def __init__(self, path: Path) -> None:
-        """Open or create; bring an older schema up to date. `WrongVersion` when it is newer than this program."""
+        """Open or create; bring an older schema up to date. `WrongVersion` when it is newer than this program,
+        `UnreadableInput` when it is no ledger or must not be written, `DiskFull`."""
         self.path = path
-        self._writer = self._connect()
-        self._migrate()
+        try:
+            self._writer = self._connect()
+            self._migrate()
+        except (apsw.FullError, apsw.IOError) as error:
+            raise DiskFull(f"the ledger {path} cannot be written: {error}") from error
+        except (apsw.NotADBError, apsw.CorruptError, apsw.CantOpenError, apsw.ReadOnlyError) as error:
+            raise UnreadableInput(f"the ledger {path} cannot be opened: {error}") from error
         self._readers: queue.LifoQueue[apsw.Connection] = queue.LifoQueue()
         self._all_readers: list[apsw.Connection] = []
         self.last_seq: int = _all(self._writer, "SELECT ifnull(max(seq), 0) FROM version")[0][0]
@@ -168,9 +177,15 @@ class Ledger:
     def write(self, batch: Batch) -> Written:
         """Commit a batch, all of it or nothing. Raises `DiskFull`."""
         now = int(time.time() * 1000)
+        before = self.last_seq
+        rows = [
+            (seq, LIVE, batch.account_id, _key(cdr.uuid), *values(cdr), v2.encode(cdr).decode())
+            for seq, cdr in enumerate(batch.records, before + 1)
+        ]
         try:
             with self._writer:
-                outcomes, last = self._put_records(batch.account_id, batch.records, now)
+                new = self._put_new(rows, now)
+                outcomes, last = self._accepted(rows) if new else self._put_versions(batch.account_id, rows, now)
                 last = self._close(batch.account_id, batch.removed, last, now)[1]
                 self._put_rows(batch)
                 self._put_rejects(batch, now)
@@ -183,25 +198,27 @@ class Ledger:
         except (apsw.FullError, apsw.IOError) as error:
             raise DiskFull(f"the ledger cannot be written: {error}; nothing of this batch was kept") from error
         self.last_seq = last
-        return Written(outcomes, last)
+        return Written(outcomes, before, last, rows if new and not batch.removed else None)
 
-    def _put_records(self, account_id: int, records: Sequence[Cdr], now: int) -> tuple[list[Outcome], int]:
-        """Most batches hold only new records: insert them all at once, and look closer only if that fails."""
-        rows = [(account_id, _key(cdr.uuid), *values(cdr), v2.encode(cdr).decode()) for cdr in records]
-        last = self.last_seq
+    def _put_new(self, rows: list[tuple[Any, ...]], now: int) -> bool:
+        """Most batches hold only new records: insert them all at once. False, and nothing inserted, if one is not."""
         try:
             with self._writer:
-                self._writer.executemany(_INSERT, ((seq, LIVE, *row, now) for seq, row in enumerate(rows, last + 1)))
+                self._writer.executemany(_INSERT, ((*row, now) for row in rows))
         except apsw.ConstraintError:
-            return self._put_versions(account_id, rows, now)
-        return [Outcome.ACCEPTED] * len(rows), last + len(rows)
+            return False
+        return True
+
+    def _accepted(self, rows: list[tuple[Any, ...]]) -> tuple[list[Outcome], int]:
+        return [Outcome.ACCEPTED] * len(rows), self.last_seq + len(rows)
 
     def _put_versions(self, account_id: int, rows: list[tuple[Any, ...]], now: int) -> tuple[list[Outcome], int]:
-        live = self._live(account_id, tuple(row[1] for row in rows))
+        """Insert those rows that differ from the live version of their record, numbered anew."""
+        live = self._live(account_id, tuple(row[3] for row in rows))
         outcomes: list[Outcome] = []
         last = self.last_seq
         for row in rows:
-            uuid, json = row[1], row[-1]
+            uuid, json = row[3], row[-1]
             known = live.get(uuid)
             if known is not None and known[1] == json:
                 outcomes.append(Outcome.UNCHANGED)
@@ -209,7 +226,7 @@ class Ledger:
             last += 1
             if known is not None:
                 self._writer.execute("UPDATE version SET seq_to = ? WHERE seq = ?", (last, known[0]))
-            self._writer.execute(_INSERT, (last, LIVE, *row, now))
+            self._writer.execute(_INSERT, (last, *row[1:], now))
             outcomes.append(Outcome.ACCEPTED if known is None else Outcome.UPDATED)
             live[uuid] = (last, json)
         return outcomes, last
@@ -472,14 +489,36 @@ class Ledger:
         return [] if found == ["ok"] else found
 
     def backup(self, target: Path) -> None:
-        """Copy the database, consistent, while it is written to."""
+        """Copy the database into a new file, consistent, while it is written to. Raises `DiskFull`.
+
+        In one step: between two of them SQLite would notice every commit, and begin again.
+        """
         copy = apsw.Connection(str(target))
         try:
             with self._reader() as reader, copy.backup("main", reader, "main") as backup:
-                while not backup.done:
-                    backup.step(4096)
+                backup.step(-1)
+        except (apsw.FullError, apsw.IOError) as error:
+            raise DiskFull(f"the ledger cannot be copied to {target}: {error}") from error
         finally:
             copy.close()
+
+
+def renew(path: Path) -> None:
+    """Give a restored ledger a name of its own, so that tokens and columns made for the one it was copied from are
+    refused. Leaves one file; raises `UnreadableInput` when it is no ledger, `DiskFull`."""
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+    try:
+        connection.execute("PRAGMA journal_mode = DELETE")
+        connection.execute("UPDATE meta SET value = ? WHERE name = 'store_id'", (secrets.token_hex(16),))
+        renewed = connection.changes()
+    except (apsw.FullError, apsw.IOError) as error:
+        raise DiskFull(f"the ledger {path} cannot be written: {error}") from error
+    except (apsw.NotADBError, apsw.CorruptError, apsw.SQLError) as error:
+        raise UnreadableInput(f"{path} is not a ledger: {error}") from error
+    finally:
+        connection.close()
+    if renewed != 1:
+        raise UnreadableInput(f"{path} is not a ledger: it has no name")
 
 
 def _key(uuid: str) -> bytes:
