@@ -53,6 +53,11 @@ class Summary(msgspec.Struct):
         """All pieces."""
         return self.accepted + self.updated + self.unchanged + self.rejected
 
+    def include(self, other: Summary) -> None:
+        """Count what another one counted."""
+        for name in self.__struct_fields__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
     def add(self, outcomes: Iterable[Outcome]) -> None:
         """Count outcomes."""
         for outcome in outcomes:
@@ -251,16 +256,16 @@ def _calls(rows: Iterable[KeptRow]) -> list[list[KeptRow]]:
     call_of: dict[str, list[KeptRow]] = {}
     calls: dict[int, list[KeptRow]] = {}
     for row in rows:
-        call = [row]
-        for link in row.links:
-            other = call_of.get(link)
-            if other is not None and other is not call:
-                call, small = (other, call) if len(other) >= len(call) else (call, other)
-                call += small
-                calls.pop(id(small), None)
-                for moved in small:
+        joined = {id(call): call for link in row.links if (call := call_of.get(link)) is not None}
+        call = max(joined.values(), key=len, default=[])
+        for other in joined.values():
+            if other is not call:
+                call += other
+                del calls[id(other)]
+                for moved in other:
                     call_of.update(dict.fromkeys(moved.links, call))
-            call_of[link] = call
+        call.append(row)
+        call_of.update(dict.fromkeys(row.links, call))
         calls[id(call)] = call
     return list(calls.values())
 

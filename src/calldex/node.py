@@ -34,7 +34,11 @@ class Lock:
     """The ownership of a data directory."""
 
     def __init__(self, data: Path) -> None:
-        """Take it; `DataDirInUse` names the process that has it, `UnreadableInput` a folder that cannot be used."""
+        """Take it; `DataDirInUse` names the process that has it, `UnreadableInput` a folder that cannot be used.
+
+        From here on, every file this process makes is for its user alone: records are nobody else's business.
+        """
+        os.umask(0o077)
         try:
             data.mkdir(parents=True, exist_ok=True)
             self._file = os.open(data / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

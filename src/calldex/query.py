@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, time, timedelta
 from functools import cache
 from typing import Final, TypeVar
-from uuid import UUID
 from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
@@ -30,7 +29,7 @@ from calldex.fields import (
     Filter,
     Op,
 )
-from calldex.record import plain_number, to_ms
+from calldex.record import plain_number, plain_uuid, to_ms
 
 Value = int | str
 
@@ -185,10 +184,10 @@ def _texts(filter_: Filter, text: str) -> tuple[Value, ...]:
 def _uuids(filter_: Filter, text: str) -> tuple[Value, ...]:
     uuids = set()
     for item in _items(text):
-        try:
-            uuids.add(str(UUID(item)))
-        except ValueError:
-            raise _Refused(f"{item[:100]!r} is not a uuid", "uuids of 32 hexadecimal digits, comma-separated") from None
+        uuid = plain_uuid(item)
+        if uuid is None:
+            raise _Refused(f"{item[:100]!r} is not a uuid", "uuids of 32 hexadecimal digits, comma-separated")
+        uuids.add(uuid)
     return tuple(sorted(uuids))
 
 

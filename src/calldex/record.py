@@ -17,9 +17,11 @@ Conventions
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final, Literal, TypeVar, get_args
+from uuid import UUID
 
 import msgspec
 
@@ -108,6 +110,7 @@ Uuid = Annotated[
     str,
     msgspec.Meta(
         pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$",
+        max_length=36,  # `$` alone would let a line feed through
         examples=["01980c1e-6f3a-8d21-9a3b-5c1f0e7d2b44"],
     ),
 ]
@@ -248,6 +251,7 @@ def from_ms(ms: int) -> datetime:
     return _EPOCH + ms * _MILLISECOND
 
 
+_UUID_DIGITS: Final = re.compile("[0-9a-f]{32}")
 _SEPARATORS: Final = str.maketrans("", "", " -.()/\u00a0")
 
 
@@ -262,6 +266,15 @@ def plain_number(text: str) -> str | None:
     text = text.strip()
     bare = text.translate(_SEPARATORS).removeprefix("+")
     return bare if bare.isascii() and bare.isdigit() else text or None
+
+
+def plain_uuid(text: str) -> str | None:
+    """A uuid as it is written here, from any usual spelling; None for what is none.
+
+    Stricter than `UUID`, to which a blank or an underscore is a digit as well.
+    """
+    digits = text.lower().removeprefix("urn:uuid:").removeprefix("{").removesuffix("}").replace("-", "")
+    return str(UUID(digits)) if _UUID_DIGITS.fullmatch(digits) else None
 
 
 def canonical(cdr: Cdr) -> Cdr:
@@ -296,7 +309,7 @@ def _is_canonical(cdr: Cdr) -> bool:
         and (cdr.agent is None or cdr.agent_id is not None)
         and (cdr.queue is None or cdr.queue_id is not None)
         and (cdr.campaign is None or cdr.campaign_id is not None)
-        and all([_exact(event.at) for event in cdr.events])
+        and all(_exact(event.at) for event in cdr.events)
         and not cdr.legs
     )
 

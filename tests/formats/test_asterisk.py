@@ -171,7 +171,7 @@ def test_the_pbx_dialplan_says_how_each_number_ends() -> None:
         "442079460011": {("answered", None, None)},
         "442079460012": {("missed", None, None)},
         "442079460013": {("missed", None, None)},
-        "442079460014": {("failed", None, None)},
+        "442079460014": {("missed", None, None)},
         "442079460015": {("missed", None, None)},
         "442079460016": {("answered", None, None)},
     }
@@ -496,8 +496,8 @@ def test_an_answer_of_the_dialplan_is_no_answer() -> None:
     [
         ("NO ANSWER", "missed", "no_answer", ()),
         ("BUSY", "missed", "busy", ()),
-        ("FAILED", "failed", "failed", ()),
-        ("CONGESTION", "failed", "failed", ()),
+        ("FAILED", "missed", "failed", ()),
+        ("CONGESTION", "missed", "failed", ()),
         ("CANCEL", "missed", "no_answer", ()),
         ("4", "missed", "busy", ()),
         ("", "missed", "no_answer", ("disposition_unknown",)),

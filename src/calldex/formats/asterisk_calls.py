@@ -313,7 +313,7 @@ def _disposition(call: _Call, kind: InteractionType) -> Disposition:
             return "answered_by_VM"
         if _queue(call):
             return "abandoned"
-        return "failed" if outcomes == {"failed"} else "missed"
+        return "missed"
     if "busy" in outcomes:
         return "busy"
     return "failed" if outcomes == {"failed"} else "no_answer"

@@ -10,12 +10,11 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Annotated, Any, Final
-from uuid import UUID
 
 import msgspec
 
 from calldex.fields import FILTER
-from calldex.record import Cdr, Instant, Rejected
+from calldex.record import Cdr, Instant, Rejected, canonical, plain_uuid
 
 Hms = Annotated[str, msgspec.Meta(pattern=r"^\d{2,7}:[0-5]\d:[0-5]\d$")]
 
@@ -47,7 +46,7 @@ def seconds(text: str) -> int:
 
 def encode(cdr: Cdr) -> bytes:
     """The JSON of a record as the API serves it; the record must be in its canonical form."""
-    served = type(cdr) is Record and cdr.timestamp.tzinfo is UTC
+    served = type(cdr) is Record and cdr.timestamp.tzinfo is UTC and not cdr.timestamp.microsecond
     return _ENCODE(cdr if served else record(cdr))
 
 
@@ -65,10 +64,18 @@ def decode(line: bytes, where: str) -> Cdr | Rejected:
         return _loose(line, where)
     except (msgspec.DecodeError, RecursionError) as error:
         return Rejected(f"not JSON: {error}", where, line)
+    return _sound(found, line, where)
+
+
+def _sound(found: Record, line: bytes, where: str) -> Cdr | Rejected:
+    """The record in its canonical form, unless it contradicts itself, or its times lie beyond the years 1 to 9999."""
     problem = _contradiction(found)
     if problem is not None:
         return Rejected(problem, where, line)
-    return found
+    try:
+        return canonical(found)
+    except OverflowError as error:
+        return Rejected(f"a time cannot be written in UTC: {error}", where, line)
 
 
 def _contradiction(found: Record) -> str | None:
@@ -96,8 +103,7 @@ def _loose(line: bytes, where: str) -> Cdr | Rejected:
         loose = msgspec.convert(_completed(found), Record, strict=False)
     except (msgspec.ValidationError, ValueError, OverflowError) as error:
         return Rejected(str(error), where, line)
-    problem = _contradiction(loose)
-    return loose if problem is None else Rejected(problem, where, line)
+    return _sound(loose, line, where)
 
 
 _WORDS: Final = {
@@ -119,28 +125,35 @@ def _completed(given: dict[str, Any]) -> dict[str, Any]:
         if found[name] is None:
             del found[name]
     if isinstance(found.get("uuid"), str):
-        found["uuid"] = _uuid(found["uuid"])
+        found["uuid"] = plain_uuid(found["uuid"]) or found["uuid"]
+    if isinstance(found.get("events"), list):
+        found["events"] = [_event(each) for each in found["events"]]
     begin = found.setdefault("started_at", found.get("timestamp"))
     if begin is None:
         raise ValueError("Object missing required field `timestamp` (or `started_at`)")
-    started = msgspec.convert(begin, Instant, strict=False).astimezone(UTC)
+    started: datetime = _member("started_at" if "started_at" in given else "timestamp", begin, Instant).astimezone(UTC)
     found.setdefault("timestamp", started.replace(microsecond=0))
     if "duration_s" not in found:
         found["duration_s"] = _duration_s(found, started)
-    found.setdefault("duration", hms(msgspec.convert(found["duration_s"], int, strict=False)))
+    found.setdefault("duration", hms(_member("duration_s", found["duration_s"], int)))
     return found
 
 
-def _uuid(text: str) -> str:
+def _member(name: str, value: Any, kind: Any) -> Any:
     try:
-        return str(UUID(text))
-    except ValueError:
-        return text
+        return msgspec.convert(value, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"{error} - at `$.{name}`") from None
+
+
+def _event(given: Any) -> Any:
+    return given | {"type": _word("events", given["type"])} if isinstance(given, dict) and "type" in given else given
 
 
 def _duration_s(found: dict[str, Any], started: datetime) -> int:
     if isinstance(found.get("duration"), str):
-        return seconds(msgspec.convert(found["duration"], Hms))
+        return seconds(_member("duration", found["duration"], Hms))
     if found.get("ended_at") is not None:
-        return (msgspec.convert(found["ended_at"], Instant) - started) // timedelta(seconds=1)
+        lasted: timedelta = _member("ended_at", found["ended_at"], Instant) - started
+        return lasted // timedelta(seconds=1)
     raise ValueError("Object missing required field `duration_s` (or `duration`, or `ended_at`)")

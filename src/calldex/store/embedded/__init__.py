@@ -22,7 +22,7 @@ from calldex.errors import StoreNotReady
 from calldex.fields import Op
 from calldex.query import Query
 from calldex.store import Batch, DayCheck, KeptRow, Outcome, Position, Quarantined, Receipt, Slice, State, Version
-from calldex.store.embedded.columns import ROW_GROUP, Columns, Damaged, checksum
+from calldex.store.embedded.columns import ROW_GROUP, Columns, Damaged, Seqs, checksum
 from calldex.store.embedded.ledger import Ledger, Written
 
 LEDGER_FILE: Final = "ledger.db"
@@ -61,6 +61,7 @@ class EmbeddedStore:
         self._writing = threading.Lock()
         self._changed = threading.Condition()
         self._closing = False
+        self._damage: str | None = None
         self._wanted = 0
         self._recent: deque[Written] = deque()
         self._failed: BaseException | None = None
@@ -75,8 +76,8 @@ class EmbeddedStore:
     # --- the columns follow the ledger --------------------------------------------------------------------------------
 
     def _follow(self) -> None:
-        """Columns that turn out to be damaged soon after they were made will be so again: the pause before the next
-        attempt doubles."""
+        """Damaged columns are made again at once. Those that turn out to be damaged soon after that will be so again:
+        the pause before the next attempt doubles."""
         pause = 0.0
         try:
             while not self._closing:
@@ -85,8 +86,10 @@ class EmbeddedStore:
                     self._keep_up(self._opened())
                 except Damaged as damage:
                     self._discard(str(damage))
-                    pause = 0.0 if time.monotonic() - opened > _SOON_S else min(2 * pause + 0.5, 60)
+                    if time.monotonic() - opened > _SOON_S:
+                        pause = 0.0
                     self._pause(pause)
+                    pause = min(2 * pause + 0.5, 60)
         except Exception as error:
             with self._changed:
                 self._failed, self._reason = error, f"the columns cannot be kept: {error}"
@@ -112,14 +115,18 @@ class EmbeddedStore:
         return self._columns
 
     def _keep_up(self, columns: Columns) -> None:
-        """Take in commits until the store closes; ready whenever the ledger's end was reached once. While some are
-        taken in, the next ones are read."""
+        """Take in commits until the store closes; ready as soon as all are that there were at the beginning. While some
+        are taken in, the next ones are read."""
         started, first, logged = time.monotonic(), columns.applied, time.monotonic()
+        last = self._ledger.last_seq
         with ThreadPoolExecutor(1, "ledger-reader") as reader:
             ahead: Future[_Chunk] | None = None
             while not self._closing:
-                if columns.applied == self._ledger.last_seq:
+                if self._damage is not None:
+                    raise Damaged(self._damage)
+                if columns.applied >= last:
                     self._become_ready(columns.applied - first, time.monotonic() - started)
+                if columns.applied == self._ledger.last_seq:
                     self._await_more(columns)
                     continue
                 chunk = self._chunk(columns.applied) if ahead is None else ahead.result()
@@ -127,7 +134,7 @@ class EmbeddedStore:
                 columns.apply(chunk.rows, self._ledger.closings(columns.applied, chunk.upto), chunk.upto)
                 if self._reason is not None and time.monotonic() - logged > _PROGRESS_S:
                     logged = time.monotonic()
-                    _log.info("columns_catching_up", applied=chunk.upto - first, of=self._ledger.last_seq - first)
+                    _log.info("columns_catching_up", applied=chunk.upto - first, of=last - first)
                 self._wake()
 
     def _chunk(self, after: int) -> _Chunk:
@@ -140,23 +147,21 @@ class EmbeddedStore:
         """Wait for commits: for some that somebody waits for, or enough of them, or any for some time."""
         with self._changed:
             self._changed.wait_for(
-                lambda: self._closing or self._reason is not None or self._ledger.last_seq > columns.applied
+                lambda: self._closing or self._damage is not None or self._ledger.last_seq > columns.applied
             )
             self._changed.wait_for(
                 lambda: (
                     self._closing
-                    or self._reason is not None
+                    or self._damage is not None
                     or self._wanted > columns.applied
                     or self._ledger.last_seq - columns.applied >= ROW_GROUP
                 ),
                 _UNSEEN_S,
             )
-            if self._reason is not None:
-                raise Damaged(self._reason)
 
     def _become_ready(self, applied: int, seconds: float) -> None:
         with self._changed:
-            if self._reason is None:
+            if self._reason is None or self._damage is not None:
                 return
             self._reason = None
             self._changed.notify_all()
@@ -166,32 +171,47 @@ class EmbeddedStore:
         """Throw the columns away; they are made again from the ledger."""
         _log.warning("columns_discarded", reason=reason)
         with self._changed:
-            self._reason = f"being made again from the ledger: {reason}"
+            self._reason, self._damage = f"being made again from the ledger: {reason}", None
             columns, self._columns = self._columns, None
         if columns is not None:
             columns.close()
         for path in self._path.parent.glob(f"{COLUMNS_FILE}*"):
             path.unlink(missing_ok=True)
 
-    def _answer(self, ask: Callable[[Columns], _T]) -> _T:
-        """Ask the columns; when they turn out to be damaged, wait for new ones and ask once more."""
-        columns = self._ready()
+    def _answer(self, ask: Callable[[Columns], _T], as_of: int = 0) -> _T:
+        """Ask the columns, once they are as far as the question is; when they turn out to be damaged, wait for new ones
+        and ask once more."""
+        try:
+            return self._asked(ask, as_of)
+        except Damaged:
+            pass
+        try:
+            return self._asked(ask, as_of)
+        except Damaged as damage:
+            raise StoreNotReady(f"searches cannot be answered yet ({damage})", retry_after=1) from damage
+
+    def _asked(self, ask: Callable[[Columns], _T], as_of: int) -> _T:
+        columns = self._ready(as_of)
         try:
             return ask(columns)
         except Damaged as damage:
             with self._changed:
-                if self._columns is columns and self._reason is None:
-                    self._reason = str(damage)
+                if self._columns is columns:
+                    self._reason = self._damage = str(damage)
                     self._changed.notify_all()
-            return ask(self._ready())
+            raise
 
-    def _ready(self) -> Columns:
+    def _ready(self, as_of: int) -> Columns:
         """The columns, as soon as they can answer; `StoreNotReady` when that takes longer than a query may."""
+
+        def reached() -> bool:
+            return self._reason is None and self._columns is not None and self._columns.applied >= as_of
+
         with self._changed:
-            self._changed.wait_for(
-                lambda: self._failed is not None or self._closing or self._reason is None, self._timeout_s
-            )
-            if self._reason is not None or self._columns is None:
+            self._wanted = max(self._wanted, as_of)
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self._failed is not None or self._closing or reached(), self._timeout_s)
+            if self._columns is None or not reached():
                 state = self._state()
                 raise StoreNotReady(
                     f"searches cannot be answered yet ({state.reason});"
@@ -241,6 +261,8 @@ class EmbeddedStore:
     def _seen(self, seq: int) -> None:
         """Wait until a commit is visible, unless the columns are being made again."""
         with self._changed:
+            self._wanted = max(self._wanted, seq)
+            self._changed.notify_all()
             self._changed.wait_for(
                 lambda: (
                     self._reason is not None
@@ -252,17 +274,14 @@ class EmbeddedStore:
     def settle(self) -> None:
         """See `Store.settle`."""
         with self._changed:
-            self._wanted = self._ledger.last_seq
+            seq = self._ledger.last_seq
+            self._wanted = max(self._wanted, seq)
             self._changed.notify_all()
             self._changed.wait_for(
                 lambda: (
                     self._failed is not None
                     or self._closing
-                    or (
-                        self._reason is None
-                        and self._columns is not None
-                        and self._columns.applied >= self._ledger.last_seq
-                    )
+                    or (self._reason is None and self._columns is not None and self._columns.applied >= seq)
                 )
             )
         if self._failed is not None:
@@ -278,8 +297,13 @@ class EmbeddedStore:
         return count
 
     def head(self, account_id: int) -> int:
-        """See `Store.head`."""
-        return self._answer(lambda columns: columns.head(account_id))
+        """See `Store.head`. While the columns cannot answer it is the ledger's end, so that searches by uuid need not
+        wait; whoever asks the columns waits until they have reached it."""
+        with self._changed:
+            if self._reason is not None:
+                return self._ledger.last_seq
+        # The last change of an account may have been an erasure that was purged since.
+        return max(self._answer(lambda columns: columns.head(account_id)), self._ledger.purged_upto(account_id))
 
     def purged_upto(self, account_id: int) -> int:
         """See `Store.purged_upto`."""
@@ -289,7 +313,7 @@ class EmbeddedStore:
         """See `Store.total`."""
         if _names_uuids(query):
             return self._ledger.total(query, as_of)
-        return self._answer(lambda columns: columns.total(query, as_of))
+        return self._answer(lambda columns: columns.total(query, as_of), as_of)
 
     def slice(
         self, query: Query, as_of: int, *, limit: int, total: int, after: Position | None = None, skip: int = 0
@@ -298,8 +322,15 @@ class EmbeddedStore:
         if _names_uuids(query):
             return self._ledger.slice(query, as_of, limit=limit, after=after, skip=skip)
         return self._answer(
-            lambda columns: columns.slice(query, as_of, limit=limit, total=total, after=after, skip=skip)
+            lambda columns: self._joined(columns.page(query, as_of, limit=limit, total=total, after=after, skip=skip)),
+            as_of,
         )
+
+    def _joined(self, seqs: Seqs) -> Slice:
+        found = self._ledger.joined(seqs)
+        if found.count != len(seqs):
+            raise Damaged("they name versions that the ledger does not have")
+        return found
 
     def get(self, account_id: int, uuid: str) -> Version | None:
         """See `Store.get`."""
@@ -328,7 +359,10 @@ class EmbeddedStore:
     def purge(self, now_ms: int) -> int:
         """See `Store.purge`."""
         with self._writing:
-            count, upto = self._ledger.purge(now_ms - int(self._superseded_kept_s * 1000), now_ms)
+            # What the columns have not yet heard to be superseded is kept for them.
+            columns = self._columns
+            applied = columns.applied if columns is not None else 0
+            count, upto = self._ledger.purge(now_ms - int(self._superseded_kept_s * 1000), now_ms, applied)
         if count:
             self._answer(lambda columns: columns.purge(upto))
         return count
@@ -338,9 +372,9 @@ class EmbeddedStore:
         with self._writing:
             self.settle()
             kept: dict[tuple[int, str], tuple[int, int]] = {}
-            for account_id, day, json in self._ledger.days():
-                count, sum_ = kept.get((account_id, day), (0, 0))
-                kept[account_id, day] = (count + 1, (sum_ + checksum(json)) % 2**64)
+            for day, row in self._ledger.days():
+                count, sum_ = kept.get((row[2], day), (0, 0))
+                kept[row[2], day] = (count + 1, (sum_ + checksum(row)) % 2**64)
             answering = self._answer(lambda columns: columns.days())
         for account_id, day in sorted(kept.keys() | answering.keys()):
             one, other = kept.get((account_id, day), (0, 0)), answering.get((account_id, day), (0, 0))

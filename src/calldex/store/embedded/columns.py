@@ -21,13 +21,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
+from uuid import UUID
 
 import duckdb
 import numpy as np
 
 from calldex.errors import QueryTimeout
 from calldex.query import Query
-from calldex.store import Position, Slice
+from calldex.store import Position
 from calldex.store.embedded.ledger import ROW_NAMES, Closing
 from calldex.store.sql import DUCKDB, LIVE, Sql, behind, both, columns_ddl, layout, where
 
@@ -40,7 +41,7 @@ default, six times as many, makes bulk loading in batches half as fast."""
 
 _TABLE: Final = (
     "CREATE TABLE kept.cdr (seq BIGINT NOT NULL, seq_to BIGINT NOT NULL, account_id INTEGER NOT NULL,"
-    f" uuid UUID NOT NULL, {columns_ddl(DUCKDB)}, json VARCHAR NOT NULL USING COMPRESSION zstd)"
+    f" uuid UUID NOT NULL, {columns_ddl(DUCKDB)})"
 )
 _META: Final = "CREATE TABLE kept.meta (store_id VARCHAR, layout VARCHAR, applied BIGINT)"
 _LAYOUT: Final = hashlib.sha256(f"{duckdb.__version__.partition('.')[0]} {_TABLE} {ROW_GROUP}".encode()).hexdigest()
@@ -48,6 +49,13 @@ _NEWEST_FIRST: Final = "ORDER BY started_ms DESC, uuid DESC"
 _WAL_LIMIT: Final = "64MB"
 _DIRECT_SKIP: Final = 10_000
 _EARLIEST: Final = -(1 << 62)
+_FAR: Final = 10**9
+_BUCKET: Final = f"((started_ms + {_FAR * BUCKET_MS}) // {BUCKET_MS} - {_FAR})"
+"""The bucket of a record, before 1970 as well: DuckDB divides towards zero, Python downwards."""
+
+
+Seqs = np.ndarray[tuple[int], np.dtype[np.int64]]
+"""Commit numbers."""
 
 
 class Damaged(Exception):
@@ -97,6 +105,7 @@ class Columns:
         self._path = path
         self._timeout_s = timeout_s
         self._lock = threading.Lock()
+        self._changing = threading.Lock()
         self._accounts: dict[int, _Account] = {}
         self._running: dict[int, tuple[float, duckdb.DuckDBPyConnection]] = {}
         self._idle = threading.Condition()
@@ -141,7 +150,7 @@ class Columns:
 
     def _count(self) -> None:
         found = self._connection.execute(
-            f"SELECT account_id, started_ms // {BUCKET_MS} AS bucket, count(*) FILTER (seq_to > $applied), max(seq),"
+            f"SELECT account_id, {_BUCKET} AS bucket, count(*) FILTER (seq_to > $applied), max(seq),"
             " max(seq_to) FILTER (seq_to <= $applied) FROM kept.cdr GROUP BY account_id, bucket ORDER BY bucket",
             {"applied": self.applied},
         ).fetchall()
@@ -160,28 +169,36 @@ class Columns:
 
     def apply(self, rows: Sequence[tuple[Any, ...]], closings: Sequence[Closing], upto: int) -> None:
         """Take in the ledger's commits up to `upto`: the versions begun since `applied` (as `ledger.ROW_NAMES`), and
-        those begun before and superseded since. Raises `Damaged`."""
+        those superseded since. Raises `Damaged`."""
+        # Rows may be from before a commit that is taken in together with them: which of them are over, closings tell.
+        over = {closing.seq: closing.seq_to for closing in closings if closing.seq > self.applied}
+        if over:
+            rows = [(row[0], over.get(row[0], row[1]), *row[2:]) for row in rows]
+            closings = [closing for closing in closings if closing.seq <= self.applied]
         try:
-            connection = self._connection
-            connection.begin()
-            try:
-                if closings:
-                    self._close_versions(closings)
-                if rows:
-                    source = _arrays(rows)
-                    connection.register("source", source)
-                    connection.execute(f"INSERT INTO kept.cdr SELECT {_FROM_SOURCE} FROM source")
-                    connection.unregister("source")
-                connection.execute("UPDATE kept.meta SET applied = ?", [upto])
-                connection.commit()
-            except BaseException:
-                connection.rollback()
-                raise
+            with self._changing:
+                self._change(rows, closings, upto)
         except duckdb.Error as error:
             raise Damaged(str(error).partition("\n")[0]) from error
         with self._lock:
             self._remember(rows, closings, upto)
             self.applied = upto
+
+    def _change(self, rows: Sequence[tuple[Any, ...]], closings: Sequence[Closing], upto: int) -> None:
+        connection = self._connection
+        connection.begin()
+        try:
+            if closings:
+                self._close_versions(closings)
+            if rows:
+                connection.register("source", _arrays(rows))
+                connection.execute(f"INSERT INTO kept.cdr SELECT {_FROM_SOURCE} FROM source")
+                connection.unregister("source")
+            connection.execute("UPDATE kept.meta SET applied = ?", [upto])
+            connection.commit()
+        except BaseException:
+            connection.rollback()
+            raise
 
     def _close_versions(self, closings: Sequence[Closing]) -> None:
         closed = {
@@ -210,7 +227,8 @@ class Columns:
     def purge(self, upto: int) -> None:
         """Drop the versions superseded at or before a commit."""
         try:
-            self._connection.execute("DELETE FROM kept.cdr WHERE seq_to <= ?", [upto])
+            with self._changing:
+                self._connection.execute("DELETE FROM kept.cdr WHERE seq_to <= ?", [upto])
         except duckdb.Error as error:
             raise Damaged(str(error).partition("\n")[0]) from error
 
@@ -235,13 +253,14 @@ class Columns:
         if query.scope.whole and not query.where and whole_buckets:
             with self._lock:
                 account = self._account(query.scope.account_id)
-                if account.head == as_of:
+                if account.head <= as_of:
                     return account.between(query.start_ms, query.end_ms)
         condition = where(query, as_of, DUCKDB)
         return int(self._ask(f"SELECT count(*) FROM kept.cdr WHERE {condition.text}", condition)[0][0])
 
-    def slice(self, query: Query, as_of: int, *, limit: int, total: int, after: Position | None, skip: int) -> Slice:
-        """The first `limit` matching records behind a position, newest first, after skipping some."""
+    def page(self, query: Query, as_of: int, *, limit: int, total: int, after: Position | None, skip: int) -> Seqs:
+        """The commit numbers of the first `limit` matching records behind a position, newest first, after skipping
+        some."""
         condition = where(query, as_of, DUCKDB)
         end_ms = query.end_ms
         if after is not None:
@@ -252,7 +271,7 @@ class Columns:
             condition = both(condition, Sql("started_ms < ?", (end_ms,)))
         for start_ms in self._reaches(query, end_ms, (skip + limit), total):
             found = self._page(both(condition, Sql("started_ms >= ?", (start_ms,))), limit, skip)
-            if found.count == limit or start_ms == _EARLIEST:
+            if len(found) == limit or start_ms == _EARLIEST:
                 return found
         raise AssertionError("the last reach is unbounded")
 
@@ -275,23 +294,17 @@ class Columns:
             need *= 8
         yield _EARLIEST
 
-    def _page(self, condition: Sql, limit: int, skip: int) -> Slice:
-        """One round trip; DuckDB puts the page's text together, and hands it over as bytes."""
-        found = self._ask(
-            "SELECT count(*), encode(string_agg(json, ',' ORDER BY started_ms DESC, uuid DESC)), min(started_ms),"
-            " arg_min(uuid, (started_ms, uuid))"
-            f" FROM (SELECT json, started_ms, uuid FROM kept.cdr WHERE {condition.text}"
-            f" {_NEWEST_FIRST} LIMIT ? OFFSET ?)",
-            Sql("", (*condition.parameters, limit, skip)),
-        )
-        count, json, started_ms, uuid = found[0]
-        return Slice(json, count, Position(started_ms, str(uuid))) if count else Slice(b"", 0, None)
+    def _page(self, condition: Sql, limit: int, skip: int) -> Seqs:
+        text = f"SELECT seq FROM kept.cdr WHERE {condition.text} {_NEWEST_FIRST} LIMIT ? OFFSET ?"
+        with self._cursor(self._timeout_s) as cursor, _named_errors(self._timeout_s):
+            found = cursor.execute(text, [*condition.parameters, limit, skip]).fetchnumpy()["seq"]
+            return np.ascontiguousarray(found, dtype=np.int64)
 
     def _skipped(self, condition: Sql, skip: int) -> tuple[int, int]:
         """Jump over many records by counting them: the end of the bucket in which the next ones lie, and how many of
         that bucket are still to be skipped."""
         found = self._ask(
-            f"SELECT started_ms // {BUCKET_MS} AS bucket, count(*) FROM kept.cdr WHERE {condition.text}"
+            f"SELECT {_BUCKET} AS bucket, count(*) FROM kept.cdr WHERE {condition.text}"
             " GROUP BY bucket ORDER BY bucket DESC",
             condition,
         )
@@ -305,7 +318,7 @@ class Columns:
         """For each account and UTC day the number of live records and a checksum over them, see `checksum`."""
         found = self._ask(
             "SELECT account_id, strftime(make_timestamp(started_ms * 1000), '%Y-%m-%d') AS day, count(*),"
-            " sum(md5_number_lower(json)::HUGEINT) % 18446744073709551616 FROM kept.cdr"
+            " sum(md5_number_lower(" + _SUMMED + ")::HUGEINT) % 18446744073709551616 FROM kept.cdr"
             f" WHERE seq_to = {LIVE} GROUP BY account_id, day",
             Sql(""),
             timeout_s=math.inf,
@@ -313,18 +326,9 @@ class Columns:
         return {(account_id, day): (count, int(checksum)) for account_id, day, count, checksum in found}
 
     def _ask(self, text: str, parameters: Sql, timeout_s: float | None = None) -> list[tuple[Any, ...]]:
-        with self._cursor(self._timeout_s if timeout_s is None else timeout_s) as cursor:
-            try:
-                return cursor.execute(text, list(parameters.parameters)).fetchall()
-            except duckdb.InterruptException:
-                raise QueryTimeout(f"the query took longer than {self._timeout_s:g} s and was stopped") from None
-            except (
-                duckdb.IOException,
-                duckdb.FatalException,
-                duckdb.InternalException,
-                duckdb.SerializationException,
-            ) as e:
-                raise Damaged(str(e).partition("\n")[0]) from e
+        timeout_s = self._timeout_s if timeout_s is None else timeout_s
+        with self._cursor(timeout_s) as cursor, _named_errors(timeout_s):
+            return cursor.execute(text, list(parameters.parameters)).fetchall()
 
     @contextmanager
     def _cursor(self, timeout_s: float) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -356,6 +360,7 @@ class Columns:
         """Interrupt what is running, wait for it, and let go of the file."""
         with self._idle:
             self._closed = True
+            self._idle.notify_all()
             while self._running:
                 for _, cursor in self._running.values():
                     cursor.interrupt()
@@ -367,7 +372,7 @@ class Columns:
         self._connection.close()
 
 
-_OBJECTS: Final = frozenset({"uuid", "json", *(c.name for c in layout(DUCKDB) if c.type.startswith("VARCHAR"))})
+_OBJECTS: Final = frozenset({"uuid", *(c.name for c in layout(DUCKDB) if c.type.startswith("VARCHAR"))})
 
 
 def _arrays(rows: Sequence[tuple[Any, ...]]) -> dict[str, np.ndarray[Any, Any]]:
@@ -386,7 +391,28 @@ def _arrays(rows: Sequence[tuple[Any, ...]]) -> dict[str, np.ndarray[Any, Any]]:
 _FROM_SOURCE: Final = ", ".join("uuid::UUID" if name == "uuid" else name for name in ROW_NAMES)
 
 
-def checksum(json: str) -> int:
-    """What one record adds to the checksum of its day: the 64 bits that DuckDB calls the lower half of its MD5. Sums
-    of it do not depend on the order of records."""
-    return int.from_bytes(hashlib.md5(json.encode(), usedforsecurity=False).digest()[8:], "little")
+_SUMMED: Final = f"concat_ws('|', {', '.join(name for name in ROW_NAMES if name != 'seq_to')})"
+
+
+def checksum(row: Sequence[Any]) -> int:
+    """What one version (as `ledger.ROW_NAMES`) adds to the checksum of its day: the 64 bits that DuckDB calls the lower
+    half of the MD5 of its values. Sums of it do not depend on the order of records."""
+    seq, _, account_id, uuid, *rest = row
+    text = "|".join(map(str, (seq, account_id, UUID(bytes=uuid), *rest)))
+    return int.from_bytes(hashlib.md5(text.encode(), usedforsecurity=False).digest()[8:], "little")
+
+
+@contextmanager
+def _named_errors(timeout_s: float) -> Iterator[None]:
+    """What went wrong in a query, as `QueryTimeout` or `Damaged`; anything else is a fault of ours and stays itself."""
+    try:
+        yield
+    except duckdb.InterruptException:
+        raise QueryTimeout(f"the query took longer than {timeout_s:g} s and was stopped") from None
+    except (
+        duckdb.IOException,
+        duckdb.FatalException,
+        duckdb.InternalException,
+        duckdb.SerializationException,
+    ) as error:
+        raise Damaged(str(error).partition("\n")[0]) from error

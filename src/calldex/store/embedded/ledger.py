@@ -35,13 +35,15 @@ from calldex.store import (
 from calldex.store.sql import LIVE, SQLITE, VALUE_NAMES, behind, both, columns_ddl, values, where
 from calldex.wire import v2
 
-ROW_NAMES: Final = ("seq", "seq_to", "account_id", "uuid", *VALUE_NAMES, "json")
+ROW_NAMES: Final = ("seq", "seq_to", "account_id", "uuid", *VALUE_NAMES)
 """What `columns` is given of a version, in this order."""
 
-_MARKS: Final = ", ".join("?" * (len(ROW_NAMES) + 1))
-_INSERT: Final = f"INSERT INTO version ({', '.join(ROW_NAMES)}, written_ms) VALUES ({_MARKS})"
+_MARKS: Final = ", ".join("?" * (len(ROW_NAMES) + 2))
+_INSERT: Final = f"INSERT INTO version ({', '.join(ROW_NAMES)}, json, written_ms) VALUES ({_MARKS})"
 _ROWS: Final = f"SELECT {', '.join(ROW_NAMES)} FROM version"
 
+_FAR_S: Final = 10**11
+"""More seconds than any instant lies before 1970."""
 RECEIPT_MS: Final = 24 * 3600 * 1000
 _CACHE_KIB: Final = 64 * 1024
 _CHECKPOINT_PAGES: Final = 8192
@@ -174,6 +176,15 @@ class Ledger:
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
+    @contextmanager
+    def _commit(self) -> Iterator[None]:
+        """What is written meanwhile becomes one commit, all of it or nothing. Raises `DiskFull`."""
+        try:
+            with self._writer:
+                yield
+        except (apsw.FullError, apsw.IOError) as error:
+            raise DiskFull(f"the ledger cannot be written: {error}; nothing of this was kept") from error
+
     def write(self, batch: Batch) -> Written:
         """Commit a batch, all of it or nothing. Raises `DiskFull`."""
         now = int(time.time() * 1000)
@@ -182,23 +193,20 @@ class Ledger:
             (seq, LIVE, batch.account_id, _key(cdr.uuid), *values(cdr), v2.encode(cdr).decode())
             for seq, cdr in enumerate(batch.records, before + 1)
         ]
-        try:
-            with self._writer:
-                new = self._put_new(rows, now)
-                outcomes, last = self._accepted(rows) if new else self._put_versions(batch.account_id, rows, now)
-                last = self._close(batch.account_id, batch.removed, last, now)[1]
-                self._put_rows(batch)
-                self._put_rejects(batch, now)
-                if batch.receipt is not None and batch.receipt_key is not None:
-                    receipt = batch.receipt(outcomes)
-                    self._writer.execute(
-                        "INSERT OR IGNORE INTO receipt VALUES (?, ?, ?, ?, ?)",
-                        (batch.account_id, batch.receipt_key, receipt.digest, receipt.answer, now),
-                    )
-        except (apsw.FullError, apsw.IOError) as error:
-            raise DiskFull(f"the ledger cannot be written: {error}; nothing of this batch was kept") from error
+        with self._commit():
+            new = self._put_new(rows, now)
+            outcomes, last = self._accepted(rows) if new else self._put_versions(batch.account_id, rows, now)
+            last = self._close(batch.account_id, batch.removed, last, now)[1]
+            self._put_rows(batch)
+            self._put_rejects(batch, now)
+            if batch.receipt is not None and batch.receipt_key is not None:
+                receipt = batch.receipt(outcomes)
+                self._writer.execute(
+                    "INSERT OR IGNORE INTO receipt VALUES (?, ?, ?, ?, ?)",
+                    (batch.account_id, batch.receipt_key, receipt.digest, receipt.answer, now),
+                )
         self.last_seq = last
-        return Written(outcomes, before, last, rows if new and not batch.removed else None)
+        return Written(outcomes, before, last, [row[:-1] for row in rows] if new and not batch.removed else None)
 
     def _put_new(self, rows: list[tuple[Any, ...]], now: int) -> bool:
         """Most batches hold only new records: insert them all at once. False, and nothing inserted, if one is not."""
@@ -256,8 +264,9 @@ class Ledger:
         return len(live), last
 
     def erase(self, account_id: int, uuids: Sequence[str]) -> tuple[int, int]:
-        """Close the live versions of these records; how many there were, and the last commit number."""
-        with self._writer:
+        """Close the live versions of these records; how many there were, and the last commit number. Raises
+        `DiskFull`."""
+        with self._commit():
             count, last = self._close(account_id, uuids, self.last_seq, int(time.time() * 1000))
         self.last_seq = last
         return count, last
@@ -289,15 +298,15 @@ class Ledger:
             ],
         )
 
-    def purge(self, superseded_before_ms: int, now_ms: int) -> tuple[int, int]:
-        """Drop the versions superseded before an instant, and receipts that ended; how many versions went, and the
-        commit up to which.
+    def purge(self, superseded_before_ms: int, now_ms: int, upto: int) -> tuple[int, int]:
+        """Drop the versions superseded before an instant and by a commit up to `upto`, and receipts that ended; how
+        many versions went, and the commit up to which. Raises `DiskFull`.
 
         Commits are numbered in the order of time, so the last commit before the instant bounds what may go.
         """
-        with self._writer:
+        with self._commit():
             self._writer.execute("DELETE FROM receipt WHERE at_ms < ?", (now_ms - RECEIPT_MS,))
-            bound = self._last_commit_before(superseded_before_ms)
+            bound = min(self._last_commit_before(superseded_before_ms), upto)
             self._writer.execute(
                 "INSERT INTO purged SELECT account_id, max(seq_to) FROM version"
                 f" WHERE seq_to > 0 AND seq_to <= ? AND seq_to < {LIVE} GROUP BY account_id"
@@ -332,13 +341,13 @@ class Ledger:
             )
 
     def closings(self, after: int, upto: int) -> list[Closing]:
-        """The versions begun at or before `after` that were superseded since, up to a commit number."""
+        """The versions superseded by the commits behind `after`, up to a commit number."""
         with self._reader() as reader:
             found = _all(
                 reader,
                 "SELECT seq, seq_to, account_id, started_ms FROM version"
-                f" WHERE seq_to > ? AND seq_to <= ? AND seq_to < {LIVE} AND seq <= ?",
-                (after, upto, after),
+                f" WHERE seq_to > ? AND seq_to <= ? AND seq_to < {LIVE}",
+                (after, upto),
             )
             return [Closing(*row) for row in found]
 
@@ -472,15 +481,32 @@ class Ledger:
                 )
             last = page[-1][0]
 
-    def days(self, account_id: int | None = None) -> Iterator[tuple[int, str, str]]:
-        """Account, UTC day and JSON of every live record, grouped by account and day."""
+    def joined(self, seqs: Any) -> Slice:
+        """The records of some versions, given by their commit numbers (an array of 64-bit integers), in that order."""
+        if not len(seqs):
+            return Slice(b"", 0, None)
         with self._reader() as reader:
-            yield from _each(
+            found = _all(
                 reader,
-                "SELECT account_id, date(started_ms / 1000, 'unixepoch') AS day, json FROM version"
-                f" WHERE seq_to = {LIVE} AND account_id = ifnull(?, account_id)",
-                (account_id,),
+                "SELECT CAST(group_concat(json, ',') AS BLOB), count(json) FROM"
+                " (SELECT json FROM carray(?) CROSS JOIN version ON seq = value)",
+                (apsw.carray(seqs),),
             )
+            last = _all(reader, "SELECT started_ms, uuid FROM version WHERE seq = ?", (int(seqs[-1]),))
+        if not last:
+            return Slice(b"", 0, None)
+        return Slice(found[0][0], found[0][1], Position(last[0][0], str(UUID(bytes=last[0][1]))))
+
+    def days(self) -> Iterator[tuple[str, tuple[Any, ...]]]:
+        """The UTC day of every live version, and the version as `ROW_NAMES`."""
+        with self._reader() as reader:
+            for day, *row in _each(
+                reader,
+                # Years before 1970 as well: SQLite divides towards zero.
+                f"SELECT date((started_ms + {_FAR_S}000) / 1000 - {_FAR_S}, 'unixepoch'), {', '.join(ROW_NAMES)}"
+                f" FROM version WHERE seq_to = {LIVE}",
+            ):
+                yield day, tuple(row)
 
     def integrity(self) -> list[str]:
         """What SQLite finds wrong with the file; empty when it is sound."""

@@ -1,0 +1,226 @@
+"""The figures: each function measures one, on a service with a stated number of records. Times are medians."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from urllib.parse import urlencode
+
+import duckdb
+import msgspec
+
+from bench.service import Server, calldex, served
+from calldex.demo import interactions
+from calldex.wire import v2
+
+Figures = dict[str, float]
+SEED = 1
+BATCH = 1_000
+WALK_PAGE = 10_000
+
+
+def milliseconds(work: Callable[[int], object], times: int = 15) -> float:
+    """The median time of some runs, after one that does not count. Each is told its number, so that it can ask for a
+    page nobody has asked for before: the server keeps finished pages for a while."""
+    work(0)
+    taken = []
+    for number in range(1, times + 1):
+        began = time.perf_counter()
+        work(number)
+        taken.append((time.perf_counter() - began) * 1e3)
+    return round(statistics.median(taken), 2)
+
+
+def lines(records: int, seed: int = SEED) -> Iterable[bytes]:
+    """Demo records as JSON Lines."""
+    return (v2.encode(cdr) + b"\n" for cdr in interactions(records, seed))
+
+
+def write_file(path: Path, records: int) -> Figures:
+    """Make the file that is imported; figures about the records in it."""
+    shortest = 1 << 30
+    with path.open("wb") as file:
+        for line in lines(records):
+            shortest = min(shortest, len(line))
+            file.write(line)
+    return {"bytes_per_record_mean": round(path.stat().st_size / records), "bytes_per_record_least": shortest}
+
+
+def imports(data: Path, file: Path, records: int, name: str = "import") -> Figures:
+    """`calldex import`: records a second from the start of the command to its end, everything durable and visible."""
+    began = time.perf_counter()
+    calldex(data, "import", "--format", "jsonl", str(file))
+    return {f"{name}_records_s": round(records / (time.perf_counter() - began))}
+
+
+def posting(data: Path, batches: int = 40) -> Figures:
+    """HTTP ingest in batches of 1,000 new records, one client, each batch acknowledged and visible."""
+    made = list(lines(batches * BATCH, seed=SEED + 1))
+    bodies = [b"".join(made[at : at + BATCH]) for at in range(0, len(made), BATCH)]
+    with served(data) as server:
+        began = time.perf_counter()
+        for body in bodies:
+            server.post(body)
+        return {"http_ingest_records_s": round(len(made) / (time.perf_counter() - began))}
+
+
+def disk(data: Path, records: int) -> Figures:
+    """Bytes a record on disk, by file."""
+    return {
+        f"disk_bytes_per_record_{path.stem}": round(path.stat().st_size / records)
+        for path in (data / "ledger.db", data / "columns.duckdb")
+    }
+
+
+def walk(server: Server) -> Figures:
+    """The documented loop over everything in pages of 10,000: records a second, and the server's highest memory."""
+    seen, token = 0, None
+    began = time.perf_counter()
+    while True:
+        body = server.get(per_page=WALK_PAGE, **({"search_token": token} if token else {}))
+        end = msgspec.json.decode(b"{" + body[body.rindex(b'"total"') :])
+        seen += min(WALK_PAGE, end["total"] - seen)
+        token = end["search_token"]
+        if token is None:
+            break
+    taken = time.perf_counter() - began
+    return {"walk_records": seen, "walk_records_s": round(seen / taken), "walk_memory_mb": server.memory_mb()}
+
+
+def newest(server: Server) -> Figures:
+    """First pages, and a page deep in a walk."""
+    first = server.page(per_page=WALK_PAGE)
+    token = first["search_token"]
+    for _ in range(min(40, first["total"] // WALK_PAGE - 2)):
+        token = server.page(per_page=WALK_PAGE, search_token=token)["search_token"]
+    return {
+        "newest_100_ms": milliseconds(lambda run: server.get(per_page=100 + run)),
+        "newest_100_again_ms": milliseconds(lambda _: server.get(per_page=100)),
+        "newest_10000_ms": milliseconds(lambda run: server.get(per_page=WALK_PAGE - run)),
+        "deep_100_ms": milliseconds(lambda run: server.get(per_page=100 + run, search_token=token)),
+        "deep_10000_ms": milliseconds(lambda run: server.get(per_page=WALK_PAGE - run, search_token=token)),
+    }
+
+
+def filters(server: Server) -> Figures:
+    """The first page of 100 with its total, for each filter alone, with values that occur."""
+    some = next(r for r in server.page(per_page=10_000, type="inbound", events="answered")["records"] if r["teams"])
+    dialled = server.page(per_page=1, type="dialer")["records"][0]
+    wrapped = server.page(per_page=1_000, disposition="answered")["records"]
+    asked: dict[str, object] = {
+        "type": "outbound",
+        "type=inbound,dialer,web_chat": "inbound,dialer,web_chat",
+        "disposition": "missed",
+        "end_reasons": "customer_disconnect",
+        "events": "all_transfers",
+        "agent_ids": some["agent_id"],
+        "queue_ids": some["queue_id"],
+        "team_ids": some["teams"][0]["id"],
+        "campaign_ids": dialled["campaign_id"],
+        "wrapup_codes": next(r["wrapup_code"] for r in wrapped if r["wrapup_code"]),
+        "min_duration": 600,
+        "max_duration": 20,
+        "cli": some["from"][:6],
+        "number": some["to"][:8],
+        "start_date": some["timestamp"],
+        "wildcard_cli": some["from"][4:9],
+        "wildcard_number": some["to"][5:9],
+    }
+    return {
+        f"filter_{name}_ms": milliseconds(
+            lambda run, name=name, value=value: server.get(per_page=100 + run, **{name.partition("=")[0]: value}),  # type: ignore[misc]
+            times=9,
+        )
+        for name, value in asked.items()
+    }
+
+
+def by_uuid(server: Server) -> Figures:
+    """One record by its uuid: never asked for before, and asked for again."""
+    known = [r["uuid"] for r in server.page(per_page=WALK_PAGE, type="internal")["records"][::97]]
+    cold = []
+    for uuid in known:
+        began = time.perf_counter()
+        server.get(uuid=uuid)
+        cold.append((time.perf_counter() - began) * 1e3)
+    return {
+        "uuid_cold_ms": round(statistics.median(cold), 2),
+        "uuid_warm_ms": milliseconds(lambda _: server.get(uuid=known[0])),
+    }
+
+
+def crowd(server: Server, clients: int = 32, seconds: float = 6.0) -> Figures:
+    """Many clients ask for first pages of 100 at once: all the same page, and each a page nobody asked for before (his
+    own agent's records, by a bound on their length that excludes none)."""
+    records = server.page(per_page=5_000, type="inbound")["records"]
+    agents = list(dict.fromkeys(record["agent_id"] for record in records if record["agent_id"]))
+    figures: Figures = {}
+    for name in ("same", "distinct"):
+        taken: list[float] = []
+        stop = time.perf_counter() + seconds
+        asked = [agents[index % len(agents)] if name == "distinct" else None for index in range(clients)]
+        threads = [
+            threading.Thread(target=_ask, args=(server, index, agent, stop, taken)) for index, agent in enumerate(asked)
+        ]
+        began = time.perf_counter()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        whole = time.perf_counter() - began
+        figures[f"crowd_{name}_requests_s"] = round(len(taken) / whole)
+        figures[f"crowd_{name}_p99_ms"] = round(statistics.quantiles(taken, n=100)[98] * 1e3, 1)
+    return figures
+
+
+def _ask(server: Server, index: int, agent: int | None, stop: float, taken: list[float]) -> None:
+    connection = http.client.HTTPConnection(server.host, server.port, timeout=60)
+    number = 0
+    while (began := time.perf_counter()) < stop:
+        number += 1
+        own = {} if agent is None else {"agent_ids": agent, "max_duration": 1_000_000 + index * 10_000 + number}
+        target = f"/api/v2/cdr?{urlencode({'key': server.key, 'per_page': 100, **own})}"
+        connection.request("GET", target)
+        reply = connection.getresponse()
+        body = reply.read()
+        if reply.status != 200:
+            raise RuntimeError(f"{reply.status}: {body[:200].decode()}")
+        taken.append(time.perf_counter() - began)
+
+
+def page_against_engine(data: Path) -> Figures:
+    """What a page of 10,000 costs beside what DuckDB alone needs to put the same rows' JSON into one string.
+
+    Both in this run: the page over HTTP, then, the server stopped, the bare query on the same file.
+    """
+    with served(data) as server:
+        page = server.page(per_page=WALK_PAGE)
+        handler_ms = milliseconds(lambda run: server.get(per_page=WALK_PAGE - run))
+    last = page["records"][-1]["started_at"]
+    connection = duckdb.connect(config={"threads": os.cpu_count() or 1, "memory_limit": "400MB"})
+    connection.execute(f"ATTACH '{data / 'columns.duckdb'}' AS kept (READ_ONLY)")
+    query = "SELECT string_agg(json, ',') FROM kept.cdr WHERE started_ms >= epoch_ms(?::TIMESTAMPTZ::TIMESTAMP)"
+    engine_ms = milliseconds(lambda _: connection.execute(query, [last]).fetchall())
+    connection.close()
+    return {"page_http_ms": handler_ms, "page_engine_ms": engine_ms, "page_ratio": round(handler_ms / engine_ms, 2)}
+
+
+def start(data: Path, times: int = 3) -> Figures:
+    """From the start of the process until it answers, with what a clean stop left, and after the columns are lost."""
+    taken = []
+    for _ in range(times):
+        with served(data) as server:
+            taken.append(server.started_s)
+    return {"start_ready_s": round(statistics.median(taken), 2)}
+
+
+def rebuild(data: Path, records: int) -> Figures:
+    """The columns deleted: records a second until searches are answered again."""
+    (data / "columns.duckdb").unlink()
+    with served(data) as server:
+        return {"rebuild_s": round(server.started_s, 1), "rebuild_records_s": round(records / server.started_s)}

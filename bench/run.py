@@ -1,0 +1,85 @@
+"""`python -m bench.run`: measure, print, and write `bench/results/`.
+
+Makes a demo data set of the stated sizes in a temporary folder (about 2.5 KiB of disk a record), and measures the
+program on it: import, walk, pages, filters, many clients, start, rebuild. Figures of one run can be compared with each
+other; those of different runs only when nothing else used the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import tempfile
+from pathlib import Path
+
+import msgspec
+
+from bench import figures
+from bench.machine import Machine, machine
+from bench.service import calldex, served
+
+RESULTS = Path(__file__).parent / "results"
+
+
+class Result(msgspec.Struct, frozen=True):
+    """The figures of one size."""
+
+    machine: Machine
+    records: int
+    figures: dict[str, float]
+
+
+def measure(folder: Path, records: int) -> Result:
+    """Everything, for one size."""
+    data, file = folder / "data", folder / "records.jsonl"
+    found: dict[str, float] = {}
+
+    def note(more: dict[str, float]) -> None:
+        found.update(more)
+        for name, value in more.items():
+            print(f"  {name:42} {value:>14,}", flush=True)
+
+    print(f"{records:,} records", flush=True)
+    note(figures.write_file(file, records))
+    calldex(data, "users", "add", "bench@example.com", "--name", "Bench", "--role", "admin")
+    note(figures.imports(data, file, records))
+    note(figures.imports(data, file, records, "reimport"))
+    note(figures.start(data))
+    with served(data) as server:
+        note(figures.walk(server))
+    with served(data) as server:
+        note(figures.newest(server))
+        note(figures.filters(server))
+        note(figures.by_uuid(server))
+        note(figures.crowd(server))
+        note({"memory_mb": server.memory_mb()})
+    note(figures.page_against_engine(data))
+    note(figures.rebuild(data, records))
+    note(figures.disk(data, records))
+    note(figures.posting(data))
+    return Result(machine(), records, found)
+
+
+def main() -> None:
+    """Measure each size asked for."""
+    parser = argparse.ArgumentParser(prog="python -m bench.run", description=__doc__)
+    parser.add_argument(
+        "--records", type=int, nargs="+", default=[1_000_000], help="sizes to measure, one after another"
+    )
+    parser.add_argument("--folder", type=Path, help="where to make the data; a temporary folder by default")
+    asked = parser.parse_args()
+    RESULTS.mkdir(exist_ok=True)
+    for records in asked.records:
+        folder = Path(tempfile.mkdtemp(prefix="calldex-bench-", dir=asked.folder))
+        try:
+            result = measure(folder, records)
+        finally:
+            shutil.rmtree(folder)
+        name = f"{result.machine.at.replace(':', '')}-{result.machine.commit}-{records}.json"
+        path = RESULTS / name
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
+        print(f"written to {path.relative_to(Path.cwd())}" if path.is_relative_to(Path.cwd()) else f"written to {path}")
+
+
+if __name__ == "__main__":
+    main()

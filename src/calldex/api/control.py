@@ -1,0 +1,166 @@
+"""The control surface: what the owner of a data directory asks of its node, over HTTP.
+
+One way for both cases: a server serves this app on the socket file in its data directory, which only the directory's
+owner can open, and a command that has the directory to itself calls it in its own process. Never reachable by TCP, and
+asks nobody who he is: the permissions of the file are the authority.
+
+`POST /<operation>` takes the JSON of an `operations.Operation` and gives that of its reply. `POST /import` takes a
+stream of bytes of any length, what `Import` says in its query string, and replies with a `Summary`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any, Final
+
+import anyio
+import anyio.from_thread
+import anyio.to_thread
+import msgspec
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from calldex.api.inputs import body_of
+from calldex.api.operations import OPERATIONS, Operation
+from calldex.api.reply import JSON, error_reply
+from calldex.errors import BadRequest, CalldexError
+from calldex.ingest import Feed, Summary
+from calldex.node import Node
+
+BODY_LIMIT: Final = 1 << 20
+PIECE: Final = 1 << 20
+"""How many bytes are handed to the importing thread at once: enough that handing over costs nothing."""
+AHEAD: Final = 4
+"""How many such pieces may wait for it."""
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+class Import(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the bytes of an import are to be read, and what they are called in the quarantine (`origin`)."""
+
+    origin: str
+    source: str | None = None
+    format: str | None = None
+    account: str = "main"
+
+
+def control(node: Node) -> Starlette:
+    """The app over a node, which stays the caller's to close."""
+    routes = [Route(f"/{kind.__name__}", _asking(node, kind), methods=["POST"]) for kind in OPERATIONS]
+    routes.append(Route("/import", _importing(node), methods=["POST"]))
+    return Starlette(routes=routes, exception_handlers={CalldexError: _refused})
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    if not isinstance(error, CalldexError):
+        raise error
+    return error_reply(error, "")
+
+
+def _asking(node: Node, kind: type[Operation[Any]]) -> Handler:
+    async def handle(request: Request) -> Response:
+        body = await body_of(request, BODY_LIMIT)
+        return await anyio.to_thread.run_sync(lambda: _json(_decoded(body, kind).run(node)))
+
+    return handle
+
+
+def _decoded(body: bytes, kind: type[Operation[Any]]) -> Operation[Any]:
+    try:
+        operation: Operation[Any] = msgspec.json.decode(body, type=kind)
+        return operation
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadRequest(f"this is no {kind.__name__}: {error}") from None
+
+
+def _json(reply: object) -> Response:
+    return Response(msgspec.json.encode(reply), media_type=JSON)
+
+
+# --- import -----------------------------------------------------------------------------------------------------------
+
+
+class _Gone(Exception):
+    """Whoever sent the stream left before its end."""
+
+
+def _importing(node: Node) -> Handler:
+    async def handle(request: Request) -> Response:
+        asked = _import_of(request)
+        feed = await anyio.to_thread.run_sync(lambda: node.feed(asked.source, asked.format, asked.account))
+        outcome = await _imported(node, feed, asked.origin, request)
+        if isinstance(outcome, CalldexError):
+            raise outcome
+        return _json(outcome)
+
+    return handle
+
+
+def _import_of(request: Request) -> Import:
+    try:
+        return msgspec.convert(dict(request.query_params), Import)
+    except msgspec.ValidationError as error:
+        raise BadRequest(f"an import is not asked for like this: {error}") from None
+
+
+async def _imported(node: Node, feed: Feed, origin: str, request: Request) -> Summary | CalldexError:
+    """Read the request's body while a thread imports it. When the sender leaves, or this is cancelled, the thread ends
+    after the batch in hand; what it committed stays."""
+    send, receive = anyio.create_memory_object_stream[bytes](AHEAD)
+
+    def work() -> Summary | CalldexError:
+        try:
+            return node.ingest.run(feed, _pieces(receive), origin)
+        except CalldexError as error:
+            return error
+        except _Gone:
+            return BadRequest("the stream ended before its end; what was committed is kept")
+
+    with receive:
+        async with anyio.create_task_group() as group:
+            group.start_soon(_read_ahead, request, send)
+            outcome = await anyio.to_thread.run_sync(work)
+            group.cancel_scope.cancel()
+    return outcome
+
+
+async def _read_ahead(request: Request, send: MemoryObjectSendStream[bytes]) -> None:
+    """The body in large pieces, and an empty one at its end; nothing more if the sender leaves."""
+    with send:
+        try:
+            async for piece in _gathered(request.stream()):
+                await send.send(piece)
+            await send.send(b"")
+        except (ClientDisconnect, anyio.BrokenResourceError):
+            return
+
+
+async def _gathered(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    held: list[bytes] = []
+    size = 0
+    async for part in parts:
+        held.append(part)
+        size += len(part)
+        if size >= PIECE:
+            yield b"".join(held)
+            held, size = [], 0
+    if size:
+        yield b"".join(held)
+
+
+def _pieces(receive: MemoryObjectReceiveStream[bytes]) -> Iterator[bytes]:
+    """For a thread: the pieces as they come. Raises `_Gone` if they stop without the empty one that ends them."""
+    while True:
+        try:
+            piece = anyio.from_thread.run(receive.receive)
+        except (anyio.EndOfStream, asyncio.CancelledError, concurrent.futures.CancelledError):
+            raise _Gone from None
+        if not piece:
+            return
+        yield piece

@@ -1,0 +1,162 @@
+"""`POST /api/ingest/v1/records`: records that other systems push.
+
+Each record is judged by itself, and the reply says of each what became of it. What the reply calls accepted or updated
+is durable and visible.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+import zlib
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from calldex.access import may_ingest
+from calldex.api.inputs import body_of, caller, media_type_of, only, query_pairs
+from calldex.api.metrics import Metrics
+from calldex.api.reply import JSON, OUTCOMES, IngestReply, RecordOutcome, sized
+from calldex.api.workers import Workers
+from calldex.directory import KeyOwner
+from calldex.errors import BadParameters, BadRequest, Forbidden, Problem, TooLarge, UnsupportedMedia
+from calldex.node import Node
+from calldex.record import Cdr, Rejected
+from calldex.store import Outcome
+from calldex.wire import v2
+
+BODY_LIMIT: Final = 16 * 1024 * 1024
+"""Bytes of a body, as sent and also when inflated."""
+MOST_RECORDS: Final = 10_000
+ARRAY_TYPE: Final = "application/json"
+LINES_TYPES: Final = ("application/x-ndjson", "application/jsonl")
+_MEDIA: Final = (ARRAY_TYPE, *LINES_TYPES)
+_RECEIPT_KEY: Final = re.compile(r"[!-~]{1,200}")
+_ARRAY: Final = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+class Posts:
+    """The handler, over a node."""
+
+    def __init__(self, node: Node, workers: Workers, metrics: Metrics) -> None:
+        self._node = node
+        self._workers = workers
+        self._metrics = metrics
+
+    async def post(self, request: Request) -> Response:
+        """Write records."""
+        owner, pairs = caller(request, self._node.directory, query_pairs(request), time.time_ns() // 1_000_000)
+        _permit(owner)
+        only(pairs, ())
+        media_type, zipped = _media_type(request), _is_zipped(request)
+        receipt_key = _receipt_key(request, owner)
+        accept = request.headers.get("accept-encoding", "")
+        # Memory is bounded by the places, so a body is read only by who has one.
+        async with self._workers.place(None):
+            sent = await body_of(request, BODY_LIMIT)
+
+            def answer() -> Response:
+                body = _inflated(sent) if zipped else sent
+                return sized(self._write(owner.account_id, media_type, body, receipt_key), accept, JSON)
+
+            return await self._workers.run(answer)
+
+    def _write(self, account_id: int, media_type: str, body: bytes, receipt_key: str | None) -> bytes:
+        pieces = _pieces(body, media_type)
+        records = [piece for piece in pieces if not isinstance(piece, Rejected)]
+        digest = hashlib.sha256(media_type.encode() + b"\0" + body).digest()
+
+        def answer(outcomes: Sequence[Outcome]) -> bytes:
+            reply = _reply(pieces, outcomes)
+            self._metrics.ingested(reply)
+            return msgspec.json.encode(reply)
+
+        return self._node.ingest.post(account_id, records, receipt_key, digest, answer)
+
+
+def _reply(pieces: Sequence[Cdr | Rejected], outcomes: Sequence[Outcome]) -> IngestReply:
+    left = iter(outcomes)
+    counts = dict.fromkeys(OUTCOMES, 0)
+    records: list[RecordOutcome] = []
+    for index, piece in enumerate(pieces):
+        if isinstance(piece, Rejected):
+            found = RecordOutcome(index, "rejected", reason=piece.reason)
+        else:
+            found = RecordOutcome(index, next(left).value, uuid=piece.uuid)
+        counts[found.outcome] += 1
+        records.append(found)
+    return IngestReply(**counts, records=records)
+
+
+# --- the request ------------------------------------------------------------------------------------------------------
+
+
+def _permit(owner: KeyOwner) -> None:
+    if not may_ingest(owner):
+        if owner.key_scope != "ingest":
+            raise Forbidden("this key is for read only; writing call records needs a key for ingest")
+        raise Forbidden(f"the role {owner.role} does not write call records; the role admin does")
+
+
+def _media_type(request: Request) -> str:
+    found = media_type_of(request)
+    if found not in _MEDIA:
+        given = f"the content type {found[:100]!r} is not read" if found else "no content type is given"
+        raise UnsupportedMedia(
+            f"{given}; send {ARRAY_TYPE} (an array), or {' or '.join(LINES_TYPES)} (a record a line)"
+        )
+    return found
+
+
+def _is_zipped(request: Request) -> bool:
+    coding = request.headers.get("content-encoding", "identity").strip().lower()
+    if coding not in ("identity", "gzip", "x-gzip"):
+        raise UnsupportedMedia(f"the content encoding {coding[:100]!r} is not read; send gzip, or none")
+    return coding != "identity"
+
+
+def _receipt_key(request: Request, owner: KeyOwner) -> str | None:
+    """The key of the request's answer: of an API key's own, so that two clients may choose the same."""
+    given = request.headers.get("idempotency-key")
+    if given is None:
+        return None
+    if not _RECEIPT_KEY.fullmatch(given):
+        problem = Problem("Idempotency-Key", given[:100], "cannot be used", "1 to 200 visible ASCII characters")
+        raise BadParameters([problem])
+    return f"{owner.key_id}:{given}"
+
+
+def _inflated(sent: bytes) -> bytes:
+    """What a gzip body holds, of one member or several; never more of it in memory than the limit."""
+    parts: list[bytes] = []
+    size = 0
+    while sent:
+        member = zlib.decompressobj(wbits=31)
+        try:
+            part = member.decompress(sent, BODY_LIMIT + 1 - size)
+        except zlib.error as error:
+            raise BadRequest(f"the body is not gzip: {error}") from None
+        size += len(part)
+        if size > BODY_LIMIT:
+            raise TooLarge(f"the body is larger than {BODY_LIMIT} bytes when inflated; the limit is {BODY_LIMIT}")
+        if not member.eof:
+            raise BadRequest("the body is not gzip: it ends too early")
+        parts.append(part)
+        sent = member.unused_data
+    return b"".join(parts)
+
+
+def _pieces(body: bytes, media_type: str) -> list[Cdr | Rejected]:
+    try:
+        raws: Sequence[bytes | msgspec.Raw] = (
+            _ARRAY.decode(body) if media_type == ARRAY_TYPE else [line for line in body.split(b"\n") if line.strip()]
+        )
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRequest(f"the body is not a JSON array of records: {error}") from None
+    if len(raws) > MOST_RECORDS:
+        raise TooLarge(f"the body holds {len(raws)} records; a request may hold {MOST_RECORDS}")
+    return [v2.decode(bytes(raw), f"record {index}") for index, raw in enumerate(raws)]

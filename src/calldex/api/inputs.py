@@ -1,0 +1,159 @@
+"""What a client sent, as pairs of text: from the query string, and from the JSON body that the oldest clients send.
+
+Reads and bounds; what the names and values mean is for `query`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+from starlette.requests import ClientDisconnect, Request
+
+from calldex.api.workers import ClientGone
+from calldex.directory import Directory, KeyOwner
+from calldex.errors import BadParameters, BadRequest, Problem, TooLarge, Unauthorized, UnsupportedMedia, suggest
+
+Pairs = list[tuple[str, str]]
+
+GET_BODY_LIMIT: Final = 256 * 1024
+BODY_SECONDS: Final = 30.0
+"""How long a client may take to send a body."""
+MOST_PAIRS: Final = 100
+_KEY_MARK: Final = "cdx_"
+
+
+async def body_of(request: Request, limit: int) -> bytes:
+    """The body; `TooLarge` as soon as more than `limit` bytes of it have come."""
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for part in request.stream():
+                size += len(part)
+                if size > limit:
+                    raise TooLarge(f"the body is larger than {limit} bytes; the limit is {limit}")
+                parts.append(part)
+    except TimeoutError:
+        raise BadRequest(f"the body did not arrive within {BODY_SECONDS:g} s") from None
+    except ClientDisconnect:
+        raise ClientGone from None
+    return b"".join(parts)
+
+
+def media_type_of(request: Request) -> str:
+    """The content type without its parameters, in lower case; empty if none is given."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def pairs_of(request: Request) -> Pairs:
+    """The parameters of a GET: those of the query string, then those of its JSON body if it has one."""
+    pairs = query_pairs(request)
+    headers = request.headers
+    if headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers:
+        return pairs
+    body = await body_of(request, GET_BODY_LIMIT)
+    if not body.strip():
+        return pairs
+    if media_type_of(request) != "application/json":
+        raise UnsupportedMedia("the body of this request must be a JSON object, sent as application/json")
+    if headers.get("content-encoding", "identity").lower() != "identity":
+        raise UnsupportedMedia("the body of this request must not be compressed")
+    return pairs + _body_pairs(body)
+
+
+def query_pairs(request: Request) -> Pairs:
+    """The parameters of the query string, in their order."""
+    raw: bytes = request.scope["query_string"]
+    if not raw:
+        return []
+    try:
+        return parse_qsl(raw.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=MOST_PAIRS)
+    except UnicodeDecodeError:
+        raise BadRequest("the query string is not percent-encoded UTF-8") from None
+    except ValueError:
+        raise BadRequest(f"the query string has more than {MOST_PAIRS} parameters") from None
+
+
+class _Object(list[tuple[str, Any]]):
+    """The members of a JSON object in their order, those that come twice included."""
+
+
+def _no_constant(word: str) -> None:
+    raise ValueError(f"{word} is not JSON")
+
+
+def _body_pairs(body: bytes) -> Pairs:
+    try:
+        # Numbers are kept as they are written: an id or a telephone number must not go through a float.
+        found = json.loads(body, object_pairs_hook=_Object, parse_int=str, parse_float=str, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise BadRequest(f"the body is not JSON: {str(error)[:200]}") from None
+    if not isinstance(found, _Object):
+        raise BadRequest("the body must be a JSON object of parameters")
+    if len(found) > MOST_PAIRS:
+        raise BadRequest(f"the body has more than {MOST_PAIRS} parameters")
+    problems = [
+        Problem(name[:100], "", "is not a value a parameter can have", "text, a number, or a list of them")
+        for name, value in found
+        if not _is_plain(value)
+    ]
+    if problems:
+        raise BadParameters(problems)
+    return [(name, _text(value)) for name, value in found]
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list) and not isinstance(value, _Object):
+        return all(isinstance(item, str) for item in value)
+    return value is None or isinstance(value, str)
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else value if isinstance(value, str) else ",".join(value)
+
+
+# --- who asks ---------------------------------------------------------------------------------------------------------
+
+
+def caller(request: Request, directory: Directory, pairs: Pairs, now_ms: int) -> tuple[KeyOwner, Pairs]:
+    """Who asks, and what is left of his parameters without the key.
+
+    `Unauthorized` without a valid key, `BadParameters` if there are several. What looks like a key and stands where no
+    key belongs is hidden from here on, so that no error can repeat it.
+    """
+    keys = {value.strip() for name, value in pairs if name == "key"} - {""}
+    scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        keys |= {bearer.strip()} - {""}
+    if len(keys) > 1:
+        raise BadParameters([Problem("key", "", "two different keys are given", "one key, in one place")])
+    owner = directory.find_key(keys.pop()) if keys else None
+    if owner is None:
+        raise Unauthorized
+    request.scope["calldex.key"] = owner.key_prefix
+    directory.touch_key(owner.key_id, now_ms)
+    return owner, [(_hidden(name), _hidden(value)) for name, value in pairs if name != "key"]
+
+
+def _hidden(text: str) -> str:
+    return "(a key)" if _KEY_MARK in text else text
+
+
+def only(pairs: Pairs, known: tuple[str, ...]) -> dict[str, str]:
+    """The parameters by name, where only these are known and each may come once; an empty one is not given."""
+    problems: list[Problem] = []
+    found: dict[str, str] = {}
+    valid = ", ".join((*known, "key"))
+    for name, value in pairs:
+        if name not in known:
+            problems.append(Problem(name[:100], value[:100], f"unknown parameter{suggest(name, known)}", valid))
+        elif name in found:
+            problems.append(Problem(name, value[:100], "given more than once", "one value"))
+        else:
+            found[name] = value.strip()
+    if problems:
+        raise BadParameters(problems)
+    return {name: value for name, value in found.items() if value}

@@ -1,0 +1,303 @@
+"""The OpenAPI document: what the public surface takes and gives, for programs.
+
+Derived from the table (`fields`), the structs that are sent, and a short list of operations. Made once, at start. A
+schema says what is accepted, not more; tests hold the server to it.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+import msgspec
+
+import calldex
+from calldex.api.ingest import ARRAY_TYPE, BODY_LIMIT, LINES_TYPES, MOST_RECORDS
+from calldex.api.lookups import KINDS, USER_FILTERS
+from calldex.api.reply import JSON, CdrPage, ErrorReply, IngestReply, Unready
+from calldex.directory import ListedUser, Named, WrapupCode
+from calldex.fields import DAY_PARAMETERS, FIELDS, FILTERS, MAX_VALUES, PAGE_PARAMETERS, Filter, Op
+from calldex.store import State
+
+Json = dict[str, Any]
+
+_REF: Final = "#/components/schemas/{name}"
+_MEANING: Final[Mapping[int, str]] = {
+    304: "Nothing has changed since the reply whose `ETag` was sent as `If-None-Match`.",
+    400: "Something in the request is not understood; `problems` has an entry for each parameter that is wrong.",
+    401: "No valid user API key was sent.",
+    403: "The key is valid, but does not permit this.",
+    409: "What was asked contradicts what is there: the scope of the key changed since the search began, or the"
+    " `Idempotency-Key` came before with another body.",
+    410: "The `search_token` is too old; start the search again.",
+    413: "The body is too large.",
+    415: "The body is of a type that is not read.",
+    429: "Too many requests at once; `Retry-After` says when to come again.",
+    500: "A fault of the server's own.",
+    503: "The server cannot do this now; `Retry-After` says when to come again.",
+}
+_ERRORS: Final = (400, 401, 403, 413, 415, 500, 503)
+"""The errors that any operation with a key can end in."""
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """One operation as the document needs it. `statuses` are those beside 200."""
+
+    path: str
+    id: str
+    tag: str
+    summary: str
+    description: str
+    reply: Json
+    method: str = "get"
+    parameters: tuple[Json, ...] = ()
+    body: Json | None = None
+    statuses: tuple[int, ...] = (500,)
+    with_key: bool = False
+    media_type: str = JSON
+
+
+def document() -> Json:
+    """The whole document."""
+    _, schemas = msgspec.json.schema_components(
+        [CdrPage, ErrorReply, Unready, IngestReply, Named, WrapupCode, ListedUser, State], ref_template=_REF
+    )
+    for schema in schemas.values():
+        schema["description"] = inspect.cleandoc(schema["description"])
+    _describe_record(schemas["Record"])
+    paths: dict[str, Json] = {}
+    for operation in operations():
+        paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Calldex",
+            "version": calldex.__version__,
+            "summary": "Call detail records of a contact centre.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {
+                "key": {"type": "apiKey", "in": "query", "name": "key", "description": "A user API key."},
+                "bearer": {"type": "http", "scheme": "bearer", "description": "The same key as a header."},
+            },
+        },
+    }
+
+
+def operations() -> Iterable[Operation]:
+    """Every operation, in the order in which they are documented."""
+    yield _cdr()
+    for name, kind in KINDS.items():
+        entry = "WrapupCode" if kind == "wrapup_code" else "Named"
+        words = name.replace("_codes", "-up codes").replace("wrapup", "wrap")
+        yield Operation(
+            path=f"/api/v2/cdr/{name}",
+            id=f"list_{name}",
+            tag="Look-ups",
+            summary=f"The {words} that records name",
+            description=f"Every one of the {words} seen in a record of the account.",
+            reply=_list_of(entry),
+            statuses=_ERRORS,
+            with_key=True,
+        )
+    yield Operation(
+        path="/api/v3/cdr/users",
+        id="list_users",
+        tag="Look-ups",
+        summary="The users of the account",
+        description="All of them, or those that fit every parameter given. Letter case does not count.",
+        reply=_list_of("ListedUser"),
+        parameters=tuple(_parameter(name, text, {"type": "string"}) for name, text in USER_FILTERS.items()),
+        statuses=_ERRORS,
+        with_key=True,
+    )
+    yield _ingest()
+    yield from _health()
+
+
+def _cdr() -> Operation:
+    return Operation(
+        path="/api/v2/cdr",
+        id="search_cdr",
+        tag="Call detail records",
+        summary="Search call detail records, newest first",
+        description=(
+            "Filters combine with AND. An empty value means that the parameter is not given. The parameters may be sent"
+            " as the members of a JSON object in the request's body instead, with `Content-Type: application/json`.\n\n"
+            "`total` counts the whole match. As long as `search_token` is not null there is more: send it with the same"
+            " filters to get the next page. A walk sees the records as they were when its first page was made, so that"
+            " it gets each of them exactly once, whatever is written meanwhile."
+        ),
+        reply=_ref("CdrPage"),
+        parameters=(
+            *(_parameter(p.name, p.description, dict(p.schema), p.example) for p in PAGE_PARAMETERS),
+            *(_parameter(p.name, p.description, dict(p.schema), p.example) for p in DAY_PARAMETERS),
+            *(
+                _parameter(name, filter_.description, _filter_schema(filter_), _example(filter_))
+                for filter_ in FILTERS
+                for name in (filter_.name, *filter_.aliases)
+            ),
+        ),
+        statuses=(304, *_ERRORS, 409, 410),
+        with_key=True,
+    )
+
+
+def _ingest() -> Operation:
+    lines = {"schema": {"type": "string", "description": "A JSON object on each line."}}
+    return Operation(
+        path="/api/ingest/v1/records",
+        id="post_records",
+        method="post",
+        tag="Ingest",
+        summary="Send records in",
+        description=(
+            f"Up to {MOST_RECORDS} records or {BODY_LIMIT // 2**20} MiB, as a JSON array or as JSON Lines; gzip is read"
+            " (`Content-Encoding: gzip`). Needs a key for ingest. Each record is judged by itself; what is called"
+            " accepted or updated is durable and can be searched. A record that is sent again unchanged makes no new"
+            " version.\n\nA record has the members of `Record`. Fewer will do: `uuid`, `type`, `disposition`, a begin"
+            " (`timestamp` or `started_at`) and a length (`duration`, `duration_s` or `ended_at`)."
+        ),
+        reply=_ref("IngestReply"),
+        parameters=(
+            _parameter(
+                "Idempotency-Key",
+                "Of several requests with one such key, within a day, the first is carried out, and all get its reply.",
+                {"type": "string", "pattern": "^[!-~]{1,200}$"},
+                "batch-2026-01-31-0001",
+                where="header",
+            ),
+        ),
+        body={
+            "required": True,
+            "content": {
+                ARRAY_TYPE: {
+                    "schema": {
+                        "type": "array",
+                        "maxItems": MOST_RECORDS,
+                        "items": {"anyOf": [_ref("Record"), {"description": "Rejected, with the reason."}]},
+                    }
+                },
+                **dict.fromkeys(LINES_TYPES, lines),
+            },
+        },
+        statuses=(*_ERRORS, 409, 429),
+        with_key=True,
+    )
+
+
+def _health() -> Iterable[Operation]:
+    status = {"type": "object", "properties": {"status": {"const": "ok"}}, "required": ["status"]}
+    yield Operation(
+        path="/healthz",
+        id="alive",
+        tag="Health",
+        summary="The process lives",
+        description="Always 200.",
+        reply=status,
+    )
+    yield Operation(
+        path="/readyz",
+        id="ready",
+        tag="Health",
+        summary="Searches are answered",
+        description="503 while the store catches up after a start; searches by `uuid` are answered all the time.",
+        reply=_ref("State"),
+        statuses=(500, 503),
+    )
+    yield Operation(
+        path="/metrics",
+        id="metrics",
+        tag="Health",
+        summary="What the server measured",
+        description="For Prometheus.",
+        reply={"type": "string"},
+        media_type="text/plain",
+    )
+
+
+# --- the parts of it --------------------------------------------------------------------------------------------------
+
+
+def _operation(operation: Operation) -> Json:
+    replies: Json = {"200": {"description": "OK", "content": {operation.media_type: {"schema": operation.reply}}}}
+    for status in sorted(operation.statuses):
+        replies[str(status)] = _error(status, operation)
+    found: Json = {
+        "operationId": operation.id,
+        "tags": [operation.tag],
+        "summary": operation.summary,
+        "description": operation.description,
+        "responses": replies,
+    }
+    if operation.parameters:
+        found["parameters"] = list(operation.parameters)
+    if operation.body is not None:
+        found["requestBody"] = operation.body
+    if operation.with_key:
+        found["security"] = [{"key": []}, {"bearer": []}]
+    return found
+
+
+def _error(status: int, operation: Operation) -> Json:
+    found: Json = {"description": _MEANING[status]}
+    if status != HTTPStatus.NOT_MODIFIED:
+        schema = "Unready" if operation.path == "/readyz" and status == HTTPStatus.SERVICE_UNAVAILABLE else "ErrorReply"
+        found["content"] = {JSON: {"schema": _ref(schema)}}
+    if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
+        found["headers"] = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}}
+    return found
+
+
+def _parameter(name: str, description: str, schema: Json, example: Any = None, where: str = "query") -> Json:
+    found: Json = {"name": name, "in": where, "description": description, "schema": schema}
+    if schema.get("type") == "array":
+        found |= {"style": "form", "explode": False}
+    if example not in (None, ""):
+        found["example"] = example
+    return found
+
+
+def _filter_schema(filter_: Filter) -> Json:
+    match filter_.op:
+        case Op.BEGINS | Op.CONTAINS:
+            return {"type": "string", "maxLength": 64}
+        case Op.LONGER | Op.SHORTER:
+            return {"type": "integer", "minimum": 0, "maximum": 2**31 - 1}
+        case Op.ANY_WORD | Op.ANY_BIT:
+            items: Json = {"type": "string", "enum": [*filter_.words, *filter_.word_aliases]}
+        case Op.ANY_ID | Op.ANY_OF_SET:
+            items = {"type": "integer", "minimum": 1, "maximum": 2**53 - 1}
+        case Op.ANY_UUID:
+            items = {"type": "string", "format": "uuid"}
+        case _:
+            items = {"type": "string"}
+    return {"type": "array", "maxItems": MAX_VALUES, "items": items}
+
+
+def _example(filter_: Filter) -> Any:
+    schema = _filter_schema(filter_)
+    item = schema.get("items", schema)
+    value: Any = int(filter_.example) if item["type"] == "integer" else filter_.example
+    return [value] if schema["type"] == "array" else value
+
+
+def _describe_record(schema: Json) -> None:
+    """Put the table's descriptions and its order into the schema; a record that is served has all its members."""
+    given = schema["properties"]
+    schema["properties"] = {field.name: {**given[field.name], "description": field.description} for field in FIELDS}
+    schema["required"] = [field.name for field in FIELDS]
+
+
+def _ref(name: str) -> Json:
+    return {"$ref": _REF.format(name=name)}
+
+
+def _list_of(name: str) -> Json:
+    return {"type": "array", "items": _ref(name)}

@@ -1,0 +1,158 @@
+"""Serving: the public app on a TCP port, and the control app on a socket file in the data directory, in one loop.
+
+One signal ends both: no new connections, requests that run get their time to finish, then everything closes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from traceback import format_exc
+from typing import Final
+
+import structlog
+import uvicorn
+from starlette.types import ASGIApp
+
+from calldex.api.app import public
+from calldex.api.protocol import BoundedHttp
+from calldex.errors import BadSettings, CalldexError, PortTaken, Problem
+from calldex.node import SOCKET_FILE, Node
+
+HOUSEKEEPING_S: Final = 60.0
+_BACKLOG: Final = 1024
+_KEEP_ALIVE_S: Final = 60
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+_log = structlog.get_logger(__name__)
+
+
+def serve(node: Node, control: ASGIApp, *, announce: Callable[[str], None]) -> None:
+    """Serve a node until a SIGTERM or SIGINT, and return when everything that ran has ended.
+
+    `announce` gets the base URL as soon as connections are accepted. Raises `PortTaken`, or `BadSettings` for an
+    address that cannot be listened on.
+    """
+    settings = node.settings
+    with contextlib.ExitStack() as opened:
+        door = opened.enter_context(_port(settings.host, settings.port))
+        hatch = opened.enter_context(_socket_file(settings.data / SOCKET_FILE))
+        asyncio.run(_serve(node, control, door, hatch, announce))
+
+
+async def _serve(
+    node: Node, control: ASGIApp, door: socket.socket, hatch: socket.socket, announce: Callable[[str], None]
+) -> None:
+    grace_s = node.settings.shutdown_grace_s
+    servers = [(_Server(_config(public(node), grace_s)), door), (_Server(_config(control, grace_s)), hatch)]
+
+    def stop() -> None:
+        """The first signal ends it well, the second one at once."""
+        for server, _ in servers:
+            server.force_exit = server.should_exit
+            server.should_exit = True
+
+    loop = asyncio.get_running_loop()
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, stop)
+    keeping = asyncio.create_task(_keep_house(node))
+    try:
+        async with asyncio.TaskGroup() as group:
+            for server, listening in servers:
+                group.create_task(server.serve([listening]))
+            await asyncio.gather(*(server.accepts.wait() for server, _ in servers))
+            announce(_base_url(door))
+    finally:
+        keeping.cancel()
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
+
+
+async def _keep_house(node: Node) -> None:
+    while True:
+        await asyncio.sleep(HOUSEKEEPING_S)
+        try:
+            dropped = await asyncio.to_thread(node.housekeeping)
+            if dropped:
+                _log.info("superseded_versions_dropped", versions=dropped)
+        except CalldexError as error:
+            _log.warning("housekeeping_failed", error=error.message)
+        except Exception:  # noqa: BLE001 -- it is tried again, and the log has the reason
+            _log.error("housekeeping_failed", exception=format_exc())
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves signals to us, and tells when it accepts connections."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.accepts = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.accepts.set()
+
+
+def _config(app: ASGIApp, grace_s: int) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        loop="asyncio",
+        http=BoundedHttp,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        backlog=_BACKLOG,
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=grace_s,
+    )
+
+
+def _port(host: str, port: int) -> socket.socket:
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        listening = socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+    except socket.gaierror as error:
+        raise BadSettings([Problem("host", host[:100], f"cannot be resolved: {error.strerror}")]) from None
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise PortTaken(f"port {port} of {host} is taken by another program; name another with --port") from None
+        name, given = ("port", str(port)) if error.errno == errno.EACCES else ("host", host[:100])
+        raise BadSettings([Problem(name, given, f"cannot be listened on: {error.strerror}")]) from None
+    # Accepted connections inherit it. Without, a short reply, sent as head and body, waits 40 ms for the client's ACK.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening
+
+
+@contextlib.contextmanager
+def _socket_file(path: Path) -> Iterator[socket.socket]:
+    """A listening socket that only the owner of the data directory can reach. A file that is there already was left
+    by a process that did not end well: the directory is locked, and it is ours."""
+    path.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
+            # Through the folder's descriptor, since the address of such a socket must not exceed 107 bytes.
+            listening.bind(f"/proc/self/fd/{folder}/{path.name}")
+            path.chmod(0o600)
+            listening.listen(_BACKLOG)
+            yield listening
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(folder)
+
+
+def _base_url(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if listening.family == socket.AF_INET6 else f"http://{host}:{port}"

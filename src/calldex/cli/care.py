@@ -1,0 +1,106 @@
+"""`calldex backup`, `restore`, `check` and `settings`: looking after a data directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import click
+
+from calldex.cli import options, output
+from calldex.cli.command import Command
+
+_FOUND: Final = 1
+
+
+@click.command(
+    cls=Command,
+    epilog="""\b
+Examples:
+  calldex backup /backup/calldex-$(date +%F)
+  calldex restore /backup/calldex-2026-09-30 --data /srv/calldex
+""",
+)
+@click.argument("folder", type=click.Path(path_type=Path), metavar="FOLDER", help="The new folder.")
+@options.data
+def backup(folder: Path, data: Path | None) -> None:
+    """Copy everything into a new folder, also while serving.
+
+    The folder holds the ledger, the directory and a manifest with their digests, and gets its name when it is complete.
+    Keep it as safe as the data directory: it holds every number, and the hashes of the keys.
+    """
+    from calldex.api.operations import Backup
+    from calldex.cli.client import connected
+
+    with connected(data) as control:
+        manifest = control.ask(Backup(target=str(folder.absolute())))
+    size = sum(file.bytes for file in manifest.files)
+    output.say(f"Backed up {size:,} bytes to {folder}.")
+
+
+@click.command(cls=Command, epilog="Example: calldex restore /backup/calldex-2026-09-30 --data /srv/calldex")
+@click.argument("folder", type=click.Path(path_type=Path), metavar="BACKUP", help="Folder that `backup` wrote.")
+@options.data
+def restore(folder: Path, data: Path | None) -> None:
+    """Make a data directory from a backup.
+
+    The directory must be empty, but for calldex.toml. Keys work as they did; search tokens of before are refused.
+    """
+    from calldex.backup import restore as restored
+
+    settings, _ = options.resolved(data)
+    manifest = restored(folder, settings.data)
+    made = output.moment(manifest.made_ms)
+    output.say(f"Restored the backup of {made} to {settings.data}; the first start brings its columns up to date.")
+
+
+@click.command(cls=Command, epilog="Example: calldex check && calldex backup /backup/tonight")
+@options.as_json
+@options.data
+def check(as_json: bool, data: Path | None) -> None:
+    """Verify that store and directory are sound.
+
+    Compares both engines of the store by number and checksum of the records of each day, and looks into the files. Exit
+    code 1 when something is wrong. Writing waits meanwhile.
+    """
+    from calldex.api.operations import Check
+    from calldex.cli.client import connected
+
+    with connected(data) as control:
+        found = control.ask(Check())
+    wrong = [day for day in found.days if not day.equal]
+    if as_json:
+        output.json(found)
+    else:
+        if wrong:
+            rows = [(day.account_id, day.day, day.kept, day.answering) for day in wrong]
+            output.table(("account", "day that differs", "kept", "answering"), rows, right=("kept", "answering"))
+        for problem in found.problems:
+            click.echo(output.shown(problem))
+        kept = sum(day.kept for day in found.days)
+        click.echo(
+            f"{len(found.days):,} days with {kept:,} records: {len(wrong) or 'none'} differ;"
+            f" {len(found.problems) or 'no'} other problems"
+        )
+    if wrong or found.problems:
+        raise click.exceptions.Exit(_FOUND)
+
+
+@click.command(cls=Command, epilog=f"Example: calldex settings --data /srv/calldex\n\n{options.ENVIRONMENT}")
+@options.as_json
+@options.data
+def settings(as_json: bool, data: Path | None) -> None:
+    """Show each setting, its value and where that comes from."""
+    import msgspec
+
+    found, origins = options.resolved(data)
+    values = msgspec.structs.asdict(found)
+    if as_json:
+        output.json(
+            {
+                name: {"value": str(v) if isinstance(v, Path) else v, "origin": origins[name]}
+                for name, v in values.items()
+            }
+        )
+    else:
+        output.table(("setting", "value", "from"), [(name, value, origins[name]) for name, value in values.items()])

@@ -1,0 +1,187 @@
+"""The way from a command to the node of its data directory.
+
+If a process serves the directory, requests go over its socket file; else the command opens the node itself and asks the
+same app in its own process. What is asked and what comes back is the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, TypeVar, get_args
+
+import httpx
+import msgspec
+
+from calldex.api.control import Import, control
+from calldex.api.operations import Operation
+from calldex.cli.options import resolved
+from calldex.cli.process import prepare
+from calldex.errors import CalldexError, DataDirInUse, Problem, Unavailable, UnreadableInput
+from calldex.ingest import Summary
+from calldex.node import DIRECTORY_FILE, SOCKET_FILE, Node
+from calldex.settings import Settings
+
+PATIENCE_S: Final = 10.0
+"""How long to wait for the owner of a data directory that does not answer: a server that starts, a short command."""
+_PAUSE_S: Final = 0.1
+
+T = TypeVar("T")
+
+
+class _ErrorReply(msgspec.Struct):
+    error: str
+    type: str
+    problems: tuple[Problem, ...] = ()
+
+
+class Control:
+    """Asks a node. Every method raises what the node raises, and `Unavailable` when the server goes away."""
+
+    def __init__(self, runner: asyncio.Runner, client: httpx.AsyncClient) -> None:
+        self._runner = runner
+        self._client = client
+
+    def ask(self, operation: Operation[T]) -> T:
+        """What comes of an operation."""
+        kind = type(operation)
+        (reply,) = get_args(kind.__orig_bases__[0])  # type: ignore[attr-defined]  # typing's own, on generic bases
+        body = self._reply(self._client.post(f"/{kind.__name__}", content=msgspec.json.encode(operation)))
+        return msgspec.json.decode(body, type=reply)  # type: ignore[no-any-return]
+
+    def send(self, asked: Import, chunks: Iterable[bytes]) -> Summary:
+        """Import a stream of bytes. Raises as well what `chunks` raises; what was sent before is imported then only as
+        far as it was committed."""
+        parameters = {name: value for name, value in msgspec.structs.asdict(asked).items() if value is not None}
+        body = self._reply(self._client.post("/import", params=parameters, content=_streamed(chunks)))
+        return msgspec.json.decode(body, type=Summary)
+
+    def _reply(self, request: Coroutine[Any, Any, httpx.Response]) -> bytes:
+        try:
+            response = self._runner.run(request)
+        except httpx.TransportError as error:
+            raise Unavailable(f"the server that owns the data directory went away ({error}); try again") from error
+        if response.is_success:
+            return response.content
+        try:
+            reply = msgspec.json.decode(response.content, type=_ErrorReply)
+        except msgspec.DecodeError:
+            raise CalldexError(
+                f"the server that owns the data directory answered {response.status_code} to {response.url.path};"
+                " if it is of another version, restart it. Its log tells more"
+            ) from None
+        raise _raised(reply)
+
+
+async def _streamed(chunks: Iterable[bytes]) -> AsyncIterator[bytes]:
+    """The chunks, none of which is empty."""
+    left = iter(chunks)
+    while chunk := await _next(left):
+        yield chunk
+
+
+async def _next(left: Iterator[bytes]) -> bytes:
+    """The next chunk, empty if there is none. A pipe may let its reader wait for ever, and neither Ctrl-C nor the end
+    of the process must wait with him: a thread fetches it that nobody waits for."""
+    loop = asyncio.get_running_loop()
+    fetched: asyncio.Future[bytes] = loop.create_future()
+
+    def fetch() -> None:
+        try:
+            give = partial(fetched.set_result, next(left, b""))
+        except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to who waits
+            give = partial(fetched.set_exception, error)
+        with suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(lambda: fetched.done() or give())
+
+    threading.Thread(target=fetch, daemon=True).start()
+    return await fetched
+
+
+def _raised(reply: _ErrorReply) -> CalldexError:
+    """The error that the node raised."""
+    kinds: list[type[CalldexError]] = [CalldexError]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+    code = reply.type.rpartition(":")[2]
+    kind = next((kind for kind in kinds if kind.code == code), CalldexError)
+    error = kind.__new__(kind)  # their constructors differ, what they make does not
+    CalldexError.__init__(error, reply.error, problems=reply.problems)
+    return error
+
+
+@contextmanager
+def connected(data: Path | None, *, new: bool = False) -> Iterator[Control]:
+    """The control of a data directory; `new` makes the directory if there is none.
+
+    Raises `UnreadableInput` if there is none or it may not be used, `DataDirInUse` if its owner does not answer.
+    """
+    settings, origins = resolved(data)
+    if not new and not (settings.data / DIRECTORY_FILE).exists():
+        raise UnreadableInput(
+            f"there is no data directory at {settings.data}; name it with --data, or make one with `calldex serve`,"
+            " `demo` or `import`"
+        )
+    prepare(settings, origins, serving=False)
+    with _transport(settings) as transport, asyncio.Runner() as runner:
+        # An import or a check takes as long as it takes; a server that goes away ends the connection.
+        forever = httpx.Timeout(None)
+        client = httpx.AsyncClient(transport=transport, base_url="http://calldex", timeout=forever, trust_env=False)
+        try:
+            yield Control(runner, client)
+        finally:
+            runner.run(client.aclose())
+
+
+@contextmanager
+def _transport(settings: Settings) -> Iterator[httpx.AsyncBaseTransport]:
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        with _served(settings.data) as path:
+            if path is not None:
+                yield httpx.AsyncHTTPTransport(uds=path)
+                return
+        try:
+            node = Node(settings)
+        except DataDirInUse as error:
+            if time.monotonic() > deadline:
+                raise DataDirInUse(f"{error.message}. It does not answer: is it another command, or stuck?") from None
+            time.sleep(_PAUSE_S)
+            continue
+        with node:
+            yield httpx.ASGITransport(control(node))
+            return
+
+
+@contextmanager
+def _served(data: Path) -> Iterator[str | None]:
+    """The path of the socket of the server that owns a data directory; None if there is none that answers."""
+    try:
+        folder = os.open(data, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        yield None
+        return
+    try:
+        # Through the folder's descriptor, since the address of such a socket must not exceed 107 bytes.
+        path = f"/proc/self/fd/{folder}/{SOCKET_FILE}"
+        answers = False
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as trial:
+            try:
+                trial.connect(path)
+                answers = True
+            except (FileNotFoundError, ConnectionError):
+                pass
+            except PermissionError:
+                raise UnreadableInput(
+                    f"{data / SOCKET_FILE} belongs to another user; only its owner may use it"
+                ) from None
+        yield path if answers else None
+    finally:
+        os.close(folder)

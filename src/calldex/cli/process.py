@@ -1,0 +1,67 @@
+"""What a process does once before it opens a node: logs go to standard error, the collector of garbage rests more."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import sys
+from collections.abc import Mapping
+from typing import Final
+
+import structlog
+
+from calldex.settings import Origin, Settings
+
+_THRESHOLDS: Final = (50_000, 20, 100)
+
+
+def prepare(settings: Settings, origins: Mapping[str, Origin], *, serving: bool) -> None:
+    """Set up logging and memory. A command that does not serve logs from `warning` on, unless a level was chosen."""
+    quiet = not serving and origins["log_level"] == "default"
+    _log_to_stderr(settings.log_format, "warning" if quiet else settings.log_level)
+    # A batch of records is tens of thousands of young objects that live until it is committed, and no cycles: looking
+    # at them again every 700 allocations costs a fifth of the time a record is read in. `gc.freeze` is no help: what
+    # is frozen is not torn down at exit, and the bindings of the query engine complain about that.
+    gc.set_threshold(*_THRESHOLDS)
+
+
+class _Stderr:
+    """Writes finished log lines to standard error, whatever that is at the time."""
+
+    def msg(self, line: str) -> None:
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()
+
+    debug = info = warning = error = exception = critical = msg
+
+
+class _Joined(logging.Handler):
+    """Brings the lines of libraries that log by `logging` to ours."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        structlog.get_logger(record.name).log(record.levelno, record.getMessage(), exc_info=record.exc_info)
+
+
+def _log_to_stderr(form: str, level: str) -> None:
+    render: list[structlog.typing.Processor] = (
+        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        if form == "json"
+        else [
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(),
+                # The default shows local variables, and a key may be one.
+                exception_formatter=structlog.dev.plain_traceback,
+            )
+        ]
+    )
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *render,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=lambda *_: _Stderr(),
+        cache_logger_on_first_use=True,
+    )
+    logging.basicConfig(handlers=[_Joined()], level=logging.WARNING)

@@ -1,0 +1,162 @@
+"""`calldex search`: the API's filters as options, the records as a table, JSON Lines or CSV.
+
+The options come from the table in `fields`; their values go to the node as they were typed, and `query` judges them.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+import msgspec
+
+from calldex.cli import options, output
+from calldex.cli.command import Command
+from calldex.errors import UsageProblem
+from calldex.fields import DAY_PARAMETERS, FIELDS, FILTERS, MAX_PER_PAGE, Filter, Parameter
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+_Record = Mapping[str, Any]
+
+DEFAULT_LIMIT: Final = 100
+_SHOWN: Final = ("timestamp", "type", "from", "to", "disposition", "duration", "agent", "queue", "uuid")
+"""What a table shows of a record; the other forms show all of it."""
+_TABLE_ROWS: Final = 500
+"""Rows of one table; more records come as several tables, so that memory does not grow with them."""
+
+
+def _filter_options(command: _Command) -> _Command:
+    for each in reversed((*FILTERS, *DAY_PARAMETERS)):
+        command = _filter_option(each)(command)
+    return command
+
+
+def _filter_option(each: Filter | Parameter) -> Callable[[_Command], _Command]:
+    names = (each.name, *(each.aliases if isinstance(each, Filter) else ()))
+    return click.option(
+        *("--" + name.replace("_", "-") for name in names),
+        each.name,
+        metavar="TEXT",
+        help=f"{each.description.split(' Days are cut')[0]} As {each.example}.",
+    )
+
+
+_EPILOG: Final = """\b
+Examples:
+  calldex search --type inbound --disposition abandoned,missed --start-date 2026-09-01
+  calldex search --cli 4477 --min-duration 600 --limit 20
+  calldex search --uuid 01980c1e-6f3a-8d21-9a3b-5c1f0e7d2b44 --format jsonl
+  calldex search --all --format csv > everything.csv
+
+Days are cut in --timezone, else in the account's zone, else in UTC. The size of the whole match goes to standard error.
+"""
+
+
+@click.command(cls=Command, epilog=_EPILOG)
+@_filter_options
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help=f"How many records, newest first.  [default: {DEFAULT_LIMIT}]",
+)
+@click.option("--all", "everything", is_flag=True, help="All that match, however many.")
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(("table", "jsonl", "csv")),
+    default="table",
+    show_default=True,
+    help="How to print: `table` some of each record, the others all of it.",
+)
+@options.account
+@options.data
+def search(
+    limit: int | None,
+    everything: bool,
+    format_: str,
+    account: str,
+    data: Path | None,
+    **filters: str | None,
+) -> None:
+    """Find records and print them, newest first."""
+    if everything and limit is not None:
+        raise UsageProblem("--all and --limit contradict each other; give one of them")
+    most = sys.maxsize if everything else limit or DEFAULT_LIMIT
+    print_pages = _PRINT[format_]
+    walk = _Walk(account, [(name, text) for name, text in filters.items() if text is not None], most)
+    per_page = _TABLE_ROWS if format_ == "table" else MAX_PER_PAGE
+    print_pages(walk.pages(data, per_page))
+    output.say(f"{walk.total:,} records match, {walk.printed:,} printed")
+
+
+class _Walk:
+    """A search from its first page on, until enough records have come."""
+
+    def __init__(self, account: str, filters: Sequence[tuple[str, str]], most: int) -> None:
+        self._account = account
+        self._filters = filters
+        self._most = most
+        self.total = 0
+        self.printed = 0
+
+    def pages(self, data: Path | None, per_page: int) -> Iterator[list[msgspec.Raw]]:
+        """The JSON of the records, page by page."""
+        from calldex.api.operations import Search
+        from calldex.cli.client import connected
+
+        with connected(data) as control:
+            token: str | None = ""
+            while token is not None and self.printed < self._most:
+                wanted = min(per_page, self._most - self.printed)
+                paging = [("per_page", str(wanted)), ("search_token", token)]
+                found = control.ask(Search(account=self._account, parameters=[*self._filters, *paging]))
+                records = msgspec.json.decode(found.records, type=list[msgspec.Raw])
+                self.total, token = found.total, found.search_token
+                self.printed += len(records)
+                yield records
+
+
+def _decoded(page: Sequence[msgspec.Raw]) -> Iterator[_Record]:
+    decoder = msgspec.json.Decoder(dict[str, Any])
+    return (decoder.decode(record) for record in page)
+
+
+def _print_table(pages: Iterator[list[msgspec.Raw]]) -> None:
+    for page in pages:
+        if page:
+            rows = [[record.get(name) for name in _SHOWN] for record in _decoded(page)]
+            output.table(_SHOWN, rows, right=("duration",))
+
+
+def _print_jsonl(pages: Iterator[list[msgspec.Raw]]) -> None:
+    for page in pages:
+        click.echo(b"".join(bytes(record) + b"\n" for record in page), nl=False)
+
+
+def _print_csv(pages: Iterator[list[msgspec.Raw]]) -> None:
+    """A column for each field; what is not a plain value stands there as JSON."""
+    names = [field.name for field in FIELDS]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(names)
+    for page in pages:
+        writer.writerows([_cell(record.get(name)) for name in names] for record in _decoded(page))
+        click.echo(text.getvalue().encode(), nl=False)
+        text.seek(text.truncate(0))
+
+
+def _cell(value: object) -> object:
+    return msgspec.json.encode(value).decode() if isinstance(value, list | dict | bool) else value
+
+
+_PRINT: Final[Mapping[str, Callable[[Iterator[list[msgspec.Raw]]], None]]] = {
+    "table": _print_table,
+    "jsonl": _print_jsonl,
+    "csv": _print_csv,
+}

@@ -1,0 +1,223 @@
+"""`calldex serve` and `demo`: the commands that own a data directory as long as they run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+import msgspec
+
+from calldex.cli import options, output
+from calldex.cli.command import Command
+from calldex.errors import Conflict, UnreadableInput
+
+if TYPE_CHECKING:
+    from calldex.formats import FormatSettings
+    from calldex.node import Node
+    from calldex.record import Cdr
+
+DEMO_FILE: Final = "demo.json"
+DEMO_RECORDS: Final = 50_000
+DEMO_SEED: Final = 1
+DEMO_DAYS: Final = 90
+
+
+@click.command(
+    cls=Command,
+    epilog=f"""\b
+Examples:
+  calldex serve --data /srv/calldex --host 0.0.0.0 --port 8080
+  CALLDEX_LOG_FORMAT=json calldex serve --data /srv/calldex
+
+{options.ENVIRONMENT} Ctrl-C or SIGTERM ends it, when running requests have finished.
+""",
+)
+@options.data
+@options.every_setting
+def serve(data: Path | None, **flags: object) -> None:
+    """Answer the API over a data directory."""
+    with _node(data, flags) as node:
+        _serve(node, lambda url: click.echo(f"Calldex serves {node.settings.data} on {url} until Ctrl-C"))
+
+
+class Demo(msgspec.Struct, frozen=True):
+    """Which demo a data directory holds, and whether all of it is there."""
+
+    records: int
+    seed: int
+    complete: bool
+
+
+@click.command(
+    cls=Command,
+    epilog="""\b
+Examples:
+  calldex demo
+  calldex demo --records 1000000 --seed 7 --data /tmp/big --port 8081
+
+The same seed gives the same records. A demo that is there already is served as it is, with a new key.
+""",
+)
+@click.option(
+    "--records", type=click.IntRange(min=0), metavar="N", help=f"How many interactions.  [default: {DEMO_RECORDS}]"
+)
+@click.option("--seed", type=int, metavar="S", help=f"What chance begins with.  [default: {DEMO_SEED}]")
+@options.data
+@options.every_setting
+def demo(records: int | None, seed: int | None, data: Path | None, **flags: object) -> None:
+    """Make a believable contact centre, and serve it."""
+    with _node(data, flags) as node:
+        made = _demo(node, records, seed)
+
+        def announce(url: str) -> None:
+            from calldex.demo import centre, users
+
+            admin = next(user for user in users(centre(made.seed)) if user.role == "admin")
+            key = node.directory.create_key(admin.email)
+            click.echo(
+                f"Calldex demo: {made.records:,} interactions over {DEMO_DAYS} days, seed {made.seed}, in"
+                f" {node.settings.data}\n\n"
+                f"  Base URL  {url}\n"
+                f"  API key   {key}\n"
+                f"            new, of {admin.email}; it is shown this once, and each start makes another\n"
+                f"  Try       curl -H 'Authorization: Bearer {key}' '{url}/api/v2/cdr?per_page=2'\n\n"
+                "It runs until Ctrl-C."
+            )
+
+        _serve(node, announce)
+
+
+@contextmanager
+def _node(data: Path | None, flags: dict[str, object]) -> Iterator[Node]:
+    from calldex.cli.process import prepare
+    from calldex.node import Node
+
+    settings, origins = options.resolved(data, flags)
+    prepare(settings, origins, serving=True)
+    with Node(settings) as node:
+        yield node
+
+
+def _serve(node: Node, announce: Any) -> None:
+    from calldex.api.control import control
+    from calldex.api.server import serve as served
+
+    served(node, control(node), announce=announce)
+
+
+# --- the demo's data --------------------------------------------------------------------------------------------------
+
+
+def _demo(node: Node, records: int | None, seed: int | None) -> Demo:
+    """The demo that the data directory holds, or the one that it is given; `Conflict` if it holds something else.
+
+    One that was interrupted is completed: what is there already is left unchanged.
+    """
+    path = node.settings.data / DEMO_FILE
+    known = _read(path)
+    wanted = Demo(
+        (known.records if known else DEMO_RECORDS) if records is None else records,
+        (known.seed if known else DEMO_SEED) if seed is None else seed,
+        complete=True,
+    )
+    if known is None and (node.store.state().total or node.directory.users()):
+        raise Conflict(
+            f"{node.settings.data} holds data that is no demo; name another directory with --data,"
+            " or serve it with `calldex serve`"
+        )
+    if known is not None and (known.records, known.seed) != (wanted.records, wanted.seed):
+        raise Conflict(
+            f"{node.settings.data} holds a demo of {known.records} records with seed {known.seed};"
+            " leave --records and --seed out to serve it, or name another directory with --data"
+        )
+    if known is None or not known.complete:
+        _write(path, msgspec.structs.replace(wanted, complete=False))
+        _fill(node, wanted)
+        _write(path, wanted)
+    return wanted
+
+
+def _read(path: Path) -> Demo | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Demo)
+    except FileNotFoundError:
+        return None
+    except msgspec.DecodeError as error:
+        raise UnreadableInput(f"{path} is not what a demo left there: {error}") from None
+
+
+def _write(path: Path, made: Demo) -> None:
+    half = path.with_suffix(".half")
+    half.write_bytes(msgspec.json.encode(made))
+    half.replace(path)
+
+
+def _fill(node: Node, wanted: Demo) -> None:
+    """Cast the centre, and import what happened in it."""
+    from calldex import demo as demos
+    from calldex.formats.jsonl import JsonlSettings
+    from calldex.ingest import Feed
+
+    centre = demos.centre(wanted.seed)
+    known = {user.email for user in node.directory.users()}
+    teams = {team.id: team for team in centre.teams}
+    for user in demos.users(centre):
+        if user.email not in known:
+            node.directory.add_user(
+                user.email,
+                user.name,
+                user.role,
+                timezone=user.timezone,
+                extension=user.extension,
+                agent_id=user.agent_id,
+                skills=user.skills,
+                teams=[teams[id_] for id_ in user.member_of],
+                supervises=[teams[id_] for id_ in user.supervises],
+            )
+    feed = Feed(
+        account_id=node.directory.account().id,
+        source="",
+        format=_DemoFormat(demos.interactions(wanted.records, wanted.seed, days=DEMO_DAYS)),
+        settings=JsonlSettings(),
+    )
+    with _progress(wanted.records) as tell:
+        node.ingest.run(feed, (), "demo", lambda summary: tell(summary.read))
+
+
+class _DemoFormat:
+    """The records of a demo, as if they were read from JSON Lines."""
+
+    name = "jsonl"
+
+    def __init__(self, records: Iterable[Cdr]) -> None:
+        from calldex.formats.jsonl import JsonlSettings
+
+        self.settings: type[FormatSettings] = JsonlSettings
+        self._records = records
+
+    def sniff(self, head: bytes) -> bool:
+        """There is nothing to be read."""
+        return False
+
+    def read(self, chunks: Iterable[bytes], settings: FormatSettings) -> Iterator[Cdr]:
+        """The records."""
+        yield from self._records
+
+
+@contextmanager
+def _progress(records: int) -> Iterator[Any]:
+    """A bar on a terminal, a line elsewhere."""
+    console = output.console(err=True)
+    if not console.is_terminal:
+        output.say(f"making a contact centre with {records:,} interactions")
+        yield lambda done: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("Making a contact centre"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bars:
+        task = bars.add_task("", total=records)
+        yield lambda done: bars.update(task, completed=done)

@@ -1,0 +1,208 @@
+"""`calldex sources` and `quarantine`: where records come from, and what of it could not be read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import click
+
+from calldex.cli import options, output
+from calldex.cli.command import Group
+from calldex.errors import BadParameters, Problem
+
+_LISTED: Final = 100
+
+
+def _assignments(context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
+    """The settings of `--set k=v`, each once."""
+    found: dict[str, str] = {}
+    problems: list[Problem] = []
+    for each in given:
+        name, equals, value = each.partition("=")
+        if not name or not equals:
+            problems.append(Problem("--set", each[:100], "is not NAME=VALUE", "as zone=Europe/London"))
+        elif name in found:
+            problems.append(Problem("--set", each[:100], "is given twice", "each setting once"))
+        found[name] = value
+    if problems:
+        raise BadParameters(problems)
+    return found
+
+
+# --- sources ----------------------------------------------------------------------------------------------------------
+
+
+@click.group(cls=Group)
+def sources() -> None:
+    """Phone systems and other places that records come from."""
+
+
+@sources.command(
+    "add",
+    epilog="""\b
+Examples:
+  calldex sources add pbx --format asterisk --set zone=Europe/London
+  calldex sources add pbx2 --format asterisk --set zone=UTC --set 'trunks=PJSIP/carrier-*' --set 'extensions=1XXX'
+
+A setting that has several values takes them separated by commas.
+""",
+)
+@click.argument("name", help="Name of the source.")
+@click.option("--format", "format_", required=True, metavar="NAME", help="The format of what comes from it.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    callback=_assignments,
+    metavar="NAME=VALUE",
+    help="A setting of the format; may be given several times.",
+)
+@options.account
+@options.data
+def add_source(name: str, format_: str, settings: dict[str, str], account: str, data: Path | None) -> None:
+    """Add a source; what is unknown or contradicts itself in its settings is refused."""
+    from calldex.api.operations import AddSource
+    from calldex.cli.client import connected
+
+    with connected(data, new=True) as control:
+        source = control.ask(AddSource(name=name, format=format_, settings=settings, account=account))
+    output.say(f"Added the source {source.name}; `calldex import --source {source.name} FILE...` reads files of it.")
+
+
+@sources.command("list", epilog="Example: calldex sources list")
+@options.as_json
+@options.data
+def list_sources(as_json: bool, data: Path | None) -> None:
+    """Show every source."""
+    from calldex.api.operations import ListSources
+    from calldex.cli.client import connected
+
+    with connected(data) as control:
+        found = control.ask(ListSources())
+    if as_json:
+        output.json(found)
+    else:
+        rows = [(each.name, each.format, each.account, output.moment(each.created_at)) for each in found]
+        output.table(["name", "format", "account", "created"], rows)
+
+
+@sources.command("show", epilog="Example: calldex sources show pbx")
+@click.argument("name", help="Name of the source.")
+@options.as_json
+@options.data
+def show_source(name: str, as_json: bool, data: Path | None) -> None:
+    """Show a source with its settings."""
+    from calldex.api.operations import ShowSource
+    from calldex.cli.client import connected
+
+    with connected(data) as control:
+        source = control.ask(ShowSource(name=name))
+    if as_json:
+        output.json(source)
+        return
+    rows = [("format", source.format), ("account", source.account), ("created", output.moment(source.created_at))]
+    rows += [(f"set {key}", value) for key, value in sorted(source.settings.items())]
+    output.table(["source", source.name], rows)
+
+
+@sources.command("remove", epilog="Example: calldex sources remove pbx")
+@click.argument("name", help="Name of the source.")
+@options.data
+def remove_source(name: str, data: Path | None) -> None:
+    """Forget a source; the records that came from it stay."""
+    from calldex.api.operations import RemoveSource
+    from calldex.cli.client import connected
+
+    with connected(data) as control:
+        control.ask(RemoveSource(name=name))
+    output.say(f"Removed the source {name}; its records stay.")
+
+
+# --- quarantine -------------------------------------------------------------------------------------------------------
+
+
+@click.group(cls=Group)
+def quarantine() -> None:
+    """What could not be read: kept with the reason, to be tried again."""
+
+
+@quarantine.command("list", epilog="Example: calldex quarantine list --account main --limit 20")
+@options.one_account
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 10_000),
+    default=_LISTED,
+    show_default=True,
+    metavar="N",
+    help="How many, oldest first.",
+)
+@options.as_json
+@options.data
+def list_quarantine(account: str | None, limit: int, as_json: bool, data: Path | None) -> None:
+    """Show what lies in the quarantine, and why."""
+    from calldex.api.operations import ListQuarantine
+    from calldex.cli.client import connected
+
+    with connected(data) as control:
+        found = control.ask(ListQuarantine(account=account, limit=limit))
+    if as_json:
+        output.json(found)
+        return
+    headings = ("id", "since", "source", "format", "file", "where", "reason")
+    rows = [(p.id, output.moment(p.at_ms), p.source, p.format, p.origin, p.where, p.reason) for p in found]
+    output.table(headings, rows, right=("id",))
+    if len(found) == limit:
+        output.say(f"The first {limit} are shown; --limit shows more.")
+
+
+@quarantine.command(
+    "show",
+    epilog="""\b
+Examples:
+  calldex quarantine show 7
+  calldex quarantine show 7 --raw > piece.jsonl
+""",
+)
+@click.argument("id", type=int, help="Id of the piece, as `quarantine list` shows it.")
+@click.option("--raw", is_flag=True, help="Print the piece alone, byte for byte, to be corrected and imported again.")
+@options.data
+def show_quarantined(id: int, raw: bool, data: Path | None) -> None:  # noqa: A002 - what the help calls it
+    """Show one piece and what it is."""
+    from calldex.api.operations import ShowQuarantined
+    from calldex.cli.client import connected
+
+    with connected(data) as control:
+        piece = control.ask(ShowQuarantined(id=id))
+    if raw:
+        click.echo(piece.raw, nl=False)
+        return
+    rows = [
+        ("since", output.moment(piece.at_ms)),
+        ("source", piece.source),
+        ("format", piece.format),
+        ("file", piece.origin),
+        ("where", piece.where),
+        ("reason", piece.reason),
+        ("what it is", piece.raw.decode(errors="backslashreplace")),
+    ]
+    output.table(["quarantined", str(piece.id)], rows)
+
+
+@quarantine.command("retry", epilog="Example: calldex quarantine retry")
+@options.one_account
+@options.data
+def retry_quarantine(account: str | None, data: Path | None) -> None:
+    """Read everything in it again, as its source is set up now; what can be read leaves it."""
+    from calldex.api.operations import RetryQuarantine
+    from calldex.cli.client import connected
+
+    with connected(data) as control:
+        retried = control.ask(RetryQuarantine(account=account))
+    counts = ("accepted", "updated", "unchanged", "rejected")
+    rows = [
+        (each.source, each.format, *(getattr(each.summary, name) for name in counts), each.problem) for each in retried
+    ]
+    output.table(("source", "format", *counts, "problem"), rows, right=counts)
+    if any(each.problem for each in retried):
+        raise click.exceptions.Exit(1)

@@ -1,0 +1,142 @@
+"""A small installation with two accounts, and a client that asks its public app in this process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import msgspec
+import pytest
+from starlette.types import ASGIApp
+
+from calldex.api.app import public
+from calldex.demo import interactions
+from calldex.node import Node
+from calldex.record import Cdr
+from calldex.settings import Settings
+
+T = TypeVar("T")
+MAIN, OTHER = 120, 40
+
+
+class Api:
+    """Asks an app."""
+
+    def __init__(self, app: ASGIApp, runner: asyncio.Runner) -> None:
+        self.app = app
+        self.runner = runner
+
+    def run(self, work: Callable[[httpx.AsyncClient], Awaitable[T]]) -> T:
+        """Do something with an asynchronous client."""
+
+        async def done() -> T:
+            transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
+            async with httpx.AsyncClient(transport=transport, base_url="http://calldex.test") as client:
+                return await work(client)
+
+        return self.runner.run(done())
+
+    def request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+        """One request."""
+        return self.run(lambda client: client.request(method, path, **arguments))
+
+    def get(
+        self, path: str, key: str | None = None, headers: Mapping[str, str] | None = None, **params: Any
+    ) -> httpx.Response:
+        """One GET with these parameters, the key as Bearer."""
+        sent = {"Accept-Encoding": "identity", **(headers or {})}
+        if key is not None:
+            sent["Authorization"] = f"Bearer {key}"
+        return self.request("GET", path, params=params or None, headers=sent)
+
+
+class Site(msgspec.Struct):
+    """An installation: the node, its keys by name, and the records of each account as they were written."""
+
+    node: Node
+    api: Api
+    keys: dict[str, str]
+    main: list[Cdr]
+    other: list[Cdr]
+
+    def cdr(self, key: str = "admin", headers: Mapping[str, str] | None = None, **params: Any) -> httpx.Response:
+        """A search."""
+        return self.api.get("/api/v2/cdr", self.keys[key], headers, **params)
+
+    def uuids(self, key: str = "admin", **params: Any) -> list[str]:
+        """The uuids of a page."""
+        return uuids_of(self.cdr(key, **params))
+
+
+def uuids_of(reply: httpx.Response) -> list[str]:
+    """The uuids of a page's records."""
+    assert 200 == reply.status_code, reply.text
+    return [record["uuid"] for record in reply.json()["records"]]
+
+
+def newest_first(records: Sequence[Cdr]) -> list[str]:
+    """The uuids in the order in which they are served."""
+    return [record.uuid for record in sorted(records, key=lambda r: (r.started_at, r.uuid), reverse=True)]
+
+
+def write(node: Node, account: str, records: Sequence[Cdr]) -> None:
+    """Write records as a client that posts them would."""
+    node.ingest.post(node.directory.account(account).id, records, None, b"", lambda _: b"")
+
+
+USERS = {
+    "admin": ("main", "admin", "read"),
+    "analyst": ("main", "analyst", "read"),
+    "supervisor": ("main", "supervisor", "read"),
+    "ingest": ("main", "admin", "ingest"),
+    "agent_ingest": ("main", "agent", "ingest"),
+    "other": ("other", "admin", "read"),
+    "other_ingest": ("other", "admin", "ingest"),
+}
+
+
+def people(node: Node) -> dict[str, str]:
+    """Two accounts with users in several roles, and a key of each."""
+    node.directory.add_account("other")
+    keys = {}
+    for name, (account, role, scope) in USERS.items():
+        user = node.directory.add_user(f"{name}@{account}.example.com", name.title(), role, account=account)
+        keys[name] = node.directory.create_key(user.email, scope)
+    return keys
+
+
+@pytest.fixture(scope="session")
+def runner() -> Iterator[asyncio.Runner]:
+    """One event loop for all tests."""
+    with asyncio.Runner() as one:
+        yield one
+
+
+@pytest.fixture
+def empty(tmp_path: Path, runner: asyncio.Runner) -> Iterator[Site]:
+    """A site without records, of the test's own."""
+    with Node(Settings(data=tmp_path / "data", threads=2)) as node:
+        yield Site(node, Api(public(node), runner), people(node), [], [])
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory, runner: asyncio.Runner) -> Iterator[Site]:
+    """A site with records in both accounts; tests do not write to it."""
+    main, other = list(interactions(MAIN, seed=1)), list(interactions(OTHER, seed=2))
+    with Node(Settings(data=tmp_path_factory.mktemp("site"), threads=2)) as node:
+        keys = people(node)
+        write(node, "main", main)
+        write(node, "other", other)
+        yield Site(node, Api(public(node), runner), keys, main, other)
+
+
+def walk(site: Site, key: str = "admin", **params: Any) -> Iterator[httpx.Response]:
+    """The documented loop: the page stays 1, the token is replaced after each reply."""
+    token = ""
+    while token is not None:
+        reply = site.cdr(key, search_token=token, **params)
+        yield reply
+        token = reply.json()["search_token"]

@@ -1,0 +1,101 @@
+"""What tells whether a server lives, is ready, and what it did."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+import calldex.api.cdr
+from calldex.api.app import public
+from calldex.demo import interactions
+from calldex.node import Node
+from calldex.settings import Settings
+from calldex.store.embedded import COLUMNS_FILE
+from tests.api.conftest import Api, Site, people, uuids_of, write
+
+
+def test_the_root_and_the_process_answer(site: Site) -> None:
+    """`HEAD /`, `GET /` and `/healthz` need no key."""
+    assert [200, 200, 200] == [
+        site.api.request("HEAD", "/").status_code,
+        site.api.get("/").status_code,
+        site.api.get("/healthz").status_code,
+    ]
+    assert {"status": "ok"} == site.api.get("/healthz").json()
+
+
+def test_a_caught_up_store_is_ready(site: Site) -> None:
+    """A store that answers searches says so."""
+    reply = site.api.get("/readyz")
+    total = reply.json()["total"]
+    assert 200 == reply.status_code
+    assert {"ready": True, "behind": 0, "total": total, "reason": None} == reply.json()
+    assert total >= len(site.main) + len(site.other)
+
+
+def test_while_the_columns_are_made_again(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without its columns a server is not ready, refuses searches but answers those by uuid; then it is ready and
+    answers as before."""
+    records = list(interactions(40_000, seed=5))
+    settings = Settings(data=tmp_path / "data", threads=1)
+    with Node(settings) as node:
+        key = people(node)["admin"]
+        write(node, "main", records)
+        before = Api(public(node), site.api.runner).get("/api/v2/cdr", key, per_page=50).json()
+    (settings.data / COLUMNS_FILE).unlink()
+    monkeypatch.setattr(calldex.api.cdr, "START_S", 0.0)
+    with Node(settings) as node:
+        api = Api(public(node), site.api.runner)
+        unready = api.get("/readyz")
+        by_uuid = api.get("/api/v2/cdr", key, uuid=records[0].uuid)
+        search = api.get("/api/v2/cdr", key)
+        assert not node.store.state().ready, "the columns were made again too fast for this test"
+        assert (503, "2") == (unready.status_code, unready.headers["retry-after"])
+        assert (False, 40_000) == (unready.json()["ready"], unready.json()["total"])
+        assert 0 < unready.json()["behind"] <= 40_000
+        assert unready.json()["reason"] in unready.json()["error"]
+        assert [records[0].uuid] == uuids_of(by_uuid)
+        assert (503, "urn:calldex:error:store_not_ready") == (search.status_code, search.json()["type"])
+        assert "2" == search.headers["retry-after"]
+        deadline = time.monotonic() + 30
+        while api.get("/readyz").status_code != 200 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        after = api.get("/api/v2/cdr", key, per_page=50).json()
+        assert (before["records"], before["total"]) == (after["records"], after["total"])
+
+
+def test_a_search_waits_for_a_start(tmp_path: Path, site: Site) -> None:
+    """A search that comes as the server starts waits the moment that it takes."""
+    with Node(Settings(data=tmp_path / "data", threads=1)) as node:
+        key = people(node)["admin"]
+        assert 200 == Api(public(node), site.api.runner).get("/api/v2/cdr", key).status_code
+
+
+def test_what_happens_is_counted(empty: Site, site: Site) -> None:
+    """Requests by route and status, records served, records posted by outcome, and refusals are counted."""
+    write(empty.node, "main", site.main)
+    empty.cdr(per_page=7)
+    empty.cdr(page=0)
+    empty.api.get("/nothing/of/this/kind")
+    good = {"uuid": "01980c1e-6f3a-8d21-9a3b-5c1f0e7d2b44", "type": "inbound", "disposition": "answered",
+            "timestamp": "2026-01-31T08:00:00Z", "duration": "00:01:00"}  # fmt: skip
+    headers = {"Authorization": f"Bearer {empty.keys['ingest']}"}
+    empty.api.request("POST", "/api/ingest/v1/records", json=[good, {}], headers=headers)
+    text = empty.api.get("/metrics").text
+    for line in (
+        'calldex_requests_total{method="GET",route="/api/v2/cdr",status="200"} 1.0',
+        'calldex_requests_total{method="GET",route="/api/v2/cdr",status="400"} 1.0',
+        'calldex_requests_total{method="GET",route="unknown",status="404"} 1.0',
+        'calldex_request_seconds_count{route="/api/v2/cdr"} 2.0',
+        "calldex_records_served_total 7.0",
+        'calldex_records_ingested_total{outcome="accepted"} 1.0',
+        'calldex_records_ingested_total{outcome="rejected"} 1.0',
+        'calldex_refused_total{code="bad_parameters"} 1.0',
+        "calldex_columns_behind 0.0",
+        "calldex_ready 1.0",
+        'calldex_busy{kind="search",state="running"} 0.0',
+    ):
+        assert line in text.splitlines()
+    assert empty.keys["admin"][:8] not in text

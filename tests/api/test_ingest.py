@@ -1,0 +1,203 @@
+"""`POST /api/ingest/v1/records`: each record is judged by itself, limits hold, and a repeated request is carried out
+once."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from calldex.record import Cdr
+from calldex.wire import v2
+from tests.api.conftest import Site, newest_first
+
+PATH = "/api/ingest/v1/records"
+MIB = 2**20
+GOOD = {"uuid": "01980c1e-6f3a-8d21-9a3b-5c1f0e7d2b44", "type": "inbound", "disposition": "answered",
+        "timestamp": "2026-01-31T08:00:00Z", "duration": "00:01:00"}  # fmt: skip
+
+
+def post(site: Site, body: object, key: str = "ingest", path: str = PATH, **headers: str) -> httpx.Response:
+    """Send a body; what is not bytes goes as JSON."""
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    sent = {
+        "Authorization": f"Bearer {site.keys[key]}",
+        "Content-Type": "application/json",
+        **{name.replace("_", "-"): value for name, value in headers.items()},
+    }
+    return site.api.request("POST", path, content=content, headers=sent)
+
+
+def lines(records: list[Cdr]) -> bytes:
+    """Records as JSON Lines."""
+    return b"".join(v2.encode(record) + b"\n" for record in records)
+
+
+def array(records: list[Cdr]) -> bytes:
+    """Records as a JSON array."""
+    return b"[" + b",".join(map(v2.encode, records)) + b"]"
+
+
+@pytest.mark.parametrize("media_type", ["application/json", "application/x-ndjson", "application/jsonl; charset=utf-8"])
+@pytest.mark.parametrize("zipped", [False, True])
+def test_what_is_posted_is_served(empty: Site, site: Site, media_type: str, zipped: bool) -> None:
+    """Records in either shape, plain or gzip, are accepted once, unchanged the next time, and searched at once."""
+    body = array(site.main) if media_type == "application/json" else lines(site.main) + b"\r\n\n"
+    headers = {"Content-Type": media_type}
+    if zipped:
+        body, headers["Content-Encoding"] = gzip.compress(body), "gzip"
+    first = post(empty, body, **headers).json()
+    assert (len(site.main), 0, 0, 0) == counts(first)
+    assert [record.uuid for record in site.main] == [each["uuid"] for each in first["records"]]
+    assert newest_first(site.main) == empty.uuids()
+    assert site.cdr().json()["records"] == empty.cdr().json()["records"]
+    assert (0, 0, len(site.main), 0) == counts(post(empty, body, **headers).json())
+
+
+def counts(reply: dict[str, int]) -> tuple[int, ...]:
+    """The reply's counts."""
+    return tuple(reply[outcome] for outcome in ("accepted", "updated", "unchanged", "rejected"))
+
+
+def test_each_record_is_judged_by_itself(empty: Site) -> None:
+    """Good records are kept beside bad ones, and each bad one gets its reason, in the order of the request."""
+    changed = {**GOOD, "disposition": "busy"}
+    reply = post(empty, [GOOD, {**GOOD, "type": "carrier pigeon"}, 5, changed, changed])
+    assert 200 == reply.status_code
+    body = reply.json()
+    assert (1, 1, 1, 2) == counts(body)
+    assert ["accepted", "rejected", "rejected", "updated", "unchanged"] == [each["outcome"] for each in body["records"]]
+    assert list(range(5)) == [each["index"] for each in body["records"]]
+    assert "carrier pigeon" in body["records"][1]["reason"]
+    assert "uuid" not in body["records"][1]
+    assert "busy" == empty.cdr().json()["records"][0]["disposition"]
+
+
+def test_nothing_is_accepted_as_well(empty: Site) -> None:
+    """An empty request is carried out."""
+    assert {"accepted": 0, "updated": 0, "unchanged": 0, "rejected": 0, "records": []} == post(empty, []).json()
+    assert 200 == post(empty, b"", Content_Type="application/jsonl").status_code
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"{}", b"null", b'["a"', b"[1]]", b"\xff", b"[" * 100_000, b"[" * 100_000 + b"]" * 100_000]
+)
+def test_a_broken_array_is_refused(empty: Site, body: bytes) -> None:
+    """What is no JSON array as a whole is refused as a whole."""
+    reply = post(empty, body)
+    if reply.status_code == 200:
+        assert body.endswith(b"]]"), "only a deep array may pass, its one element rejected"
+        assert (0, 0, 0, 1) == counts(reply.json())
+    else:
+        assert 400 == reply.status_code
+
+
+def test_a_broken_line_is_a_rejected_record(empty: Site) -> None:
+    """In JSON Lines each line stands for itself."""
+    body = b"nonsense\n" + json.dumps(GOOD).encode() + b'\n{"uuid":'
+    reply = post(empty, body, Content_Type="application/x-ndjson").json()
+    assert ["rejected", "accepted", "rejected"] == [each["outcome"] for each in reply["records"]]
+
+
+@pytest.mark.parametrize(
+    ("headers", "named"),
+    [
+        ({"Content_Type": "text/csv"}, "application/x-ndjson"),
+        ({"Content_Type": ""}, "application/json"),
+        ({"Content_Encoding": "br"}, "gzip"),
+    ],
+)
+def test_what_is_not_read_is_refused(empty: Site, headers: dict[str, str], named: str) -> None:
+    """Another type or coding is refused with those that are read."""
+    reply = post(empty, [GOOD], **headers)
+    assert 415 == reply.status_code
+    assert named in reply.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("cut", "reason"), [(slice(0, -8), "ends too early"), (slice(5, None), "not gzip"), (slice(0, 3), "ends too early")]
+)
+def test_broken_gzip_is_refused(empty: Site, cut: slice, reason: str) -> None:
+    """A gzip body that is cut off or none at all is refused, and nothing of it is written."""
+    reply = post(empty, gzip.compress(json.dumps([GOOD]).encode())[cut], Content_Encoding="gzip")
+    assert 400 == reply.status_code
+    assert reason in reply.json()["error"]
+    assert 0 == empty.cdr().json()["total"]
+
+
+def test_gzip_of_several_members_is_read_whole(empty: Site) -> None:
+    """Members of a gzip body follow each other, as `cat` makes them."""
+    text = json.dumps([GOOD]).encode()
+    reply = post(empty, gzip.compress(text[:40]) + gzip.compress(text[40:]), Content_Encoding="gzip")
+    assert (1, 0, 0, 0) == counts(reply.json())
+
+
+def test_too_many_records_are_refused(empty: Site) -> None:
+    """A request may hold 10,000 records; one more and nothing is written."""
+    reply = post(empty, b"[" + b",".join([json.dumps(GOOD).encode()] * 10_001) + b"]")
+    assert 413 == reply.status_code
+    assert "10001" in reply.json()["error"]
+    assert 0 == empty.cdr().json()["total"]
+    assert 413 == post(empty, b"1\n" * 10_001, Content_Type="application/jsonl").status_code
+
+
+def test_too_large_a_body_is_refused(empty: Site) -> None:
+    """A body may have 16 MiB, as sent and when inflated, however its size is announced."""
+    assert 200 == post(empty, b"[" + b" " * (16 * MIB - 2) + b"]").status_code
+    assert 413 == post(empty, b"[" + b" " * (16 * MIB - 1) + b"]").status_code
+    bomb = gzip.compress(b" " * (17 * MIB))
+    assert len(bomb) < MIB
+    assert 413 == post(empty, bomb, Content_Encoding="gzip").status_code
+
+    async def endless() -> AsyncIterator[bytes]:
+        sent = 0
+        while sent < 64 * MIB:
+            sent += MIB
+            taken.append(sent)
+            yield b" " * MIB
+
+    taken: list[int] = []
+    headers = {"Authorization": f"Bearer {empty.keys['ingest']}", "Content-Type": "application/json"}
+    reply = empty.api.request("POST", PATH, content=endless(), headers=headers)
+    assert 413 == reply.status_code
+    assert taken[-1] < 20 * MIB
+
+
+def test_a_request_is_carried_out_once(empty: Site, site: Site) -> None:
+    """With an idempotency key the same request gets its first reply again; another body is refused."""
+    first = post(empty, array(site.main[:5]), Idempotency_Key="a")
+    assert (5, 0, 0, 0) == counts(first.json())
+    post(empty, array(site.main[5:9]), Idempotency_Key="b")
+    again = post(empty, array(site.main[:5]), Idempotency_Key="a")
+    assert first.content == again.content
+    other = post(empty, array(site.main[:6]), Idempotency_Key="a")
+    assert (409, "urn:calldex:error:idempotency_mismatch") == (other.status_code, other.json()["type"])
+    assert (0, 0, 5, 0) == counts(post(empty, array(site.main[:5])).json())
+
+
+def test_idempotency_keys_are_each_api_keys_own(empty: Site, site: Site) -> None:
+    """Two clients may choose the same idempotency key."""
+    assert (5, 0, 0, 0) == counts(post(empty, array(site.main[:5]), Idempotency_Key="a").json())
+    assert (3, 0, 0, 0) == counts(post(empty, array(site.main[5:8]), "other_ingest", Idempotency_Key="a").json())
+
+
+@pytest.mark.parametrize("given", ["", "x" * 201, "a b"])
+def test_a_bad_idempotency_key_is_refused(empty: Site, given: str) -> None:
+    """An idempotency key is 1 to 200 visible ASCII characters."""
+    reply = post(empty, [GOOD], Idempotency_Key=given)
+    assert (400, "Idempotency-Key") == (reply.status_code, reply.json()["problems"][0]["parameter"])
+
+
+def test_parameters_are_refused(empty: Site) -> None:
+    """The route has no parameters but the key; another one is not ignored."""
+    assert 400 == post(empty, [GOOD], path=f"{PATH}?source=x").status_code
+
+
+def test_a_record_stays_in_its_account(empty: Site) -> None:
+    """A record is written to the account of the key, and no other sees it."""
+    post(empty, [GOOD], "other_ingest")
+    assert [] == empty.uuids("admin")
+    assert [GOOD["uuid"]] == empty.uuids("other")

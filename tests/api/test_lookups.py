@@ -1,0 +1,103 @@
+"""The look-ups: what is in records appears in them, in the contract's shapes, for the account alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from calldex.record import Cdr, Team
+from tests.api.conftest import Site, write
+
+
+def cdr(record: Cdr, **changes: object) -> Cdr:
+    """A record that differs in some fields."""
+    fields = {name: getattr(record, name) for name in record.__struct_fields__}
+    return Cdr(**{**fields, **changes})
+
+
+@pytest.fixture
+def named(empty: Site, site: Site) -> Site:
+    """A site with one record that names everything."""
+    record = cdr(
+        site.main[0],
+        agent="Ada",
+        agent_id=7,
+        queue="Sales",
+        queue_id=8,
+        campaign="Spring",
+        campaign_id=9,
+        teams=(Team(10, "North"),),
+        wrapup_code="0100",
+        wrapup_description="0100: Sale",
+    )
+    write(empty.node, "main", [record])
+    return empty
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("agents", [{"id": 7, "name": "Ada"}]),
+        ("queues", [{"id": 8, "name": "Sales"}]),
+        ("campaigns", [{"id": 9, "name": "Spring"}]),
+        ("teams", [{"id": 10, "name": "North"}]),
+        ("wrapup_codes", [{"code": "0100", "description": "0100: Sale"}]),
+    ],
+)
+def test_what_records_name_is_listed(named: Site, path: str, expected: list[dict[str, object]]) -> None:
+    """Each look-up is a bare array of what the account's records name; another account's is empty."""
+    url = f"/api/v2/cdr/{path}"
+    if path in ("queues", "campaigns", "wrapup_codes"):
+        assert expected == named.api.get(url, named.keys["admin"]).json()
+    else:
+        assert expected[0] in named.api.get(url, named.keys["admin"]).json()
+    assert expected[0] not in named.api.get(url, named.keys["other"]).json()
+
+
+def test_users_are_listed_in_the_contracts_shape(empty: Site) -> None:
+    """Each user has the members of the contract, and another account's users are not there."""
+    empty.node.directory.add_user(
+        "ada@example.com",
+        "Ada",
+        "agent",
+        timezone="Europe/London",
+        extension="201",
+        skills=("French", "Billing"),
+        teams=(Team(10, "North"), Team(11, "South")),
+        supervises=(Team(10, "North"),),
+    )
+    users = empty.api.get("/api/v3/cdr/users", empty.keys["admin"], name="ad").json()
+    found = next(user for user in users if user["email"] == "ada@example.com")
+    assert isinstance(found.pop("id"), int)
+    assert {
+        "name": "Ada",
+        "email": "ada@example.com",
+        "extension": "201",
+        "sag": "Agent",
+        "timezone": "Europe/London",
+        "agent_in_teams": "10, 11",
+        "supervisor_in_teams": "10",
+        "assigned_skills": "French, Billing",
+    } == found
+    others = empty.api.get("/api/v3/cdr/users", empty.keys["other"]).json()
+    assert {"other@other.example.com", "other_ingest@other.example.com"} == {user["email"] for user in others}
+
+
+@pytest.mark.parametrize(
+    ("filter_", "value"),
+    [("name", "adm"), ("email", "ADMIN@MAIN"), ("sag", "admin"), ("timezone", "utc"), ("extension", "")],
+)
+def test_users_are_filtered(site: Site, filter_: str, value: str) -> None:
+    """A filter that fits leaves the user in; one that does not, leaves him out; an empty one is not given."""
+    users = site.api.get("/api/v3/cdr/users", site.keys["admin"], None, **{filter_: value}).json()
+    assert "admin@main.example.com" in {user["email"] for user in users}
+    if value:
+        assert [] == site.api.get("/api/v3/cdr/users", site.keys["admin"], None, **{filter_: "nobody"}).json()
+
+
+@pytest.mark.parametrize("path", ["/api/v2/cdr/agents", "/api/v2/cdr/wrapup_codes", "/api/v3/cdr/users"])
+def test_unknown_parameters_are_refused(site: Site, path: str) -> None:
+    """A parameter that a look-up does not know is refused, not ignored; so is one that comes twice."""
+    problem = site.api.get(path, site.keys["admin"], nam="x").json()["problems"][0]
+    assert ("nam", "x") == (problem["parameter"], problem["given"])
+    reply = site.api.get("/api/v3/cdr/users?name=a&name=b", site.keys["admin"])
+    assert "given more than once" == reply.json()["problems"][0]["message"]

@@ -1,0 +1,150 @@
+"""Backup, restore, check, settings, and a data directory that cannot be used."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+import duckdb
+import msgspec
+import pytest
+
+from calldex.node import Lock
+from tests.cli.tools import calldex, jsonl
+
+
+@pytest.fixture
+def full(people: Path) -> Path:
+    """A data directory with a user and 50 records."""
+    assert 0 == calldex("import", "-", data=people, stdin=jsonl(50)).exit_code
+    return people
+
+
+def test_a_restored_backup_is_equal(full: Path, tmp_path: Path) -> None:
+    """The same records and users; a store of its own, so that search tokens of the old one are refused."""
+    assert 0 == calldex("backup", tmp_path / "b" / "one", data=full).exit_code
+    restored = calldex("restore", tmp_path / "b" / "one", data=tmp_path / "new")
+    assert 0 == restored.exit_code, restored.output
+    search = ("search", "--all", "--format", "jsonl")
+    assert calldex(*search, data=full).stdout == calldex(*search, data=tmp_path / "new").stdout
+    assert calldex("users", "list", data=full).stdout == calldex("users", "list", data=tmp_path / "new").stdout
+    ids = [
+        sqlite3.connect(path / "ledger.db").execute("SELECT value FROM meta WHERE name = 'store_id'").fetchone()
+        for path in (full, tmp_path / "new")
+    ]
+    assert ids[0] != ids[1]
+    assert 0 == calldex("check", data=tmp_path / "new").exit_code
+
+
+def test_a_backup_is_nobody_elses(full: Path, tmp_path: Path) -> None:
+    """Its folder and its files are for their owner alone."""
+    calldex("backup", tmp_path / "b", data=full)
+    assert {0} == {path.stat().st_mode & 0o077 for path in (tmp_path / "b", *(tmp_path / "b").glob("*.db"))}
+
+
+def test_a_backup_overwrites_nothing(full: Path, tmp_path: Path) -> None:
+    """A folder with something in it is refused and left as it was, an empty one is filled."""
+    target = tmp_path / "b"
+    target.mkdir()
+    (target / "mine").touch()
+    assert 1 == calldex("backup", target, data=full).exit_code
+    assert ["mine"] == [path.name for path in target.iterdir()]
+    (target / "mine").unlink()
+    assert 0 == calldex("backup", target, data=full).exit_code
+
+
+def test_restoring_overwrites_nothing(full: Path, tmp_path: Path) -> None:
+    """A directory with data is refused; one with only a settings file is not."""
+    calldex("backup", tmp_path / "b", data=full)
+    result = calldex("restore", tmp_path / "b", data=full)
+    assert (1, True) == (result.exit_code, "is not empty" in result.stderr)
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "calldex.toml").write_text("port = 9000\n")
+    assert 0 == calldex("restore", tmp_path / "b", data=tmp_path / "new").exit_code
+
+
+@pytest.mark.parametrize("name", ["ledger.db", "directory.db", "manifest.json"])
+def test_a_damaged_backup_is_refused(name: str, full: Path, tmp_path: Path) -> None:
+    """One changed byte is seen, and nothing of the backup is left in the directory; exit code 5."""
+    calldex("backup", tmp_path / "b", data=full)
+    content = bytearray((tmp_path / "b" / name).read_bytes())
+    content[len(content) // 2] ^= 0x80
+    (tmp_path / "b" / name).write_bytes(content)
+    assert 5 == calldex("restore", tmp_path / "b", data=tmp_path / "new").exit_code
+    left = {path.name for path in (tmp_path / "new").iterdir()} if (tmp_path / "new").exists() else set()
+    assert left <= {"calldex.lock"}
+
+
+def test_what_is_no_backup_is_refused(tmp_path: Path) -> None:
+    """Exit code 5, and the missing file is named."""
+    result = calldex("restore", tmp_path, data=tmp_path / "new")
+    assert (5, True) == (result.exit_code, "manifest.json: No such file" in result.stderr)
+
+
+def test_check_finds_a_changed_record(full: Path) -> None:
+    """A record that the columns have otherwise than the ledger is found by its day; exit code 1."""
+    assert 0 == calldex("check", data=full).exit_code
+    with duckdb.connect(str(full / "columns.duckdb")) as columns:
+        changed = "(SELECT min(uuid) FROM cdr)"
+        columns.execute(f"UPDATE cdr SET duration_s = duration_s + 1 WHERE uuid = {changed}")
+        day = columns.execute(
+            f"SELECT strftime(make_timestamp(started_ms * 1000), '%Y-%m-%d') FROM cdr WHERE uuid = {changed}"
+        ).fetchall()[0][0]
+    result = calldex("check", data=full)
+    assert (1, True) == (result.exit_code, day in result.stdout)
+    found = msgspec.json.decode(calldex("check", "--json", data=full).stdout)
+    assert [day] == [each["day"] for each in found["days"] if not each["equal"]]
+
+
+def test_settings_tell_where_they_come_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Flag, environment, file, default."""
+    (tmp_path / "calldex.toml").write_text("threads = 1\n")
+    monkeypatch.setenv("CALLDEX_PORT", "9000")
+    found = msgspec.json.decode(calldex("settings", "--json", data=tmp_path).stdout)
+    assert {"value": str(tmp_path), "origin": "flag"} == found["data"]
+    assert {"value": 9000, "origin": "environment"} == found["port"]
+    assert {"value": 1, "origin": "file"} == found["threads"]
+    assert {"value": "127.0.0.1", "origin": "default"} == found["host"]
+    assert "environment" in calldex("settings", data=tmp_path).stdout
+
+
+def test_a_bad_setting_stops_every_command(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what is valid; exit code 2."""
+    monkeypatch.setenv("CALLDEX_PORT", "nine")
+    for words in (("settings",), ("serve",), ("users", "list")):
+        result = calldex(*words, data=data)
+        assert (2, True) == (result.exit_code, "CALLDEX_PORT 'nine'" in result.stderr)
+
+
+def test_a_newer_data_directory_is_refused(full: Path) -> None:
+    """Exit code 7, and what to do."""
+    with sqlite3.connect(full / "ledger.db") as ledger:
+        ledger.execute("PRAGMA user_version = 99")
+    result = calldex("search", data=full)
+    assert (7, True) == (result.exit_code, "Use a newer Calldex" in result.stderr)
+
+
+def test_a_damaged_ledger_is_told(full: Path) -> None:
+    """One line, exit code 5."""
+    (full / "ledger.db").write_bytes(b"no database at all" * 1000)
+    result = calldex("search", data=full)
+    assert (5, 1) == (result.exit_code, result.stderr.count("\n"))
+
+
+def test_a_file_is_no_data_directory(tmp_path: Path) -> None:
+    """One line, exit code 2."""
+    (tmp_path / "f").touch()
+    result = calldex("accounts", "add", "north", data=tmp_path / "f")
+    assert (2, 1) == (result.exit_code, result.stderr.count("\n"))
+
+
+def test_an_owner_that_does_not_answer(full: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is waited for, then named by its process; exit code 6."""
+    monkeypatch.setattr("calldex.cli.client.PATIENCE_S", 0.3)
+    lock = Lock(full)
+    try:
+        result = calldex("search", data=full)
+    finally:
+        lock.release()
+    assert (6, True) == (result.exit_code, f"in use by process {os.getpid()}" in result.stderr)

@@ -1,0 +1,93 @@
+"""Records are found and printed."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from calldex.fields import FIELDS
+from tests.cli.tools import calldex, jsonl
+
+LINES = sorted(jsonl(600).splitlines(), key=lambda line: msgspec.json.decode(line)["started_at"], reverse=True)
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory with 600 records."""
+    data = tmp_path_factory.mktemp("full") / "data"
+    assert 0 == calldex("import", "-", data=data, stdin=b"\n".join(LINES)).exit_code
+    return data
+
+
+def test_json_lines_are_what_was_imported(full: Path) -> None:
+    """Newest first, byte for byte; the size of the match goes to standard error."""
+    result = calldex("search", "--all", "--format", "jsonl", data=full)
+    assert LINES == result.stdout_bytes.splitlines()
+    assert "600 records match, 600 printed\n" == result.stderr
+
+
+def test_a_hundred_is_the_limit(full: Path) -> None:
+    """Without a limit the newest hundred; with one, so many."""
+    assert LINES[:100] == calldex("search", "--format", "jsonl", data=full).stdout_bytes.splitlines()
+    assert LINES[:7] == calldex("search", "--limit", 7, "--format", "jsonl", data=full).stdout_bytes.splitlines()
+
+
+def test_filters_are_those_of_the_api(full: Path) -> None:
+    """Lists, aliases and dates are understood."""
+    wanted = [line for line in LINES if msgspec.json.decode(line)["type"] in ("dialer", "outbound")]
+    result = calldex("search", "--type", "campaign,outbound", "--all", "--format", "jsonl", data=full)
+    assert wanted == result.stdout_bytes.splitlines()
+    days = ("--start-date", "2026-09-01", "--end-date", "2026-09-03", "--timezone", "UTC")
+    dates = {msgspec.json.decode(line)["timestamp"][:10] for line in _found(full, *days)}
+    assert {"2026-09-01", "2026-09-02", "2026-09-03"} == dates
+
+
+def _found(data: Path, *words: str) -> list[bytes]:
+    return calldex("search", *words, "--all", "--format", "jsonl", data=data).stdout_bytes.splitlines()
+
+
+def test_csv_has_every_field(full: Path) -> None:
+    """A column for each field, values as they are, what is nested as JSON."""
+    rows = list(csv.DictReader(io.StringIO(calldex("search", "--all", "--format", "csv", data=full).stdout)))
+    assert [field.name for field in FIELDS] == list(rows[0])
+    records = [msgspec.json.decode(line) for line in LINES]
+    assert [record["from"] or "" for record in records] == [row["from"] for row in rows]
+    assert [record["events"] for record in records] == [msgspec.json.decode(row["events"]) for row in rows]
+
+
+def test_the_table_walks_as_well(full: Path) -> None:
+    """More records than one table holds: every uuid is printed once."""
+    printed = calldex("search", "--all", data=full).stdout
+    assert [1] * 600 == [printed.count(msgspec.json.decode(line)["uuid"]) for line in LINES]
+
+
+def test_a_table_obeys_no_record(data: Path) -> None:
+    """Control characters of a record do not reach the terminal."""
+    record = {**msgspec.json.decode(LINES[0]), "agent": "Eve\x1b[2J", "agent_id": 1}
+    assert 0 == calldex("import", "-", data=data, stdin=msgspec.json.encode(record)).exit_code
+    printed = calldex("search", data=data).stdout
+    assert ("Eve\N{REPLACEMENT CHARACTER}[2J" in printed, "\x1b" in printed) == (True, False)
+
+
+def test_a_bad_value_is_told_by_option(full: Path) -> None:
+    """All problems at once, with what is valid; exit code 2, nothing on standard output."""
+    result = calldex("search", "--type", "inbund", "--start-date", "soon", data=full)
+    assert (2, "") == (result.exit_code, result.stdout)
+    assert "--type 'inbund': 'inbund' is not a value, did you mean 'inbound'?" in result.stderr
+    assert "--start-date 'soon': is not a date. Valid: YYYY-MM-DD" in result.stderr
+
+
+def test_accounts_are_apart(full: Path) -> None:
+    """Another account has none of these records; one that is not there is an error."""
+    calldex("accounts", "add", "north", data=full)
+    assert "0 records match, 0 printed\n" == calldex("search", "--account", "north", data=full).stderr
+    assert 1 == calldex("search", "--account", "nrth", data=full).exit_code
+
+
+def test_all_and_a_limit_contradict(full: Path) -> None:
+    """Exit code 2."""
+    assert 2 == calldex("search", "--all", "--limit", 1, data=full).exit_code

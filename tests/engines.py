@@ -1,0 +1,49 @@
+"""The engines that a store may run on. Another engine is one entry more, and passes the same tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from calldex.access import Scope
+from calldex.query import Query
+from calldex.record import Cdr
+from calldex.store import Batch, Outcome, Store
+from calldex.store.embedded import EmbeddedStore
+
+LONG_S: Final = 9 * 86_400.0
+
+Opener = Callable[[Path, float], Store]
+
+
+def embedded(data: Path, superseded_kept_s: float = LONG_S) -> EmbeddedStore:
+    """The store on one machine, small."""
+    return EmbeddedStore(data, memory_mb=128, threads=2, timeout_s=20, superseded_kept_s=superseded_kept_s)
+
+
+ENGINES: Final[Mapping[str, Opener]] = {"embedded": embedded}
+
+
+def put(store: Store, records: Sequence[Cdr], account_id: int = 1, *, wait: bool = True) -> list[Outcome]:
+    """Write records in one commit."""
+    return store.write(
+        Batch(account_id=account_id, source="", format="jsonl", origin="test", records=records), wait=wait
+    )
+
+
+def everything(account_id: int = 1) -> Query:
+    """A search for all that an account has."""
+    return Query(scope=Scope(account_id=account_id, whole=True))
+
+
+def answer(store: Store, query: Query, as_of: int | None = None) -> tuple[int, bytes]:
+    """How many records match, and their JSON as one page."""
+    seen = store.head(query.scope.account_id) if as_of is None else as_of
+    total = store.total(query, seen)
+    return total, store.slice(query, seen, limit=10_000, total=total).json
+
+
+def disagreeing(store: Store) -> list[str]:
+    """The days on which the parts of a store differ."""
+    return [f"{day.account_id} {day.day}: {day.kept} {day.answering}" for day in store.check() if not day.equal]

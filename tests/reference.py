@@ -1,0 +1,84 @@
+"""What a store ought to answer, worked out the slow and plain way: a list of records, looked at one by one.
+
+Shares nothing with the table of filters, the parser or any SQL: what a parameter means is written here once more.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from datetime import date
+from typing import Final
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from calldex.record import Cdr
+
+_ALIASES: Final = {
+    "campaign": {"dialer"},
+    "callback": {"click_to_call"},
+    "queue-callback": {"queue_callback"},
+    "scheduled-callback": {"queue_callback"},
+    "all_transfers": {"blind_transfer", "attended_transfer", "queue_transfer"},
+}
+
+
+def _digits(text: str) -> str:
+    bare = re.sub(r"[ \-.()/\u00a0]", "", text.strip()).removeprefix("+")
+    return bare if re.fullmatch("[0-9]+", bare) else text.strip()
+
+
+def _listed(text: str) -> set[str]:
+    return {item.strip() for item in text.split(",")}
+
+
+def _words(text: str) -> set[str]:
+    """The words meant, in lower case."""
+    return {word.lower() for item in _listed(text) for word in _ALIASES.get(item.lower(), {item})}
+
+
+def _uuids(text: str) -> set[str]:
+    return {str(UUID(item)) for item in _listed(text)}
+
+
+MEANING: Final[Mapping[str, Callable[[Cdr, str], bool]]] = {
+    "cli": lambda c, v: (c.from_ or "").startswith(_digits(v)),
+    "wildcard_cli": lambda c, v: _digits(v) in (c.from_ or ""),
+    "number": lambda c, v: (c.to or "").startswith(_digits(v)),
+    "wildcard_number": lambda c, v: _digits(v) in (c.to or ""),
+    "type": lambda c, v: c.type.lower() in _words(v),
+    "disposition": lambda c, v: c.disposition.lower() in _words(v),
+    "end_reasons": lambda c, v: (c.end_reason or "").lower() in _words(v),
+    "events": lambda c, v: bool({event.type for event in c.events} & _words(v)),
+    "agent_ids": lambda c, v: str(c.agent_id) in _listed(v),
+    "queue_ids": lambda c, v: str(c.queue_id) in _listed(v),
+    "campaign_ids": lambda c, v: str(c.campaign_id) in _listed(v),
+    "team_ids": lambda c, v: bool({str(team.id) for team in c.teams} & _listed(v)),
+    "wrapup_codes": lambda c, v: c.wrapup_code in _listed(v),
+    "wrapup_code_ids": lambda c, v: c.wrapup_code in _listed(v),
+    "min_duration": lambda c, v: c.duration_s > int(v),
+    "max_duration": lambda c, v: c.duration_s < int(v),
+    "uuid": lambda c, v: c.uuid in _uuids(v),
+}
+"""What each filter asks of a record."""
+
+
+def within_days(cdr: Cdr, given: Mapping[str, str], zone: str) -> bool:
+    """Whether a record began on one of the days asked for, as a clock on the wall of that zone shows them."""
+    wall = ZoneInfo(given.get("timezone", zone))
+    # Beyond the first and the last year a wall clock cannot be shown; no bound is tried there.
+    day = cdr.started_at.date() if cdr.started_at.year in {1, 9999} else cdr.started_at.astimezone(wall).date()
+    first, last = given.get("start_date"), given.get("end_date")
+    return (first is None or date.fromisoformat(first) <= day) and (last is None or day <= date.fromisoformat(last))
+
+
+def answer(records: Iterable[Cdr], given: Mapping[str, str], zone: str = "UTC") -> list[Cdr]:
+    """The records that a search finds, newest first."""
+    wanted = {name: value for name, value in given.items() if value.strip()}
+    found = [
+        cdr
+        for cdr in records
+        if all(MEANING[name](cdr, value) for name, value in wanted.items() if name in MEANING)
+        and within_days(cdr, wanted, zone)
+    ]
+    return sorted(found, key=lambda cdr: (cdr.started_at, UUID(cdr.uuid).int), reverse=True)
