@@ -126,6 +126,13 @@ class Ingest:
         """
         if receipt_key is not None and (known := self._receipt(account_id, receipt_key, digest)) is not None:
             return known
+
+        def receipt(outcomes: Sequence[Outcome]) -> Receipt:
+            """Asks once more, within the commit: another request may have come first, and then nothing is written."""
+            if receipt_key is not None:
+                self._receipt(account_id, receipt_key, digest)
+            return Receipt(digest, answer(outcomes))
+
         ready = [canonical(record) for record in records]
         self._note(account_id, ready)
         outcomes = self._store.write(
@@ -136,7 +143,7 @@ class Ingest:
                 origin="HTTP",
                 records=ready,
                 receipt_key=receipt_key,
-                receipt=lambda outcomes: Receipt(digest, answer(outcomes)),
+                receipt=receipt,
             )
         )
         if receipt_key is not None and (first := self._receipt(account_id, receipt_key, digest)) is not None:

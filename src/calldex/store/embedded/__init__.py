@@ -2,8 +2,8 @@
 
 A record is acknowledged when the ledger has committed it. A thread of its own brings the columns up to the ledger's
 last commit; writers wait for it when their records must be visible. Missing, damaged, foreign or outdated columns are
-made again from the ledger by that thread, while look-ups by uuid go on. No search needs both engines: one that names
-uuids is answered by the ledger alone, every other by the columns alone.
+made again from the ledger by that thread, while look-ups by uuid go on: those are answered by the ledger alone. For
+every other search the columns say which records, in which order, and the ledger gives their JSON.
 """
 
 from __future__ import annotations

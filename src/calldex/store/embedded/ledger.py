@@ -202,8 +202,9 @@ class Ledger:
             if batch.receipt is not None and batch.receipt_key is not None:
                 receipt = batch.receipt(outcomes)
                 self._writer.execute(
-                    "INSERT OR IGNORE INTO receipt VALUES (?, ?, ?, ?, ?)",
-                    (batch.account_id, batch.receipt_key, receipt.digest, receipt.answer, now),
+                    "INSERT INTO receipt VALUES (?, ?, ?, ?, ?) ON CONFLICT (account_id, key) DO UPDATE"
+                    " SET digest = excluded.digest, answer = excluded.answer, at_ms = excluded.at_ms WHERE at_ms < ?",
+                    (batch.account_id, batch.receipt_key, receipt.digest, receipt.answer, now, now - RECEIPT_MS),
                 )
         self.last_seq = last
         return Written(outcomes, before, last, [row[:-1] for row in rows] if new and not batch.removed else None)
