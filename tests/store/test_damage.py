@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -23,7 +24,7 @@ from calldex.query import parse
 from calldex.record import Cdr, from_ms, time_uuid
 from calldex.store import Store
 from calldex.store.embedded import COLUMNS_FILE, LEDGER_FILE
-from tests.engines import answer, disagreeing, embedded, put
+from tests.engines import answer, disagreeing, embedded, everything, put
 
 WAL: Final = f"{COLUMNS_FILE}.wal"
 SEARCHES: Final[tuple[dict[str, str], ...]] = (
@@ -254,6 +255,24 @@ def test_questions_wait_while_columns_are_made_again(kept: tuple[Path, Path, Ans
     assert version is not None
     assert [expected] * 6 == found
     assert (True, 0, None) == (state.ready, state.behind, state.reason)
+
+
+@pytest.mark.parametrize("left", [300, 200, 100])
+def test_what_is_written_while_columns_are_made_is_seen(
+    kept: tuple[Path, Path, Answers], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: int
+) -> None:
+    """Who writes while the columns are being made, and then searches, finds all that he wrote."""
+    closed, _, expected = kept
+    monkeypatch.setattr("calldex.store.embedded._CHUNK", 8)
+    folder = tmp_path / "data"
+    shutil.copytree(closed, folder)
+    (folder / COLUMNS_FILE).unlink()
+    with closing(embedded(folder)) as store:
+        while store.state().behind > left:
+            time.sleep(0.001)
+        for n in range(400, 420):
+            put(store, [record(n)])
+        assert expected[0][0] + 20 == answer(store, everything())[0]
 
 
 def test_ready_although_others_never_stop_writing(tmp_path: Path) -> None:

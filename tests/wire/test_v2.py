@@ -210,3 +210,12 @@ def test_any_members(changes: dict[str, Any]) -> None:
         assert kept(found) == kept(v2.decode(v2.encode(found), "here"))
     else:
         assert found.reason
+
+
+def test_a_begin_that_is_null_is_not_given() -> None:
+    """`started_at` as null beside a `timestamp` is the timestamp, and the other way round."""
+    rest = '"uuid":"01980c1e-6f3a-8d21-9a3b-5c1f0e7d2b44","type":"inbound","disposition":"missed","duration_s":1'
+    one = v2.decode(f'{{{rest},"started_at":null,"timestamp":"2026-01-01T00:00:00Z"}}'.encode(), "line 1")
+    other = v2.decode(f'{{{rest},"timestamp":null,"started_at":"2026-01-01T00:00:00Z"}}'.encode(), "line 1")
+    assert isinstance(one, v2.Record)
+    assert one == other

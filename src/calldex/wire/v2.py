@@ -128,11 +128,13 @@ def _completed(given: dict[str, Any]) -> dict[str, Any]:
         found["uuid"] = plain_uuid(found["uuid"]) or found["uuid"]
     if isinstance(found.get("events"), list):
         found["events"] = [_event(each) for each in found["events"]]
-    begin = found.setdefault("started_at", found.get("timestamp"))
-    if begin is None:
+    name = "timestamp" if found.get("started_at") is None else "started_at"
+    if found.get(name) is None:
         raise ValueError("Object missing required field `timestamp` (or `started_at`)")
-    started: datetime = _member("started_at" if "started_at" in given else "timestamp", begin, Instant).astimezone(UTC)
-    found.setdefault("timestamp", started.replace(microsecond=0))
+    started: datetime = _member(name, found[name], Instant).astimezone(UTC)
+    found["started_at"] = found[name]
+    if found.get("timestamp") is None:
+        found["timestamp"] = started.replace(microsecond=0)
     if "duration_s" not in found:
         found["duration_s"] = _duration_s(found, started)
     found.setdefault("duration", hms(_member("duration_s", found["duration_s"], int)))

@@ -232,13 +232,6 @@ class Columns:
         except duckdb.Error as error:
             raise Damaged(str(error).partition("\n")[0]) from error
 
-    def checkpoint(self) -> None:
-        """Fold the write-ahead log into the file."""
-        try:
-            self._connection.execute("CHECKPOINT kept")
-        except duckdb.Error as error:
-            raise Damaged(str(error).partition("\n")[0]) from error
-
     # --- answering ----------------------------------------------------------------------------------------------------
 
     def head(self, account_id: int) -> int:

@@ -352,10 +352,6 @@ class Ledger:
             )
             return [Closing(*row) for row in found]
 
-    def count_after(self, seq: int) -> int:
-        """How many commits lie behind a commit number."""
-        return self.last_seq - seq
-
     def versions(self, account_id: int, uuid: str, *, live_only: bool = False) -> list[Version]:
         """The kept versions of a record, oldest first; tombstones among them."""
         with self._reader() as reader:
