@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Final, TypeVar
+from contextlib import closing
+from itertools import chain
+from typing import Final
 
 import msgspec
 
-from calldex.directory import Directory, NamedKind, Seen
+from calldex.directory import Directory, Seen
 from calldex.errors import IdempotencyMismatch
 from calldex.formats import FormatSettings, RecordFormat, Row, RowFormat
-from calldex.record import Cdr, Rejected, canonical, to_ms
+from calldex.reading import Block, Mention, batches, block, mentions, read_blocks, sourced
+from calldex.record import Cdr, Rejected, canonical
 from calldex.store import Batch, KeptRow, Outcome, Receipt, Reject, Store
 
 BATCH: Final = 10_000
@@ -85,13 +88,14 @@ class Ingest:
         the quarantine."""
         summary = Summary()
         if isinstance(feed.format, RowFormat):
-            for rows in _batches(feed.format.rows(chunks, feed.settings)):
+            for rows in batches(feed.format.rows(chunks, feed.settings), BATCH):
                 self._rows(feed, feed.format, rows, origin, summary)
                 progress(summary)
         else:
-            for records in _batches(feed.format.read(chunks, feed.settings)):
-                self._records(feed, records, origin, summary)
-                progress(summary)
+            with closing(read_blocks(feed.format, feed.settings, feed.source, chunks, BATCH)) as blocks:
+                for joined in _joined(blocks):
+                    self._records(feed, joined, origin, summary)
+                    progress(summary)
         self._store.settle()
         return summary
 
@@ -104,9 +108,8 @@ class Ingest:
                 released = [] if any(isinstance(row, Rejected) for row in rows) else [id_]
                 self._rows(feed, feed.format, rows, origin, summary, released=released)
             else:
-                records = list(feed.format.read([raw, b"\n"], feed.settings))
-                released = [] if any(isinstance(record, Rejected) for record in records) else [id_]
-                self._records(feed, records, origin, summary, released=released)
+                read = block(feed.format.read([raw, b"\n"], feed.settings), feed.source)
+                self._records(feed, [read], origin, summary, released=[] if read.rejects else [id_])
         self._store.settle()
         return summary
 
@@ -134,7 +137,7 @@ class Ingest:
             return Receipt(digest, answer(outcomes))
 
         ready = [canonical(record) for record in records]
-        self._note(account_id, ready)
+        self._note(account_id, mentions(ready))
         outcomes = self._store.write(
             Batch(
                 account_id=account_id,
@@ -159,24 +162,18 @@ class Ingest:
     # --- records ------------------------------------------------------------------------------------------------------
 
     def _records(
-        self,
-        feed: Feed,
-        pieces: Sequence[Cdr | Rejected],
-        origin: str,
-        summary: Summary,
-        *,
-        released: Sequence[int] = (),
+        self, feed: Feed, blocks: Sequence[Block], origin: str, summary: Summary, *, released: Sequence[int] = ()
     ) -> None:
-        records = [_sourced(canonical(piece), feed.source) for piece in pieces if not isinstance(piece, Rejected)]
-        rejects = _rejects(pieces)
-        self._note(feed.account_id, records)
+        """Write some blocks in one commit."""
+        rejects = [reject for each in blocks for reject in each.rejects]
+        self._note(feed.account_id, chain.from_iterable(each.mentions for each in blocks))
         outcomes = self._store.write(
             Batch(
                 account_id=feed.account_id,
                 source=feed.source,
                 format=feed.format.name,
                 origin=origin,
-                records=records,
+                records=[record for each in blocks for record in each.records],
                 rejects=rejects,
                 released=released,
             ),
@@ -186,18 +183,9 @@ class Ingest:
         summary.rejected += len(rejects)
         summary.interactions += sum(outcome is not Outcome.UNCHANGED for outcome in outcomes)
 
-    def _note(self, account_id: int, records: Iterable[Cdr]) -> None:
-        """Tell the directory what things are called: of each the newest mention."""
-        seen: dict[tuple[NamedKind, int | str], tuple[int, str | None]] = {}
-        for record in records:
-            at_ms = to_ms(record.started_at)
-            for kind, key, name in _named(record):
-                known = seen.get((kind, key))
-                if known is None or (name is not None and (known[1] is None or (at_ms, name) > (known[0], known[1]))):
-                    seen[kind, key] = (at_ms, name)
-        self._directory.note_seen(
-            account_id, [Seen(kind, key, name, at_ms) for (kind, key), (at_ms, name) in seen.items()]
-        )
+    def _note(self, account_id: int, found: Iterable[Mention]) -> None:
+        """Tell the directory what things are called."""
+        self._directory.note_seen(account_id, [Seen(*mention) for mention in found])
 
     # --- rows of calls ------------------------------------------------------------------------------------------------
 
@@ -213,7 +201,7 @@ class Ingest:
     ) -> None:
         """Keep the rows that are new, and assemble every call they belong to again."""
         rows = [piece for piece in pieces if not isinstance(piece, Rejected)]
-        rejects = _rejects(pieces)
+        rejects = [Reject(piece.reason, piece.where, piece.raw) for piece in pieces if isinstance(piece, Rejected)]
         with self._assembling:
             known = self._store.known_rows(feed.account_id, feed.source, [row.key for row in rows])
             new = {row.key: row for row in rows if row.key not in known}
@@ -232,11 +220,11 @@ class Ingest:
                 )
                 begun += not any(row.key not in new for row in call)
                 if record is not None:
-                    records.append(_sourced(canonical(record), feed.source))
+                    records.append(sourced(canonical(record), feed.source))
                 uuid = None if record is None else record.uuid
                 removed |= before - {uuid}
                 changed += [KeptRow(r.key, r.links, r.text, uuid) for r in call if r.key in new or r.uuid != uuid]
-            self._note(feed.account_id, records)
+            self._note(feed.account_id, mentions(records))
             outcomes = self._store.write(
                 Batch(
                     account_id=feed.account_id,
@@ -277,36 +265,15 @@ def _calls(rows: Iterable[KeptRow]) -> list[list[KeptRow]]:
     return list(calls.values())
 
 
-def _sourced(record: Cdr, source: str) -> Cdr:
-    return record if record.source is not None or not source else msgspec.structs.replace(record, source=source)
-
-
-def _rejects(pieces: Iterable[object]) -> list[Reject]:
-    return [Reject(piece.reason, piece.where, piece.raw) for piece in pieces if isinstance(piece, Rejected)]
-
-
-def _named(record: Cdr) -> Iterator[tuple[NamedKind, int | str, str | None]]:
-    if record.agent_id is not None:
-        yield "agent", record.agent_id, record.agent
-    if record.queue_id is not None:
-        yield "queue", record.queue_id, record.queue
-    if record.campaign_id is not None:
-        yield "campaign", record.campaign_id, record.campaign
-    if record.wrapup_code is not None:
-        yield "wrapup_code", record.wrapup_code, record.wrapup_description
-    for team in record.teams:
-        yield "team", team.id, team.name
-
-
-_T = TypeVar("_T")
-
-
-def _batches(pieces: Iterable[_T]) -> Iterator[list[_T]]:
-    batch: list[_T] = []
-    for piece in pieces:
-        batch.append(piece)
-        if len(batch) == BATCH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+def _joined(blocks: Iterable[Block]) -> Iterator[list[Block]]:
+    """The blocks, as many together as make a batch."""
+    held: list[Block] = []
+    pieces = 0
+    for each in blocks:
+        held.append(each)
+        pieces += len(each.records) + len(each.rejects)
+        if pieces >= BATCH:
+            yield held
+            held, pieces = [], 0
+    if held:
+        yield held

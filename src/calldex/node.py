@@ -13,9 +13,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+import structlog
+
 from calldex.access import Scope
 from calldex.directory import Directory
-from calldex.errors import CalldexError, DataDirInUse, NotFound, UnreadableInput, suggest
+from calldex.errors import CalldexError, DataDirInUse, DiskFull, NotFound, UnreadableInput, suggest
 from calldex.formats import formats, settings_of
 from calldex.ingest import Feed, Ingest
 from calldex.page import Pager
@@ -28,6 +30,7 @@ LOCK_FILE: Final = "calldex.lock"
 SOCKET_FILE: Final = "calldex.sock"
 DIRECTORY_FILE: Final = "directory.db"
 DAY_MS: Final = 86_400_000
+_log = structlog.get_logger(__name__)
 
 
 class Lock:
@@ -130,6 +133,9 @@ class Node:
         try:
             self.store.close()
             self.directory.close()
+        except DiskFull as full:
+            # Only times at which names and keys were seen are lost; everything acknowledged is kept.
+            _log.warning("closed_without_room", reason=full.message)
         finally:
             self._lock.release()
 

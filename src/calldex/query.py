@@ -9,10 +9,9 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping
-from datetime import date, datetime, time, timedelta
-from functools import cache
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Final, TypeVar
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -30,6 +29,7 @@ from calldex.fields import (
     Op,
 )
 from calldex.record import plain_number, plain_uuid, to_ms
+from calldex.zones import timezones
 
 Value = int | str
 
@@ -194,7 +194,7 @@ def _uuids(filter_: Filter, text: str) -> tuple[Value, ...]:
 def _number(filter_: Filter, text: str) -> tuple[Value, ...]:
     number = plain_number(text)
     if number is None or len(number) > 64:
-        raise _Refused("is not a part of a telephone number", "1 to 64 digits")
+        raise _Refused("is not a part of a telephone number", "1 to 64 digits, or of another word that stands for one")
     return (number,)
 
 
@@ -254,6 +254,8 @@ class _Moment(msgspec.Struct, frozen=True):
         """The instant itself, or the day's first instant in a zone, some days later."""
         if isinstance(self.at, datetime):
             return to_ms(self.at)
+        if days_later and self.at == date.max:
+            return to_ms(datetime.max.replace(tzinfo=UTC)) + 1
         return to_ms(datetime.combine(self.at + timedelta(days=days_later), time(), zone))
 
 
@@ -292,11 +294,6 @@ def _moment(text: str) -> _Moment:
 
 
 def _zone(text: str) -> ZoneInfo:
-    if text not in _zones():
-        raise _Refused(f"is not a time zone{suggest(text, _zones())}", "an IANA name such as Europe/London, or UTC")
+    if text not in timezones():
+        raise _Refused(f"is not a time zone{suggest(text, timezones())}", "an IANA name such as Europe/London, or UTC")
     return ZoneInfo(text)
-
-
-@cache
-def _zones() -> frozenset[str]:
-    return frozenset(available_timezones())

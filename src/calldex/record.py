@@ -21,6 +21,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final, Literal, TypeVar, get_args
+from unicodedata import decimal
 from uuid import UUID
 
 import msgspec
@@ -92,6 +93,8 @@ EventType = Literal[
     "recording_started",
     "dtmf",
 ]
+NamedKind = Literal["agent", "queue", "team", "campaign", "wrapup_code"]
+"""What records name and the look-ups list."""
 Flag = Literal["provisional", "time_suspect", "disposition_unknown"]
 """What a reader should know before he trusts a record: `provisional`, more rows of this call are expected;
 `time_suspect`, the source's times contradict each other; `disposition_unknown`, the source's word for the outcome
@@ -258,12 +261,13 @@ _SEPARATORS: Final = str.maketrans("", "", " -.()/\u00a0")
 def plain_number(text: str) -> str | None:
     """A telephone number as the contract writes it: digits.
 
-    A leading `+` and separators go when only digits are left without them; anything else (`anonymous`, a SIP user)
-    stays as it is but for outer blanks. None when nothing is there.
+    A leading `+` and separators go when only digits are left without them, and digits of other scripts become ours;
+    anything else (`anonymous`, a SIP user) stays as it is but for outer blanks and characters that cannot be shown.
+    None when nothing is there.
     """
     if text.isascii() and text.isdigit():
         return text
-    text = text.strip()
+    text = "".join(str(decimal(char, char)) for char in text if char.isprintable()).strip()
     bare = text.translate(_SEPARATORS).removeprefix("+")
     return bare if bare.isascii() and bare.isdigit() else text or None
 

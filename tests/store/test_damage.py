@@ -317,3 +317,20 @@ def test_what_is_no_ledger_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnreadableInput, match=LEDGER_FILE):
         embedded(tmp_path)
     assert (tmp_path / LEDGER_FILE).read_text().startswith("not a ledger\n")
+
+
+def test_a_damaged_ledger_is_told(tmp_path: Path) -> None:
+    """Nothing can be made again without the ledger: what is wrong, and that a backup helps, is said in one sentence."""
+    with closing(embedded(tmp_path)) as store:
+        put(store, [record(n) for n in range(300)])
+    file = tmp_path / LEDGER_FILE
+    whole = bytearray(file.read_bytes())
+    whole[8192:8292] = b"\xff" * 100
+    file.write_bytes(whole)
+
+    def opened_and_checked() -> None:
+        with closing(embedded(tmp_path)) as damaged:
+            list(damaged.check())
+
+    with pytest.raises(UnreadableInput, match=r"the ledger .* (is damaged|cannot be opened)"):
+        opened_and_checked()

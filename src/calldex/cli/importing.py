@@ -282,13 +282,14 @@ def _progress(inputs: list[Input]) -> Iterator[Callable[[Input], Tell]]:
 
 
 def _report(done: list[Imported], as_json: bool) -> None:
-    counts = {name: sum(getattr(each, name) for each in done) for name in _COUNTS}
+    # One interaction may have rows in several files, so those of all files are not added up.
+    counts = {name: sum(getattr(each, name) for each in done) for name in _COUNTS if name != "interactions"}
     if as_json:
         output.json({"files": done, "total": counts})
         return
     rows: list[list[object]] = [[each.file, *(f"{getattr(each, name):,}" for name in _COUNTS)] for each in done]
     if len(done) > 1:
-        rows.append(["in all", *(f"{count:,}" for count in counts.values())])
+        rows.append(["in all", *(f"{count:,}" for count in counts.values()), ""])
     output.table(["file", *_COUNTS], rows, right=_COUNTS)
     if counts["rejected"]:
         output.say("Rejected pieces lie in the quarantine: `calldex quarantine list`.")

@@ -204,7 +204,9 @@ class _DemoFormat:
 
     def read(self, chunks: Iterable[bytes], settings: FormatSettings) -> Iterator[Cdr]:
         """The records."""
-        yield from self._records
+        from calldex.record import canonical
+
+        yield from map(canonical, self._records)
 
 
 @contextmanager

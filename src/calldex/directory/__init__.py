@@ -25,7 +25,6 @@ from calldex.directory.model import (
     KeyOwner,
     ListedUser,
     Named,
-    NamedKind,
     Seen,
     Source,
     User,
@@ -34,6 +33,7 @@ from calldex.directory.model import (
 )
 from calldex.directory.people import People
 from calldex.directory.sources import Sources
+from calldex.record import NamedKind
 
 __all__ = [
     "ROLE_NAMES",

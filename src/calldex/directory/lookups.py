@@ -14,8 +14,9 @@ from typing import Final
 from sqlalchemy import Connection, select, tuple_
 
 from calldex.directory.database import Database, Part
-from calldex.directory.model import Named, NamedKind, Seen, WrapupCode
+from calldex.directory.model import Named, Seen, WrapupCode
 from calldex.directory.tables import named
+from calldex.record import NamedKind
 
 FLUSH_S: Final = 60
 """How long it may take until it is written that a known name was seen again."""

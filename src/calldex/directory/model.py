@@ -6,18 +6,15 @@ Pure; no database here.
 from __future__ import annotations
 
 import re
-import zoneinfo
 from collections.abc import Iterable, Mapping
-from functools import cache
-from typing import Final, Literal, get_args
+from typing import Final, get_args
 
 import msgspec
 
 from calldex.access import KeyScope, Principal, Role
 from calldex.errors import Problem, suggest
-
-NamedKind = Literal["agent", "queue", "team", "campaign", "wrapup_code"]
-"""What records name and the look-ups list."""
+from calldex.record import NamedKind
+from calldex.zones import timezones
 
 ROLE_NAMES: Final[Mapping[Role, str]] = {
     "admin": "Admin",
@@ -163,12 +160,6 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
 
 _EMAIL: Final = re.compile(r"[^@\s\x00-\x1f\x7f]+@[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9-]+)*")
 _HANDLE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-
-
-@cache
-def timezones() -> frozenset[str]:
-    """The names of all IANA time zones known here."""
-    return frozenset(zoneinfo.available_timezones())
 
 
 def email_problem(email: str) -> Iterable[Problem]:

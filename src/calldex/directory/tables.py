@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 
 from calldex.access import KeyScope, Role
-from calldex.directory.model import NamedKind
+from calldex.record import NamedKind
 
 VERSION: Final = "0001"
 """The newest migration."""

@@ -47,7 +47,15 @@ class RecordFormat(Protocol):
         """Whether the first bytes of a file (up to 64 KiB) are surely of this format."""
 
     def read(self, chunks: Iterable[bytes], settings: Any) -> Iterator[Cdr | Rejected]:
-        """The records of a byte stream, in its order."""
+        """The records of a byte stream, in its order and in their canonical form."""
+
+
+@runtime_checkable
+class LineFormat(RecordFormat, Protocol):
+    """A record format whose pieces are lines, so that any run of whole lines can be read apart from the others."""
+
+    def read_part(self, chunks: Iterable[bytes], settings: Any, first: int) -> Iterator[Cdr | Rejected]:
+        """The records of a part of a stream whose first line has this number; a stream begins with number 1."""
 
 
 @runtime_checkable

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import difflib
 import re
-import zoneinfo
 from datetime import UTC, datetime
 from fnmatch import translate
 from functools import lru_cache
 from typing import Annotated, Final
+from zoneinfo import ZoneInfo
 
 import msgspec
 
 from calldex.formats import FormatSettings
+from calldex.zones import timezones
 
 COLUMNS: Final = (
     "accountcode",
@@ -124,7 +125,7 @@ class AsteriskSettings(FormatSettings, frozen=True, kw_only=True):
 class Profile(msgspec.Struct, frozen=True):
     """The settings made ready to be asked."""
 
-    zone: zoneinfo.ZoneInfo
+    zone: ZoneInfo
     trunks: re.Pattern[str]
     has_trunks: bool
     extensions: re.Pattern[str]
@@ -166,7 +167,7 @@ class Profile(msgspec.Struct, frozen=True):
 def profile(settings: AsteriskSettings) -> Profile:
     """The profile of settings; made once."""
     return Profile(
-        zone=zoneinfo.ZoneInfo(settings.zone),
+        zone=ZoneInfo(settings.zone),
         trunks=_globs(settings.trunks),
         has_trunks=bool(settings.trunks),
         extensions=re.compile("|".join(map(_extension_regex, settings.extensions)) or r"(?!)"),
@@ -249,13 +250,10 @@ def _agent_names(agents: Patterns) -> dict[str, str]:
 
 
 def _check_zone(zone: str) -> None:
-    try:
-        zoneinfo.ZoneInfo(zone)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        known = sorted(zoneinfo.available_timezones())
-        nearest = difflib.get_close_matches(zone, known, n=3, cutoff=0.5)
+    if zone not in timezones():
+        nearest = difflib.get_close_matches(zone, sorted(timezones()), n=3, cutoff=0.5)
         hint = f"nearest: {', '.join(nearest)}" if nearest else "valid are names as UTC or Europe/London"
-        raise ValueError(f"zone={zone!r} is not an IANA time zone; {hint}") from None
+        raise ValueError(f"zone={zone!r} is not an IANA time zone; {hint}")
 
 
 def _check_columns(columns: Patterns) -> None:

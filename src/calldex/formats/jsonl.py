@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from calldex.formats import LINE_LIMIT, FormatSettings, RecordFormat, lines
+from calldex.formats import LINE_LIMIT, FormatSettings, LineFormat, lines
 from calldex.record import Cdr, Rejected
 from calldex.wire import v2
 
@@ -32,7 +32,11 @@ class Jsonl:
 
     def read(self, chunks: Iterable[bytes], settings: FormatSettings) -> Iterator[Cdr | Rejected]:
         """Each line's record."""
-        for number, (line, _) in enumerate(lines(chunks), 1):
+        return self.read_part(chunks, settings, 1)
+
+    def read_part(self, chunks: Iterable[bytes], settings: FormatSettings, first: int) -> Iterator[Cdr | Rejected]:
+        """Each line's record."""
+        for number, (line, _) in enumerate(lines(chunks), first):
             text = line.removeprefix(_BOM) if number == 1 else line
             if len(line) > LINE_LIMIT:
                 yield Rejected(f"longer than {LINE_LIMIT} bytes", f"line {number}", line)
@@ -40,4 +44,4 @@ class Jsonl:
                 yield v2.decode(text, f"line {number}")
 
 
-FORMAT: Final[RecordFormat] = Jsonl()
+FORMAT: Final[LineFormat] = Jsonl()

@@ -84,19 +84,28 @@ class Receipt(msgspec.Struct, frozen=True):
     answer: bytes
 
 
+class Ready(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A record as stores keep it: its uuid, its columns (`sql.values`) and its JSON. See `sql.ready`."""
+
+    uuid: str
+    values: tuple[int | str, ...]
+    json: str
+
+
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
     """What is written in one commit, all of it or nothing.
 
-    `records` in the order in which they arrived; `removed`, uuids that ceased to be interactions of their own;
-    `rows`, rows of calls of `source`; `rejects` for the quarantine; `released`, ids to be taken out of it. `receipt`
-    makes the answer to remember under an idempotency key from the outcomes of the records.
+    `records` in the order in which they arrived, `Ready` where another process has read them; `removed`, uuids that
+    ceased to be interactions of their own; `rows`, rows of calls of `source`; `rejects` for the quarantine;
+    `released`, ids to be taken out of it. `receipt` makes the answer to remember under an idempotency key from the
+    outcomes of the records.
     """
 
     account_id: int
     source: str
     format: str
     origin: str
-    records: Sequence[Cdr] = ()
+    records: Sequence[Cdr | Ready] = ()
     removed: Sequence[str] = ()
     rows: Sequence[KeptRow] = ()
     rejects: Sequence[Reject] = ()

@@ -14,7 +14,8 @@ import msgspec
 from calldex.fields import COLUMNS, Kind, Op, id_set, prefix_key, prefix_range
 from calldex.query import Condition, Query, Value
 from calldex.record import Cdr, Event, to_ms
-from calldex.store import Position
+from calldex.store import Position, Ready
+from calldex.wire import v2
 
 LIVE: Final = 1 << 62
 """`seq_to` of a version that is not superseded."""
@@ -199,6 +200,11 @@ values: Final = _compiled()
 """What a store keeps of a record beside its identity and JSON: `VALUE_NAMES`."""
 
 
+def ready(cdr: Cdr) -> Ready:
+    """A record, in its canonical form, as stores keep it."""
+    return Ready(cdr.uuid, values(cdr), v2.encode(cdr).decode())
+
+
 def columns_ddl(dialect: Dialect) -> str:
     """The definitions of the columns that `values` fills, comma-separated."""
     names = ["started_ms " + ("BIGINT" if dialect is DUCKDB else "INTEGER") + " NOT NULL"]
@@ -249,6 +255,7 @@ __all__ = [
     "behind",
     "both",
     "columns_ddl",
+    "ready",
     "values",
     "where",
 ]

@@ -153,7 +153,7 @@ def _event(given: Any) -> Any:
 
 
 def _duration_s(found: dict[str, Any], started: datetime) -> int:
-    if isinstance(found.get("duration"), str):
+    if found.get("duration") is not None:
         return seconds(_member("duration", found["duration"], Hms))
     if found.get("ended_at") is not None:
         lasted: timedelta = _member("ended_at", found["ended_at"], Instant) - started

@@ -18,11 +18,11 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import structlog
 
-from calldex.errors import StoreNotReady
+from calldex.errors import DiskFull, StoreNotReady
 from calldex.fields import Op
 from calldex.query import Query
 from calldex.store import Batch, DayCheck, KeptRow, Outcome, Position, Quarantined, Receipt, Slice, State, Version
-from calldex.store.embedded.columns import ROW_GROUP, Columns, Damaged, Seqs, checksum
+from calldex.store.embedded.columns import ROW_GROUP, Columns, Damaged, NoRoom, Seqs, checksum
 from calldex.store.embedded.ledger import Ledger, Written
 
 LEDGER_FILE: Final = "ledger.db"
@@ -33,6 +33,7 @@ _UNSEEN_S: Final = 1.0
 """How long records that nobody waits for may wait for others, so that bulk loads are taken in by whole groups."""
 _PROGRESS_S: Final = 2.0
 _SOON_S: Final = 10.0
+_NO_ROOM_S: Final = 5.0
 
 _T = TypeVar("_T")
 _log = structlog.get_logger(__name__)
@@ -62,6 +63,7 @@ class EmbeddedStore:
         self._changed = threading.Condition()
         self._closing = False
         self._damage: str | None = None
+        self._full = False
         self._wanted = 0
         self._recent: deque[Written] = deque()
         self._failed: BaseException | None = None
@@ -84,6 +86,9 @@ class EmbeddedStore:
                 opened = time.monotonic()
                 try:
                     self._keep_up(self._opened())
+                except NoRoom as full:
+                    self._set_aside(f"no room is left on the disk: {full}")
+                    self._pause(_NO_ROOM_S)
                 except Damaged as damage:
                     self._discard(str(damage))
                     if time.monotonic() - opened > _SOON_S:
@@ -163,9 +168,19 @@ class EmbeddedStore:
         with self._changed:
             if self._reason is None or self._damage is not None:
                 return
-            self._reason = None
+            self._reason, self._full = None, False
             self._changed.notify_all()
         _log.info("columns_ready", applied=applied, seconds=round(seconds, 3))
+
+    def _set_aside(self, reason: str) -> None:
+        """Close the columns; nothing is wrong with them, they are opened again when there may be room."""
+        _log.warning("columns_wait_for_room", reason=reason)
+        with self._changed:
+            self._reason, self._full = reason, True
+            columns, self._columns = self._columns, None
+            self._changed.notify_all()
+        if columns is not None:
+            columns.close()
 
     def _discard(self, reason: str) -> None:
         """Throw the columns away; they are made again from the ledger."""
@@ -202,7 +217,8 @@ class EmbeddedStore:
             raise
 
     def _ready(self, as_of: int) -> Columns:
-        """The columns, as soon as they can answer; `StoreNotReady` when that takes longer than a query may."""
+        """The columns, as soon as they can answer; `StoreNotReady` when that takes longer than a query may, `DiskFull`
+        when it takes until there is room again."""
 
         def reached() -> bool:
             return self._reason is None and self._columns is not None and self._columns.applied >= as_of
@@ -210,7 +226,9 @@ class EmbeddedStore:
         with self._changed:
             self._wanted = max(self._wanted, as_of)
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self._failed is not None or self._closing or reached(), self._timeout_s)
+            self._changed.wait_for(lambda: self._given_up() or reached(), self._timeout_s)
+            if self._full:
+                raise DiskFull(f"searches cannot be answered: {self._reason}", retry_after=int(_NO_ROOM_S))
             if self._columns is None or not reached():
                 state = self._state()
                 raise StoreNotReady(
@@ -258,6 +276,10 @@ class EmbeddedStore:
         with self._changed:
             self._changed.notify_all()
 
+    def _given_up(self) -> bool:
+        """Whether nobody need wait for the columns now."""
+        return self._failed is not None or self._closing or self._full
+
     def _seen(self, seq: int) -> None:
         """Wait until a commit is visible, unless the columns are being made again."""
         with self._changed:
@@ -279,11 +301,12 @@ class EmbeddedStore:
             self._changed.notify_all()
             self._changed.wait_for(
                 lambda: (
-                    self._failed is not None
-                    or self._closing
+                    self._given_up()
                     or (self._reason is None and self._columns is not None and self._columns.applied >= seq)
                 )
             )
+            if self._full:
+                raise DiskFull(f"what was written is kept, but cannot be searched yet: {self._reason}")
         if self._failed is not None:
             raise StoreNotReady(str(self._reason))
 

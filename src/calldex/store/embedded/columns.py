@@ -58,6 +58,10 @@ Seqs = np.ndarray[tuple[int], np.dtype[np.int64]]
 """Commit numbers."""
 
 
+class NoRoom(Exception):
+    """The disk is full; what is there is sound, and can be added to when there is room again."""
+
+
 class Damaged(Exception):
     """The file cannot be read as what was written; it must be made again."""
 
@@ -128,7 +132,7 @@ class Columns:
             self.applied = self._open(store_id)
             self._count()
         except duckdb.Error as error:
-            raise Damaged(str(error).partition("\n")[0]) from error
+            raise _failure(error) from error
         self._watchdog = threading.Thread(target=self._watch, name="query-time-limit", daemon=True)
         self._watchdog.start()
 
@@ -179,7 +183,7 @@ class Columns:
             with self._changing:
                 self._change(rows, closings, upto)
         except duckdb.Error as error:
-            raise Damaged(str(error).partition("\n")[0]) from error
+            raise _failure(error) from error
         with self._lock:
             self._remember(rows, closings, upto)
             self.applied = upto
@@ -197,7 +201,8 @@ class Columns:
             connection.execute("UPDATE kept.meta SET applied = ?", [upto])
             connection.commit()
         except BaseException:
-            connection.rollback()
+            with suppress(duckdb.Error):  # an error that ended the transaction itself
+                connection.rollback()
             raise
 
     def _close_versions(self, closings: Sequence[Closing]) -> None:
@@ -230,7 +235,7 @@ class Columns:
             with self._changing:
                 self._connection.execute("DELETE FROM kept.cdr WHERE seq_to <= ?", [upto])
         except duckdb.Error as error:
-            raise Damaged(str(error).partition("\n")[0]) from error
+            raise _failure(error) from error
 
     # --- answering ----------------------------------------------------------------------------------------------------
 
@@ -393,6 +398,12 @@ def checksum(row: Sequence[Any]) -> int:
     seq, _, account_id, uuid, *rest = row
     text = "|".join(map(str, (seq, account_id, UUID(bytes=uuid), *rest)))
     return int.from_bytes(hashlib.md5(text.encode(), usedforsecurity=False).digest()[8:], "little")
+
+
+def _failure(error: duckdb.Error) -> Damaged | NoRoom:
+    """What an error while writing means."""
+    reason = str(error).partition("\n")[0]
+    return NoRoom(reason) if "No space left on device" in str(error) else Damaged(reason)
 
 
 @contextmanager

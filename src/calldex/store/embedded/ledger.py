@@ -28,12 +28,12 @@ from calldex.store import (
     Outcome,
     Position,
     Quarantined,
+    Ready,
     Receipt,
     Slice,
     Version,
 )
-from calldex.store.sql import LIVE, SQLITE, VALUE_NAMES, behind, both, columns_ddl, values, where
-from calldex.wire import v2
+from calldex.store.sql import LIVE, SQLITE, VALUE_NAMES, behind, both, columns_ddl, ready, values, where
 
 ROW_NAMES: Final = ("seq", "seq_to", "account_id", "uuid", *VALUE_NAMES)
 """What `columns` is given of a version, in this order."""
@@ -190,8 +190,8 @@ class Ledger:
         now = int(time.time() * 1000)
         before = self.last_seq
         rows = [
-            (seq, LIVE, batch.account_id, _key(cdr.uuid), *values(cdr), v2.encode(cdr).decode())
-            for seq, cdr in enumerate(batch.records, before + 1)
+            (seq, LIVE, batch.account_id, _key(made.uuid), *made.values, made.json)
+            for seq, made in enumerate(map(_ready, batch.records), before + 1)
         ]
         with self._commit():
             new = self._put_new(rows, now)
@@ -544,13 +544,23 @@ def renew(path: Path) -> None:
         raise UnreadableInput(f"{path} is not a ledger: it has no name")
 
 
+def _ready(record: Cdr | Ready) -> Ready:
+    return record if isinstance(record, Ready) else ready(record)
+
+
 def _key(uuid: str) -> bytes:
     return bytes.fromhex(uuid.replace("-", ""))
 
 
 def _each(connection: apsw.Connection, text: str, parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
-    return connection.execute(text, parameters)
+    """The rows of a statement. A damaged file is told as such: nothing but a backup helps then."""
+    try:
+        yield from connection.execute(text, parameters)
+    except apsw.CorruptError as error:
+        raise UnreadableInput(
+            f"the ledger {connection.filename} is damaged: {error}; stop Calldex and restore a backup"
+        ) from error
 
 
 def _all(connection: apsw.Connection, text: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-    return connection.execute(text, parameters).fetchall()
+    return list(_each(connection, text, parameters))
