@@ -6,23 +6,20 @@ import gc
 import logging
 import sys
 from collections.abc import Mapping
-from typing import Final
 
 import structlog
 
 from calldex.settings import Origin, Settings
 
-_THRESHOLDS: Final = (50_000, 20, 100)
-
 
 def prepare(settings: Settings, origins: Mapping[str, Origin], *, serving: bool) -> None:
     """Set up logging and memory. A command that does not serve logs from `warning` on, unless a level was chosen."""
+    from calldex.reading import GC_THRESHOLDS
+
     quiet = not serving and origins["log_level"] == "default"
     _log_to_stderr(settings.log_format, "warning" if quiet else settings.log_level)
-    # A batch of records is tens of thousands of young objects that live until it is committed, and no cycles: looking
-    # at them again every 700 allocations costs a fifth of the time a record is read in. `gc.freeze` is no help: what
-    # is frozen is not torn down at exit, and the bindings of the query engine complain about that.
-    gc.set_threshold(*_THRESHOLDS)
+    # `gc.freeze` is no help: what is frozen is not torn down at exit, and the bindings of the query engine complain.
+    gc.set_threshold(*GC_THRESHOLDS)
 
 
 class _Stderr:

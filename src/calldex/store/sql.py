@@ -80,7 +80,8 @@ def _any_uuid(uuid: Callable[[str], Parameter]) -> Callable[[Condition], Sql]:
     )
 
 
-def _uuid_bytes(uuid: str) -> bytes:
+def uuid_bytes(uuid: str) -> bytes:
+    """The 16 bytes of a uuid, as which SQLite keeps it."""
     return bytes.fromhex(uuid.replace("-", ""))
 
 
@@ -134,9 +135,9 @@ SQLITE: Final = Dialect(
         Op.BEGINS: _begins("instr({}, ?) = 1"),
         Op.CONTAINS: _one("instr({}, ?) > 0"),
         Op.ANY_OF_SET: _any_of_set("instr({}, ?) > 0"),
-        Op.ANY_UUID: _any_uuid(_uuid_bytes),
+        Op.ANY_UUID: _any_uuid(uuid_bytes),
     },
-    uuid=_uuid_bytes,
+    uuid=uuid_bytes,
 )
 
 
@@ -256,6 +257,7 @@ __all__ = [
     "both",
     "columns_ddl",
     "ready",
+    "uuid_bytes",
     "values",
     "where",
 ]

@@ -224,8 +224,7 @@ class EmbeddedStore:
             return self._reason is None and self._columns is not None and self._columns.applied >= as_of
 
         with self._changed:
-            self._wanted = max(self._wanted, as_of)
-            self._changed.notify_all()
+            self._want(as_of)
             self._changed.wait_for(lambda: self._given_up() or reached(), self._timeout_s)
             if self._full:
                 raise DiskFull(f"searches cannot be answered: {self._reason}", retry_after=int(_NO_ROOM_S))
@@ -276,6 +275,11 @@ class EmbeddedStore:
         with self._changed:
             self._changed.notify_all()
 
+    def _want(self, seq: int) -> None:
+        """Say that somebody waits for a commit to be visible; to be called with `_changed` held."""
+        self._wanted = max(self._wanted, seq)
+        self._changed.notify_all()
+
     def _given_up(self) -> bool:
         """Whether nobody need wait for the columns now."""
         return self._failed is not None or self._closing or self._full
@@ -283,8 +287,7 @@ class EmbeddedStore:
     def _seen(self, seq: int) -> None:
         """Wait until a commit is visible, unless the columns are being made again."""
         with self._changed:
-            self._wanted = max(self._wanted, seq)
-            self._changed.notify_all()
+            self._want(seq)
             self._changed.wait_for(
                 lambda: (
                     self._reason is not None
@@ -297,8 +300,7 @@ class EmbeddedStore:
         """See `Store.settle`."""
         with self._changed:
             seq = self._ledger.last_seq
-            self._wanted = max(self._wanted, seq)
-            self._changed.notify_all()
+            self._want(seq)
             self._changed.wait_for(
                 lambda: (
                     self._given_up()

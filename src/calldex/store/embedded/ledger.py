@@ -33,7 +33,7 @@ from calldex.store import (
     Slice,
     Version,
 )
-from calldex.store.sql import LIVE, SQLITE, VALUE_NAMES, behind, both, columns_ddl, ready, values, where
+from calldex.store.sql import LIVE, SQLITE, VALUE_NAMES, behind, both, columns_ddl, ready, uuid_bytes, values, where
 
 ROW_NAMES: Final = ("seq", "seq_to", "account_id", "uuid", *VALUE_NAMES)
 """What `columns` is given of a version, in this order."""
@@ -190,7 +190,7 @@ class Ledger:
         now = int(time.time() * 1000)
         before = self.last_seq
         rows = [
-            (seq, LIVE, batch.account_id, _key(made.uuid), *made.values, made.json)
+            (seq, LIVE, batch.account_id, uuid_bytes(made.uuid), *made.values, made.json)
             for seq, made in enumerate(map(_ready, batch.records), before + 1)
         ]
         with self._commit():
@@ -256,7 +256,7 @@ class Ledger:
         """
         if not uuids:
             return 0, last
-        live = self._live(account_id, tuple(_key(uuid) for uuid in uuids))
+        live = self._live(account_id, tuple(uuid_bytes(uuid) for uuid in uuids))
         blank = values(_BLANK)
         for uuid, (seq, _) in sorted(live.items()):
             last += 1
@@ -275,7 +275,7 @@ class Ledger:
     def _put_rows(self, batch: Batch) -> None:
         for row in batch.rows:
             links = msgspec.json.encode(row.links).decode()
-            uuid = None if row.uuid is None else _key(row.uuid)
+            uuid = None if row.uuid is None else uuid_bytes(row.uuid)
             row_id = _all(
                 self._writer,
                 "INSERT INTO call_row (account_id, source, key, links, text, uuid) VALUES (?, ?, ?, ?, ?, ?)"
@@ -359,7 +359,7 @@ class Ledger:
                 reader,
                 "SELECT seq, seq_to, json, written_ms FROM version WHERE account_id = ? AND uuid = ?"
                 f"{f' AND seq_to = {LIVE}' if live_only else ''} ORDER BY seq",
-                (account_id, _key(uuid)),
+                (account_id, uuid_bytes(uuid)),
             )
         return [
             Version(
@@ -546,10 +546,6 @@ def renew(path: Path) -> None:
 
 def _ready(record: Cdr | Ready) -> Ready:
     return record if isinstance(record, Ready) else ready(record)
-
-
-def _key(uuid: str) -> bytes:
-    return bytes.fromhex(uuid.replace("-", ""))
 
 
 def _each(connection: apsw.Connection, text: str, parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
