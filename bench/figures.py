@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import os
+import resource
 import statistics
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -17,7 +20,11 @@ import msgspec
 import numpy as np
 
 from bench.service import Server, calldex, served
-from calldex.demo import interactions
+from calldex.audit import Actor, entry
+from calldex.demo import END, interactions
+from calldex.node import Node
+from calldex.record import Cdr
+from calldex.settings import Settings
 from calldex.wire import v2
 
 Figures = dict[str, float]
@@ -38,37 +45,67 @@ def milliseconds(work: Callable[[int], object], times: int = 15) -> float:
     return round(statistics.median(taken), 2)
 
 
-def lines(records: int, seed: int = SEED) -> Iterable[bytes]:
-    """Demo records as JSON Lines."""
-    return (v2.encode(cdr) + b"\n" for cdr in interactions(records, seed))
+def lines(records: Iterable[Cdr]) -> Iterable[bytes]:
+    """Records as JSON Lines."""
+    return (v2.encode(cdr) + b"\n" for cdr in records)
 
 
-def write_file(path: Path, records: int) -> Figures:
-    """Make the file that is imported; figures about the records in it."""
-    shortest = 1 << 30
+def write_file(path: Path, records: Iterable[Cdr], name: str = "bytes_per_record") -> Figures:
+    """Make a file to be imported; figures about the records in it."""
+    written, shortest = 0, 1 << 30
     with path.open("wb") as file:
         for line in lines(records):
-            shortest = min(shortest, len(line))
-            file.write(line)
-    return {"bytes_per_record_mean": round(path.stat().st_size / records), "bytes_per_record_least": shortest}
+            written += 1
+            shortest = min(shortest, file.write(line))
+    return {f"{name}_mean": round(path.stat().st_size / written), f"{name}_least": shortest}
 
 
 def imports(data: Path, file: Path, records: int, name: str = "import") -> Figures:
-    """`calldex import`: records a second from the start of the command to its end, everything durable and visible."""
-    began = time.perf_counter()
+    """`calldex import`: records a second from the start of the command to its end, everything durable and visible; and
+    the processor time that a record took in all processes, which depends less on what else the machine does."""
+    began, before = time.perf_counter(), _children_s()
     calldex(data, "import", "--format", "jsonl", str(file))
-    return {f"{name}_records_s": round(records / (time.perf_counter() - began))}
+    return {
+        f"{name}_records_s": round(records / (time.perf_counter() - began)),
+        f"{name}_cpu_us": round((_children_s() - before) / records * 1e6, 1),
+    }
+
+
+def _children_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def importing_short(folder: Path, records: int) -> Figures:
+    """The import of shorter records: demo records without events, legs, custom values and comment."""
+    short = (
+        msgspec.structs.replace(cdr, events=(), legs=(), custom={}, comment=None) for cdr in interactions(records, SEED)
+    )
+    file = folder / "short.jsonl"
+    sizes = write_file(file, short, "bytes_per_short_record")
+    return sizes | imports(folder / "short", file, records, "import_short")
 
 
 def posting(data: Path, batches: int = 40) -> Figures:
-    """HTTP ingest in batches of 1,000 new records, one client, each batch acknowledged and visible."""
-    made = list(lines(batches * BATCH, seed=SEED + 1))
+    """HTTP ingest in batches of 1,000 new records, one client, each batch acknowledged and visible.
+
+    In order: calls of the day after all that is stored, as a phone system sends them. Late: calls from all over the
+    time that is stored, each among others of its time, so that none of a large store's index pages is met twice.
+    """
+    records = batches * BATCH
+    return _posted(data, "in_order", interactions(records, SEED + 1, END + timedelta(days=1), days=1)) | _posted(
+        data, "late", interactions(records, SEED + 2)
+    )
+
+
+def _posted(data: Path, name: str, records: Iterable[Cdr]) -> Figures:
+    made = list(lines(records))
     bodies = [b"".join(made[at : at + BATCH]) for at in range(0, len(made), BATCH)]
     with served(data) as server:
         began = time.perf_counter()
         for body in bodies:
             server.post(body)
-        return {"http_ingest_records_s": round(len(made) / (time.perf_counter() - began))}
+        return {f"http_ingest_{name}_records_s": round(len(made) / (time.perf_counter() - began))}
 
 
 def disk(data: Path, records: int) -> Figures:
@@ -223,6 +260,32 @@ def page_against_engine(data: Path) -> Figures:
             last = rows[min(WALK_PAGE, len(rows)) - 1][0]
             engine_ms = milliseconds(lambda _: engine.execute(query, [last]).fetchall())
     return {"page_http_ms": handler_ms, "page_engine_ms": engine_ms, "page_ratio": round(handler_ms / engine_ms, 2)}
+
+
+def auditing(folder: Path, seconds: float = 3.0) -> Figures:
+    """What noting a request in the audit adds to it, until its commit: one after another, and 32 clients that do
+    nothing else, so that they wait for each other."""
+    who = Actor(actor="bench@example.com", account_id=1, user_id=1, credential="cdx_benc", address="192.0.2.1")
+    figures: Figures = {}
+    with Node(Settings(data=folder / "audit")) as node:
+
+        async def client(stop: float, taken: list[float]) -> None:
+            while (began := time.perf_counter()) < stop:
+                await node.audit.record(entry(who, "search", detail={"agent_ids": "1201", "per_page": "100"}, rows=100))
+                taken.append(time.perf_counter() - began)
+
+        async def crowd(clients: int) -> list[float]:
+            taken: list[float] = []
+            stop = time.perf_counter() + seconds
+            await asyncio.gather(*(client(stop, taken) for _ in range(clients)))
+            return taken
+
+        for clients, name in ((1, "alone"), (32, "crowd")):
+            taken = asyncio.run(crowd(clients))
+            figures[f"audit_{name}_ms"] = round(statistics.median(taken) * 1e3, 3)
+            figures[f"audit_{name}_p99_ms"] = round(statistics.quantiles(taken, n=100)[98] * 1e3, 3)
+            figures[f"audit_{name}_entries_s"] = round(len(taken) / seconds)
+    return figures
 
 
 def start(data: Path, times: int = 3) -> Figures:

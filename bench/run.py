@@ -15,10 +15,14 @@ from pathlib import Path
 import msgspec
 
 from bench import figures
+from bench.access import access
 from bench.machine import Machine, machine
 from bench.service import calldex, served
+from calldex.demo import interactions
 
 RESULTS = Path(__file__).parent / "results"
+MOST_SHORT = 1_000_000
+"""What short records cost is known from so many."""
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -40,10 +44,11 @@ def measure(folder: Path, records: int) -> Result:
             print(f"  {name:42} {value:>14,}", flush=True)
 
     print(f"{records:,} records", flush=True)
-    note(figures.write_file(file, records))
+    note(figures.write_file(file, interactions(records, figures.SEED)))
     calldex(data, "users", "add", "bench@example.com", "--name", "Bench", "--role", "admin")
     note(figures.imports(data, file, records))
     note(figures.imports(data, file, records, "reimport"))
+    note(figures.importing_short(folder, min(records, MOST_SHORT)))
     note(figures.start(data))
     with served(data) as server:
         note(figures.walk(server))
@@ -53,10 +58,12 @@ def measure(folder: Path, records: int) -> Result:
         note(figures.by_uuid(server))
         note(figures.crowd(server))
         note({"memory_mb": server.memory_mb()})
+    note(access(data))
     note(figures.page_against_engine(data))
     note(figures.rebuild(data, records))
     note(figures.disk(data, records))
     note(figures.posting(data))
+    note(figures.auditing(folder))
     return Result(machine(), records, found)
 
 

@@ -25,6 +25,7 @@ from calldex.api.workers import Workers
 from calldex.errors import CalldexError, Unavailable
 from calldex.fields import FIELDS, FILTERS, MAX_VALUES, PARAMETERS, Filter
 from calldex.formats import RowFormat, formats
+from calldex.networks import Networks
 from calldex.node import Node
 from calldex.record import DISPOSITIONS, END_REASONS, EVENT_TYPES, INTERACTION_TYPES, Event, Leg, Team
 from calldex.settings import FILE_NAME, PREFIX, Settings
@@ -154,8 +155,8 @@ def _settings() -> Iterator[str]:
             (
                 f"`{f.name}`",
                 f"`{PREFIX}{f.name.upper()}`",
-                _shape(f.type),
-                "" if f.default is NODEFAULT else f"`{f.default}`",
+                _shape(f.type).removesuffix(", `null`"),
+                "" if f.default in (NODEFAULT, None, Networks()) else f"`{f.default}`",
                 _described(f.type),
             )
             for f in msgspec.structs.fields(Settings)
@@ -296,7 +297,6 @@ _PLAIN: Final[dict[type[types.Type], str]] = {
     types.DateTimeType: "instant",
     types.BoolType: "true or false",
     types.NoneType: "`null`",
-    types.CustomType: "path",
 }
 
 
@@ -305,6 +305,8 @@ def _shape_of(kind: types.Type) -> str:
     match kind:
         case types.Metadata(type=inner):
             return _shape_of(inner)
+        case types.CustomType(cls=cls):
+            return "path" if cls is Path else "list of networks"
         case types.UnionType(types=members):
             return ", ".join(_shape_of(member) for member in members)
         case types.VarTupleType(item_type=item, max_length=most):

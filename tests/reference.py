@@ -46,6 +46,8 @@ MEANING: Final[Mapping[str, Callable[[Cdr, str], bool]]] = {
     "wildcard_cli": lambda c, v: _digits(v) in (c.from_ or ""),
     "number": lambda c, v: (c.to or "").startswith(_digits(v)),
     "wildcard_number": lambda c, v: _digits(v) in (c.to or ""),
+    "from": lambda c, v: c.from_ == _digits(v),
+    "to": lambda c, v: c.to == _digits(v),
     "type": lambda c, v: c.type.lower() in _words(v),
     "disposition": lambda c, v: c.disposition.lower() in _words(v),
     "end_reasons": lambda c, v: (c.end_reason or "").lower() in _words(v),

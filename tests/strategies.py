@@ -203,6 +203,9 @@ def _value(draw: st.DrawFn, name: str, cdr: Cdr) -> str:
     match name:
         case "cli" | "number" | "wildcard_cli" | "wildcard_number":
             return _part(draw, (cdr.from_ if name.endswith("cli") else cdr.to) or "44", "wildcard" in name)
+        case "from" | "to":
+            own_number = (cdr.from_ if name == "from" else cdr.to) or "44"
+            return draw(st.sampled_from((own_number, own_number, own_number[:-1] or "1", f"{own_number[:63]}1")))
         case "type" | "disposition" | "end_reasons" | "events":
             return _spelled(draw, name, cdr)
         case "agent_ids" | "queue_ids" | "campaign_ids":

@@ -33,6 +33,7 @@ CONTRACT = {"uuid", "timestamp", "type", "from", "to", "duration", "disposition"
 FITS = {
     Op.BEGINS: {Kind.PHONE},
     Op.CONTAINS: {Kind.PHONE},
+    Op.IS: {Kind.PHONE},
     Op.ANY_WORD: {Kind.CODE},
     Op.ANY_ID: {Kind.ID},
     Op.ANY_OF_SET: {Kind.ID_SET},

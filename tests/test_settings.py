@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from msgspec import inspect
 
 from calldex.errors import BadSettings
+from calldex.networks import Networks
 from calldex.settings import Settings, resolve
 
 
@@ -98,6 +99,20 @@ def test_wrong_value_is_refused_even_where_another_wins(tmp_path: Path) -> None:
     """A setting that is overridden has to be right all the same."""
     with pytest.raises(BadSettings, match="CALLDEX_PORT '65536'"):
         resolve(tmp_path, {"port": 80}, {"CALLDEX_PORT": "65536"})
+
+
+def test_networks(tmp_path: Path) -> None:
+    """Networks are a list in the file, text with commas elsewhere; one that is none is named."""
+    (tmp_path / "calldex.toml").write_text('trusted_proxies = ["10.0.0.0/8", "::1"]')
+    assert Networks("10.0.0.0/8,::1") == resolve(tmp_path, {}, {})[0].trusted_proxies
+    environ = {"CALLDEX_TRUSTED_PROXIES": "192.0.2.0/24, 198.51.100.7"}
+    assert Networks(["192.0.2.0/24", "198.51.100.7"]) == resolve(tmp_path, {}, environ)[0].trusted_proxies
+    for wrong in ("10.0.0.1/8", "localhost", "10.0.0.0/8,,::1"):
+        with pytest.raises(BadSettings, match="Valid: networks, as "):
+            resolve(tmp_path, {"trusted_proxies": wrong}, {})
+    (tmp_path / "calldex.toml").write_text("trusted_proxies = [1]")
+    with pytest.raises(BadSettings, match="not a value of this setting"):
+        resolve(tmp_path, {}, {})
 
 
 def test_every_setting_is_described() -> None:

@@ -7,21 +7,28 @@ what was given and what is valid, and never holds a key, a token or a whole numb
 CalldexError                    internal              500  exit 1
 |- BadRequest                   bad_request           400       2
 |  |- BadParameters             bad_parameters        400       2
-|  `- BadToken                  bad_token             400       2
+|  |- BadToken                  bad_token             400       2
+|  `- NotHttp                   not_http              400       2
 |- Unauthorized                 unauthorized          401       1
 |- Forbidden                    forbidden             403       1
 |- NotFound                     not_found             404       1
+|- MethodNotAllowed             method_not_allowed    405       1
+|- TooSlow                      too_slow              408       3
 |- Conflict                     conflict              409       1
 |  |- ScopeChanged              scope_changed         409       1
 |  `- IdempotencyMismatch       idempotency_mismatch  409       1
 |- Gone                         gone                  410       1
 |  `- TokenExpired              token_expired         410       1
 |- TooLarge                     too_large             413       1
+|- UriTooLong                   uri_too_long          414       1
 |- UnsupportedMedia             unsupported_media     415       1
 |- TooMany                      too_many              429       3
+|  `- RateExceeded              rate_exceeded         429       3
+|- HeadTooLarge                 head_too_large        431       1
 |- Unavailable                  unavailable           503       3
 |  |- StoreNotReady             store_not_ready       503       3
 |  |- QueryTimeout              query_timeout         503       3
+|  |- TooManyConnections        too_many_connections  503       3
 |  `- DiskFull                  disk_full             503       4
 `- UsageProblem                 usage                 400       2
    |- BadSettings               bad_settings          400       2
@@ -104,6 +111,12 @@ class BadToken(BadRequest):
     code = "bad_token"
 
 
+class NotHttp(BadRequest):
+    """What was sent is no HTTP request, or names no host, or several."""
+
+    code = "not_http"
+
+
 class Unauthorized(CalldexError):
     """No key, or none that is valid; which of both is not told."""
 
@@ -126,6 +139,25 @@ class NotFound(CalldexError):
 
     code = "not_found"
     status = 404
+
+
+class MethodNotAllowed(CalldexError):
+    """There is something at this address, but it does not answer this method."""
+
+    code = "method_not_allowed"
+    status = 405
+
+    def __init__(self, allowed: Iterable[str]) -> None:
+        self.allowed = ", ".join(allowed)
+        super().__init__(f"this address answers {self.allowed}")
+
+
+class TooSlow(CalldexError):
+    """A body that did not arrive in time."""
+
+    code = "too_slow"
+    status = 408
+    exit_code = 3
 
 
 class Conflict(CalldexError):
@@ -167,6 +199,13 @@ class TooLarge(CalldexError):
     status = 413
 
 
+class UriTooLong(CalldexError):
+    """The first line of a request is longer than its head may be."""
+
+    code = "uri_too_long"
+    status = 414
+
+
 class UnsupportedMedia(CalldexError):
     """A content type or encoding that is not read."""
 
@@ -180,6 +219,19 @@ class TooMany(CalldexError):
     code = "too_many"
     status = 429
     exit_code = 3
+
+
+class RateExceeded(TooMany):
+    """A key, or an address, sends requests faster than it may."""
+
+    code = "rate_exceeded"
+
+
+class HeadTooLarge(CalldexError):
+    """The first line and the headers of a request are larger than they may be."""
+
+    code = "head_too_large"
+    status = 431
 
 
 class Unavailable(CalldexError):
@@ -200,6 +252,12 @@ class QueryTimeout(Unavailable):
     """A query took longer than it may and was stopped."""
 
     code = "query_timeout"
+
+
+class TooManyConnections(Unavailable):
+    """As many connections are open as may be, in all or from this address."""
+
+    code = "too_many_connections"
 
 
 class DiskFull(Unavailable):

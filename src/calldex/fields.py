@@ -10,28 +10,41 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import Enum, auto
 from functools import lru_cache
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
 from calldex.record import DISPOSITIONS, END_REASONS, EVENT_TYPES, INTERACTION_TYPES
 
+Part = Literal["number", "details", "recording"]
+
 
 class Field(msgspec.Struct, frozen=True):
-    """A member of a record's JSON. Its type and limits are those of `record.Cdr`; `contract` marks those that Voiso's
-    clients rely on."""
+    """A member of a record's JSON. Its type and limits are those of `record.Cdr`.
+
+    `contract` marks those that Voiso's clients rely on. `part` says what a field is a part of that somebody may be
+    kept from seeing; `sensitive`, that an account may list it among those that only some see. What is withheld is
+    served empty.
+    """
 
     name: str
     description: str
     contract: bool = False
+    part: Part | None = None
+    sensitive: bool = False
 
 
 FIELDS: Final = (
     Field("uuid", "Identifies the interaction within the account; never changes.", True),
     Field("timestamp", "When the interaction began, UTC, whole seconds.", True),
     Field("type", "Kind of interaction.", True),
-    Field("from", "Calling party: digits, or the source's own word where it has no digits; null when withheld.", True),
-    Field("to", "Called party, written as `from` is.", True),
+    Field(
+        "from",
+        "Calling party: digits, or the source's own word where it has no digits; null when withheld.",
+        True,
+        part="number",
+    ),
+    Field("to", "Called party, written as `from` is.", True, part="number"),
     Field("duration", "From begin to end as `HH:MM:SS`; hours may exceed 99.", True),
     Field("disposition", "How the interaction ended; never null.", True),
     Field("agent", "Display name of the person who took or made the interaction.", True),
@@ -39,37 +52,58 @@ FIELDS: Final = (
     Field("started_at", "First moment the platform knew the interaction, UTC, to the millisecond."),
     Field("answered_at", "When a person, or for outbound the far end, answered. A menu or a queue does not count."),
     Field("ended_at", "When the last leg was down."),
-    Field("did", "The own number that was called (inbound)."),
-    Field("end_reason", "Who or what ended the interaction."),
+    Field("did", "The own number that was called (inbound).", part="number"),
+    Field("end_reason", "Who or what ended the interaction.", sensitive=True),
     Field("queue", "Name of the queue; of several, the one that handled the interaction last."),
     Field("queue_id", "Id of that queue, as in the look-up `queues`."),
     Field("teams", "Teams of the agent at that time, each with id and name."),
     Field("campaign", "Name of the dialer campaign."),
     Field("campaign_id", "Id of that campaign, as in the look-up `campaigns`."),
-    Field("wrapup_code", "Code the agent chose after the interaction, as in the look-up `wrapup_codes`."),
-    Field("wrapup_description", "Description of that code."),
+    Field(
+        "wrapup_code", "Code the agent chose after the interaction, as in the look-up `wrapup_codes`.", sensitive=True
+    ),
+    Field("wrapup_description", "Description of that code.", sensitive=True),
     Field("duration_s", "From begin to end, seconds."),
     Field("talk_s", "Customer connected to a person, holds included, seconds."),
     Field("ring_s", "The answering person's telephone (or the last one tried) rang, seconds."),
     Field("wait_s", "From entering the queue to the answer or to leaving it, seconds."),
     Field("hold_s", "Customer on hold, seconds."),
     Field("wrapup_s", "Agent's work after the interaction, seconds."),
-    Field("events", "What happened meanwhile, in order of time."),
-    Field("legs", "The paths the interaction consists of, as the phone system logged them, in order of time."),
-    Field("linked_uuids", "Interactions that belong together with this one, such as the parts of a transfer."),
-    Field("recording", "Reference of the recording as the source gave it."),
-    Field("external_account_id", "The customer's own number for whom the interaction is to be accounted to."),
-    Field("tags", "Free labels."),
-    Field("comment", "Free text of agent or supervisor."),
-    Field("score", "Quality score, 0 to 100."),
-    Field("custom", "Further values by name that the source or a script set."),
-    Field("source", "Name of the source that delivered the record."),
+    Field("events", "What happened meanwhile, in order of time.", part="details", sensitive=True),
+    Field(
+        "legs",
+        "The paths the interaction consists of, as the phone system logged them, in order of time.",
+        part="details",
+        sensitive=True,
+    ),
+    Field(
+        "linked_uuids",
+        "Interactions that belong together with this one, such as the parts of a transfer.",
+        sensitive=True,
+    ),
+    Field("recording", "Reference of the recording as the source gave it.", part="recording", sensitive=True),
+    Field(
+        "external_account_id",
+        "The customer's own number for whom the interaction is to be accounted to.",
+        sensitive=True,
+    ),
+    Field("tags", "Free labels.", sensitive=True),
+    Field("comment", "Free text of agent or supervisor.", sensitive=True),
+    Field("score", "Quality score, 0 to 100.", sensitive=True),
+    Field("custom", "Further values by name that the source or a script set.", sensitive=True),
+    Field("source", "Name of the source that delivered the record.", sensitive=True),
     Field(
         "flags",
         "What to know before trusting the record: `provisional` (more rows of this call are expected), `time_suspect`"
         " (its times contradict each other), `disposition_unknown` (the source's word for the outcome is not known).",
     ),
 )
+
+
+DETAILS: Final = frozenset(field.name for field in FIELDS if field.part == "details")
+RECORDINGS: Final = frozenset(field.name for field in FIELDS if field.part == "recording")
+SENSITIVE: Final = tuple(field.name for field in FIELDS if field.sensitive)
+"""The fields that an account may list as sensitive."""
 
 
 class Kind(Enum):
@@ -159,6 +193,8 @@ class Op(Enum):
     """Begins with the text."""
     CONTAINS = auto()
     """Contains the text."""
+    IS = auto()
+    """Is the text."""
     ANY_WORD = auto()
     """Is one of the words of a vocabulary (the values are codes)."""
     ANY_ID = auto()
@@ -228,6 +264,20 @@ FILTERS: Final = (
         column="callee",
         description="Called number contains these digits (or this text); no wildcards.",
         example="9460",
+    ),
+    Filter(
+        name="from",
+        op=Op.IS,
+        column="caller",
+        description="Caller's number is exactly this one.",
+        example="447700900412",
+    ),
+    Filter(
+        name="to",
+        op=Op.IS,
+        column="callee",
+        description="Called number is exactly this one.",
+        example="442079460018",
     ),
     Filter(
         name="type",

@@ -17,13 +17,13 @@ import msgspec
 
 from calldex.directory import Directory, Seen
 from calldex.errors import IdempotencyMismatch
-from calldex.formats import FormatSettings, RecordFormat, Row, RowFormat
-from calldex.reading import Block, Mention, batches, block, mentions, read_blocks, sourced
-from calldex.record import Cdr, Rejected, canonical
-from calldex.store import Batch, KeptRow, Outcome, Receipt, Reject, Store
+from calldex.formats import UNFINISHED, FormatSettings, RecordFormat, Row, RowFormat
+from calldex.reading import BATCH_BYTES, Block, Mention, Metered, batches, block, mentions, read_blocks, sourced
+from calldex.record import Cdr, Rejected, canonical, to_ms
+from calldex.store import Batch, KeptRow, Outcome, Quarantined, Receipt, Reject, Store
 
 BATCH: Final = 10_000
-"""How many pieces are committed at once."""
+"""How many pieces are committed at once; fewer where they are long, see `reading.BATCH_BYTES`."""
 
 
 class Feed(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,13 +87,15 @@ class Ingest:
         """Take in a byte stream, batch by batch; `progress` is told after each commit. `origin` names the stream in
         the quarantine."""
         summary = Summary()
+        stream = Metered(chunks)
         if isinstance(feed.format, RowFormat):
-            for rows in batches(feed.format.rows(chunks, feed.settings), BATCH):
-                self._rows(feed, feed.format, rows, origin, summary)
+            begun = self._unfinished(feed)
+            for rows in batches(feed.format.rows(stream, feed.settings), BATCH, stream):
+                self._rows(feed, feed.format, rows, origin, summary, released=_continued(begun, rows))
                 progress(summary)
         else:
-            with closing(read_blocks(feed.format, feed.settings, feed.source, chunks, BATCH)) as blocks:
-                for joined in _joined(blocks):
+            with closing(read_blocks(feed.format, feed.settings, feed.source, stream, BATCH)) as blocks:
+                for joined in _joined(blocks, stream):
                     self._records(feed, joined, origin, summary)
                     progress(summary)
         self._store.settle()
@@ -189,6 +191,11 @@ class Ingest:
 
     # --- rows of calls ------------------------------------------------------------------------------------------------
 
+    def _unfinished(self, feed: Feed) -> list[Quarantined]:
+        """The rows of a source in which a file ended that was still being written, or was cut off."""
+        kept = self._store.quarantined(feed.account_id, UNFINISHED)
+        return [piece for piece in kept if (piece.source, piece.format) == (feed.source, feed.format.name)]
+
     def _rows(
         self,
         feed: Feed,
@@ -220,7 +227,7 @@ class Ingest:
                 )
                 begun += not any(row.key not in new for row in call)
                 if record is not None:
-                    records.append(sourced(canonical(record), feed.source))
+                    records.append(sourced(canonical(self._in_teams(feed.account_id, record)), feed.source))
                 uuid = None if record is None else record.uuid
                 removed |= before - {uuid}
                 changed += [KeptRow(r.key, r.links, r.text, uuid) for r in call if r.key in new or r.uuid != uuid]
@@ -245,6 +252,14 @@ class Ingest:
         summary.rejected += len(rejects)
         summary.interactions += sum(outcome is not Outcome.UNCHANGED for outcome in outcomes)
 
+    def _in_teams(self, account_id: int, record: Cdr) -> Cdr:
+        """The record with the teams in which the directory has its agent when the call began, if it names none: rows
+        of phone systems know no teams."""
+        if record.agent_id is None or record.teams:
+            return record
+        teams = self._directory.teams_at(account_id, record.agent_id, to_ms(record.started_at))
+        return msgspec.structs.replace(record, teams=teams) if teams else record
+
 
 def _calls(rows: Iterable[KeptRow]) -> list[list[KeptRow]]:
     """The rows, those together that share a link, directly or through others."""
@@ -265,15 +280,31 @@ def _calls(rows: Iterable[KeptRow]) -> list[list[KeptRow]]:
     return list(calls.values())
 
 
-def _joined(blocks: Iterable[Block]) -> Iterator[list[Block]]:
+def _continued(begun: Iterable[Quarantined], pieces: Sequence[Row | Rejected]) -> list[int]:
+    """The unfinished rows that one of these pieces goes on with: their ids, to be released as it is committed.
+
+    It must stand in the same line, of whichever file of the source (a file may have been rotated since), and begin
+    with all that was there. Then nothing is lost with the unfinished one, and what a file really ended with stays.
+    """
+    found: list[int] = []
+    by_place = {piece.where: piece for piece in pieces} if begun else {}
+    for kept in begun:
+        piece = by_place.get(kept.where)
+        if piece is not None and piece.raw.startswith(kept.raw):
+            as_it_was = piece.raw == kept.raw and isinstance(piece, Rejected) and piece.reason == UNFINISHED
+            found += [] if as_it_was else [kept.id]
+    return found
+
+
+def _joined(blocks: Iterable[Block], stream: Metered) -> Iterator[list[Block]]:
     """The blocks, as many together as make a batch."""
     held: list[Block] = []
-    pieces = 0
+    pieces = begun = 0
     for each in blocks:
         held.append(each)
         pieces += len(each.records) + len(each.rejects)
-        if pieces >= BATCH:
+        if pieces >= BATCH or stream.taken - begun >= BATCH_BYTES:
             yield held
-            held, pieces = [], 0
+            held, pieces, begun = [], 0, stream.taken
     if held:
         yield held

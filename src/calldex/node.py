@@ -16,6 +16,7 @@ from typing import Final, Self
 import structlog
 
 from calldex.access import Scope
+from calldex.auditor import Auditor
 from calldex.directory import Directory
 from calldex.errors import CalldexError, DataDirInUse, DiskFull, NotFound, UnreadableInput, suggest
 from calldex.formats import formats, settings_of
@@ -87,6 +88,7 @@ class Node:
         sealer = Sealer(self.directory.secret("search_token", KEY_BYTES), store.store_id)
         self.pager = Pager(store, sealer, life_ms)
         self.ingest = Ingest(self.directory, store)
+        self.audit = Auditor(self.directory)
 
     def feed(self, source: str | None, format_name: str | None, account: str = "main") -> Feed:
         """How to read pieces of a source, or of a format that needs none.
@@ -118,7 +120,12 @@ class Node:
         """What is to be done now and then: drop what was superseded long ago, write down what is still in memory."""
         self.directory.flush_seen()
         self.directory.flush_touches()
-        return self.store.purge(int(time.time() * 1000))
+        self.directory.flush_sessions()
+        now_ms = time.time_ns() // 1_000_000
+        self.directory.drop_sessions(now_ms)
+        self.directory.drop_failures(now_ms)
+        self.audit.keep(now_ms, self.settings.audit_days)
+        return self.store.purge(now_ms)
 
     def __enter__(self) -> Self:
         return self
@@ -131,6 +138,7 @@ class Node:
     def close(self) -> None:
         """Finish, and give the directory up."""
         try:
+            self.audit.close()
             self.store.close()
             self.directory.close()
         except DiskFull as full:

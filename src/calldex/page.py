@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from calldex.errors import BadParameters, BadToken, Problem, ScopeChanged, TokenExpired
+from calldex.masking import masked
 from calldex.query import PageRequest, Query
 from calldex.store import Position, Slice, Store
 from calldex.token import Sealer, Token
@@ -20,7 +21,8 @@ _EMPTY: Final = Slice(b"", 0, None)
 
 
 class Page(msgspec.Struct, frozen=True):
-    """A page: its records' JSON joined by commas, how many, the size of the whole match, and the token for the rest."""
+    """A page: its records' JSON, masked and joined by commas, how many, the size of the whole match, and the token for
+    the rest."""
 
     json: bytes
     count: int
@@ -113,8 +115,9 @@ class Pager:
                 query, place.as_of, limit=per_page, total=total, after=place.after, skip=place.skip
             )
         passed = place.passed + place.skip + found.count
+        json = masked(found.json, query.scope.mask)
         if found.last is None or passed >= total:
-            return Page(found.json, found.count, total, None)
+            return Page(json, found.count, total, None)
         token = Token(
             account_id=query.scope.account_id,
             filters=query.fingerprint(),
@@ -126,7 +129,7 @@ class Pager:
             passed=passed,
             after=found.last,
         )
-        return Page(found.json, found.count, total, self._sealer.seal(token))
+        return Page(json, found.count, total, self._sealer.seal(token))
 
 
 def _backwards(page: int, issued_by: int) -> Problem:

@@ -1,7 +1,8 @@
 """Parameters and a Scope become a Query. Pure: asks no clock, reads nothing, knows no engine.
 
 `parse` takes what a client sent, as text by name, and gives the search he means, or `BadParameters` with one entry for
-each parameter that is unknown, repeated, or not understood. Nothing is ignored, nothing narrowed.
+each parameter that is unknown, repeated, or not understood, or `Forbidden` for filters on what is masked for him.
+Nothing is ignored, nothing narrowed.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from calldex.access import Scope
-from calldex.errors import BadParameters, Problem, suggest
+from calldex.access import PERMISSIONS, Scope, needed_for
+from calldex.errors import BadParameters, Forbidden, Problem, suggest
 from calldex.fields import (
     DEFAULT_PER_PAGE,
     FILTER,
@@ -91,7 +92,19 @@ def parse(pairs: Iterable[tuple[str, str]], scope: Scope, timezone: str) -> tupl
     page = _page(given, problems)
     if problems:
         raise BadParameters(problems)
+    _permitted(given, scope)
     return Query(scope=scope, where=conditions, start_ms=start_ms, end_ms=end_ms), page
+
+
+def _permitted(given: Mapping[str, str], scope: Scope) -> None:
+    """Refuse the filters that would tell what is masked. The reply says which they are and nothing of the values."""
+    problems = [
+        Problem(filter_.name, "", f"this filter needs the permission {needed}", f"a user who may {PERMISSIONS[needed]}")
+        for filter_ in FILTERS
+        if filter_.name in given and (needed := needed_for(filter_, scope.mask)) is not None
+    ]
+    if problems:
+        raise Forbidden("\n".join(map(str, problems)), problems=problems)
 
 
 _CANONICAL: Final[Mapping[str, str]] = {name: f.name for name, f in FILTER.items()} | {
@@ -205,6 +218,7 @@ def _seconds(filter_: Filter, text: str) -> tuple[Value, ...]:
 _READ: Final[Mapping[Op, Callable[[Filter, str], tuple[Value, ...]]]] = {
     Op.BEGINS: _number,
     Op.CONTAINS: _number,
+    Op.IS: _number,
     Op.ANY_WORD: _codes,
     Op.ANY_ID: _ids,
     Op.ANY_OF_SET: _ids,

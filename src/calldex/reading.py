@@ -1,9 +1,9 @@
-"""A byte stream becomes blocks of records that are ready to be stored, in a second process when the stream is large.
+"""A byte stream becomes blocks of records that are ready to be stored, in other processes when the stream is large.
 
 Stands between formats and ingest. Making a record from its text and the stored form from the record takes longer than
-the commit, and both hold the interpreter: of a large stream whose pieces are lines a worker process makes the blocks
-while this one commits those before. Small streams, and other formats, are read here. The worker knows neither store
-nor directory, and ends with the process that started it. Writes nothing and counts nothing; that is for `ingest`.
+the commit, and both hold the interpreter: of a large stream whose pieces are lines worker processes make the blocks
+while this one commits those before. Small streams, and other formats, are read here. A worker knows neither store nor
+directory, and ends with the process that started it. Writes nothing and counts nothing; that is for `ingest`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ import sys
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import datetime
+from itertools import chain, cycle
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
@@ -31,9 +33,15 @@ from calldex.store import Ready, Reject
 from calldex.store.sql import ready
 
 ALONE: Final = 8 << 20
-"""How many bytes of a stream are read in this process before a worker is started for the rest of it."""
-_AHEAD: Final = 3
-"""How many parts of a stream the worker may have, or have done, before the first of them is taken."""
+"""How many bytes of a stream are read in this process before workers are started for the rest of it."""
+BATCH_BYTES: Final = 64 << 20
+"""A batch ends when so many bytes of the stream were taken for it, however few pieces they are: a piece may be as long
+as `LINE_LIMIT`. It may be over by a chunk, and by what the workers have ahead."""
+_WORKERS: Final = 2
+"""How many processes read a large stream. To read a record takes longer than everything that is done with it after
+that, and less than twice as long: two are enough to be ahead of the commit, and share two cores with it evenly."""
+_AHEAD: Final = 2 * _WORKERS
+"""How many parts of a stream the workers may have, or have done, before the first of them is taken."""
 GC_THRESHOLDS: Final = (50_000, 20, 100)
 """How the collector of garbage rests where records are read: a batch is tens of thousands of young objects that live
 until it is committed, and no cycles. Looking at them again every 700 allocations costs a fifth of the time a record is
@@ -54,6 +62,19 @@ class Block(msgspec.Struct, frozen=True, array_like=True):
     mentions: list[Mention]
 
 
+class Metered:
+    """A byte stream, and how many bytes of it were taken so far."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = chunks
+        self.taken = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk in self._chunks:
+            self.taken += len(chunk)
+            yield chunk
+
+
 _ENCODE: Final = msgspec.msgpack.Encoder().encode
 _DECODE: Final = msgspec.msgpack.Decoder(Block).decode
 
@@ -63,23 +84,25 @@ def read_blocks(
 ) -> Generator[Block, None, None]:
     """The blocks of a byte stream, in its order; to be closed if it is left early.
 
-    A block made here has `size` pieces, one made by the worker those of a chunk, so chunks should be large. Raises
-    `Unavailable` when the worker ends before its work is done: its blocks are those that were not given yet.
+    A block made here has `size` pieces, one made by a worker those of a chunk, so chunks should be large. Raises
+    `Unavailable` when a worker ends before its work is done: its blocks are those that were not given yet.
     """
+    stream = Metered(chunks)
     if not isinstance(format_, LineFormat):
-        for pieces in batches(format_.read(chunks, settings), size):
+        for pieces in batches(format_.read(stream, settings), size, stream):
             yield block(pieces, source)
         return
-    parts = _parts(chunks)
+    parts = _parts(stream)
     alone = (piece for first, text in _up_to(ALONE, parts) for piece in format_.read_part([text], settings, first))
-    for pieces in batches(alone, size):
+    for pieces in batches(alone, size, stream):
         yield block(pieces, source)
-    part = next(parts, None)
-    if part is None:
+    begin = next(parts, None)
+    if begin is None:
         return
-    with _Worker(format_, settings, source) as worker:
-        ahead = deque([worker.block(part)])
-        for part in parts:
+    with ExitStack() as stack:
+        workers = [stack.enter_context(_Worker(format_, settings, source)) for _ in range(_WORKERS)]
+        ahead: deque[Future[Block]] = deque()
+        for worker, part in zip(cycle(workers), chain([begin], parts), strict=False):
             ahead.append(worker.block(part))
             if len(ahead) == _AHEAD:
                 yield ahead.popleft().result()
@@ -89,14 +112,22 @@ def read_blocks(
 
 def block(pieces: Iterable[Cdr | Rejected], source: str) -> Block:
     """What a format read, as it is stored; a record that names no source is of this one."""
-    records: list[Cdr] = []
+    records: list[Ready] = []
     rejects: list[Reject] = []
-    for piece in pieces:
-        if isinstance(piece, Rejected):
-            rejects.append(Reject(piece.reason, piece.where, piece.raw))
-        else:
-            records.append(sourced(piece, source))
-    return Block(list(map(ready, records)), rejects, mentions(records))
+
+    def read() -> Iterator[Cdr]:
+        """Each record is made ready at once: a list of them made ready afterwards, when the processor's cache has
+        lost the first ones, takes an eighth longer."""
+        for piece in pieces:
+            if isinstance(piece, Rejected):
+                rejects.append(Reject(piece.reason, piece.where, piece.raw))
+            else:
+                record = sourced(piece, source)
+                records.append(ready(record))
+                yield record
+
+    found = mentions(read())
+    return Block(records, rejects, found)
 
 
 def sourced(record: Cdr, source: str) -> Cdr:
@@ -132,14 +163,15 @@ def _named(record: Cdr) -> Iterator[tuple[NamedKind, int | str, str | None]]:
 _T = TypeVar("_T")
 
 
-def batches(pieces: Iterable[_T], size: int) -> Iterator[list[_T]]:
-    """The pieces, so many at a time; at the end fewer."""
+def batches(pieces: Iterable[_T], size: int, stream: Metered) -> Iterator[list[_T]]:
+    """The pieces of a stream, so many at a time; fewer at the end, and where they are `BATCH_BYTES` of it."""
     batch: list[_T] = []
+    begun = 0
     for piece in pieces:
         batch.append(piece)
-        if len(batch) == size:
+        if len(batch) == size or stream.taken - begun >= BATCH_BYTES:
             yield batch
-            batch = []
+            batch, begun = [], stream.taken
     if batch:
         yield batch
 
@@ -170,7 +202,7 @@ def _up_to(size: int, parts: Iterator[_Part]) -> Iterator[_Part]:
         yield part
 
 
-# --- the worker -------------------------------------------------------------------------------------------------------
+# --- a worker ---------------------------------------------------------------------------------------------------------
 # `multiprocessing` is not used: its workers read the caller's main module again, need a process more to watch over
 # them, and stay behind if their parent is killed. This one ends when its end of the connection does.
 
@@ -230,7 +262,7 @@ class _Worker:
 
 
 def work() -> None:
-    """What the worker does: read parts from its standard input, a socket, until that ends, and reply with blocks."""
+    """What a worker does: read parts from its standard input, a socket, until that ends, and reply with blocks."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.set_threshold(*GC_THRESHOLDS)
     with socket.socket(fileno=sys.stdin.fileno()) as parent:

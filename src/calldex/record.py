@@ -303,23 +303,21 @@ def canonical(cdr: Cdr) -> Cdr:
 
 def _is_canonical(cdr: Cdr) -> bool:
     """Whether a record surely is in its canonical form. Most are, and this is on the way of every one."""
+    for at in (cdr.started_at, cdr.answered_at, cdr.ended_at):
+        if at is not None and (at.tzinfo is not UTC or at.microsecond % 1000):
+            return False
+    for event in cdr.events:
+        if event.at.tzinfo is not UTC or event.at.microsecond % 1000:
+            return False
+    for number in (cdr.from_, cdr.to, cdr.did):
+        if number is not None and not (number.isascii() and number.isdigit()):
+            return False
     return (
-        _exact(cdr.started_at)
-        and (cdr.answered_at is None or _exact(cdr.answered_at))
-        and (cdr.ended_at is None or _exact(cdr.ended_at))
-        and (cdr.from_ is None or (cdr.from_.isascii() and cdr.from_.isdigit()))
-        and (cdr.to is None or (cdr.to.isascii() and cdr.to.isdigit()))
-        and (cdr.did is None or (cdr.did.isascii() and cdr.did.isdigit()))
+        not cdr.legs
         and (cdr.agent is None or cdr.agent_id is not None)
         and (cdr.queue is None or cdr.queue_id is not None)
         and (cdr.campaign is None or cdr.campaign_id is not None)
-        and all(_exact(event.at) for event in cdr.events)
-        and not cdr.legs
     )
-
-
-def _exact(at: datetime) -> bool:
-    return at.tzinfo is UTC and not at.microsecond % 1000
 
 
 _T = TypeVar("_T")

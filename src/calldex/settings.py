@@ -20,6 +20,7 @@ import msgspec
 from msgspec import Meta, inspect
 
 from calldex.errors import BadSettings, Problem, suggest
+from calldex.networks import Networks
 
 _T = TypeVar("_T")
 
@@ -60,6 +61,35 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     token_days: Annotated[
         int, Meta(ge=2, le=365, description="Days for which a search token works, and replaced versions are kept.")
     ] = 7
+    key_rate: Annotated[
+        int, Meta(ge=0, le=1_000_000, description="Requests a second that a key may make in the long run; 0: any.")
+    ] = 2000
+    key_burst: Annotated[
+        int, Meta(ge=1, le=10_000_000, description="Requests that a key may make at once after a pause.")
+    ] = 20_000
+    address_rate: Annotated[
+        int, Meta(ge=0, le=1_000_000, description="Requests a second from one address in the long run; 0: any.")
+    ] = 2000
+    address_burst: Annotated[
+        int, Meta(ge=1, le=10_000_000, description="Requests from one address at once after a pause.")
+    ] = 20_000
+    max_connections: Annotated[
+        int, Meta(ge=1, le=100_000, description="Connections that may be open; one more gets 503.")
+    ] = 1000
+    address_connections: Annotated[
+        int, Meta(ge=1, le=100_000, description="Connections that may be open from one address; one more gets 503.")
+    ] = 200
+    trusted_proxies: Annotated[
+        Networks, Meta(description="Networks whose `Forwarded` and `X-Forwarded-*` headers are believed.")
+    ] = Networks()
+    tls_cert: Annotated[
+        Path | None,
+        Meta(description="PEM file of the certificate, and of those between it and the root; read again on SIGHUP."),
+    ] = None
+    tls_key: Annotated[Path | None, Meta(description="PEM file of the certificate's private key, unencrypted.")] = None
+    audit_days: Annotated[
+        int, Meta(ge=0, le=36_500, description="Days for which the audit's entries are kept; 0 keeps all of them.")
+    ] = 400
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Meta(description="The least severe log lines that are written.")
     ] = "info"
@@ -111,7 +141,12 @@ def resolve(
 
 
 def _convert(value: object, kind: type[_T], *, strict: bool = True) -> _T:
-    return msgspec.convert(value, kind, strict=strict, dec_hook=lambda wanted, given: wanted(given))
+    return msgspec.convert(
+        value,
+        kind,
+        strict=strict,
+        dec_hook=lambda wanted, given: given if isinstance(given, wanted) else wanted(given),
+    )
 
 
 def _from_file(path: Path, problems: list[Problem]) -> list[_Given]:
@@ -174,5 +209,7 @@ def _valid(name: str) -> str:
             return f"text of {least} to {most} characters"
         case inspect.Metadata(type=inspect.LiteralType(values=words)):
             return ", ".join(map(str, words))
+        case inspect.Metadata(type=inspect.CustomType(cls=kind)) if kind is Networks:
+            return "networks, as 10.0.0.0/8 or ::1"
         case _:
             return "a path"

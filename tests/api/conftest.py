@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from ipaddress import ip_network
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import httpx
 import msgspec
 import pytest
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from calldex.api.app import public
 from calldex.demo import interactions
@@ -20,10 +21,13 @@ from calldex.settings import Settings
 
 T = TypeVar("T")
 MAIN, OTHER = 120, 40
+ADDRESSES = ip_network("127.1.0.0/16").hosts()
 
 
 class Api:
-    """Asks an app."""
+    """Asks an app, from an address of this machine."""
+
+    address: ClassVar[str] = "127.0.0.1"
 
     def __init__(self, app: ASGIApp, runner: asyncio.Runner) -> None:
         self.app = app
@@ -33,7 +37,7 @@ class Api:
         """Do something with an asynchronous client."""
 
         async def done() -> T:
-            transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
+            transport = httpx.ASGITransport(self.app, raise_app_exceptions=False, client=(self.address, 1))
             async with httpx.AsyncClient(transport=transport, base_url="http://calldex.test") as client:
                 return await work(client)
 
@@ -51,6 +55,15 @@ class Api:
         if key is not None:
             sent["Authorization"] = f"Bearer {key}"
         return self.request("GET", path, params=params or None, headers=sent)
+
+
+def from_an_address(app: ASGIApp) -> ASGIApp:
+    """The app as clients of a network reach it: the client that schemathesis makes has no network address."""
+
+    async def asked(scope: Scope, receive: Receive, send: Send) -> None:
+        await app({**scope, "client": ("127.0.0.1", 1)} if scope["type"] == "http" else scope, receive, send)
+
+    return asked
 
 
 class Site(msgspec.Struct):
@@ -91,6 +104,7 @@ USERS = {
     "admin": ("main", "admin", "read"),
     "analyst": ("main", "analyst", "read"),
     "supervisor": ("main", "supervisor", "read"),
+    "phone": ("main", "hardware_phone", "read"),
     "ingest": ("main", "admin", "ingest"),
     "agent_ingest": ("main", "agent", "ingest"),
     "other": ("other", "admin", "read"),
@@ -104,7 +118,7 @@ def people(node: Node) -> dict[str, str]:
     keys = {}
     for name, (account, role, scope) in USERS.items():
         user = node.directory.add_user(f"{name}@{account}.example.com", name.title(), role, account=account)
-        keys[name] = node.directory.create_key(user.email, scope)
+        keys[name] = node.directory.create_key(user.email, (scope,))
     return keys
 
 
@@ -115,10 +129,23 @@ def runner() -> Iterator[asyncio.Runner]:
         yield one
 
 
+@pytest.fixture(autouse=True)
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test asks from an address of its own, so that none uses up what another may ask without a valid key."""
+    monkeypatch.setattr(Api, "address", str(next(ADDRESSES)))
+
+
 @pytest.fixture
 def empty(tmp_path: Path, runner: asyncio.Runner) -> Iterator[Site]:
     """A site without records, of the test's own."""
     with Node(Settings(data=tmp_path / "data", threads=2)) as node:
+        yield Site(node, Api(public(node), runner), people(node), [], [])
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory, runner: asyncio.Runner) -> Iterator[Site]:
+    """A site without records, for those tests of a module that do not get in each other's way."""
+    with Node(Settings(data=tmp_path_factory.mktemp("shared"), threads=2)) as node:
         yield Site(node, Api(public(node), runner), people(node), [], [])
 
 

@@ -56,6 +56,7 @@ def test_a_filter_finds_what_it_says(site: Site, name: str) -> None:
     assert expected == site.uuids(**{name: value})
 
 
+NUMBER_FILTERS = ("cli", "number", "wildcard_cli", "wildcard_number", "from", "to")
 IDS: dict[str, Callable[[Cdr], list[Any]]] = {
     "agent_ids": lambda r: [r.agent_id],
     "queue_ids": lambda r: [r.queue_id],
@@ -65,6 +66,15 @@ IDS: dict[str, Callable[[Cdr], list[Any]]] = {
     "wrapup_code_ids": lambda r: [r.wrapup_code],
     "uuid": lambda r: [r.uuid],
 }
+EXACT: dict[str, Callable[[Cdr], str | None]] = {"from": lambda r: r.from_, "to": lambda r: r.to}
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_a_full_number_is_found_exactly(site: Site, name: str) -> None:
+    """The records of that number, and none of a number that it begins or is a part of."""
+    number = next(number for record in site.main if (number := EXACT[name](record)) and len(number) > 8)
+    assert newest_first([r for r in site.main if EXACT[name](r) == number]) == site.uuids(**{name: f"+{number}"})
+    assert [] == site.uuids(**{name: number[:-1]})
 
 
 @pytest.mark.parametrize("name", IDS)
@@ -78,7 +88,7 @@ def test_a_filter_takes_one_or_several(site: Site, name: str) -> None:
 
 def test_every_filter_is_tried() -> None:
     """A new filter needs a test here."""
-    assert set(FILTER) == {*MATCHES, *IDS}
+    assert set(FILTER) == {*MATCHES, *IDS, *EXACT}
 
 
 def test_days_are_cut_in_a_zone(site: Site) -> None:
@@ -103,11 +113,8 @@ def test_days_are_cut_in_a_zone(site: Site) -> None:
         ({"timezone": "Europe/Londn"}, "timezone", "Europe/Londn", "an IANA name"),
         ({"agent_id": "5"}, "agent_id", "5", "agent_ids"),
         *(({filter_.name: "\t,"}, filter_.name, ",", "") for filter_ in FILTERS if filter_.name not in
-          ("cli", "number", "wildcard_cli", "wildcard_number")),
-        ({"cli": "4" * 65}, "cli", "4" * 65, "1 to 64 digits"),
-        ({"number": "4" * 65}, "number", "4" * 65, "1 to 64 digits"),
-        ({"wildcard_cli": "4" * 65}, "wildcard_cli", "4" * 65, "1 to 64 digits"),
-        ({"wildcard_number": "4" * 65}, "wildcard_number", "4" * 65, "1 to 64 digits"),
+          NUMBER_FILTERS),
+        *(({name: "4" * 65}, name, "4" * 65, "1 to 64 digits") for name in NUMBER_FILTERS),
     ],
 )  # fmt: skip
 def test_a_bad_parameter_is_named(site: Site, params: dict[str, str], parameter: str, given: str, valid: str) -> None:
@@ -309,7 +316,7 @@ def test_a_page_is_compressed_on_demand(site: Site, coding: str) -> None:
     assert coding == coded.headers["content-encoding"]
     assert int(coded.headers["content-length"]) < int(plain.headers["content-length"]) / 3
     assert plain.json() == coded.json()
-    assert "Accept-Encoding, Authorization" == coded.headers["vary"]
+    assert "Accept-Encoding, Authorization, Cookie" == coded.headers["vary"]
 
 
 def test_a_small_page_is_sent_as_it_is(site: Site) -> None:

@@ -62,6 +62,13 @@ def counts(reply: dict[str, int]) -> tuple[int, ...]:
     return tuple(reply[outcome] for outcome in ("accepted", "updated", "unchanged", "rejected"))
 
 
+@pytest.mark.parametrize(("media_type", "form"), [("application/json", b"[%b]"), ("application/jsonl", b"%b")])
+def test_a_byte_order_mark_is_no_part_of_a_record(empty: Site, media_type: str, form: bytes) -> None:
+    """At the begin of a body, where some clients put it."""
+    reply = post(empty, b"\xef\xbb\xbf" + form % json.dumps(GOOD).encode(), Content_Type=media_type)
+    assert (1, 0, 0, 0) == counts(reply.json())
+
+
 def test_each_record_is_judged_by_itself(empty: Site) -> None:
     """Good records are kept beside bad ones, and each bad one gets its reason, in the order of the request."""
     changed = {**GOOD, "disposition": "busy"}
@@ -93,6 +100,29 @@ def test_a_broken_array_is_refused(empty: Site, body: bytes) -> None:
         assert (0, 0, 0, 1) == counts(reply.json())
     else:
         assert 400 == reply.status_code
+
+
+HALF = b'{"uuid": "\\ud800", "comment": "[1, {2}] \\\\ud800 \\ud83d\\ude00"}'
+
+
+@pytest.mark.parametrize(
+    "half", [HALF, b'"\\uDFFF"', b'["\\ud83d\\ude00\\ude00", 1]', b'{"\\ud83dx": {"a": "\\\\\\ud800"}}']
+)
+def test_half_a_character_is_a_rejected_record(empty: Site, half: bytes) -> None:
+    """An escape that is half of a character rejects its record with a reason, in an array as in JSON Lines; the others
+    are kept, each in its place and as it was written."""
+    whole = json.dumps(GOOD | {"comment": "\U0001f600 \\ud800 \\"}).encode()
+    other = json.dumps(GOOD | {"uuid": GOOD["uuid"][:-1] + "5"}).encode()
+    reply = post(empty, b" [ " + b" ,\n".join([half, whole, half, other]) + b" ] ").json()
+    assert (["rejected", "accepted"] * 2, list(range(4))) == (
+        [each["outcome"] for each in reply["records"]],
+        [each["index"] for each in reply["records"]],
+    )
+    assert "\U0001f600 \\ud800 \\" in {record["comment"] for record in empty.cdr().json()["records"]}
+    lines_ = post(empty, b"\n".join([half, whole]), Content_Type="application/jsonl").json()
+    assert reply["records"][0] == lines_["records"][0]
+    assert "not JSON" in lines_["records"][0]["reason"]
+    assert 400 == post(empty, b"[" + half + b",]").status_code
 
 
 def test_a_broken_line_is_a_rejected_record(empty: Site) -> None:
@@ -147,10 +177,16 @@ def test_too_many_records_are_refused(empty: Site) -> None:
 def test_too_large_a_body_is_refused(empty: Site) -> None:
     """A body may have 16 MiB, as sent and when inflated, however its size is announced."""
     assert 200 == post(empty, b"[" + b" " * (16 * MIB - 2) + b"]").status_code
-    assert 413 == post(empty, b"[" + b" " * (16 * MIB - 1) + b"]").status_code
+    large = post(empty, b"[" + b" " * (16 * MIB - 1) + b"]")
+    assert (413, "a body may have up to 16777216 bytes; this one has more") == (
+        large.status_code,
+        large.json()["error"],
+    )
     bomb = gzip.compress(b" " * (17 * MIB))
     assert len(bomb) < MIB
-    assert 413 == post(empty, bomb, Content_Encoding="gzip").status_code
+    large = post(empty, bomb, Content_Encoding="gzip")
+    assert 413 == large.status_code
+    assert "a body may have up to 16777216 bytes when inflated; this one has more" == large.json()["error"]
 
     async def endless() -> AsyncIterator[bytes]:
         sent = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from calldex.directory import TeamChanges
 from calldex.record import Cdr, Team
 from tests.api.conftest import Site, write
 
@@ -55,6 +56,8 @@ def test_what_records_name_is_listed(named: Site, path: str, expected: list[dict
 
 def test_users_are_listed_in_the_contracts_shape(empty: Site) -> None:
     """Each user has the members of the contract, and another account's users are not there."""
+    for id_, name in ((10, "North"), (11, "South")):
+        empty.node.directory.put_team("main", id_, TeamChanges(name=name))
     empty.node.directory.add_user(
         "ada@example.com",
         "Ada",
@@ -62,8 +65,8 @@ def test_users_are_listed_in_the_contracts_shape(empty: Site) -> None:
         timezone="Europe/London",
         extension="201",
         skills=("French", "Billing"),
-        teams=(Team(10, "North"), Team(11, "South")),
-        supervises=(Team(10, "North"),),
+        teams=(10, 11),
+        supervises=("North",),
     )
     users = empty.api.get("/api/v3/cdr/users", empty.keys["admin"], name="ad").json()
     found = next(user for user in users if user["email"] == "ada@example.com")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
 import signal
-import socket
 import stat
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,81 +20,20 @@ from calldex.errors import BadSettings, PortTaken
 from calldex.node import SOCKET_FILE, Node
 from calldex.settings import Settings
 from calldex.wire import v2
-from tests.api.conftest import Site, people, uuids_of, write
-
-PROGRAM = """
-import sys
-from pathlib import Path
-from calldex.api.server import serve
-from calldex.node import Node
-from calldex.settings import Settings
-
-async def control(scope, receive, send):
-    await send({"type": "http.response.start", "status": 204, "headers": [(b"content-length", b"0")]})
-    await send({"type": "http.response.body", "body": b""})
-
-with Node(Settings(data=Path(sys.argv[1]), port=0, threads=1, shutdown_grace_s=int(sys.argv[2]))) as node:
-    serve(node, control, announce=lambda url: print("URL", url, flush=True))
-print("ended", flush=True)
-"""
-
-
-class Server:
-    """A server in a process of its own."""
-
-    def __init__(self, data: Path, grace_s: int) -> None:
-        command = [sys.executable, "-c", PROGRAM, str(data), str(grace_s)]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        assert self.process.stdout is not None
-        self.log: list[str] = []
-        for line in self.process.stdout:
-            self.log.append(line)
-            if line.startswith("URL "):
-                self.url = line.split()[1]
-                break
-        else:
-            raise AssertionError("".join(self.log))
-        self.port = int(self.url.rpartition(":")[2])
-
-    def connect(self) -> socket.socket:
-        """A bare connection."""
-        return socket.create_connection(("127.0.0.1", self.port), timeout=20)
-
-    def end(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
-        """Stop it; its exit code and its output."""
-        self.process.send_signal(number)
-        return self.ended()
-
-    def ended(self) -> tuple[int, str]:
-        """Wait for its end; its exit code and its output."""
-        rest, _ = self.process.communicate(timeout=30)
-        return self.process.returncode, "".join(self.log) + rest
-
-
-def data_of(folder: Path) -> tuple[Path, dict[str, str]]:
-    """A data directory with records, and its keys. Its path is longer than the address of a socket may be."""
-    data = folder / ("long" * 25)
-    with Node(Settings(data=data, threads=1)) as node:
-        keys = people(node)
-        write(node, "main", list(interactions(300, seed=3)))
-    return data, keys
+from tests.api.conftest import Site, uuids_of
+from tests.api.serving import Server, data_of, reply_of
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, dict[str, str], Path]]:
     """A server, its keys and its data directory."""
     data, keys = data_of(tmp_path_factory.mktemp("server"))
-    server = Server(data, 10)
+    server = Server(data)
     yield server, keys, data
     assert 0 == server.end()[0]
 
 
 Served = tuple[Server, dict[str, str], Path]
-
-
-def reply_of(connection: socket.socket) -> bytes:
-    """Everything until the server closes."""
-    return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
 def test_a_real_walk(served: Served) -> None:
@@ -152,17 +89,31 @@ def test_the_control_socket_is_private(served: Served) -> None:
     assert 404 == httpx.get(f"{server.url}/anything").status_code
 
 
+NOT_HTTP, LONG_URI, LARGE_HEAD = (
+    (b"400 Bad Request", "not_http"),
+    (b"414 Request-URI Too Long", "uri_too_long"),
+    (b"431 Request Header Fields Too Large", "head_too_large"),
+)
+
+
 @pytest.mark.parametrize(
-    ("sent", "status"),
+    ("sent", "refused"),
     [
-        (b"nonsense\r\n\r\n", b"400 Bad Request"),
-        (b"GET / HTTP/1.1\r\nx: " + b"x" * 140_000 + b"\r\n\r\n", b"431 Request Header Fields Too Large"),
-        (b"GET /?" + b"x" * 140_000, b"431 Request Header Fields Too Large"),
-        (b"GET / HTTP/1.1\r\n" + b"x: y\r\n" * 23_000, b"431 Request Header Fields Too Large"),
+        (b"nonsense\r\n\r\n", NOT_HTTP),
+        (b"GET / HTTP/1.1\r\nx: " + b"x" * 140_000 + b"\r\n\r\n", LARGE_HEAD),
+        (b"GET / HTTP/1.1\r\n" + b"x: y\r\n" * 23_000, LARGE_HEAD),
+        (b"GET /?" + b"x" * 140_000, LONG_URI),
+        (b"GET /?" + b"x" * 140_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", LONG_URI),
+        (b"GET / HTTP/1.1\r\n\r\n", NOT_HTTP),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nhost: x\r\n\r\n", NOT_HTTP),
+        (b"GET / HTTP/1.1\r\nHost : x\r\n\r\n", NOT_HTTP),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", NOT_HTTP),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx", NOT_HTTP),
     ],
 )
-def test_what_is_no_request_is_refused(served: Served, sent: bytes, status: bytes) -> None:
-    """Bytes that are not HTTP, and heads without an end, get an error in our shape, and the connection is closed."""
+def test_what_is_no_request_is_refused(served: Served, sent: bytes, refused: tuple[bytes, str]) -> None:
+    """Bytes that are not HTTP, heads without an end, and hosts that are not one get an error in our shape, with the
+    safe headers, and the connection is closed."""
     with served[0].connect() as connection:
         for start in range(0, len(sent), 60_000):
             try:
@@ -170,8 +121,59 @@ def test_what_is_no_request_is_refused(served: Served, sent: bytes, status: byte
             except OSError:
                 break
         head, _, body = reply_of(connection).partition(b"\r\n\r\n")
-    assert status in head
+    assert refused[0] in head
     assert {"error", "type", "title", "status", "detail"} == set(json.loads(body))
+    assert f"urn:calldex:error:{refused[1]}" == json.loads(body)["type"]
+    for header in (b"connection: close", b"cache-control: no-store", b"x-content-type-options: nosniff"):
+        assert header in head
+
+
+def test_an_old_client_needs_no_host(served: Served) -> None:
+    """HTTP/1.0 knows no Host header."""
+    with served[0].connect() as connection:
+        connection.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+        assert b"200 OK" in reply_of(connection)
+
+
+def test_a_reply_that_is_owed_is_not_mixed_up(served: Served) -> None:
+    """Nonsense behind a request that has no reply yet ends the connection; it is not answered in its place."""
+    server, keys, _ = served
+    with server.connect() as connection:
+        connection.sendall(
+            f"GET /api/v2/cdr?key={keys['admin']}&contains=1 HTTP/1.1\r\nHost: x\r\n\r\nnonsense\r\n\r\n".encode()
+        )
+        with contextlib.suppress(ConnectionResetError):
+            assert b"not_http" not in reply_of(connection)
+
+
+def test_headers_behind_a_body_are_dropped(served: Served) -> None:
+    """What comes as a trailer is no header: a key there opens nothing, and any number of them takes no memory."""
+    server, keys, _ = served
+    with server.connect() as connection:
+        connection.sendall(
+            b"POST /api/ingest/v1/records HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n"
+            b"Content-Type: application/json\r\n\r\n2\r\n[]\r\n0\r\n"
+            + f"Authorization: Bearer {keys['ingest']}\r\n\r\n".encode()
+        )
+        assert b"401 Unauthorized" in reply_of(connection)
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_large_body_is_refused(served: Served, chunked: bool) -> None:
+    """A body beyond its limit is 413, with a length or in chunks, and its sender gets to read that."""
+    server, keys, _ = served
+    piece = b"x" * (1 << 20)
+
+    def pieces() -> Iterator[bytes]:
+        for _ in range(17):
+            yield piece
+
+    reply = httpx.post(
+        f"{server.url}/api/ingest/v1/records",
+        content=pieces() if chunked else piece * 17,
+        headers={"Authorization": f"Bearer {keys['ingest']}", "Content-Type": "application/json"},
+    )
+    assert (413, "urn:calldex:error:too_large") == (reply.status_code, reply.json()["type"])
 
 
 def test_a_long_list_of_uuids_fits(served: Served) -> None:
@@ -199,7 +201,7 @@ def test_a_running_request_is_finished(tmp_path: Path, number: signal.Signals) -
     """After the signal no connection is taken, the request that runs gets its reply, and the exit code is 0."""
     data, keys = data_of(tmp_path)
     (data / SOCKET_FILE).touch()
-    server = Server(data, 20)
+    server = Server(data, shutdown_grace_s=20)
     records = list(interactions(5, seed=9))
     body = b"[" + b",".join(map(v2.encode, records)) + b"]"
     with server.connect() as idle, server.connect() as connection:
@@ -229,7 +231,7 @@ def test_a_running_request_is_finished(tmp_path: Path, number: signal.Signals) -
 def test_patience_ends(tmp_path: Path) -> None:
     """A request that does not end within the time it gets is told so, and the server ends."""
     data, keys = data_of(tmp_path)
-    server = Server(data, 0)
+    server = Server(data, shutdown_grace_s=0)
     with server.connect() as connection:
         connection.sendall(
             f"POST /api/ingest/v1/records HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {keys['ingest']}\r\n"

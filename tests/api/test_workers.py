@@ -167,6 +167,6 @@ def test_a_body_that_does_not_come_frees_its_place(empty: Site, monkeypatch: pyt
         await asyncio.sleep(20)
 
     reply = empty.api.request("POST", "/api/ingest/v1/records", content=stuck(), headers=headers)
-    assert 400 == reply.status_code
-    assert "did not arrive within 0.05 s" in reply.json()["error"]
+    assert (408, "urn:calldex:error:too_slow") == (reply.status_code, reply.json()["type"])
+    assert "1 bytes of the body arrived within 0.05 s" in reply.json()["error"]
     assert 'calldex_busy{kind="ingest",state="running"} 0.0' in empty.api.get("/metrics").text

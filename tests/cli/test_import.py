@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import os
+import subprocess
+import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,6 +44,26 @@ def test_standard_input(data: Path) -> None:
     """`-` is standard input, packed or not."""
     assert [10, 10, 0, 0, 0] == counts(calldex("import", "--json", "-", data=data, stdin=TEN))
     assert [10, 0, 0, 10, 0] == counts(calldex("import", "--json", "-", data=data, stdin=gzip.compress(TEN)))
+
+
+def test_closed_standard_input(data: Path) -> None:
+    """It is told as such; exit code 5."""
+    words = [sys.executable, "-m", "calldex", "import", "--format", "jsonl", "--data", str(data), "-"]
+    ended = subprocess.run(
+        ["/bin/sh", "-c", 'exec "$@" <&-', "sh", *words], capture_output=True, timeout=60, check=False
+    )
+    assert (5, b"Error: standard input cannot be read: it is closed\n") == (ended.returncode, ended.stderr)
+
+
+def test_a_name_that_is_no_text(data: Path, tmp_path: Path) -> None:
+    """A file may have any name; its bytes that are no text are shown as such."""
+    file = written(tmp_path / os.fsdecode(b"calls \xff.jsonl"), TEN + b"{}\n")
+    result = calldex("import", "--json", file, data=data)
+    assert (9, [11, 10, 0, 0, 1]) == (result.exit_code, counts(result))
+    assert r"calls \xff.jsonl" == Path(msgspec.json.decode(result.stdout)["files"][0]["file"]).name
+    assert r"calls \xff.jsonl" in calldex("quarantine", "list", data=data).stdout
+    missing = calldex("import", tmp_path / os.fsdecode(b"\xfe"), data=data)
+    assert (5, True) == (missing.exit_code, r"\xfe cannot be read: No such file" in missing.stderr)
 
 
 def test_broken_gzip_keeps_what_came_before(data: Path, tmp_path: Path) -> None:

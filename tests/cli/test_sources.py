@@ -51,7 +51,11 @@ def test_a_source_is_shown_and_removed(pbx: Path) -> None:
         ),
         (("--format", "asterisk"), 2, "zone: is a setting that the format asterisk needs"),
         (("--format", "asterisk", "--set", "zone=UTC", "--set", "trunk=x"), 2, "did you mean 'trunks'?"),
-        (("--format", "asterisk", "--set", "zone=Mars"), 2, "zone='Mars' is not an IANA time zone"),
+        (
+            ("--format", "asterisk", "--set", "zone=Mars"),
+            2,
+            "Error: --set: zone='Mars' is not a time zone; valid is an IANA name such as Europe/London, or UTC\n",
+        ),
         (("--format", "asterisk", "--set", "zone"), 2, "--set 'zone': is not NAME=VALUE"),
         (("--format", "asterisk", "--set", "zone=UTC", "--set", "zone=UTC"), 2, "is given twice"),
     ],

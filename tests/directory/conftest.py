@@ -1,21 +1,27 @@
-"""A directory to test with."""
+"""A directory to test with, on SQLite and on PostgreSQL."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 from sqlalchemy import event
 
 from calldex.directory import Directory
-from calldex.directory.database import sqlite_engine
+from tests import postgres
+from tests.directory.places import Place, PostgresqlPlace, SqlitePlace
+
+BOTH: Final = ("sqlite", "postgresql")
+# Sorts otherwise than Python does, as databases in use may.
+_LIKE: Final = "TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER icu ICU_LOCALE 'en-US'"
 
 
 @pytest.fixture(scope="session")
 def new_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database as it is after its first opening; migrating once saves the time of every other test."""
+    """A file as it is after its first opening; migrating once saves the time of every other test."""
     path = tmp_path_factory.mktemp("directory") / "new.sqlite"
     Directory.open(path).close()
     return path
@@ -23,21 +29,61 @@ def new_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def path(new_database: Path, tmp_path: Path) -> Path:
-    """A new database of the test's own."""
+    """A new file of the test's own, for what is SQLite's matter alone."""
     return Path(shutil.copy(new_database, tmp_path / "directory.sqlite"))
 
 
+@pytest.fixture(scope="session")
+def server() -> Iterator[postgres.Server]:
+    """PostgreSQL, with an empty database and one as it is after its first opening."""
+    with postgres.server() as started:
+        for name in ("empty", "new"):
+            started.execute(f"CREATE DATABASE {name} {_LIKE}")
+        PostgresqlPlace(started, "new").open().close()
+        yield started
+
+
 @pytest.fixture
-def directory(path: Path) -> Iterator[Directory]:
-    """The directory in `path`, open."""
-    with Directory.open(path) as opened:
+def postgresql(server: postgres.Server) -> Iterator[PostgresqlPlace]:
+    """A new database of the test's own, for what is PostgreSQL's matter alone."""
+    yield from _database(server, "new")
+
+
+def _database(server: postgres.Server, template: str) -> Iterator[PostgresqlPlace]:
+    server.execute(f"CREATE DATABASE test TEMPLATE {template}")
+    yield PostgresqlPlace(server, "test")
+    server.execute("DROP DATABASE test WITH (FORCE)")
+
+
+@pytest.fixture(params=BOTH)
+def empty_place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    """Where no directory was opened yet."""
+    if request.param == "sqlite":
+        yield SqlitePlace(tmp_path / "directory.sqlite")
+    else:
+        yield from _database(request.getfixturevalue("server"), "empty")
+
+
+@pytest.fixture(params=BOTH)
+def place(request: pytest.FixtureRequest) -> Place:
+    """Where a new directory is."""
+    if request.param == "sqlite":
+        return SqlitePlace(request.getfixturevalue("path"))
+    made: Place = request.getfixturevalue("postgresql")
+    return made
+
+
+@pytest.fixture
+def directory(place: Place) -> Iterator[Directory]:
+    """The directory in `place`, open."""
+    with place.open() as opened:
         yield opened
 
 
 @pytest.fixture
-def watched(path: Path) -> Iterator[tuple[Directory, list[str]]]:
-    """The directory in `path`, open, and the statements it sends."""
-    engine = sqlite_engine(path)
+def watched(place: Place) -> Iterator[tuple[Directory, list[str]]]:
+    """The directory in `place`, open, and the statements it sends."""
+    engine = place.engine()
     statements: list[str] = []
     event.listen(engine, "before_cursor_execute", lambda *arguments: statements.append(arguments[2]))
     with Directory(engine) as opened:

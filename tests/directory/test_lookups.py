@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import sqlite3
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from calldex.directory import Directory, Named, NamedKind, Seen, WrapupCode, lookups
-from calldex.errors import Conflict
+from calldex.directory import Directory, Named, NamedKind, NameEntry, Seen, WrapupCode, lookups
+from calldex.errors import BadParameters, Conflict, NotFound
+from tests.directory.places import Place, SqlitePlace
 
 NAMES = st.sampled_from(["Ann", "Bob", "Zoë", "\U0001f600", "\uffff"]) | st.none()
 SEEN = st.builds(Seen, st.sampled_from(["agent", "queue"]), st.integers(1, 3), NAMES, st.integers(0, 5)) | st.builds(
@@ -22,10 +20,10 @@ SEEN = st.builds(Seen, st.sampled_from(["agent", "queue"]), st.integers(1, 3), N
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batches=st.lists(st.tuples(st.booleans(), st.lists(SEEN, max_size=6)), max_size=6))
-def test_order_does_not_count(directory: Directory, path: Path, batches: list[tuple[bool, list[Seen]]]) -> None:
+def test_order_does_not_count(directory: Directory, place: Place, batches: list[tuple[bool, list[Seen]]]) -> None:
     """However records are ordered, batched and shared by two processes, the newest, then larger, name stays."""
     account = directory.add_account(f"a{len(directory.accounts())}").id
-    with Directory.open(path) as other:
+    with place.open() as other:
         for by_other, batch in batches:
             (other if by_other else directory).note_seen(account, batch)
     directory.flush_seen()
@@ -34,10 +32,8 @@ def test_order_does_not_count(directory: Directory, path: Path, batches: list[tu
         key = (each.kind, str(each.key))
         stamp = (-(2**62), "") if each.name is None else (each.at_ms, each.name)
         expected[key] = max(stamp, expected.get(key, stamp))
-    with closing(sqlite3.connect(path)) as reader:
-        key_sql = "CASE kind WHEN 'wrapup_code' THEN code ELSE id END"
-        sql = f"SELECT kind, {key_sql}, seen_ms, name FROM named WHERE account_id = ?"
-        assert {(k, str(i)): (at, name) for k, i, at, name in reader.execute(sql, (account,))} == expected
+    rows = place.execute(f"SELECT kind, id, code, seen_ms, name FROM named WHERE account_id = {account}")
+    assert {(kind, code or str(id_)): (at, name) for kind, id_, code, at, name in rows} == expected
 
 
 def test_entries_and_their_order(directory: Directory) -> None:
@@ -62,11 +58,11 @@ def test_entries_and_their_order(directory: Directory) -> None:
     assert directory.lookup(other, "agent") == []
 
 
-def test_new_names_show_at_once(directory: Directory, path: Path) -> None:
+def test_new_names_show_at_once(directory: Directory, place: Place) -> None:
     """A new or changed name is written before the call returns; an older one or none changes nothing."""
     main = directory.account().id
     shown = []
-    with Directory.open(path) as other:
+    with place.open() as other:
         for name, at in (("Ann", 10), ("Ann Lee", 20), ("Ann", 15), (None, 30), ("Ann", 20), ("Ann L.", 21)):
             directory.note_seen(main, [Seen("agent", 1, name, at)])
             shown += [entry.name for entry in other.lookup(main, "agent")]
@@ -84,13 +80,12 @@ def test_known_names_are_not_written_again(watched: tuple[Directory, list[str]])
     assert statements == []
 
 
-def test_later_times_are_written_in_time(directory: Directory, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_later_times_are_written_in_time(directory: Directory, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """That a known name was seen again is written with the next new name, after a minute, and at the closing."""
     main = directory.account().id
 
     def written() -> list[tuple[int]]:
-        with closing(sqlite3.connect(path)) as reader:
-            return reader.execute("SELECT seen_ms FROM named WHERE kind = 'queue'").fetchall()
+        return place.execute("SELECT seen_ms FROM named WHERE kind = 'queue'")
 
     directory.note_seen(main, [Seen("queue", 1, "Sales", 5)])
     directory.note_seen(main, [Seen("queue", 1, "Sales", 6)])
@@ -117,16 +112,16 @@ def test_memory_is_bounded(directory: Directory, monkeypatch: pytest.MonkeyPatch
     assert directory.lookup(main, "agent") == [Named(number, f"New {number:02}") for number in range(1, 21)]
 
 
-def test_what_failed_is_not_taken_for_written(directory: Directory, path: Path) -> None:
+def test_what_failed_is_not_taken_for_written(directory: Directory, place: Place) -> None:
     """After a write that failed the same names are written by the next call."""
     main = directory.account().id
-    with closing(sqlite3.connect(path)) as other:
-        other.execute("CREATE TRIGGER t BEFORE INSERT ON named BEGIN SELECT RAISE(ABORT, 'no'); END")
-        with pytest.raises(Conflict):
-            directory.note_seen(main, [Seen("agent", 1, "Ann", 1)])
-        other.execute("DROP TRIGGER t")
+    directory.note_seen(main, [Seen("agent", 2, "Bob", 1)])
+    place.execute("CREATE UNIQUE INDEX one_of_each ON named (kind)")
+    with pytest.raises(Conflict):
+        directory.note_seen(main, [Seen("agent", 1, "Ann", 1)])
+    place.execute("DROP INDEX one_of_each")
     directory.note_seen(main, [Seen("agent", 1, "Ann", 1)])
-    assert directory.lookup(main, "agent") == [Named(1, "Ann")]
+    assert directory.lookup(main, "agent") == [Named(1, "Ann"), Named(2, "Bob")]
 
 
 def test_threads(directory: Directory) -> None:
@@ -140,3 +135,79 @@ def test_threads(directory: Directory) -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(note, [(number * 37) % 101 for number in range(101)]))
     assert {entry.name for kind in kinds for entry in directory.lookup(main, kind)} == {"name 100"}
+
+
+def test_a_name_that_is_set_stays(directory: Directory, place: Place) -> None:
+    """Whatever records call it afterwards, in whichever process; it can be set again to any other."""
+    main = directory.account().id
+    with place.open() as other:
+        for each in (directory, other):
+            each.note_seen(main, [Seen("queue", 5, "Zulu", 10)])
+        for name in ("Orders", "Care"):
+            assert NameEntry(5, name, pinned=True) == directory.set_name("main", "queue", 5, name)
+            for each in (directory, other):
+                each.note_seen(main, [Seen("queue", 5, f"{name} {at}", at) for at in (5, 20, 2**52)])
+                each.flush_seen()
+            assert [Named(5, name)] == other.lookup(main, "queue")
+    directory.set_name("main", "wrapup_code", "0100", "Sale")
+    assert [WrapupCode("0100", "Sale")] == directory.wrapup_codes(main)
+
+
+def test_names_of_a_kind(directory: Directory) -> None:
+    """Both set and seen ones are listed, by name; those without a name by their id."""
+    main = directory.account().id
+    directory.note_seen(main, [Seen("queue", 7, "Care", 1), Seen("queue", 30, None, 1), Seen("queue", 4, None, 1)])
+    directory.set_name("main", "queue", 9, "Billing")
+    assert [
+        NameEntry(4, "", False),
+        NameEntry(30, "", False),
+        NameEntry(9, "Billing", True),
+        NameEntry(7, "Care", False),
+    ] == (directory.names("main", "queue"))
+    directory.add_account("north")
+    assert [] == directory.names("north", "queue")
+
+
+def test_a_name_that_is_removed(directory: Directory) -> None:
+    """It is gone until a record tells again, though it was known before."""
+    main = directory.account().id
+    directory.note_seen(main, [Seen("queue", 5, "Zulu", 10)])
+    directory.note_seen(main, [Seen("queue", 5, "Zulu", 11)])
+    directory.set_name("main", "queue", 5, "Orders")
+    directory.remove_name("main", "queue", 5)
+    directory.flush_seen()
+    assert [] == directory.names("main", "queue")
+    directory.note_seen(main, [Seen("queue", 5, "Zulu", 3)])
+    assert [NameEntry(5, "Zulu", pinned=False)] == directory.names("main", "queue")
+
+
+def test_a_name_with_a_nul(directory: Directory, place: Place) -> None:
+    """A record may have one. PostgreSQL, which keeps none, has another character in its place."""
+    main = directory.account().id
+    for at in (1, 2):
+        directory.note_seen(main, [Seen("agent", 1, "A\0nn", at), Seen("wrapup_code", "01\0", "Sale", at)])
+        directory.flush_seen()
+    shown = "\0" if isinstance(place, SqlitePlace) else "\N{REPLACEMENT CHARACTER}"
+    assert [Named(1, f"A{shown}nn")] == directory.lookup(main, "agent")
+    assert [WrapupCode(f"01{shown}", "Sale")] == directory.wrapup_codes(main)
+
+
+def test_names_that_cannot_be(directory: Directory) -> None:
+    """Kinds, keys and names are checked; a team is not removed as a name."""
+    wrong: list[tuple[str, int | str, str, str]] = [
+        ("quue", 5, "X", "kind 'quue': is nothing that has a name, did you mean 'queue'?"),
+        ("queue", 0, "X", "key '0': is not an id"),
+        ("queue", "x", "X", "key 'x': is not how a queue is known"),
+        ("wrapup_code", 5, "X", "key '5': is not how a wrapup_code is known"),
+        ("wrapup_code", "x" * 65, "X", "cannot be used. Valid: 1 to 64"),
+        ("queue", 5, "", "name: cannot be used"),
+    ]
+    for kind, key, name, message in wrong:
+        with pytest.raises(BadParameters) as error:
+            directory.set_name("main", kind, key, name)  # type: ignore[arg-type]  # what somebody may type
+        assert message in str(error.value)
+    directory.set_name("main", "team", 5, "Sales")
+    with pytest.raises(BadParameters, match="a team is removed as a team"):
+        directory.remove_name("main", "team", 5)
+    with pytest.raises(NotFound, match="there is no queue '6'"):
+        directory.remove_name("main", "queue", 6)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calldex.directory import Directory, ListedUser, Named, UserFilter
+from calldex.access import PERMISSIONS, permissions_of
+from calldex.directory import Directory, GroupChanges, ListedUser, Named, Seen, TeamChanges, UserChanges, UserFilter
 from calldex.directory.model import email_problem
 from calldex.errors import BadParameters, Conflict, NotFound
-from calldex.record import Team, stable_id
+from calldex.record import stable_id
 
 
 def refused(error: pytest.ExceptionInfo[BadParameters]) -> list[str]:
@@ -19,7 +21,9 @@ def refused(error: pytest.ExceptionInfo[BadParameters]) -> list[str]:
 
 def test_a_user_as_added(directory: Directory) -> None:
     """Everything that was given is kept, e-mail addresses in lower case."""
-    directory.set_account_timezone("main", "Asia/Tokyo")
+    directory.set_account("main", timezone="Asia/Tokyo")
+    for id_, name in ((9, "Support"), (2, "Sales")):
+        directory.put_team("main", id_, TeamChanges(name=name))
     user = directory.add_user(
         "Ann.Lee@Example.com",
         "Ann Lee",
@@ -27,9 +31,9 @@ def test_a_user_as_added(directory: Directory) -> None:
         extension="201",
         sip_account="ann",
         caller_id="442071838750",
-        skills=["English", "Sales"],
-        teams=[Team(9, "Support"), Team(2, "Sales")],
-        supervises=[Team(2)],
+        skills=("English", "Sales"),
+        teams=(9, "Sales"),
+        supervises=(2,),
     )
     assert (user.email, user.name, user.role, user.account) == ("ann.lee@example.com", "Ann Lee", "supervisor", "main")
     assert (user.extension, user.sip_account, user.caller_id) == ("201", "ann", "442071838750")
@@ -81,10 +85,9 @@ def test_everything_wrong_is_told_at_once(directory: Directory) -> None:
             "supervizor",
             timezone="Europe/Lodnon",
             extension="",
-            skills=["\n"],
+            skills=("\n",),
             agent_id=2**53,
-            teams=[Team(0)],
-            supervises=[Team(n) for n in range(1, 52)],
+            supervises=tuple(range(1, 52)),
         )
     assert refused(error) == [
         "email",
@@ -92,9 +95,8 @@ def test_everything_wrong_is_told_at_once(directory: Directory) -> None:
         "timezone",
         "name",
         "extension",
-        "skills",
         "agent_id",
-        "teams",
+        "skills",
         "supervises",
     ]
     assert "did you mean 'supervisor'? Valid: admin, supervisor, analyst, agent, hardware_phone" in str(error.value)
@@ -143,12 +145,40 @@ def test_users_of_one_account(directory: Directory) -> None:
         directory.user("a@exmple.com")
 
 
+def test_lists_are_in_order_of_code_points(directory: Directory) -> None:
+    """On every engine, however its own text is sorted."""
+    for name in ("a", "B"):
+        directory.add_account(name)
+        directory.add_source(name, "jsonl", {})
+    directory.put_group("main", None, GroupChanges(name="Night"))
+    for email in ("\u00e9@example.com", "z@example.com"):
+        directory.add_user(email, email, "admin", groups=("Night",))
+    assert ["B", "a", "main"] == [account.name for account in directory.accounts()]
+    assert ["B", "a"] == [source.name for source in directory.sources()]
+    emails = ("z@example.com", "\u00e9@example.com")
+    assert emails == tuple(user.email for user in directory.users())
+    assert emails == directory.group("main", "Night").members == directory.groups()[0].members
+
+
+@pytest.mark.parametrize("text", ["\0", "ann@example.com\0", "a\0@example.com"])
+def test_what_no_text_has_is_not_found(directory: Directory, text: str) -> None:
+    """Who asks for something with a NUL in it learns that there is none."""
+    directory.add_user("ann@example.com", "Ann", "admin")
+    for ask in (directory.user, directory.account, directory.openid, directory.revoke_key, directory.list_keys):
+        with pytest.raises(NotFound):
+            ask(text)
+
+
 def listed(directory: Directory) -> None:
     """Three users, one of another account."""
     directory.add_account("north")
+    for id_ in (1, 2, 3):
+        directory.put_team("main", id_, TeamChanges(name=f"Team {id_}"))
+    for name in ("Sales", "Night"):
+        directory.put_group("main", None, GroupChanges(name=name))
     directory.add_user(
         "ann@example.com", "Ann Lee", "supervisor", extension="201", sip_account="Ann", caller_id="100", agent_id=5,
-        timezone="Asia/Tokyo", teams=[Team(2), Team(1)], supervises=[Team(3)], skills=["A", "B"],
+        timezone="Asia/Tokyo", teams=(2, 1), supervises=(3,), skills=("A", "B"), groups=("Sales", "Night"),
     )  # fmt: skip
     directory.add_user("bob@example.org", "Bob Ström", "hardware_phone", agent_id=6)
     directory.add_user("cy@example.com", "Ann Other", "agent", account="north")
@@ -159,8 +189,8 @@ def test_listed_users(directory: Directory) -> None:
     listed(directory)
     assert directory.list_users(directory.account().id, UserFilter()) == [
         ListedUser(
-            id=5, name="Ann Lee", email="ann@example.com", extension="201", sag="Supervisor", timezone="Asia/Tokyo",
-            agent_in_teams="1, 2", supervisor_in_teams="3", assigned_skills="A, B",
+            id=5, name="Ann Lee", email="ann@example.com", extension="201", sag="Supervisor, Night, Sales",
+            timezone="Asia/Tokyo", agent_in_teams="1, 2", supervisor_in_teams="3", assigned_skills="A, B",
         ),
         ListedUser(
             id=6, name="Bob Ström", email="bob@example.org", extension=None, sag="Hardware phone", timezone="UTC",
@@ -182,6 +212,11 @@ def test_listed_users(directory: Directory) -> None:
         (UserFilter(sip_account="ann"), [5]),
         (UserFilter(sip_account="an"), []),
         (UserFilter(sag="hardware PHONE"), [6]),
+        (UserFilter(sag="supervisor"), [5]),
+        (UserFilter(sag="sales"), [5]),
+        (UserFilter(sag="Supervisor, Night, Sales"), [5]),
+        (UserFilter(sag="Night, Sales"), []),
+        (UserFilter(sag="Sale"), []),
         (UserFilter(extension="201"), [5]),
         (UserFilter(extension="20"), []),
         (UserFilter(caller_id="100"), [5]),
@@ -193,6 +228,96 @@ def test_filters_of_listed_users(directory: Directory, wanted: UserFilter, ids: 
     """Name and e-mail address match by part, the others whole, all without letter case, and all must fit."""
     listed(directory)
     assert [user.id for user in directory.list_users(directory.account().id, wanted)] == ids
+
+
+def test_only_those_who_may_be_seen_are_listed(directory: Directory) -> None:
+    """Of users those with the given agent ids, of their teams the given ones; of none, nobody and none."""
+    listed(directory)
+    main = directory.account().id
+
+    def seen(agents: set[int], teams: set[int]) -> list[tuple[int, str, str]]:
+        found = directory.list_users(main, UserFilter(), agents=frozenset(agents), teams=frozenset(teams))
+        return [(user.id, user.agent_in_teams, user.supervisor_in_teams) for user in found]
+
+    assert [(5, "1, 2", "3"), (6, "", "")] == seen({5, 6, 7}, {1, 2, 3})
+    assert [(5, "2", "")] == seen({5}, {2})
+    assert [] == seen(set(), {1})
+
+
+def test_a_user_is_changed(directory: Directory) -> None:
+    """What is given is changed, None takes away, and all else stays."""
+    listed(directory)
+    before = directory.user("ann@example.com")
+    assert before == directory.change_user("ANN@example.com", UserChanges())
+    changes = UserChanges(
+        email="Ann.Lee@Example.com", name="Ann L.", role="agent", groups=("Night",), timezone=None, extension=None,
+        caller_id="101", skills=("C",), agent_id=9, teams=("Team 3", 1), supervises=(),
+    )  # fmt: skip
+    changed = directory.change_user("ann@example.com", changes)
+    assert changed == directory.user("ann.lee@example.com")
+    assert msgspec.structs.replace(
+        before, email="ann.lee@example.com", name="Ann L.", role="agent", groups=("Night",), timezone=None,
+        effective_timezone="UTC", extension=None, caller_id="101", skills=("C",), agent_id=9, teams=(1, 3),
+        supervises=(),
+    ) == changed  # fmt: skip
+    with pytest.raises(NotFound):
+        directory.user("ann@example.com")
+    directory.add_user("ann@example.com", "New Ann", agent_id=5)
+
+
+def test_a_change_that_cannot_be(directory: Directory) -> None:
+    """What is taken, unknown or wrong is refused, and nothing is changed."""
+    listed(directory)
+    before = directory.users()
+    for error, message, changes in (
+        (Conflict, r"already a user .* bob@example\.org", UserChanges(email="BOB@example.org")),
+        (Conflict, r"already a user .* cy@example\.com", UserChanges(email="cy@example.com")),
+        (Conflict, "another user of the account has the agent id 6", UserChanges(agent_id=6, name="X")),
+        (BadParameters, r"groups 'Nigth': .* did you mean 'Night'\?", UserChanges(groups=("Nigth",), name="X")),
+        (BadParameters, "teams '9': there is no team 9", UserChanges(teams=(9,))),
+        (BadParameters, "groups '101': are too many", UserChanges(groups=tuple(map(str, range(101))))),
+        (BadParameters, "role 'boss': there is no such role", UserChanges(role="boss")),
+    ):
+        with pytest.raises(error, match=message):
+            directory.change_user("ann@example.com", changes)
+    assert before == directory.users()
+
+
+def test_a_removed_user_leaves_his_name(directory: Directory) -> None:
+    """He is gone from teams and groups; what records call him stays in the look-ups."""
+    listed(directory)
+    main = directory.account().id
+    directory.note_seen(main, [Seen("agent", 5, "Ann Lee", 1)])
+    assert "Ann Lee" == directory.remove_user("ann@example.com").name
+    assert [Named(5, "Ann Lee")] == directory.lookup(main, "agent")
+    assert [()] * 3 == [team.agents + team.supervisors for team in directory.teams()]
+    assert () == directory.group("main", "Sales").members
+    assert [] == directory.check()
+    with pytest.raises(NotFound, match="there is no user"):
+        directory.remove_user("ann@example.com")
+
+
+def test_what_an_account_is_set_to(directory: Directory) -> None:
+    """What is not given stays; only fields that can be sensitive are."""
+    assert ((), True) == (directory.account().sensitive, directory.account().agents_see_own)
+    directory.set_account("main", sensitive=("tags", "comment"), agents_see_own=False, timezone="Europe/Oslo")
+    account = directory.set_account("main", timezone=None)
+    assert (None, ("comment", "tags"), False) == (account.timezone, account.sensitive, account.agents_see_own)
+    directory.add_user("ann@example.com", "Ann", "analyst")
+    assert ("comment", "tags") == directory.principal("ann@example.com").sensitive
+    with pytest.raises(BadParameters, match=r"sensitive 'coment': .* did you mean 'comment'"):
+        directory.set_account("main", sensitive=("coment",))
+    with pytest.raises(BadParameters, match="sensitive 'uuid'"):
+        directory.set_account("main", sensitive=("uuid",))
+    assert account == directory.account()
+
+
+def test_a_principal_is_narrowed_by_his_scopes(directory: Directory) -> None:
+    """What a user may is what his groups grant, of that what the scopes leave."""
+    directory.add_user("ann@example.com", "Ann", "admin")
+    assert permissions_of(directory.principal("ann@example.com")) == set(PERMISSIONS)
+    narrowed = directory.principal("ann@example.com", scopes=("ingest",), credential="session")
+    assert (("ingest",), "session") == (tuple(permissions_of(narrowed)), narrowed.credential)
 
 
 @given(st.text(max_size=300))

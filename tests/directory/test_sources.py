@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
 from calldex.directory import Directory
 from calldex.errors import BadParameters, Conflict, NotFound
+from tests.directory.places import Place
 
 
 def test_sources(directory: Directory) -> None:
@@ -48,9 +48,9 @@ def test_unknown_source(directory: Directory) -> None:
         directory.remove_source("pbxx")
 
 
-def test_secrets(directory: Directory, path: Path) -> None:
+def test_secrets(directory: Directory, place: Place) -> None:
     """A secret is made once, even if many ask at once, and is the same in every process."""
-    with Directory.open(path) as other, ThreadPoolExecutor(8) as pool:
+    with place.open() as other, ThreadPoolExecutor(8) as pool:
         asked = list(pool.map(lambda number: (directory, other)[number % 2].secret("token", 64), range(16)))
     assert len(asked[0]) == 64
     assert set(asked) == {directory.secret("token", 64)}

@@ -13,9 +13,13 @@ from calldex.formats.asterisk_settings import AsteriskSettings
 @pytest.mark.parametrize(
     ("given_", "message"),
     [
-        ({"zone": "Europe/Lodnon"}, "zone='Europe/Lodnon' is not an IANA time zone; nearest: Europe/London"),
-        ({"zone": "../etc/passwd"}, "is not an IANA time zone"),
-        ({"zone": ""}, "is not an IANA time zone"),
+        (
+            {"zone": "Europe/Lodnon"},
+            "is not a time zone, did you mean 'Europe/London'?; valid is an IANA name such as Europe/London, or UTC",
+        ),
+        ({"zone": "utc"}, "did you mean 'UTC'?"),
+        ({"zone": "../etc/passwd"}, "is not a time zone; valid is an IANA name"),
+        ({"zone": ""}, "is not a time zone; valid is an IANA name"),
         ({"columns": ("start", "calldate")}, "unknown column 'calldate'; valid are accountcode, src"),
         ({"columns": ("start", "start")}, "start is given twice"),
         ({"columns": ("start", "channel", "end", "billsec")}, "no disposition among start, channel, end, billsec"),

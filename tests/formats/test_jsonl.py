@@ -117,8 +117,11 @@ def test_long_lines(size: int) -> None:
 
 @pytest.mark.parametrize(
     ("head", "expected"),
-    [(LINE, True), (b"\xef\xbb\xbf {", True), (b"\n\n{", True), (b"", False), (b"[{", False), (b'"a","b"', False)],
+    [
+        *((LINE, True), (b"\xef\xbb\xbf {", True), (b"\n\n{", True), (LINE + b"\r\n" + LINE[:9], True)),
+        *((b"", False), (b"[{", False), (b'"a","b"', False), (b'{\n  "uuid": "a"\n}\n', False)),
+    ],
 )
 def test_sniff(head: bytes, expected: bool) -> None:
-    """A file of JSON objects is known by its first one."""
+    """A file of JSON objects is known by its first one, which ends in its line if the line ends."""
     assert expected is FORMAT.sniff(head)

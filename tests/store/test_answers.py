@@ -116,9 +116,9 @@ def test_nothing_crosses_between_accounts(shared: Store, new_account: Callable[[
 @pytest.mark.parametrize(
     ("term", "instead", "dropped"),
     [
-        ("account_id = ? AND ?", "TRUE", slice(0, 2)),
-        ("account_id = ? AND ?", "?", slice(0, 1)),
-        ("account_id = ? AND ?", "account_id = ?", slice(1, 2)),
+        ("account_id = ? AND (?)", "TRUE", slice(0, 2)),
+        ("account_id = ? AND (?)", "?", slice(0, 1)),
+        ("account_id = ? AND (?)", "account_id = ?", slice(1, 2)),
     ],
     ids=["no scope", "no account", "no rows granted"],
 )

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import apsw
 import msgspec
@@ -23,8 +23,9 @@ from calldex.errors import StoreNotReady, UnreadableInput, WrongVersion
 from calldex.query import parse
 from calldex.record import Cdr, from_ms, time_uuid
 from calldex.store import Store
-from calldex.store.embedded import COLUMNS_FILE, LEDGER_FILE
-from tests.engines import answer, disagreeing, embedded, everything, put
+from calldex.store.embedded import COLUMNS_FILE, LEDGER_FILE, EmbeddedStore
+from calldex.store.embedded.columns import Columns
+from tests.engines import LONG_S, answer, disagreeing, embedded, everything, put
 
 WAL: Final = f"{COLUMNS_FILE}.wal"
 SEARCHES: Final[tuple[dict[str, str], ...]] = (
@@ -273,6 +274,46 @@ def test_what_is_written_while_columns_are_made_is_seen(
         for n in range(400, 420):
             put(store, [record(n)])
         assert expected[0][0] + 20 == answer(store, everything())[0]
+
+
+def test_settling_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits for columns that come no nearer is told so after a time; what was committed is kept, and visible as
+    soon as they go on."""
+    going_on = threading.Event()
+    apply = Columns.apply
+    monkeypatch.setattr(Columns, "apply", lambda *given: going_on.wait(60) and apply(*given))
+    with closing(EmbeddedStore(tmp_path, memory_mb=128, threads=1, timeout_s=0.2, superseded_kept_s=LONG_S)) as store:
+        store.settle()
+        put(store, [record(0), record(1)], wait=False)
+        with pytest.raises(StoreNotReady, match=r"committed and is kept, but cannot be searched yet .* 2 of 2"):
+            store.settle()
+        assert store.get(1, record(1).uuid) is not None
+        going_on.set()
+        store.settle()
+        assert 2 == answer(store, everything())[0]
+
+
+def test_settling_waits_as_long_as_columns_come_nearer(
+    kept: tuple[Path, Path, Answers], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Columns that take longer to be made than a query may take are waited for."""
+    closed, _, expected = kept
+    monkeypatch.setattr("calldex.store.embedded._CHUNK", 8)
+    apply = Columns.apply
+
+    def slowly(*given: Any) -> None:
+        time.sleep(0.03)
+        apply(*given)
+
+    monkeypatch.setattr(Columns, "apply", slowly)
+    folder = tmp_path / "data"
+    shutil.copytree(closed, folder)
+    (folder / COLUMNS_FILE).unlink()
+    with closing(EmbeddedStore(folder, memory_mb=128, threads=1, timeout_s=0.5, superseded_kept_s=LONG_S)) as store:
+        began = time.monotonic()
+        store.settle()
+        assert time.monotonic() - began > 2 * 0.5
+        assert expected == answers(store)
 
 
 def test_ready_although_others_never_stop_writing(tmp_path: Path) -> None:

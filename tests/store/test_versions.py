@@ -13,8 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from structlog.testing import capture_logs
 
 from calldex.access import Scope
+from calldex.errors import TokenExpired
 from calldex.query import Query, parse
 from calldex.record import Cdr, time_uuid
 from calldex.store import Outcome, Store, Version
@@ -313,6 +315,53 @@ def test_purge_at_once(forgetful: Store, waited: bool) -> None:
     assert 2 == answer(store, everything())[0]
     assert [v2.encode(record(comment="b"))] == contents(store.history(1, UUIDS[0]))
     assert [] == disagreeing(store)
+
+
+@pytest.mark.parametrize("asked", [{}, {"min_duration": "10"}, {"uuid": UUIDS[0]}], ids=["all", "filtered", "by uuid"])
+def test_what_was_purged_is_not_searched(forgetful: Store, asked: dict[str, str]) -> None:
+    """A search as of a commit whose versions are gone is refused rather than answered with what is left, and takes
+    nothing for damaged; a new one is answered."""
+    forgetful.settle()
+    put(forgetful, [record(), record(UUIDS[1])])
+    query = parse(asked.items(), Scope(account_id=1, whole=True), "UTC")[0]
+    as_of = forgetful.head(1)
+    total, _ = answer(forgetful, query, as_of)
+    put(forgetful, [record(comment="b")])
+    assert (total, 1) == (answer(forgetful, query, as_of)[0], forgetful.purge(int(time.time() * 1000) + 1000))
+    with pytest.raises(TokenExpired, match="start a new search"):
+        forgetful.total(query, as_of)
+    with pytest.raises(TokenExpired, match="start a new search"):
+        forgetful.slice(query, as_of, limit=10, total=total)
+    assert forgetful.state().ready
+    assert total == answer(forgetful, query)[0]
+
+
+def test_searches_while_what_they_see_is_purged(forgetful: Store) -> None:
+    """However purges and searches meet: an answer is whole or refused, and nothing is taken for damaged."""
+    done = threading.Event()
+    put(forgetful, [record(uuid) for uuid in UUIDS])
+
+    def disturb() -> None:
+        n = 0
+        while not done.is_set():
+            n += 1
+            put(forgetful, [record(uuid, duration_s=n) for uuid in UUIDS])
+            forgetful.purge(int(time.time() * 1000) + 1000)
+
+    disturber = threading.Thread(target=disturb)
+    with capture_logs() as logs:
+        disturber.start()
+        refused = 0
+        for _ in range(300):
+            try:
+                total, json = answer(forgetful, everything())
+                assert (6, 6) == (total, len(msgspec.json.decode(b"[" + json + b"]")))
+            except TokenExpired:
+                refused += 1
+        done.set()
+        disturber.join()
+    assert refused < 300
+    assert [] == [entry for entry in logs if entry["event"] == "columns_discarded"]
 
 
 def test_purge_while_others_write(forgetful: Store) -> None:

@@ -16,19 +16,24 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
 
+from calldex.api import admin
+from calldex.api.audit import AuditReader
 from calldex.api.cdr import CdrPages
 from calldex.api.docs import POLICY, page
 from calldex.api.edge import Edge
 from calldex.api.health import Health
 from calldex.api.ingest import Posts
+from calldex.api.limits import Limits
 from calldex.api.lookups import KINDS, Lookups
 from calldex.api.metrics import Metrics
 from calldex.api.openapi import document
-from calldex.api.reply import JSON, error_reply, plain_error_body, sized
+from calldex.api.openid import OpenidSignIn
+from calldex.api.reply import JSON, error_reply, sized
+from calldex.api.signin import Sessions
 from calldex.api.workers import Workers
-from calldex.errors import CalldexError, NotFound, TooMany, Unavailable
+from calldex.errors import CalldexError, MethodNotAllowed, NotFound, TooMany, Unavailable
 from calldex.node import Node
 
 POSTS_AT_ONCE: Final = 4
@@ -36,20 +41,26 @@ POSTS_WAITING: Final = 64
 
 
 def public(node: Node) -> Starlette:
-    """The app over a node, which stays the caller's to close."""
+    """The app over a node, which stays the caller's to close. Its state has the server's `metrics` and `limits`."""
     settings = node.settings
     searches = Workers("search", settings.max_queries, settings.max_waiting, _too_busy)
     posts = Workers("ingest", POSTS_AT_ONCE, POSTS_WAITING, _too_many)
     metrics = Metrics(node, searches, posts)
+    limits = Limits(settings, metrics.limited)
     cdr = CdrPages(node, searches, metrics)
     lookups = Lookups(node, searches)
     health = Health(node, metrics)
+    sessions = Sessions(node)
     described = document()
     routes = [
         Route("/api/v2/cdr", cdr.get),
         *(Route(f"/api/v2/cdr/{name}", lookups.of(kind)) for name, kind in KINDS.items()),
         Route("/api/v3/cdr/users", lookups.users),
         Route("/api/ingest/v1/records", Posts(node, posts, metrics).post, methods=["POST"]),
+        Route("/api/admin/v1/audit", AuditReader(node, searches).get),
+        *admin.routes(node),
+        *sessions.routes(),
+        *OpenidSignIn(node, sessions).routes(),
         Route("/", _root),
         Route("/openapi.json", partial(_made, msgspec.json.encode(described), JSON, {})),
         Route("/docs", partial(_made, page(described), "text/html", {"Content-Security-Policy": POLICY})),
@@ -60,9 +71,10 @@ def public(node: Node) -> Starlette:
 
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(Edge, metrics=metrics)],
+        middleware=[Middleware(Edge, metrics=metrics, limits=limits, trusted=settings.trusted_proxies)],
         exception_handlers={CalldexError: _refused, HTTPException: _refused},
     )
+    app.state.metrics, app.state.limits = metrics, limits
     app.router.redirect_slashes = False  # a redirect would repeat the key that stands in the query string
     return app
 
@@ -83,13 +95,17 @@ async def _refused(request: Request, error: Exception) -> Response:
         case HTTPException(status_code=HTTPStatus.NOT_FOUND):
             error = NotFound("there is nothing at this address; /docs lists the addresses there are")
         case HTTPException(status_code=HTTPStatus.METHOD_NOT_ALLOWED):
-            allowed = ", ".join(sorted(request.scope["route"].methods))
-            body = plain_error_body(HTTPStatus.METHOD_NOT_ALLOWED, f"this address answers {allowed}", request_id)
-            return Response(body, HTTPStatus.METHOD_NOT_ALLOWED, {"Cache-Control": "no-store", "Allow": allowed}, JSON)
+            error = MethodNotAllowed(_methods(request))
     if not isinstance(error, CalldexError):
         raise error
     request.scope["calldex.error"] = error.code
     return error_reply(error, request_id)
+
+
+def _methods(request: Request) -> list[str]:
+    """What the address answers, by whichever of its routes."""
+    routes = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
+    return sorted({method for route in routes for method in route.methods})
 
 
 def _too_busy() -> CalldexError:

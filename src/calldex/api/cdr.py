@@ -13,20 +13,21 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from calldex.access import KeyScope, Principal, Scope, scope_of
+from calldex.access import Principal, Scope, permissions_of, scope_of
+from calldex.api.audited import audited
 from calldex.api.finished import Finished, FinishedPages
 from calldex.api.inputs import caller, pairs_of
 from calldex.api.metrics import Metrics
 from calldex.api.reply import JSON, Coding, coded, coding_for, coding_headers, tag_matches
 from calldex.api.workers import Workers
+from calldex.audit import searched
 from calldex.errors import Forbidden, StoreNotReady
 from calldex.fields import Op
 from calldex.node import Node
 from calldex.page import Page
 from calldex.query import PageRequest, Query, parse
 
-_HEADERS: Final = {"Cache-Control": "private, no-cache", "Vary": "Accept-Encoding, Authorization"}
-_READ: Final[KeyScope] = "read"
+_HEADERS: Final = {"Cache-Control": "private, no-cache", "Vary": "Accept-Encoding, Authorization, Cookie"}
 _HOUR_MS: Final = 3_600_000
 START_S: Final = 2.0
 
@@ -44,14 +45,21 @@ class CdrPages:
         """A page of records, newest first."""
         now_ms = time.time_ns() // 1_000_000
         owner, pairs = caller(request, self._node.directory, await pairs_of(request), now_ms)
-        query, wanted = parse(pairs, readable(owner), owner.timezone)
-        await self._until_ready(query)
-        coding = coding_for(request.headers.get("accept-encoding", ""))
-        if_none_match = request.headers.get("if-none-match")
-        # A walk begins with an hour, so that all of the hour's equal searches get equal bytes, their token included.
-        hour_ms = now_ms - now_ms % _HOUR_MS
-        async with self._workers.place(request.receive):
-            return await self._workers.run(lambda: self._answer(query, wanted, hour_ms, coding, if_none_match))
+        async with audited(self._node.audit, request, owner, "search") as noted:
+            noted.detail = searched(pairs)
+            query, wanted = parse(pairs, readable(owner), owner.timezone)
+            await self._until_ready(query)
+            coding = coding_for(request.headers.get("accept-encoding", ""))
+            if_none_match = request.headers.get("if-none-match")
+            # A walk begins with an hour, so that all of the hour's equal searches get equal bytes, their token
+            # included.
+            hour_ms = now_ms - now_ms % _HOUR_MS
+            async with self._workers.place(request.receive):
+                reply, noted.rows = await self._workers.run(
+                    lambda: self._answer(query, wanted, hour_ms, coding, if_none_match)
+                )
+            noted.status = reply.status_code
+        return reply
 
     async def _until_ready(self, query: Query) -> None:
         """Searches wait a moment for a store that starts. When it takes longer, as the columns are made again, they
@@ -67,20 +75,20 @@ class CdrPages:
 
     def _answer(
         self, query: Query, wanted: PageRequest, hour_ms: int, coding: Coding, if_none_match: str | None
-    ) -> Response:
-        """Runs in a thread: one hop for all that takes time."""
+    ) -> tuple[Response, int]:
+        """The reply, and how many records are in it. Runs in a thread: one hop for all that takes time."""
         place = self._node.pager.place(query, wanted, hour_ms)
         tag = f"{place.fingerprint(query, wanted.per_page)}-{place.began_ms:x}-{wanted.page}-{coding}"
         headers = {**_HEADERS, "ETag": f'"{tag}"'}
         if tag_matches(if_none_match, tag):
-            return Response(None, 304, headers)
+            return Response(None, 304, headers), 0
         finished = self._finished.get(tag)
         if finished is None:
             page = self._node.pager.read(query, place, wanted.per_page)
             finished = Finished(*coded(body_of_page(page, wanted.page), coding), page.count)
             self._finished.put(tag, finished)
         self._metrics.served.inc(finished.records)
-        return Response(finished.body, 200, headers | coding_headers(finished.coding), JSON)
+        return Response(finished.body, 200, headers | coding_headers(finished.coding), JSON), finished.records
 
 
 def body_of_page(page: Page, number: int) -> bytes:
@@ -90,10 +98,9 @@ def body_of_page(page: Page, number: int) -> bytes:
 
 
 def readable(owner: Principal) -> Scope:
-    """What the owner of a key may see; `Forbidden` if that is nothing."""
-    scope = scope_of(owner)
-    if not scope.whole:
-        if owner.key_scope != _READ:
-            raise Forbidden(f"this key is for {owner.key_scope} only; reading call records needs a key for read")
-        raise Forbidden(f"the role {owner.role} does not see call records; the roles admin and analyst do")
-    return scope
+    """What somebody may see; `Forbidden` if he may see no records at all."""
+    if "see_cdrs" not in permissions_of(owner):
+        if "read" not in owner.scopes:
+            raise Forbidden(f"this key is for {', '.join(owner.scopes)} only; reading call records needs one for read")
+        raise Forbidden("no access group of yours grants see_cdrs: the records of calls are not for you")
+    return scope_of(owner)

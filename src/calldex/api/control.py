@@ -26,13 +26,15 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from calldex.api.inputs import body_of
-from calldex.api.operations import OPERATIONS, Operation
+from calldex.api.operation import Operation
+from calldex.api.operations import OPERATIONS, note_import
 from calldex.api.reply import JSON, error_reply
 from calldex.errors import BadRequest, CalldexError
 from calldex.ingest import Feed, Summary
 from calldex.node import Node
 
-BODY_LIMIT: Final = 1 << 20
+BODY_LIMIT: Final = 24 << 20
+"""Holds the largest file of users or teams, in base64."""
 PIECE: Final = 1 << 20
 """How many bytes are handed to the importing thread at once: enough that handing over costs nothing."""
 AHEAD: Final = 4
@@ -66,6 +68,7 @@ async def _refused(request: Request, error: Exception) -> Response:
 def _asking(node: Node, kind: type[Operation[Any]]) -> Handler:
     async def handle(request: Request) -> Response:
         body = await body_of(request, BODY_LIMIT)
+        await node.audit.ready()
         return await anyio.to_thread.run_sync(lambda: _json(_decoded(body, kind).run(node)))
 
     return handle
@@ -94,6 +97,7 @@ def _importing(node: Node) -> Handler:
     async def handle(request: Request) -> Response:
         asked = _import_of(request)
         feed = await anyio.to_thread.run_sync(lambda: node.feed(asked.source, asked.format, asked.account))
+        await node.audit.ready()
         outcome = await _imported(node, feed, asked.origin, request)
         if isinstance(outcome, CalldexError):
             raise outcome
@@ -114,20 +118,35 @@ async def _imported(node: Node, feed: Feed, origin: str, request: Request) -> Su
     after the batch in hand; what it committed stays."""
     send, receive = anyio.create_memory_object_stream[bytes](AHEAD)
 
-    def work() -> Summary | CalldexError:
-        try:
-            return node.ingest.run(feed, _pieces(receive), origin)
-        except CalldexError as error:
-            return error
-        except _Gone:
-            return BadRequest("the stream ended before its end; what was committed is kept")
-
     with receive:
         async with anyio.create_task_group() as group:
             group.start_soon(_read_ahead, request, send)
-            outcome = await anyio.to_thread.run_sync(work)
+            outcome = await anyio.to_thread.run_sync(lambda: _run(node, feed, _pieces(receive), origin))
             group.cancel_scope.cancel()
     return outcome
+
+
+def _run(node: Node, feed: Feed, pieces: Iterator[bytes], origin: str) -> Summary | CalldexError:
+    """Import, and note what was committed, also of a stream that broke off. An error is given, not raised: out of a
+    task group it would come in a group of errors."""
+    committed = Summary()
+    error: CalldexError | None = None
+
+    def count(summary: Summary) -> None:
+        nonlocal committed
+        committed = summary
+
+    try:
+        try:
+            committed = node.ingest.run(feed, pieces, origin, count)
+        except _Gone:
+            error = BadRequest("the stream ended before its end; what was committed is kept")
+        except CalldexError as failure:
+            error = failure
+        note_import(node, feed, committed, error)
+    except CalldexError as failure:
+        return failure
+    return error or committed
 
 
 async def _read_ahead(request: Request, send: MemoryObjectSendStream[bytes]) -> None:

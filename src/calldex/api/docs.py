@@ -34,6 +34,8 @@ POLICY: Final = f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; base-uri
 """The `Content-Security-Policy` of the page."""
 
 _SHOWN_WORDS: Final = 40
+_FILES: Final = {"application/x-ndjson": "january.jsonl", "text/csv": "list.csv", "application/json": "body.json"}
+"""The file that stands for a body in an example: of the types that an operation takes, the first of these."""
 _CODE: Final = re.compile(r"`([^`]+)`")
 _START: Final = """# The address at which this page is served, and a user API key.
 export CALLDEX=http://127.0.0.1:8080 KEY=…
@@ -107,8 +109,11 @@ def _operation(path: str, method: str, operation: Json) -> Iterator[str]:
 
 def _curl(path: str, method: str, operation: Json) -> str:
     key = ' -H "Authorization: Bearer $KEY"' if "security" in operation else ""
-    if method == "post":
-        return f'curl "$CALLDEX{path}"{key} \\\n  -H "Content-Type: application/x-ndjson" --data-binary @january.jsonl'
+    if method != "get":
+        types = operation.get("requestBody", {}).get("content", {})
+        sent = next((kind for kind in _FILES if kind in types), None)
+        body = f' \\\n  -H "Content-Type: {sent}" --data-binary @{_FILES[sent]}' if sent else ""
+        return f'curl -X {method.upper()} "$CALLDEX{path}"{key}{body}'
     examples = {p["name"]: p["example"] for p in operation.get("parameters", ()) if "example" in p}
     shown = [
         f" -d {shlex.quote(f'{name}={_plain(examples[name])}')}"

@@ -6,6 +6,7 @@ is durable and visible.
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import re
 import time
@@ -17,7 +18,8 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from calldex.access import may_ingest
+from calldex.access import Principal, permissions_of
+from calldex.api.audited import audited
 from calldex.api.inputs import body_of, caller, media_type_of, only, query_pairs
 from calldex.api.metrics import Metrics
 from calldex.api.reply import JSON, OUTCOMES, IngestReply, RecordOutcome, sized
@@ -37,6 +39,17 @@ LINES_TYPES: Final = ("application/x-ndjson", "application/jsonl")
 _MEDIA: Final = (ARRAY_TYPE, *LINES_TYPES)
 _RECEIPT_KEY: Final = re.compile(r"[!-~]{1,200}")
 _ARRAY: Final = msgspec.json.Decoder(list[msgspec.Raw])
+_SURROGATE: Final = re.compile(rb"(?<!\\)((?:\\\\)*)\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
+"""An escape that is half of a character; a backslash before it would have made it plain text."""
+
+
+class _Counts(msgspec.Struct, frozen=True):
+    """What the audit tells of a reply; it may be one of an earlier request with the same key."""
+
+    accepted: int
+    updated: int
+    unchanged: int
+    rejected: int
 
 
 class Posts:
@@ -50,20 +63,25 @@ class Posts:
     async def post(self, request: Request) -> Response:
         """Write records."""
         owner, pairs = caller(request, self._node.directory, query_pairs(request), time.time_ns() // 1_000_000)
-        _permit(owner)
-        only(pairs, ())
-        media_type, zipped = _media_type(request), _is_zipped(request)
-        receipt_key = _receipt_key(request, owner)
-        accept = request.headers.get("accept-encoding", "")
-        # Memory is bounded by the places, so a body is read only by who has one.
-        async with self._workers.place(None):
-            sent = await body_of(request, BODY_LIMIT)
+        async with audited(self._node.audit, request, owner, "ingest") as noted:
+            _permit(owner)
+            only(pairs, ())
+            media_type, zipped = _media_type(request), _is_zipped(request)
+            receipt_key = _receipt_key(request, owner)
+            accept = request.headers.get("accept-encoding", "")
+            # Memory is bounded by the places, so a body is read only by who has one.
+            async with self._workers.place(None):
+                sent = await body_of(request, BODY_LIMIT)
 
-            def answer() -> Response:
-                body = _inflated(sent) if zipped else sent
-                return sized(self._write(owner.account_id, media_type, body, receipt_key), accept, JSON)
+                def answer() -> tuple[Response, _Counts]:
+                    body = _inflated(sent) if zipped else sent
+                    told = self._write(owner.account_id, media_type, body, receipt_key)
+                    return sized(told, accept, JSON), msgspec.json.decode(told, type=_Counts)
 
-            return await self._workers.run(answer)
+                reply, counts = await self._workers.run(answer)
+            noted.rows = counts.accepted + counts.updated
+            noted.detail = msgspec.structs.asdict(counts)
+        return reply
 
     def _write(self, account_id: int, media_type: str, body: bytes, receipt_key: str | None) -> bytes:
         pieces = _pieces(body, media_type)
@@ -95,11 +113,13 @@ def _reply(pieces: Sequence[Cdr | Rejected], outcomes: Sequence[Outcome]) -> Ing
 # --- the request ------------------------------------------------------------------------------------------------------
 
 
-def _permit(owner: KeyOwner) -> None:
-    if not may_ingest(owner):
-        if owner.key_scope != "ingest":
-            raise Forbidden("this key is for read only; writing call records needs a key for ingest")
-        raise Forbidden(f"the role {owner.role} does not write call records; the role admin does")
+def _permit(owner: Principal) -> None:
+    if "ingest" not in permissions_of(owner):
+        if "ingest" not in owner.scopes:
+            raise Forbidden(
+                f"this key is for {', '.join(owner.scopes)} only; writing call records needs one for ingest"
+            )
+        raise Forbidden("no access group of yours grants ingest: writing call records is not for you")
 
 
 def _media_type(request: Request) -> str:
@@ -119,7 +139,7 @@ def _is_zipped(request: Request) -> bool:
     return coding != "identity"
 
 
-def _receipt_key(request: Request, owner: KeyOwner) -> str | None:
+def _receipt_key(request: Request, owner: Principal) -> str | None:
     """The key of the request's answer: of an API key's own, so that two clients may choose the same."""
     given = request.headers.get("idempotency-key")
     if given is None:
@@ -127,7 +147,7 @@ def _receipt_key(request: Request, owner: KeyOwner) -> str | None:
     if not _RECEIPT_KEY.fullmatch(given):
         problem = Problem("Idempotency-Key", given[:100], "cannot be used", "1 to 200 visible ASCII characters")
         raise BadParameters([problem])
-    return f"{owner.key_id}:{given}"
+    return f"{owner.key_id}:{given}" if isinstance(owner, KeyOwner) else f"user {owner.user_id}:{given}"
 
 
 def _inflated(sent: bytes) -> bytes:
@@ -142,7 +162,7 @@ def _inflated(sent: bytes) -> bytes:
             raise BadRequest(f"the body is not gzip: {error}") from None
         size += len(part)
         if size > BODY_LIMIT:
-            raise TooLarge(f"the body is larger than {BODY_LIMIT} bytes when inflated; the limit is {BODY_LIMIT}")
+            raise TooLarge(f"a body may have up to {BODY_LIMIT} bytes when inflated; this one has more")
         if not member.eof:
             raise BadRequest("the body is not gzip: it ends too early")
         parts.append(part)
@@ -151,12 +171,32 @@ def _inflated(sent: bytes) -> bytes:
 
 
 def _pieces(body: bytes, media_type: str) -> list[Cdr | Rejected]:
+    body = body.removeprefix(codecs.BOM_UTF8)  # some clients put one there; it is no part of any record
     try:
         raws: Sequence[bytes | msgspec.Raw] = (
-            _ARRAY.decode(body) if media_type == ARRAY_TYPE else [line for line in body.split(b"\n") if line.strip()]
+            _elements(body) if media_type == ARRAY_TYPE else [line for line in body.split(b"\n") if line.strip()]
         )
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequest(f"the body is not a JSON array of records: {error}") from None
     if len(raws) > MOST_RECORDS:
         raise TooLarge(f"the body holds {len(raws)} records; a request may hold {MOST_RECORDS}")
     return [v2.decode(bytes(raw), f"record {index}") for index, raw in enumerate(raws)]
+
+
+def _elements(body: bytes) -> Sequence[bytes | msgspec.Raw]:
+    """The elements of a JSON array, each as it was written.
+
+    The decoder stops at half of a character (`\\ud800` alone), although JSON allows it. With such escapes out of its
+    sight it tells where the elements are, so that only the record that has one is rejected.
+    """
+    try:
+        return _ARRAY.decode(body)
+    except msgspec.DecodeError:
+        seen = _SURROGATE.sub(rb"\1\\ufffd", body)
+    elements: list[bytes] = []
+    end = 0
+    for raw in map(bytes, _ARRAY.decode(seen)):
+        start = seen.index(raw, end)  # between two elements is nothing but white space and a comma
+        end = start + len(raw)
+        elements.append(body[start:end])
+    return elements

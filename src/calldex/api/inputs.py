@@ -12,35 +12,60 @@ from urllib.parse import parse_qsl
 
 from starlette.requests import ClientDisconnect, Request
 
+from calldex.api.cookies import SESSION, cookie_of, refuse_foreign
+from calldex.api.limits import Limits
 from calldex.api.workers import ClientGone
-from calldex.directory import Directory, KeyOwner
-from calldex.errors import BadParameters, BadRequest, Problem, TooLarge, Unauthorized, UnsupportedMedia, suggest
+from calldex.directory import Directory, KeyOwner, SessionOwner
+from calldex.errors import (
+    BadParameters,
+    BadRequest,
+    Problem,
+    TooLarge,
+    TooSlow,
+    Unauthorized,
+    UnsupportedMedia,
+    suggest,
+)
 
 Pairs = list[tuple[str, str]]
+Caller = KeyOwner | SessionOwner
 
 GET_BODY_LIMIT: Final = 256 * 1024
 BODY_SECONDS: Final = 30.0
-"""How long a client may take to send a body."""
+"""How long a client may take to send a body, however fast it comes."""
+BODY_GRACE_SECONDS: Final = 5.0
+BODY_BYTES_A_SECOND: Final = 1024
+"""How fast a body has to come on average, after a while."""
 MOST_PAIRS: Final = 100
-_KEY_MARK: Final = "cdx_"
+KEY_MARK: Final = "cdx_"
 
 
 async def body_of(request: Request, limit: int) -> bytes:
-    """The body; `TooLarge` as soon as more than `limit` bytes of it have come."""
+    """The body; `TooLarge` as soon as more than `limit` bytes of it have come, `TooSlow` if they do not come."""
     parts: list[bytes] = []
     size = 0
+    began = asyncio.get_running_loop().time()
     try:
-        async with asyncio.timeout(BODY_SECONDS):
+        async with asyncio.timeout_at(began + _body_seconds(0)) as patience:
             async for part in request.stream():
                 size += len(part)
                 if size > limit:
-                    raise TooLarge(f"the body is larger than {limit} bytes; the limit is {limit}")
+                    raise TooLarge(f"a body may have up to {limit} bytes; this one has more")
                 parts.append(part)
+                patience.reschedule(began + _body_seconds(size))
     except TimeoutError:
-        raise BadRequest(f"the body did not arrive within {BODY_SECONDS:g} s") from None
+        raise TooSlow(
+            f"{size} bytes of the body arrived within {_body_seconds(size):g} s; after {BODY_GRACE_SECONDS:g} s it has"
+            f" to come at {BODY_BYTES_A_SECOND} bytes a second or more, and to be complete within {BODY_SECONDS:g} s"
+        ) from None
     except ClientDisconnect:
         raise ClientGone from None
     return b"".join(parts)
+
+
+def _body_seconds(size: int) -> float:
+    """How long this much of a body may take before more of it comes."""
+    return min(BODY_SECONDS, BODY_GRACE_SECONDS + size / BODY_BYTES_A_SECOND)
 
 
 def media_type_of(request: Request) -> str:
@@ -118,11 +143,18 @@ def _text(value: Any) -> str:
 # --- who asks ---------------------------------------------------------------------------------------------------------
 
 
-def caller(request: Request, directory: Directory, pairs: Pairs, now_ms: int) -> tuple[KeyOwner, Pairs]:
-    """Who asks, and what is left of his parameters without the key.
+def address_of(request: Request) -> str:
+    """The client's address: behind a proxy that is trusted, as that one says; empty where there is none."""
+    found: str | None = request.scope.get("calldex.address")
+    return found or (request.client.host if request.client else "")
 
-    `Unauthorized` without a valid key, `BadParameters` if there are several. What looks like a key and stands where no
-    key belongs is hidden from here on, so that no error can repeat it.
+
+def caller(request: Request, directory: Directory, pairs: Pairs, now_ms: int) -> tuple[Caller, Pairs]:
+    """Who asks, by his key or else by the cookie of his session, and what is left of his parameters without the key.
+
+    `Unauthorized` without either, `RateExceeded` for too many requests, `BadParameters` for several keys, `Forbidden`
+    for what another site made his browser send. What looks like a key and stands where no key belongs is hidden from
+    here on, so that no error can repeat it.
     """
     keys = {value.strip() for name, value in pairs if name == "key"} - {""}
     scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
@@ -130,16 +162,43 @@ def caller(request: Request, directory: Directory, pairs: Pairs, now_ms: int) ->
         keys |= {bearer.strip()} - {""}
     if len(keys) > 1:
         raise BadParameters([Problem("key", "", "two different keys are given", "one key, in one place")])
-    owner = directory.find_key(keys.pop()) if keys else None
+    owner: Caller
+    if keys:
+        found = directory.find_key(keys.pop(), address_of(request) or None)
+        _admit(request, ("key", found.key_id) if found else None)
+        if found is None:
+            raise Unauthorized
+        directory.touch_key(found.key_id, now_ms)
+        request.scope["calldex.key"] = found.credential
+        owner = found
+    else:
+        owner = session_of(request, directory, now_ms)
+    return owner, [(hidden(name), hidden(value)) for name, value in pairs if name != "key"]
+
+
+def session_of(request: Request, directory: Directory, now_ms: int) -> SessionOwner:
+    """Whose the session is that the request's cookie opens; `Unauthorized` without one, `Forbidden` for what another
+    site made his browser send."""
+    token = cookie_of(request, SESSION)
+    owner = directory.find_session(token, now_ms)
+    _admit(request, ("session", owner.session_id) if owner else None)
     if owner is None:
-        raise Unauthorized
-    request.scope["calldex.key"] = owner.key_prefix
-    directory.touch_key(owner.key_id, now_ms)
-    return owner, [(_hidden(name), _hidden(value)) for name, value in pairs if name != "key"]
+        raise Unauthorized("you are not signed in any more") if token else Unauthorized
+    refuse_foreign(request, proven=True)
+    request.scope["calldex.key"] = owner.credential
+    directory.touch_session(owner.session_id, now_ms)
+    return owner
 
 
-def _hidden(text: str) -> str:
-    return "(a key)" if _KEY_MARK in text else text
+def _admit(request: Request, who: tuple[str, int] | None) -> None:
+    """`RateExceeded` if he, or who is nobody, came too often."""
+    limits: Limits = request.app.state.limits
+    limits.admit(request.scope, who)
+
+
+def hidden(text: str) -> str:
+    """What is told of a text: nothing, if it looks like a key."""
+    return "(a key)" if KEY_MARK in text else text
 
 
 def only(pairs: Pairs, known: tuple[str, ...]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """The look-ups: what records call agents, queues, teams, campaigns and wrap-up codes, and who the users are.
 
-Bare JSON arrays, of the asker's account alone.
+Bare JSON arrays. Who sees the whole account sees all of it; others see what the records within their reach name, and
+what their reach itself lists.
 """
 
 from __future__ import annotations
@@ -13,12 +14,17 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from calldex.access import Scope
+from calldex.api.audited import audited
 from calldex.api.cdr import readable
 from calldex.api.inputs import caller, only, pairs_of
 from calldex.api.reply import JSON, sized
 from calldex.api.workers import Workers
+from calldex.audit import withheld
 from calldex.directory import ListedUser, Named, NamedKind, UserFilter, WrapupCode
+from calldex.errors import Forbidden
 from calldex.node import Node
+from calldex.store import Mentioned
 
 KINDS: Final[Mapping[str, NamedKind]] = {
     "agents": "agent",
@@ -37,7 +43,7 @@ USER_FILTERS: Final[Mapping[str, str]] = {
     "caller_id": "The caller id.",
     "timezone": "The time zone in which the user's days are cut.",
 }
-_HEADERS: Final = {"Cache-Control": "private, no-cache", "Vary": "Accept-Encoding, Authorization"}
+_HEADERS: Final = {"Cache-Control": "private, no-cache", "Vary": "Accept-Encoding, Authorization, Cookie"}
 
 Listed = list[Named] | list[WrapupCode] | list[ListedUser]
 
@@ -47,39 +53,74 @@ class Lookups:
 
     def __init__(self, node: Node, workers: Workers) -> None:
         self._directory = node.directory
+        self._store = node.store
+        self._audit = node.audit
         self._workers = workers
 
     def of(self, kind: NamedKind) -> Callable[[Request], Awaitable[Response]]:
         """The handler that lists one kind of thing."""
 
-        def listed(account_id: int, _: Mapping[str, str]) -> Listed:
+        def listed(scope: Scope, _: Mapping[str, str]) -> Listed:
+            seen = self._within(scope)
             if kind == "wrapup_code":
-                return self._directory.wrapup_codes(account_id)
-            return self._directory.lookup(account_id, kind)
+                codes = self._directory.wrapup_codes(scope.account_id)
+                return [each for each in codes if seen is None or each.code in seen.wrapup_codes]
+            entries = self._directory.lookup(scope.account_id, kind)
+            return [each for each in entries if seen is None or each.id in getattr(seen, f"{kind}s")]
 
         async def get(request: Request) -> Response:
-            return await self._answer(request, (), listed)
+            return await self._answer(request, f"{kind}s", (), listed)
 
         return get
 
     async def users(self, request: Request) -> Response:
-        """The users of the account."""
-        return await self._answer(
-            request,
-            tuple(USER_FILTERS),
-            lambda account_id, given: self._directory.list_users(account_id, UserFilter(**given)),
+        """The users of the account, or those among them whose records can be seen."""
+
+        def listed(scope: Scope, given: Mapping[str, str]) -> Listed:
+            if scope.mask.numbers and "caller_id" in given:
+                raise Forbidden("the filter caller_id needs the permission see_numbers")
+            seen = self._within(scope)
+            return self._directory.list_users(
+                scope.account_id,
+                UserFilter(**given),
+                agents=None if seen is None else seen.agents,
+                teams=None if seen is None else seen.teams,
+            )
+
+        return await self._answer(request, "users", tuple(USER_FILTERS), listed)
+
+    def _within(self, scope: Scope) -> Mentioned | None:
+        """What may be listed: None, all of it."""
+        if scope.whole:
+            return None
+        named = self._store.mentioned(scope)
+        return Mentioned(
+            agents=named.agents | set(scope.agents),
+            queues=named.queues | set(scope.queues),
+            campaigns=named.campaigns | set(scope.campaigns),
+            teams=named.teams | set(scope.teams),
+            wrapup_codes=named.wrapup_codes,
         )
 
     async def _answer(
-        self, request: Request, known: tuple[str, ...], listed: Callable[[int, Mapping[str, str]], Listed]
+        self,
+        request: Request,
+        name: str,
+        known: tuple[str, ...],
+        listed: Callable[[Scope, Mapping[str, str]], Listed],
     ) -> Response:
         owner, pairs = caller(request, self._directory, await pairs_of(request), time.time_ns() // 1_000_000)
-        account_id = readable(owner).account_id
-        given = only(pairs, known)
-        accept = request.headers.get("accept-encoding", "")
+        async with audited(self._audit, request, owner, "look_up") as noted:
+            noted.target = name
+            scope = readable(owner)
+            given = only(pairs, known)
+            noted.detail = {parameter: withheld(value) for parameter, value in given.items()}
+            accept = request.headers.get("accept-encoding", "")
 
-        def answer() -> Response:
-            return sized(msgspec.json.encode(listed(account_id, given)), accept, JSON, _HEADERS)
+            def answer() -> tuple[Response, int]:
+                found = listed(scope, given)
+                return sized(msgspec.json.encode(found), accept, JSON, _HEADERS), len(found)
 
-        async with self._workers.place(request.receive):
-            return await self._workers.run(answer)
+            async with self._workers.place(request.receive):
+                reply, noted.rows = await self._workers.run(answer)
+        return reply

@@ -33,6 +33,16 @@ class Metrics:
         for outcome in OUTCOMES:
             self._ingested.labels(outcome)
         self._refused = Counter("calldex_refused", "Requests refused, by error code.", ("code",), registry=registry)
+        self._limited = Counter(
+            "calldex_limited", "Requests and connections refused by a limit, by limit.", ("limit",), registry=registry
+        )
+        self._cut = Counter(
+            "calldex_slow_clients_cut",
+            "Connections closed since their client was too slow, by what it was slow with.",
+            ("part",),
+            registry=registry,
+        )
+        self.connections = Gauge("calldex_connections", "Open connections.", registry=registry)
         behind = Gauge("calldex_columns_behind", "Commits that searches do not see yet.", registry=registry)
         behind.set_function(lambda: node.store.state().behind)
         ready = Gauge("calldex_ready", "1 if searches are answered.", registry=registry)
@@ -50,6 +60,14 @@ class Metrics:
     def refused(self, code: str) -> None:
         """Count a request that was refused with a named error."""
         self._refused.labels(code).inc()
+
+    def limited(self, limit: str) -> None:
+        """Count a request or a connection that was refused by a limit."""
+        self._limited.labels(limit).inc()
+
+    def cut(self, part: str) -> None:
+        """Count a connection that was closed since its client was too slow with a part of the exchange."""
+        self._cut.labels(part).inc()
 
     def ingested(self, reply: IngestReply) -> None:
         """Count records that were posted."""

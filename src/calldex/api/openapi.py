@@ -14,9 +14,16 @@ from typing import Any, Final
 import msgspec
 
 import calldex
+from calldex.api import admin
+from calldex.api.admin.endpoint import BODY_LIMIT as ADMIN_BODY_LIMIT
+from calldex.api.admin.endpoint import CSV, PREFIX, Endpoint, Id, Nothing
+from calldex.api.audit import AUDIT_FILTERS, AuditPage, AuditQuery
+from calldex.api.cookies import SESSION
 from calldex.api.ingest import ARRAY_TYPE, BODY_LIMIT, LINES_TYPES, MOST_RECORDS
 from calldex.api.lookups import KINDS, USER_FILTERS
+from calldex.api.openid import CALLBACK, START
 from calldex.api.reply import JSON, CdrPage, ErrorReply, IngestReply, Unready
+from calldex.api.signin import Credentials, NewPassword, SessionReply, SignedInUser
 from calldex.directory import ListedUser, Named, WrapupCode
 from calldex.fields import DAY_PARAMETERS, FIELDS, FILTERS, MAX_VALUES, PAGE_PARAMETERS, Filter, Op
 from calldex.store import State
@@ -27,43 +34,51 @@ _REF: Final = "#/components/schemas/{name}"
 _MEANING: Final[Mapping[int, str]] = {
     304: "Nothing has changed since the reply whose `ETag` was sent as `If-None-Match`.",
     400: "Something in the request is not understood; `problems` has an entry for each parameter that is wrong.",
-    401: "No valid user API key was sent.",
+    401: "No valid user API key was sent, and nobody is signed in.",
     403: "The key is valid, but does not permit this.",
-    409: "What was asked contradicts what is there: the scope of the key changed since the search began, or the"
-    " `Idempotency-Key` came before with another body.",
+    404: "There is nothing of that name or id, or not for you.",
+    408: "The body came too slowly.",
+    409: "What was asked contradicts what is there: the scope of the key changed since the search began, the"
+    " `Idempotency-Key` came before with another body, or what is to be added is there already.",
     410: "The `search_token` is too old; start the search again.",
     413: "The body is too large.",
     415: "The body is of a type that is not read.",
-    429: "Too many requests at once; `Retry-After` says when to come again.",
+    429: "Too many requests, at once or over time; `Retry-After` says when to come again, and `RateLimit` and"
+    " `RateLimit-Policy`, which every reply to a key has, how many may come.",
     500: "A fault of the server's own.",
     503: "The server cannot do this now; `Retry-After` says when to come again.",
 }
-_ERRORS: Final = (400, 401, 403, 413, 415, 500, 503)
+_ERRORS: Final = (400, 401, 403, 408, 413, 415, 429, 500, 503)
 """The errors that any operation with a key can end in."""
+_SIGNING_IN_ERRORS: Final = (400, 401, 403, 429, 500, 503)
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
-    """One operation as the document needs it. `statuses` are those beside 200."""
+    """One operation as the document needs it. `statuses` are those beside `status`, that of its success."""
 
     path: str
     id: str
     tag: str
     summary: str
     description: str
-    reply: Json
+    reply: Json | None
     method: str = "get"
+    status: int = 200
     parameters: tuple[Json, ...] = ()
     body: Json | None = None
     statuses: tuple[int, ...] = (500,)
     with_key: bool = False
+    with_session: bool = False
     media_type: str = JSON
+    text_type: str | None = None
+    """What the reply can be instead: text of this type."""
 
 
 def document() -> Json:
     """The whole document."""
-    _, schemas = msgspec.json.schema_components(
-        [CdrPage, ErrorReply, Unready, IngestReply, Named, WrapupCode, ListedUser, State], ref_template=_REF
-    )
+    sent = (CdrPage, ErrorReply, Unready, IngestReply, Named, WrapupCode, ListedUser, State, AuditPage)
+    signing_in = (Credentials, NewPassword, SignedInUser, SessionReply)
+    _, schemas = msgspec.json.schema_components([*sent, *signing_in, *_administered()], ref_template=_REF)
     for schema in schemas.values():
         schema["description"] = inspect.cleandoc(schema["description"])
     _describe_record(schemas["Record"])
@@ -85,6 +100,12 @@ def document() -> Json:
             "securitySchemes": {
                 "key": {"type": "apiKey", "in": "query", "name": "key", "description": "A user API key."},
                 "bearer": {"type": "http", "scheme": "bearer", "description": "The same key as a header."},
+                "session": {
+                    "type": "apiKey",
+                    "in": "cookie",
+                    "name": SESSION,
+                    "description": "The cookie of who signed in; by TLS, `__Host-` stands before its name.",
+                },
             },
         },
     }
@@ -118,6 +139,9 @@ def operations() -> Iterable[Operation]:
         with_key=True,
     )
     yield _ingest()
+    yield from map(_administration, admin.ENDPOINTS)
+    yield _audit()
+    yield from _signing_in()
     yield from _health()
 
 
@@ -187,8 +211,118 @@ def _ingest() -> Operation:
                 **dict.fromkeys(LINES_TYPES, lines),
             },
         },
-        statuses=(*_ERRORS, 409, 429),
+        statuses=(*_ERRORS, 409),
         with_key=True,
+    )
+
+
+def _signing_in() -> Iterable[Operation]:
+    yield from _session()
+    yield from _sessions()
+    yield from _openid()
+
+
+def _session() -> Iterable[Operation]:
+    yield Operation(
+        path="/api/session",
+        id="sign_in",
+        method="post",
+        tag="Signing in",
+        summary="Sign in with a password",
+        description=(
+            "The reply sets a cookie, which every other operation takes in place of a key, from pages of this server"
+            " alone: a request that has only the cookie must have `Sec-Fetch-Site` or `Origin`, as browsers send them."
+            " Failures make the next attempt wait: 429, with `Retry-After`."
+        ),
+        reply=_ref("SignedInUser"),
+        body={"required": True, "content": {JSON: {"schema": _ref("Credentials")}}},
+        statuses=(*_SIGNING_IN_ERRORS, 413, 415),
+    )
+    yield Operation(
+        path="/api/session",
+        id="show_session",
+        tag="Signing in",
+        summary="Who is signed in",
+        description="And what he may.",
+        reply=_ref("SignedInUser"),
+        statuses=_SIGNING_IN_ERRORS,
+        with_session=True,
+    )
+    yield Operation(
+        path="/api/session",
+        id="sign_out",
+        method="delete",
+        tag="Signing in",
+        summary="Sign out",
+        description="Ends the session.",
+        reply=None,
+        status=204,
+        statuses=_SIGNING_IN_ERRORS,
+        with_session=True,
+    )
+
+
+def _sessions() -> Iterable[Operation]:
+    yield Operation(
+        path="/api/session/password",
+        id="change_password",
+        method="put",
+        tag="Signing in",
+        summary="Change one's password",
+        description="Ends all other sessions. Wrong passwords make the next attempt wait, as they do when signing in.",
+        reply=None,
+        status=204,
+        body={"required": True, "content": {JSON: {"schema": _ref("NewPassword")}}},
+        statuses=(*_SIGNING_IN_ERRORS, 413, 415),
+        with_session=True,
+    )
+    yield Operation(
+        path="/api/sessions",
+        id="list_sessions",
+        tag="Signing in",
+        summary="Where one is signed in",
+        description="The newest session first.",
+        reply=_list_of("SessionReply"),
+        statuses=_SIGNING_IN_ERRORS,
+        with_session=True,
+    )
+    yield Operation(
+        path="/api/sessions/{id}",
+        id="end_session",
+        method="delete",
+        tag="Signing in",
+        summary="End one of one's sessions",
+        description="At once, and on every node within two seconds.",
+        reply=None,
+        status=204,
+        parameters=(_parameter("id", "The id.", msgspec.json.schema(Id), where="path") | {"required": True},),
+        statuses=(*_SIGNING_IN_ERRORS, 404),
+        with_session=True,
+    )
+
+
+def _openid() -> Iterable[Operation]:
+    account = _parameter("account", "The account, `main` if none is named.", {"type": "string"})
+    yield Operation(
+        path=START,
+        id="start_openid",
+        tag="Signing in",
+        summary="Sign in by the account's OpenID Connect provider",
+        description="For browsers: sends them there.",
+        reply=None,
+        status=302,
+        parameters=(account,),
+        statuses=(400, 404, 429, 500, 503),
+    )
+    yield Operation(
+        path=CALLBACK,
+        id="finish_openid",
+        tag="Signing in",
+        summary="Where the provider sends browsers back to",
+        description="Begins the session, as signing in with a password does.",
+        reply=None,
+        status=303,
+        statuses=(400, 403, 404, 409, 429, 500, 503),
     )
 
 
@@ -222,11 +356,83 @@ def _health() -> Iterable[Operation]:
     )
 
 
+# --- administration ---------------------------------------------------------------------------------------------------
+
+
+def _administered() -> list[Any]:
+    """Every struct that the administration takes or gives."""
+    bodies = [endpoint.takes for endpoint in admin.ENDPOINTS if endpoint.method != "GET"]
+    kinds = [*bodies, *(endpoint.gives for endpoint in admin.ENDPOINTS)]
+    return [kind for kind in dict.fromkeys(kinds) if kind not in (bytes, Nothing, type(None))]
+
+
+def _administration(endpoint: Endpoint) -> Operation:
+    in_path = {"id": msgspec.json.schema(Id), "code": {"type": "string", "minLength": 1, "maxLength": 64}}
+    parameters = [
+        _parameter(name, f"The {name}.", schema, where="path") | {"required": True}
+        for name, schema in in_path.items()
+        if f"{{{name}}}" in endpoint.path
+    ]
+    body: Json | None = None
+    if endpoint.method == "GET":
+        schema = msgspec.json.schema_components([endpoint.takes])[1][endpoint.takes.__name__]
+        parameters += [
+            _parameter(name, member.get("description", f"The {name}."), member)
+            for name, member in schema["properties"].items()
+        ]
+    elif endpoint.takes is bytes:
+        body = {"required": True, "content": {CSV: {"schema": {"type": "string", "maxLength": ADMIN_BODY_LIMIT}}}}
+    elif endpoint.takes is not Nothing:
+        body = {"required": True, "content": {JSON: {"schema": _schema(endpoint.takes)}}}
+    return Operation(
+        path=PREFIX + endpoint.path,
+        id=endpoint.id,
+        tag="Administration",
+        summary=endpoint.summary,
+        description=endpoint.description,
+        reply=None if endpoint.gives is type(None) else _schema(endpoint.gives),
+        method=endpoint.method.lower(),
+        status=endpoint.status,
+        parameters=tuple(parameters),
+        body=body,
+        statuses=(*_ERRORS, 404, 409),
+        with_key=True,
+    )
+
+
+def _audit() -> Operation:
+    schema = msgspec.json.schema_components([AuditQuery])[1][AuditQuery.__name__]
+    return Operation(
+        path=f"{PREFIX}/audit",
+        id="read_audit",
+        tag="Administration",
+        summary="Who did what",
+        description="The audit of the account, newest first. To read it is an entry in it as well.\n\n"
+        "Needs `read_audit`.",
+        reply=_ref("AuditPage"),
+        parameters=tuple(
+            _parameter(name, AUDIT_FILTERS[name], member) for name, member in schema["properties"].items()
+        ),
+        statuses=_ERRORS,
+        with_key=True,
+        text_type=CSV,
+    )
+
+
+def _schema(kind: Any) -> Json:
+    return msgspec.json.schema_components([kind], ref_template=_REF)[0][0]
+
+
 # --- the parts of it --------------------------------------------------------------------------------------------------
 
 
 def _operation(operation: Operation) -> Json:
-    replies: Json = {"200": {"description": "OK", "content": {operation.media_type: {"schema": operation.reply}}}}
+    done: Json = {"description": HTTPStatus(operation.status).phrase}
+    if operation.reply is not None:
+        done["content"] = {operation.media_type: {"schema": operation.reply}}
+        if operation.text_type is not None:
+            done["content"][operation.text_type] = {"schema": {"type": "string"}}
+    replies: Json = {str(operation.status): done}
     for status in sorted(operation.statuses):
         replies[str(status)] = _error(status, operation)
     found: Json = {
@@ -241,7 +447,9 @@ def _operation(operation: Operation) -> Json:
     if operation.body is not None:
         found["requestBody"] = operation.body
     if operation.with_key:
-        found["security"] = [{"key": []}, {"bearer": []}]
+        found["security"] = [{"key": []}, {"bearer": []}, {"session": []}]
+    if operation.with_session:
+        found["security"] = [{"session": []}]
     return found
 
 

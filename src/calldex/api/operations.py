@@ -1,8 +1,4 @@
-"""What the owner of a data directory may ask of its node: one struct for each operation, with what it does.
-
-The command line makes them, `control` carries them out, in a server or in the command's own process. Nobody's rights
-are looked at: whoever may use the data directory may do all of this. Knows no HTTP.
-"""
+"""What the owner of a data directory may ask of its node, but for people (see `people_operations`)."""
 
 from __future__ import annotations
 
@@ -10,133 +6,25 @@ import time
 from collections.abc import Iterator, Sequence
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Annotated, Any, Final, Generic, TypeVar
+from typing import Annotated, Any, Final
 
 import msgspec
 
+from calldex.api import people_operations, signin_operations  # noqa: F401 - theirs are among `OPERATIONS`
+from calldex.api.operation import MAIN, Operation
+from calldex.audit import OWNER, Actor, Entry, Link, Verified, entry, searched
 from calldex.backup import Manifest, backup
-from calldex.directory import Account, Key, Source, User
+from calldex.directory import AuditFilter, Source
 from calldex.errors import CalldexError, NotFound, suggest
 from calldex.formats import formats, settings_of
-from calldex.ingest import Summary
+from calldex.ingest import Feed, Summary
 from calldex.node import Node
 from calldex.query import parse
 from calldex.store import DayCheck, Quarantined
 
-MAIN: Final = "main"
 QUARANTINE_LIMIT: Final = 10_000
+AUDIT_LIMIT: Final = 10_000
 _RETRIED_AT_ONCE: Final = 1_000
-
-Reply = TypeVar("Reply")
-
-
-class Operation(msgspec.Struct, Generic[Reply], frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Something to be done; `Reply` is what comes of it. Raises the errors of the layers that it asks."""
-
-    def run(self, node: Node) -> Reply:
-        """Do it."""
-        raise NotImplementedError
-
-
-# --- who there is -----------------------------------------------------------------------------------------------------
-
-
-class AddAccount(Operation[Account], frozen=True, kw_only=True):
-    """Add an account."""
-
-    name: str
-    timezone: str | None = None
-
-    def run(self, node: Node) -> Account:
-        """Do it."""
-        return node.directory.add_account(self.name, self.timezone)
-
-
-class ListAccounts(Operation[list[Account]], frozen=True, kw_only=True):
-    """Every account."""
-
-    def run(self, node: Node) -> list[Account]:
-        """Do it."""
-        return node.directory.accounts()
-
-
-class AddUser(Operation[User], frozen=True, kw_only=True):
-    """Add a user to an account."""
-
-    email: str
-    name: str
-    role: str
-    timezone: str | None = None
-    account: str = MAIN
-    extension: str | None = None
-
-    def run(self, node: Node) -> User:
-        """Do it."""
-        return node.directory.add_user(
-            self.email,
-            self.name,
-            self.role,
-            timezone=self.timezone,
-            account=self.account,
-            extension=self.extension,
-        )
-
-
-class ListUsers(Operation[list[User]], frozen=True, kw_only=True):
-    """The users of one account, or of all."""
-
-    account: str | None = None
-
-    def run(self, node: Node) -> list[User]:
-        """Do it."""
-        return node.directory.users(self.account)
-
-
-class EnableUser(Operation[User], frozen=True, kw_only=True):
-    """Let a user's keys work, or not."""
-
-    email: str
-    enabled: bool
-
-    def run(self, node: Node) -> User:
-        """Do it."""
-        if self.enabled:
-            node.directory.enable_user(self.email)
-        else:
-            node.directory.disable_user(self.email)
-        return node.directory.user(self.email)
-
-
-class CreateKey(Operation[str], frozen=True, kw_only=True):
-    """A new key of a user, shown this once."""
-
-    email: str
-    scope: str
-
-    def run(self, node: Node) -> str:
-        """Do it."""
-        return node.directory.create_key(self.email, self.scope)
-
-
-class ListKeys(Operation[list[Key]], frozen=True, kw_only=True):
-    """The keys of one user, or of all."""
-
-    email: str | None = None
-
-    def run(self, node: Node) -> list[Key]:
-        """Do it."""
-        node.directory.flush_touches()
-        return node.directory.list_keys(self.email)
-
-
-class RevokeKey(Operation[Key], frozen=True, kw_only=True):
-    """Make a key useless; it is named by its id, its prefix or itself."""
-
-    reference: str
-
-    def run(self, node: Node) -> Key:
-        """Do it."""
-        return node.directory.revoke_key(self.reference)
 
 
 # --- where records come from ------------------------------------------------------------------------------------------
@@ -257,11 +145,25 @@ class RetryQuarantine(Operation[list[Retried]], frozen=True, kw_only=True):
                     retried[key] = msgspec.structs.replace(before, problem=error.message)
                     continue
                 before.summary.include(node.ingest.retry(feed, [(piece.id, piece.raw) for piece in some], "quarantine"))
+        for (account_id, *_), each in retried.items():
+            _note_ingest(node, account_id, each.source or each.format, each.summary, 200)
         return list(retried.values())
 
 
 def _quarantined(node: Node, account: str | None) -> Iterator[Quarantined]:
     return node.store.quarantined(None if account is None else node.directory.account(account).id)
+
+
+def note_import(node: Node, feed: Feed, committed: Summary, error: CalldexError | None) -> None:
+    """Note what of a stream was committed, and the error with which it broke off."""
+    _note_ingest(node, feed.account_id, feed.source or feed.format.name, committed, error.status if error else 200)
+
+
+def _note_ingest(node: Node, account_id: int, target: str, counted: Summary, status: int) -> None:
+    actor = Actor(actor=OWNER, account_id=account_id)
+    rows = counted.accepted + counted.updated
+    detail = msgspec.structs.asdict(counted)
+    node.audit.note(entry(actor, "ingest", target=target, detail=detail, rows=rows, status=status))
 
 
 # --- records ----------------------------------------------------------------------------------------------------------
@@ -287,7 +189,47 @@ class Search(Operation[Found], frozen=True, kw_only=True):
         query, wanted = parse(self.parameters, node.whole(self.account), account.timezone or "UTC")
         place = node.pager.place(query, wanted, time.time_ns() // 1_000_000)
         page = node.pager.read(query, place, wanted.per_page)
+        actor = Actor(actor=OWNER, account_id=account.id)
+        node.audit.note(entry(actor, "search", detail=searched(self.parameters), rows=page.count))
         return Found(msgspec.Raw(b"[" + page.json + b"]"), page.total, page.token)
+
+
+# --- the audit --------------------------------------------------------------------------------------------------------
+
+
+class ListAudit(Operation[list[Entry]], frozen=True, kw_only=True):
+    """Entries of one account or of all, newest first."""
+
+    account: str | None
+    wanted: AuditFilter
+    limit: Annotated[int, msgspec.Meta(ge=1, le=AUDIT_LIMIT)]
+
+    def run(self, node: Node) -> list[Entry]:
+        """Do it."""
+        account_id = None if self.account is None else node.directory.account(self.account).id
+        found = node.directory.audit_entries(account_id, self.wanted, self.limit)
+        detail = {name: value for name, value in msgspec.structs.asdict(self.wanted).items() if value is not None}
+        actor = Actor(actor=OWNER, account_id=account_id or 0)
+        node.audit.note(entry(actor, "audit_read", detail=detail, rows=len(found)))
+        return found
+
+
+class VerifyAudit(Operation[Verified], frozen=True, kw_only=True):
+    """Whether the audit is as it was written; `expected` is a link of its chain that was noted elsewhere."""
+
+    expected: Link | None
+
+    def run(self, node: Node) -> Verified:
+        """Do it."""
+        return node.directory.verify_audit(self.expected)
+
+
+class HeadOfAudit(Operation[Link], frozen=True, kw_only=True):
+    """The newest entry's place in the chain."""
+
+    def run(self, node: Node) -> Link:
+        """Do it."""
+        return node.directory.audit_head()
 
 
 # --- the data directory -----------------------------------------------------------------------------------------------
@@ -311,12 +253,13 @@ class Checked(msgspec.Struct, frozen=True):
 
 
 class Check(Operation[Checked], frozen=True, kw_only=True):
-    """Verify the store and the directory."""
+    """Verify the store, the directory and the audit."""
 
     def run(self, node: Node) -> Checked:
         """Do it."""
         problems = [f"ledger: {line}" for line in node.store.integrity()]
         problems += [f"directory: {line}" for line in node.directory.check()]
+        problems += [f"audit: entry {fault.n} {fault.what}" for fault in node.directory.verify_audit().faults]
         return Checked(list(node.store.check()), problems)
 
 

@@ -17,10 +17,22 @@ import msgspec
 import zstandard
 from starlette.responses import Response
 
-from calldex.errors import CalldexError, Problem
+from calldex.errors import CalldexError, MethodNotAllowed, Problem
 from calldex.wire.v2 import Record
 
 JSON: Final = "application/json"
+
+SAFE_HEADERS: Final[tuple[tuple[bytes, bytes], ...]] = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+"""What every reply tells browsers."""
+STRICT_TRANSPORT: Final = (b"strict-transport-security", b"max-age=31536000")
+"""What replies over TLS tell them as well: to come by TLS for a year."""
+CLOSED_POLICY: Final = b"default-src 'none'; frame-ancestors 'none'"
+"""The `Content-Security-Policy` of what is no page."""
 
 # --- errors -----------------------------------------------------------------------------------------------------------
 
@@ -28,7 +40,7 @@ JSON: Final = "application/json"
 class ErrorReply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What every error looks like: `error` is what Voiso's clients read, the rest is RFC 9457.
 
-    `type` is `about:blank` where the status says it all. `problems` has an entry for each parameter that is wrong.
+    `type` ends with the error's code. `problems` has an entry for each parameter that is wrong.
     """
 
     error: str
@@ -67,24 +79,12 @@ def error_reply(error: CalldexError, request_id: str, members: ErrorReply | None
     headers = {"Cache-Control": "no-store"}
     if error.status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, MethodNotAllowed):
+        headers["Allow"] = error.allowed
     if error.status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
         headers["Retry-After"] = str(error.retry_after or 1)
     body = msgspec.json.encode(members or error_members(error, request_id))
     return Response(body, error.status, headers, JSON)
-
-
-def plain_error_body(status: HTTPStatus, detail: str, request_id: str = "") -> bytes:
-    """The JSON of an error that HTTP has a name for, and Calldex has not."""
-    return msgspec.json.encode(
-        ErrorReply(
-            error=detail,
-            type="about:blank",
-            title=status.phrase,
-            status=status.value,
-            detail=detail,
-            request_id=request_id,
-        )
-    )
 
 
 # --- pages ------------------------------------------------------------------------------------------------------------

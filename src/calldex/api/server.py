@@ -1,6 +1,8 @@
-"""Serving: the public app on a TCP port, and the control app on a socket file in the data directory, in one loop.
+"""Serving: the public app on a TCP port, by TLS if there is a certificate, and the control app on a socket file in the
+data directory, in one loop.
 
-One signal ends both: no new connections, requests that run get their time to finish, then everything closes.
+One signal ends both: no new connections, requests that run get their time to finish, then everything closes. SIGHUP
+reads the certificate again.
 """
 
 from __future__ import annotations
@@ -9,9 +11,10 @@ import asyncio
 import contextlib
 import errno
 import os
+import resource
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from traceback import format_exc
 from typing import Final
@@ -21,13 +24,18 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from calldex.api.app import public
+from calldex.api.door import Door
+from calldex.api.metrics import Metrics
 from calldex.api.protocol import BoundedHttp
+from calldex.api.tls import Certificate
 from calldex.errors import BadSettings, CalldexError, PortTaken, Problem
 from calldex.node import SOCKET_FILE, Node
 
 HOUSEKEEPING_S: Final = 60.0
 _BACKLOG: Final = 1024
 _KEEP_ALIVE_S: Final = 60
+_OTHER_FILES: Final = 500
+"""How many files a server has open beside its connections, at most."""
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _log = structlog.get_logger(__name__)
 
@@ -36,20 +44,30 @@ def serve(node: Node, control: ASGIApp, *, announce: Callable[[str], None]) -> N
     """Serve a node until a SIGTERM or SIGINT, and return when everything that ran has ended.
 
     `announce` gets the base URL as soon as connections are accepted. Raises `PortTaken`, or `BadSettings` for an
-    address that cannot be listened on.
+    address that cannot be listened on and a certificate that cannot be used.
     """
     settings = node.settings
+    certificate = Certificate.of(settings)
+    _allow_files(settings.max_connections)
     with contextlib.ExitStack() as opened:
-        door = opened.enter_context(_port(settings.host, settings.port))
+        port = opened.enter_context(_port(settings.host, settings.port))
         hatch = opened.enter_context(_socket_file(settings.data / SOCKET_FILE))
-        asyncio.run(_serve(node, control, door, hatch, announce))
+        app = public(node)
+        door = Door(port, settings, app.state.metrics, certificate.context if certificate else None)
+        servers = [
+            (_PublicServer(_config(app, settings.shutdown_grace_s), door, app.state.metrics), port),
+            (_Server(_config(control, settings.shutdown_grace_s)), hatch),
+        ]
+        url = _base_url(port, "https" if certificate else "http")
+        asyncio.run(_serve(node, servers, certificate, lambda: announce(url)))
 
 
 async def _serve(
-    node: Node, control: ASGIApp, door: socket.socket, hatch: socket.socket, announce: Callable[[str], None]
+    node: Node,
+    servers: Sequence[tuple[_Server, socket.socket]],
+    certificate: Certificate | None,
+    ready: Callable[[], None],
 ) -> None:
-    grace_s = node.settings.shutdown_grace_s
-    servers = [(_Server(_config(public(node), grace_s)), door), (_Server(_config(control, grace_s)), hatch)]
 
     def stop() -> None:
         """The first signal ends it well, the second one at once."""
@@ -60,17 +78,27 @@ async def _serve(
     loop = asyncio.get_running_loop()
     for number in _SIGNALS:
         loop.add_signal_handler(number, stop)
+    if certificate is not None:
+        loop.add_signal_handler(signal.SIGHUP, _reload, certificate)
     keeping = asyncio.create_task(_keep_house(node))
     try:
         async with asyncio.TaskGroup() as group:
             for server, listening in servers:
                 group.create_task(server.serve([listening]))
             await asyncio.gather(*(server.accepts.wait() for server, _ in servers))
-            announce(_base_url(door))
+            ready()
     finally:
         keeping.cancel()
-        for number in _SIGNALS:
+        for number in (*_SIGNALS, signal.SIGHUP):
             loop.remove_signal_handler(number)
+
+
+def _reload(certificate: Certificate) -> None:
+    try:
+        certificate.reload()
+        _log.info("certificate_reloaded")
+    except BadSettings as error:
+        _log.error("certificate_not_reloaded", reason=error.message)
 
 
 async def _keep_house(node: Node) -> None:
@@ -102,6 +130,24 @@ class _Server(uvicorn.Server):
         self.accepts.set()
 
 
+class _PublicServer(_Server):
+    """One whose connections come in by a door."""
+
+    def __init__(self, config: uvicorn.Config, door: Door, metrics: Metrics) -> None:
+        super().__init__(config)
+        self._door = door
+        self._metrics = metrics
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self.servers = [self._door]  # type: ignore[list-item]
+        self._door.open(self._protocol)
+        self.started = True
+        self.accepts.set()
+
+    def _protocol(self, left: Callable[[], None]) -> BoundedHttp:
+        return BoundedHttp(self.config, self.server_state, self.lifespan.state, cut=self._metrics.cut, left=left)
+
+
 def _config(app: ASGIApp, grace_s: int) -> uvicorn.Config:
     return uvicorn.Config(
         app,
@@ -117,6 +163,17 @@ def _config(app: ASGIApp, grace_s: int) -> uvicorn.Config:
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=grace_s,
     )
+
+
+def _allow_files(connections: int) -> None:
+    """Let the process open as many files as that takes, as far as the system permits it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + _OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        possible = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (possible, hard))
+        if possible < wanted:
+            _log.warning("few_open_files", permitted=possible, wanted=wanted)
 
 
 def _port(host: str, port: int) -> socket.socket:
@@ -153,6 +210,6 @@ def _socket_file(path: Path) -> Iterator[socket.socket]:
         os.close(folder)
 
 
-def _base_url(listening: socket.socket) -> str:
+def _base_url(listening: socket.socket, scheme: str) -> str:
     host, port = listening.getsockname()[:2]
-    return f"http://[{host}]:{port}" if listening.family == socket.AF_INET6 else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if listening.family == socket.AF_INET6 else f"{scheme}://{host}:{port}"

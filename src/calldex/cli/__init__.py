@@ -17,19 +17,22 @@ from typing import Any, Final, NoReturn
 import click
 
 from calldex import __version__
+from calldex.cli.audit import audit
 from calldex.cli.care import backup, check, restore, settings
 from calldex.cli.importing import import_
 from calldex.cli.people import accounts, keys, users
+from calldex.cli.rights import access, groups, names, teams
 from calldex.cli.searching import search
 from calldex.cli.serving import demo, serve
+from calldex.cli.signin import openid, sessions
 from calldex.cli.sources import quarantine, sources
 from calldex.errors import CalldexError
 
 _SECTIONS: Final[dict[str, tuple[click.Command, ...]]] = {
     "Run": (demo, serve),
     "Records": (import_, search, sources, quarantine),
-    "People": (accounts, users, keys),
-    "Care": (check, backup, restore, settings),
+    "People": (accounts, users, teams, groups, keys, names, access, sessions, openid),
+    "Care": (check, backup, restore, settings, audit),
 }
 _INTERRUPTED: Final = 130
 

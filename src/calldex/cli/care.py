@@ -98,7 +98,7 @@ def settings(as_json: bool, data: Path | None) -> None:
     if as_json:
         output.json(
             {
-                name: {"value": str(v) if isinstance(v, Path) else v, "origin": origins[name]}
+                name: {"value": v if isinstance(v, int | None) else str(v), "origin": origins[name]}
                 for name, v in values.items()
             }
         )

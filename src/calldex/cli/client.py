@@ -21,7 +21,7 @@ import httpx
 import msgspec
 
 from calldex.api.control import Import, control
-from calldex.api.operations import Operation
+from calldex.api.operation import Operation
 from calldex.cli.options import resolved
 from calldex.cli.process import prepare
 from calldex.errors import CalldexError, DataDirInUse, Problem, Unavailable, UnreadableInput

@@ -6,6 +6,7 @@ Reads and unpacks; what the bytes are is for `formats`, and what becomes of them
 from __future__ import annotations
 
 import gzip
+import os
 import stat
 import sys
 import zlib
@@ -61,20 +62,24 @@ class Input:
 
     def __init__(self, name: str) -> None:
         """Raises `UnreadableInput` for what cannot be a file to be read."""
-        self.name = name
+        # A name may hold any bytes; those that are no text are shown as `\xff`.
+        self.name = os.fsencode(name).decode(errors="backslashreplace")
+        self._path = Path(name)
         self.size: int | None = None
         self.problem: UnreadableInput | None = None
         if name == STDIN:
+            if sys.stdin is None:
+                raise UnreadableInput("standard input cannot be read: it is closed")
             return
         try:
-            found = Path(name).stat()
+            found = self._path.stat()
             if stat.S_ISDIR(found.st_mode):
-                raise UnreadableInput(f"{name} is a directory; name the files in it, as {name.rstrip('/')}/*")
+                raise UnreadableInput(f"{self.name} is a directory; name the files in it, as {self.name.rstrip('/')}/*")
             if stat.S_ISREG(found.st_mode):
                 self.size = found.st_size
-                Path(name).open("rb").close()
+                self._path.open("rb").close()
         except OSError as error:
-            raise UnreadableInput(f"{name} cannot be read: {error.strerror}") from None
+            raise UnreadableInput(f"{self.name} cannot be read: {error.strerror}") from None
 
     def pieces(self, tell: Tell) -> Iterator[bytes]:
         """The content; `tell` is told of each number of bytes read from the file itself."""
@@ -83,7 +88,7 @@ class Input:
                 # Detached: who still waits for it when the process ends must not keep Python from closing it.
                 yield from _unpacked(cast(BufferedReader, cast(TextIOWrapper, sys.stdin).detach()), tell)
             else:
-                with Path(self.name).open("rb") as file:
+                with self._path.open("rb") as file:
                     yield from _unpacked(file, tell)
         except (OSError, EOFError, zlib.error) as error:
             self.problem = UnreadableInput(

@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final, TypeVar, get_args, get_origin
+from typing import IO, Any, Final, Literal, TypeVar, get_args, get_origin
 
 import click
 import msgspec
+from msgspec import UNSET, UnsetType
 
+from calldex.errors import TooLarge
 from calldex.settings import Origin, Settings, resolve
 
-_Command = TypeVar("_Command", bound=Callable[..., Any])
+Command = TypeVar("Command", bound=Callable[..., Any])
+_Value = TypeVar("_Value")
 
 data = click.option(
     "--data",
@@ -27,16 +30,54 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for 
 ENVIRONMENT: Final = "Every setting can also stand in calldex.toml in the data directory, or in CALLDEX_<NAME>."
 
 
+def given(context: click.Context, option: click.Parameter, value: _Value | None) -> _Value | UnsetType:
+    """A value that is UNSET where the option is not given."""
+    return UNSET if value is None else value
+
+
+def emptied(context: click.Context, option: click.Parameter, value: str | None) -> str | UnsetType | None:
+    """A text likewise, of which the empty one takes away: None."""
+    return UNSET if value is None else value or None
+
+
+def listed(
+    context: click.Context, option: click.Parameter, values: tuple[_Value, ...]
+) -> tuple[_Value, ...] | UnsetType:
+    """Several likewise; a single empty text is none of them."""
+    return UNSET if not values else () if values == ("",) else values
+
+
+def referred(
+    context: click.Context, option: click.Parameter, values: tuple[str, ...]
+) -> tuple[int | str, ...] | UnsetType:
+    """Several ids or names likewise."""
+    from calldex.directory.refs import reference
+
+    found = listed(context, option, values)
+    return UNSET if found is UNSET else tuple(map(reference, found))
+
+
+def small_file(file: IO[bytes]) -> bytes:
+    """The bytes of a file of users or teams; `TooLarge`."""
+    from calldex.directory.people_csv import MOST_BYTES
+
+    text = file.read(MOST_BYTES + 1)
+    if len(text) > MOST_BYTES:
+        raise TooLarge(f"{file.name} is larger than {MOST_BYTES} bytes")
+    return text
+
+
 def _annotation(field: msgspec.structs.FieldInfo) -> tuple[Any, str]:
     """The bare type of a setting, and its description."""
     bare, meta = get_args(field.type)
     return bare, meta.description
 
 
-def _settings_option(field: msgspec.structs.FieldInfo) -> Callable[[_Command], _Command]:
+def _settings_option(field: msgspec.structs.FieldInfo) -> Callable[[Command], Command]:
     bare, description = _annotation(field)
-    words = get_args(bare) if get_origin(bare) is not None else ()
-    default = "" if field.default is msgspec.NODEFAULT else f"  [default: {field.default}]"
+    words = get_args(bare) if get_origin(bare) is Literal else ()
+    shown = "" if field.default in (msgspec.NODEFAULT, None) else str(field.default)
+    default = f"  [default: {shown}]" if shown else ""
     return click.option(
         "--" + field.name.replace("_", "-"),
         type=int if bare is int else str,
@@ -45,7 +86,7 @@ def _settings_option(field: msgspec.structs.FieldInfo) -> Callable[[_Command], _
     )
 
 
-def every_setting(command: _Command) -> _Command:
+def every_setting(command: Command) -> Command:
     """An option for each setting but `data`, by its name; None where it is not given."""
     for field in reversed(msgspec.structs.fields(Settings)):
         if field.name != "data":

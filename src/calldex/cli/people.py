@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import IO, Any, Final
 
 import click
+import msgspec
+from msgspec import UNSET, UnsetType
 
 from calldex.access import KeyScope, Role
 from calldex.cli import options, output
 from calldex.cli.command import Group
+from calldex.errors import BadParameters, Problem
+from calldex.record import to_ms
 
 _ROLES: Final = ", ".join(Role.__args__)  # type: ignore[attr-defined]  # a Literal has them
 _SCOPES: Final = "|".join(KeyScope.__args__)  # type: ignore[attr-defined]
@@ -32,7 +37,7 @@ def accounts() -> None:
 @options.data
 def add_account(name: str, timezone: str | None, data: Path | None) -> None:
     """Add an account."""
-    from calldex.api.operations import AddAccount
+    from calldex.api.people_operations import AddAccount
     from calldex.cli.client import connected
 
     with connected(data, new=True) as control:
@@ -45,7 +50,7 @@ def add_account(name: str, timezone: str | None, data: Path | None) -> None:
 @options.data
 def list_accounts(as_json: bool, data: Path | None) -> None:
     """Show every account."""
-    from calldex.api.operations import ListAccounts
+    from calldex.api.people_operations import ListAccounts
     from calldex.cli.client import connected
 
     with connected(data) as control:
@@ -53,7 +58,52 @@ def list_accounts(as_json: bool, data: Path | None) -> None:
     if as_json:
         output.json(found)
     else:
-        output.table(["name", "timezone"], [[each.name, each.timezone or "UTC"] for each in found])
+        rows = [(a.name, a.timezone or "UTC", a.sensitive, "yes" if a.agents_see_own else "no") for a in found]
+        output.table(["name", "timezone", "sensitive fields", "agents see their own"], rows)
+
+
+@accounts.command(
+    "set",
+    epilog="""\b
+Examples:
+  calldex accounts set main --sensitive comment --sensitive tags
+  calldex accounts set main --no-agents-see-own
+""",
+)
+@click.argument("name", help="Name of the account.")
+@click.option(
+    "--timezone",
+    metavar="ZONE",
+    callback=options.emptied,
+    help="IANA name of the zone in which days are cut; else UTC.",
+)
+@click.option(
+    "--sensitive",
+    multiple=True,
+    metavar="FIELD",
+    callback=options.listed,
+    help="A field of records that only those see who may see sensitive ones; may be given several times.",
+)
+@click.option(
+    "--agents-see-own/--no-agents-see-own", default=None, help="Whether those of the role agent see their own records."
+)
+@options.data
+def set_account(
+    *,
+    name: str,
+    timezone: str | UnsetType | None,
+    sensitive: tuple[str, ...] | UnsetType,
+    agents_see_own: bool | None,
+    data: Path | None,
+) -> None:
+    """Change an account; what is not given stays, and an empty text takes away."""
+    from calldex.api.people_operations import SetAccount
+    from calldex.cli.client import connected
+
+    see_own = UNSET if agents_see_own is None else agents_see_own
+    with connected(data) as control:
+        control.ask(SetAccount(name=name, timezone=timezone, sensitive=sensitive, agents_see_own=see_own))
+    output.say(f"Changed the account {name}.")
 
 
 # --- users ------------------------------------------------------------------------------------------------------------
@@ -64,33 +114,82 @@ def users() -> None:
     """People of an account; their keys open the API."""
 
 
+def _described(command: options.Command) -> options.Command:
+    """The options that say who a user is; each UNSET if it is not given."""
+    for option in reversed(_DESCRIPTION):
+        command = option(command)
+    return command
+
+
+_SEVERAL: Final = "may be given several times"
+_DESCRIPTION: Final = (
+    click.option("--role", callback=options.emptied, metavar="ROLE", help=f"What he may do: {_ROLES}."),
+    click.option(
+        "--group",
+        "groups",
+        multiple=True,
+        callback=options.listed,
+        metavar="NAME",
+        help=f"A group of the account that he is in beside his role; {_SEVERAL}.",
+    ),
+    click.option(
+        "--timezone",
+        callback=options.emptied,
+        metavar="ZONE",
+        help="IANA name of the zone in which his days are cut; else the account's.",
+    ),
+    click.option("--extension", callback=options.emptied, metavar="TEXT", help="The extension of his telephone."),
+    click.option("--sip-account", callback=options.emptied, metavar="TEXT", help="The SIP account of his telephone."),
+    click.option("--caller-id", callback=options.emptied, metavar="TEXT", help="The number that he calls from."),
+    click.option(
+        "--skill", "skills", multiple=True, callback=options.listed, metavar="TEXT", help=f"A skill of his; {_SEVERAL}."
+    ),
+    click.option(
+        "--agent-id",
+        type=int,
+        callback=options.given,
+        metavar="ID",
+        help="Under which id records name him; else that of his name.",
+    ),
+    click.option(
+        "--team",
+        "teams",
+        multiple=True,
+        callback=options.referred,
+        metavar="TEAM",
+        help=f"Id or name of a team that he is an agent of; {_SEVERAL}.",
+    ),
+    click.option(
+        "--supervises",
+        multiple=True,
+        callback=options.referred,
+        metavar="TEAM",
+        help=f"Id or name of a team that he supervises; {_SEVERAL}.",
+    ),
+)
+
+
 @users.command(
-    "add", epilog="Example: calldex users add ana@example.com --name 'Ana Ruiz' --role admin --timezone Europe/Madrid"
+    "add",
+    epilog="""\b
+Examples:
+  calldex users add ana@example.com --name 'Ana Ruiz' --role admin --timezone Europe/Madrid
+  calldex users add bo@example.com --name Bo --role agent --team Sales --group 'Sales history'
+""",
 )
 @click.argument("email", help="E-mail address of the user.")
 @click.option("--name", required=True, metavar="TEXT", help="Display name, as records call an agent.")
-@click.option("--role", required=True, metavar="ROLE", help=f"What he may do: {_ROLES}.")
-@click.option("--timezone", metavar="ZONE", help="IANA name of the zone in which his days are cut; else the account's.")
-@click.option("--extension", metavar="TEXT", help="The extension of his telephone.")
+@_described
 @options.account
 @options.data
-def add_user(
-    *,
-    email: str,
-    name: str,
-    role: str,
-    timezone: str | None,
-    extension: str | None,
-    account: str,
-    data: Path | None,
-) -> None:
-    """Add a user."""
-    from calldex.api.operations import AddUser
+def add_user(email: str, account: str, data: Path | None, **described: Any) -> None:
+    """Add a user. Without role and groups he may do nothing."""
+    from calldex.api.people_operations import AddUser
     from calldex.cli.client import connected
 
-    wanted = AddUser(email=email, name=name, role=role, timezone=timezone, extension=extension, account=account)
+    given = {name: value for name, value in described.items() if value is not UNSET}
     with connected(data, new=True) as control:
-        user = control.ask(wanted)
+        user = control.ask(AddUser(email=email, account=account, **given))
     output.say(f"Added {user.email} to the account {user.account}; `calldex keys create {user.email}` gives him a key.")
 
 
@@ -100,7 +199,7 @@ def add_user(
 @options.data
 def list_users(account: str | None, as_json: bool, data: Path | None) -> None:
     """Show users, the disabled ones as well."""
-    from calldex.api.operations import ListUsers
+    from calldex.api.people_operations import ListUsers
     from calldex.cli.client import connected
 
     with connected(data) as control:
@@ -108,15 +207,79 @@ def list_users(account: str | None, as_json: bool, data: Path | None) -> None:
     if as_json:
         output.json(found)
         return
-    headings = ("email", "name", "role", "account", "timezone", "extension", "agent id", "disabled")
+    headings = ("email", "name", "groups", "account", "timezone", "extension", "agent id", "disabled")
     rows = [
         (
-            *(user.email, user.name, user.role, user.account, user.effective_timezone),
+            *(user.email, user.name, user.sags, user.account, user.effective_timezone),
             *(user.extension, user.agent_id, output.moment(user.disabled_at)),
         )
         for user in found
     ]
     output.table(headings, rows, right=("agent id",))
+
+
+@users.command("show", epilog="Example: calldex users show ana@example.com")
+@click.argument("email", help="E-mail address of the user.")
+@options.as_json
+@options.data
+def show_user(email: str, as_json: bool, data: Path | None) -> None:
+    """Show a user."""
+    from calldex.api.people_operations import ShowUser
+    from calldex.cli.client import connected
+
+    with connected(data) as control:
+        user = control.ask(ShowUser(email=email))
+    if as_json:
+        output.json(user)
+        return
+    fields = msgspec.structs.asdict(user) | {
+        "created_at": output.moment(user.created_at),
+        "disabled_at": output.moment(user.disabled_at),
+    }
+    hidden = ("id", "account_id", "email")
+    rows = [(name.replace("_", " "), value) for name, value in fields.items() if name not in hidden]
+    output.table(["user", user.email], rows)
+
+
+@users.command(
+    "set",
+    epilog="""\b
+Examples:
+  calldex users set ana@example.com --role analyst
+  calldex users set bo@example.com --team Sales --team 'Second line'
+  calldex users set bo@example.com --role '' --group 'Sales history'
+""",
+)
+@click.argument("email", help="E-mail address of the user.")
+@click.option("--name", callback=options.given, metavar="TEXT", help="Display name, as records call an agent.")
+@click.option("--email", "new_email", callback=options.given, metavar="EMAIL", help="His new e-mail address.")
+@_described
+@options.data
+def set_user(email: str, new_email: str | UnsetType, data: Path | None, **described: Any) -> None:
+    """Change a user.
+
+    What is not given stays, and an empty text takes away. Groups, skills and teams replace those he has.
+    """
+    from calldex.api.people_operations import ChangeUser
+    from calldex.cli.client import connected
+    from calldex.directory import UserChanges
+
+    with connected(data) as control:
+        user = control.ask(ChangeUser(email=email, changes=UserChanges(email=new_email, **described)))
+    output.say(f"Changed {user.email}.")
+
+
+@users.command("remove", epilog="Example: calldex users remove ana@example.com")
+@click.argument("email", help="E-mail address of the user.")
+@options.data
+def remove_user(email: str, data: Path | None) -> None:
+    """Remove a user with his keys; his records stay."""
+    from calldex.api.people_operations import RemoveUser
+    from calldex.cli.client import connected
+
+    with connected(data) as control:
+        control.ask(RemoveUser(email=email))
+    output.say(f"Removed {email}; his keys do not work any more, his records stay.")
 
 
 @users.command("disable", epilog="Example: calldex users disable ana@example.com")
@@ -138,11 +301,40 @@ def enable_user(email: str, data: Path | None) -> None:
 
 
 def _enable(email: str, enabled: bool, data: Path | None) -> None:
-    from calldex.api.operations import EnableUser
+    from calldex.api.people_operations import EnableUser
     from calldex.cli.client import connected
 
     with connected(data) as control:
         control.ask(EnableUser(email=email, enabled=enabled))
+
+
+@users.command(
+    "import",
+    epilog="""\b
+Example: calldex users import people.csv
+
+\b
+  email,name,role,groups,teams
+  ana@example.com,Ana Ruiz,supervisor,,
+  bo@example.com,Bo,agent,Sales history,Sales;Second line
+""",
+)
+@click.argument("file", type=click.File("rb"), help="A CSV file; - is standard input.")
+@options.account
+@options.data
+def import_users(file: IO[bytes], account: str, data: Path | None) -> None:
+    """Add and change the users that a CSV file lists; all of them, or none.
+
+    Its first line names the columns: email, and any of name, role, groups, timezone, extension, sip_account, caller_id,
+    skills, agent_id, teams, supervises. Several values of a cell are separated by semicolons. A missing column changes
+    nothing, an empty cell takes away.
+    """
+    from calldex.api.people_operations import ImportUsers
+    from calldex.cli.client import connected
+
+    with connected(data, new=True) as control:
+        done = control.ask(ImportUsers(account=account, text=options.small_file(file)))
+    output.say(f"Users added: {done.added}, changed: {done.changed}, unchanged: {done.unchanged}.")
 
 
 # --- keys -------------------------------------------------------------------------------------------------------------
@@ -153,27 +345,71 @@ def keys() -> None:
     """User API keys: what programs show to be let in."""
 
 
+def _expiry(context: click.Context, option: click.Parameter, given: str | None) -> int | None:
+    """The epoch millisecond at which a day ends, or that of an instant."""
+    if given is None:
+        return None
+    try:
+        if len(given) == len("2027-01-31"):
+            day = date.fromisoformat(given)
+            return to_ms(datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1))
+        moment = datetime.fromisoformat(given)
+        if moment.tzinfo is None:
+            raise ValueError("it has no offset")
+        return to_ms(moment)
+    except (ValueError, OverflowError) as error:
+        raise BadParameters(
+            [Problem("--expires", given[:100], f"is no day: {error}", "2027-01-31, or 2027-01-31T18:00:00+01:00")]
+        ) from None
+
+
 @keys.command(
     "create",
     epilog="""\b
 Examples:
   calldex keys create ana@example.com
   KEY=$(calldex keys create ana@example.com --scope ingest)
+  calldex keys create bi@example.com --scope read --expires 2027-01-31 --network 10.0.0.0/8
 """,
 )
 @click.argument("email", help="E-mail address of the user.")
-@click.option("--scope", default="read", show_default=True, metavar=_SCOPES, help="What the key is for.")
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    default=("read",),
+    show_default=True,
+    metavar=_SCOPES,
+    help=f"What the key is for; {_SEVERAL}.",
+)
+@click.option(
+    "--expires",
+    "expires_at",
+    callback=_expiry,
+    metavar="DATE",
+    help="The last day on which it works (UTC), or the moment it ends; else it works until it is revoked.",
+)
+@click.option(
+    "--network",
+    "networks",
+    multiple=True,
+    metavar="CIDR",
+    help=f"A network from which it may be used; {_SEVERAL}. Else from everywhere.",
+)
 @options.data
-def create_key(email: str, scope: str, data: Path | None) -> None:
+def create_key(
+    email: str, scopes: tuple[str, ...], expires_at: int | None, networks: tuple[str, ...], data: Path | None
+) -> None:
     """Make a key for a user and print it, alone.
 
     It can be seen this once; only a hash of it is kept.
     """
-    from calldex.api.operations import CreateKey
+    from calldex.api.people_operations import CreateKey
     from calldex.cli.client import connected
 
     with connected(data) as control:
-        click.echo(control.ask(CreateKey(email=email, scope=scope)))
+        key = CreateKey(email=email, scopes=scopes, expires_at=expires_at, networks=networks)
+        click.echo(control.ask(key))
 
 
 @keys.command("list", epilog="Example: calldex keys list --user ana@example.com")
@@ -182,7 +418,7 @@ def create_key(email: str, scope: str, data: Path | None) -> None:
 @options.data
 def list_keys(email: str | None, as_json: bool, data: Path | None) -> None:
     """Show keys by their beginnings, the revoked ones as well."""
-    from calldex.api.operations import ListKeys
+    from calldex.api.people_operations import ListKeys
     from calldex.cli.client import connected
 
     with connected(data) as control:
@@ -190,11 +426,11 @@ def list_keys(email: str | None, as_json: bool, data: Path | None) -> None:
     if as_json:
         output.json(found)
         return
-    headings = ("id", "prefix", "scope", "user", "created", "last used", "revoked")
+    headings = ("id", "prefix", "scopes", "user", "networks", "created", "last used", "expires", "revoked")
     rows = [
         (
-            *(key.id, key.prefix, key.scope, key.email),
-            *map(output.moment, (key.created_at, key.last_used_at, key.revoked_at)),
+            *(key.id, key.prefix, key.scopes, key.email, key.networks),
+            *map(output.moment, (key.created_at, key.last_used_at, key.expires_at, key.revoked_at)),
         )
         for key in found
     ]
@@ -209,9 +445,9 @@ def revoke_key(key: str, data: Path | None) -> None:
 
     KEY is its id or its prefix, as `calldex keys list` shows them, or the key itself.
     """
-    from calldex.api.operations import RevokeKey
+    from calldex.api.people_operations import RevokeKey
     from calldex.cli.client import connected
 
     with connected(data) as control:
         revoked = control.ask(RevokeKey(reference=key))
-    output.say(f"Revoked the {revoked.scope} key {revoked.prefix}... of {revoked.email}.")
+    output.say(f"Revoked the {' and '.join(revoked.scopes)} key {revoked.prefix}... of {revoked.email}.")

@@ -59,6 +59,5 @@ def _log_to_stderr(form: str, level: str) -> None:
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=lambda *_: _Stderr(),
-        cache_logger_on_first_use=True,
     )
     logging.basicConfig(handlers=[_Joined()], level=logging.WARNING)

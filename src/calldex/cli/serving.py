@@ -74,9 +74,11 @@ def demo(records: int | None, seed: int | None, data: Path | None, **flags: obje
 
         def announce(url: str) -> None:
             from calldex.demo import centre, users
+            from calldex.directory.keys import PREFIX_LENGTH
 
             admin = next(user for user in users(centre(made.seed)) if user.role == "admin")
             key = node.directory.create_key(admin.email)
+            node.audit.owner("key_created", node.directory.account().id, admin.email, key=key[:PREFIX_LENGTH])
             click.echo(
                 f"Calldex demo: {made.records:,} interactions over {DEMO_DAYS} days, seed {made.seed}, in"
                 f" {node.settings.data}\n\n"
@@ -158,12 +160,15 @@ def _write(path: Path, made: Demo) -> None:
 def _fill(node: Node, wanted: Demo) -> None:
     """Cast the centre, and import what happened in it."""
     from calldex import demo as demos
+    from calldex.api.operations import note_import
+    from calldex.directory import TeamChanges
     from calldex.formats.jsonl import JsonlSettings
     from calldex.ingest import Feed
 
     centre = demos.centre(wanted.seed)
     known = {user.email for user in node.directory.users()}
-    teams = {team.id: team for team in centre.teams}
+    for team in centre.teams:
+        node.directory.put_team("main", team.id, TeamChanges(name=team.name or str(team.id)))
     for user in demos.users(centre):
         if user.email not in known:
             node.directory.add_user(
@@ -174,8 +179,8 @@ def _fill(node: Node, wanted: Demo) -> None:
                 extension=user.extension,
                 agent_id=user.agent_id,
                 skills=user.skills,
-                teams=[teams[id_] for id_ in user.member_of],
-                supervises=[teams[id_] for id_ in user.supervises],
+                teams=user.member_of,
+                supervises=user.supervises,
             )
     feed = Feed(
         account_id=node.directory.account().id,
@@ -184,7 +189,8 @@ def _fill(node: Node, wanted: Demo) -> None:
         settings=JsonlSettings(),
     )
     with _progress(wanted.records) as tell:
-        node.ingest.run(feed, (), "demo", lambda summary: tell(summary.read))
+        summary = node.ingest.run(feed, (), "demo", lambda summary: tell(summary.read))
+    note_import(node, feed, summary, None)
 
 
 class _DemoFormat:

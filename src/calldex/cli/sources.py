@@ -193,7 +193,10 @@ def show_quarantined(id: int, raw: bool, data: Path | None) -> None:  # noqa: A0
 @options.one_account
 @options.data
 def retry_quarantine(account: str | None, data: Path | None) -> None:
-    """Read everything in it again, as its source is set up now; what can be read leaves it."""
+    """Read everything in it again, as its source is set up now; what can be read leaves it.
+
+    A row in which a file ended is read as if nothing were missing: for files that are not written any more.
+    """
     from calldex.api.operations import RetryQuarantine
     from calldex.cli.client import connected
 

@@ -1,4 +1,4 @@
-"""The directory: who there is, what things are called, and where records come from.
+"""The directory: who there is and what he may, what things are called, and where records come from.
 
 Beside the way of a record: ingest notes names here and reads the sources, the API asks whose a key is and serves the
 look-ups. Records themselves never come here. One SQLite database, or PostgreSQL for several nodes; safe to use from
@@ -15,44 +15,73 @@ from typing import Self
 from sqlalchemy import Engine, exists, select
 
 from calldex.directory import tables
+from calldex.directory.accounts import Accounts
+from calldex.directory.audit import Audit, AuditFilter, AuditWriter
 from calldex.directory.database import Database, sqlite_engine
+from calldex.directory.groups import Groups
 from calldex.directory.keys import Keys
-from calldex.directory.lookups import Lookups
 from calldex.directory.model import (
-    ROLE_NAMES,
     Account,
+    GroupChanges,
+    GroupInfo,
+    Guard,
+    Imported,
     Key,
     KeyOwner,
     ListedUser,
     Named,
+    NameEntry,
     Seen,
     Source,
+    TeamChanges,
+    TeamInfo,
     User,
+    UserChanges,
     UserFilter,
     WrapupCode,
 )
+from calldex.directory.openid import Openid, OpenidClient, OpenidProviders
 from calldex.directory.people import People
+from calldex.directory.sessions import Client, Device, Session, SessionOwner, SignedIn
+from calldex.directory.signin import Signin
 from calldex.directory.sources import Sources
+from calldex.directory.teams import Teams
 from calldex.record import NamedKind
 
 __all__ = [
-    "ROLE_NAMES",
     "Account",
+    "AuditFilter",
+    "AuditWriter",
+    "Client",
+    "Device",
     "Directory",
+    "GroupChanges",
+    "GroupInfo",
+    "Guard",
+    "Imported",
     "Key",
     "KeyOwner",
     "ListedUser",
+    "NameEntry",
     "Named",
     "NamedKind",
+    "Openid",
+    "OpenidClient",
     "Seen",
+    "Session",
+    "SessionOwner",
+    "SignedIn",
     "Source",
+    "TeamChanges",
+    "TeamInfo",
     "User",
+    "UserChanges",
     "UserFilter",
     "WrapupCode",
 ]
 
 
-class Directory(People, Keys, Lookups, Sources):
+class Directory(Accounts, People, Groups, Keys, Teams, Sources, Signin, OpenidProviders, Audit):
     """The directory database, opened and brought to this version.
 
     `WrongVersion` if a newer Calldex wrote it, `UnreadableInput` if it is not one.
@@ -79,6 +108,7 @@ class Directory(People, Keys, Lookups, Sources):
         try:
             self.flush_seen()
             self.flush_touches()
+            self.flush_sessions()
         finally:
             self._db.close()
 
@@ -108,7 +138,7 @@ class Directory(People, Keys, Lookups, Sources):
             astray = (
                 select(users.c.email, members.c.team_id)
                 .join_from(members, users)
-                .where(~known | (users.c.account_id != members.c.account_id))
+                .where(members.c.until_ms.is_(None), ~known | (users.c.account_id != members.c.account_id))
             )
             problems += [
                 f"{row.email} is in the team {row.team_id}, which is not there" for row in connection.execute(astray)

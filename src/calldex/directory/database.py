@@ -9,22 +9,55 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, func, inspect, select, text, update
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    Table,
+    create_engine,
+    event,
+    func,
+    inspect,
+    make_url,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError, InternalError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnection
 
 from calldex.directory import tables
-from calldex.errors import Conflict, DiskFull, Unavailable, UnreadableInput, UsageProblem, WrongVersion
+from calldex.errors import (
+    BadSettings,
+    Conflict,
+    DiskFull,
+    Problem,
+    Unavailable,
+    UnreadableInput,
+    UsageProblem,
+    WrongVersion,
+)
 
 BUSY_TIMEOUT_MS: Final = 10_000
 """How long a writer waits for another process to finish its writing."""
 
+_CONNECT_S: Final = 4
+"""How long one address of a PostgreSQL server has for answering; a name may have two."""
+_IDLE_MS: Final = 60_000
+"""When PostgreSQL ends the transaction of a node that has stopped in the middle of it."""
+_POOL: Final = 10
+"""Connections of one node that are kept, and as many more that are made when these are in use."""
+_FORM: Final = "postgresql://user:password@host:5432/database, where an @ in the password is %40, a % is %25"
+
 _MIGRATION_LOCK: Final = 0x43414C4C444558
 """The PostgreSQL advisory lock under which a node migrates."""
+_FULL: Final = (sqlite3.SQLITE_FULL, "53100")
+_BUSY: Final = (sqlite3.SQLITE_BUSY, "55P03")
 
 
 def sqlite_engine(path: Path) -> Engine:
@@ -39,6 +72,42 @@ def sqlite_engine(path: Path) -> Engine:
     return engine
 
 
+def postgresql_engine(address: str) -> Engine:
+    """An engine on a PostgreSQL database, named as `postgresql://user:password@host:5432/database`.
+
+    `BadSettings` if that is no such address; it never repeats the password.
+    """
+    from calldex.directory import texts  # here, so that a directory on SQLite does not wait for another's driver
+
+    try:
+        url = make_url(address)
+    except (ArgumentError, ValueError):
+        url = None
+    named = url is not None and url.drivername == "postgresql" and url.host and url.database
+    if url is None or not named or "@" in f"{url.host}{url.database}":  # a part of the password, then
+        raise BadSettings([Problem("directory", "", "is no address of a PostgreSQL database", _FORM)])
+    engine = create_engine(
+        url.set(drivername="postgresql+psycopg"),
+        pool_size=_POOL,
+        max_overflow=_POOL,
+        pool_timeout=BUSY_TIMEOUT_MS / 1000,
+        pool_pre_ping=True,
+        connect_args={
+            "connect_timeout": _CONNECT_S,
+            "application_name": "calldex",
+            "client_encoding": "utf8",
+            "options": f"-c lock_timeout={BUSY_TIMEOUT_MS} -c idle_in_transaction_session_timeout={_IDLE_MS}",
+            # A server that is gone without a word is given up after some ten seconds, not after hours.
+            "keepalives_idle": 5,
+            "keepalives_interval": 2,
+            "keepalives_count": 3,
+            "tcp_user_timeout": BUSY_TIMEOUT_MS,
+        },
+    )
+    event.listen(engine, "connect", texts.prepare)
+    return engine
+
+
 def _prepare(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # transactions are begun by `_begin`, not when the driver sees fit
     for pragma in (f"busy_timeout={BUSY_TIMEOUT_MS}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
@@ -46,8 +115,11 @@ def _prepare(connection: sqlite3.Connection, _record: object) -> None:
 
 
 def _begin(connection: Connection) -> None:
+    options = connection.get_execution_options()
+    if options.get("migrates"):  # a table that is made again is dropped meanwhile; `_migrate` checks the references
+        connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
     # A writer takes its lock before it reads, or what it read may be old when it writes.
-    writes = connection.get_execution_options().get("writes")
+    writes = options.get("writes")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
@@ -62,14 +134,16 @@ class Database:
         self._writer = engine.execution_options(writes=True)
         self.generation = 0
         self.is_sqlite = engine.dialect.name == "sqlite"
-        self.name = engine.url.database
+        # One state of the database for all statements of a transaction, which SQLite gives by itself.
+        self._reader = engine if self.is_sqlite else engine.execution_options(isolation_level="REPEATABLE READ")
+        self.name = _name(engine.url)
         try:
             self._migrate()
         except DatabaseError as error:
             engine.dispose()
-            if _sqlite_code(error) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY):
+            if _code(error) in (*_FULL, *_BUSY):
                 raise _unavailable(error) from error
-            raise UnreadableInput(f"the directory database {self.name} cannot be read: {error.orig}") from error
+            raise UnreadableInput(f"the directory database {self.name} cannot be read: {_told(error)}") from error
         except BaseException:
             engine.dispose()
             raise
@@ -80,23 +154,40 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A transaction that sees one state of the database and changes nothing."""
-        with self._engine.begin() as connection:
+        """A transaction that sees one state of the database and changes nothing; `Unavailable` if it cannot be
+        reached now."""
+        with _reaching(), self._reader.begin() as connection:
             yield connection
 
+    def connection(self) -> Connection:
+        """A connection that its user keeps and closes, for transactions of `write(on=...)`.
+
+        On SQLite it does not wait for the disk: a commit survives the end of the process, not surely a loss of power.
+        """
+        with _reaching():
+            connection = self._writer.connect()
+        if self.is_sqlite:
+            driver: Any = connection.connection.driver_connection
+            driver.execute("PRAGMA synchronous=NORMAL")
+            connection.detach()  # it is not for others
+        return connection
+
     @contextmanager
-    def write(self, *, access: bool = False) -> Iterator[Connection]:
-        """A transaction that changes the database, or nothing if it raises; `access`: it changes what keys may.
+    def write(self, *, access: bool = False, on: Connection | None = None) -> Iterator[Connection]:
+        """A transaction that changes the database, or nothing if it raises; `access`: it changes what keys may. `on`:
+        on this connection.
 
         `DiskFull` and `Unavailable` if it cannot be done now, `Conflict` if another process was faster.
         """
         try:
-            with self._writer.begin() as connection:
-                yield connection
-                if access:
+            with (
+                _reaching(),
+                nullcontext(on) if on else self._writer.connect() as connection,
+                connection.begin(),
+            ):
+                if access:  # first of all, so that one such transaction waits for another on PostgreSQL as well
                     connection.execute(update(tables.change).values(n=tables.change.c.n + 1))
-        except OperationalError as error:
-            raise _unavailable(error) from error
+                yield connection
         except IntegrityError as error:
             raise Conflict("the directory was changed by another process at the same time; try again") from error
         if access:
@@ -125,12 +216,18 @@ class Database:
             raise DiskFull(f"the directory database could not be copied to {path}: {error}") from error
 
     def _migrate(self) -> None:
-        with self.read() as connection:
+        with self._engine.begin() as connection:
             if _version(connection) == tables.VERSION:
                 return
-        with self._writer.begin() as connection:
+        with self._writer.execution_options(migrates=True).connect() as connection, connection.begin():
             if not self.is_sqlite:
                 connection.execute(select(func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+                encoding = connection.execute(select(func.current_setting("server_encoding"))).scalar()
+                if encoding != "UTF8":
+                    raise UnreadableInput(
+                        f"the directory database {self.name} has the encoding {encoding}, which cannot keep every name;"
+                        " use one that was created with ENCODING 'UTF8' TEMPLATE template0"
+                    )
             found = _version(connection)
             if found is not None and found > tables.VERSION:
                 raise WrongVersion(
@@ -138,6 +235,9 @@ class Database:
                     f"this Calldex knows none above {tables.VERSION}; use the Calldex that wrote it, or a newer one"
                 )
             _upgrade(connection)
+            if self.is_sqlite and connection.exec_driver_sql("PRAGMA foreign_key_check").first():
+                raise UnreadableInput(f"the directory database {self.name} has rows that name others that do not exist")
+        self._engine.dispose()  # connections that migrated do not check references
 
 
 def _version(connection: Connection) -> str | None:
@@ -157,14 +257,38 @@ def _upgrade(connection: Connection) -> None:
     command.upgrade(config, "head")
 
 
-def _sqlite_code(error: DatabaseError) -> int | None:
-    return getattr(error.orig, "sqlite_errorcode", None)
+def _name(url: URL) -> str | None:
+    """What a database is called in messages: without a password, wherever in the address it stood."""
+    if url.drivername == "sqlite":
+        return url.database
+    return URL.create("postgresql", url.username, None, url.host, url.port, url.database).render_as_string()
+
+
+def _code(error: DatabaseError) -> int | str | None:
+    """What the engine calls the error: SQLite by a number, PostgreSQL by a text."""
+    return getattr(error.orig, "sqlite_errorcode", None) or getattr(error.orig, "sqlstate", None)
+
+
+def _told(error: DatabaseError) -> str:
+    """What the engine says about the error, in one line."""
+    return " ".join(str(error.orig).split())
+
+
+@contextmanager
+def _reaching() -> Iterator[None]:
+    """Turn what says that the database cannot be used now into `Unavailable`."""
+    try:
+        yield
+    except (OperationalError, InternalError) as error:  # the latter of a server that has become a read-only one
+        raise _unavailable(error) from error
+    except NoConnection as error:
+        raise Unavailable("too many ask the directory database at once", retry_after=1) from error
 
 
 def _unavailable(error: DatabaseError) -> Unavailable:
-    if _sqlite_code(error) == sqlite3.SQLITE_FULL:
+    if _code(error) in _FULL:
         return DiskFull("there is no room left to write the directory database; nothing was changed")
-    return Unavailable(f"the directory database cannot be written now: {error.orig}", retry_after=1)
+    return Unavailable(f"the directory database cannot be used now: {_told(error)}", retry_after=1)
 
 
 def now_ms() -> int:

@@ -1,7 +1,8 @@
 """User API keys: made, listed, revoked, and recognised when a request brings one.
 
-A key is 256 random bits; only its SHA-256 is kept, so neither the database nor a backup of it opens anything. Every
-request asks here, so the keys that work are kept in memory and read again when something changed.
+A key is 256 random bits; only its SHA-256 is kept, so neither the database nor a backup of it opens anything. It leaves
+its user some of his rights, for a time, from some networks; never more than he has. Every request asks here, so the
+keys that work are kept in memory and read again when something changed.
 """
 
 from __future__ import annotations
@@ -9,34 +10,27 @@ from __future__ import annotations
 import hashlib
 import secrets
 import threading
-import time
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
-import msgspec
 from sqlalchemy import ColumnElement, Connection, bindparam, insert, or_, select, update
 
+from calldex.access import Principal
+from calldex.directory.accounts import find_account
 from calldex.directory.database import Database, Part, now_ms
-from calldex.directory.model import Key, KeyOwner, scope_problem
-from calldex.directory.people import effective_timezone, find_user
-from calldex.directory.tables import accounts, api_keys, change, users
-from calldex.errors import BadParameters, Conflict, NotFound
+from calldex.directory.model import Guard, Key, KeyOwner, expiry_problem, networks_problem, refuse, scopes_problem
+from calldex.directory.people import find_user
+from calldex.directory.principals import principals
+from calldex.directory.snapshot import Snapshot
+from calldex.directory.tables import api_keys, users
+from calldex.errors import Conflict, NotFound
 
 PREFIX_LENGTH: Final = 8
 """How much of a key is kept in the clear, for people to tell their keys apart."""
 KEY_LENGTH_LIMIT: Final = 100
-RECHECK_S: Final = 2.0
-"""After how long a change that another process made is noticed at the latest."""
 TOUCH_MS: Final = 60_000
 """How exact the last-used time of a key is kept."""
-
-
-class _Snapshot(msgspec.Struct, frozen=True):
-    """The keys that work, by hash, as of `change` in the database and `generation` in this process."""
-
-    owners: dict[bytes, KeyOwner]
-    change: int
-    generation: int
-    checked_at: float
 
 
 class Keys(Part):
@@ -44,38 +38,57 @@ class Keys(Part):
 
     def __init__(self, database: Database) -> None:
         super().__init__(database)
-        self._snapshot = _Snapshot({}, -1, -1, 0.0)
+        self._owners = Snapshot(database, _owners)
         self._touch_lock = threading.Lock()
         self._touched: dict[int, int] = {}
         self._used: dict[int, int] = {}
 
-    def create_key(self, email: str, scope: str = "read") -> str:
-        """A new key of a user; this is the only time it can be seen."""
-        problems = tuple(scope_problem(scope))
-        if problems:
-            raise BadParameters(problems)
+    def create_key(
+        self,
+        email: str,
+        scopes: tuple[str, ...] = ("read",),
+        *,
+        expires_at: int | None = None,
+        networks: tuple[str, ...] = (),
+        guard: Guard | None = None,
+    ) -> str:
+        """A new key of a user; this is the only time it can be seen.
+
+        It leaves him the permissions of these scopes, until `expires_at` (epoch milliseconds), from these networks
+        (CIDR; of none, from everywhere). `BadParameters`; `Conflict` if he is disabled.
+        """
+        refuse([*scopes_problem(scopes), *expiry_problem(expires_at, now_ms()), *networks_problem(networks)])
         text = "cdx_" + secrets.token_urlsafe(32)
         with self._db.write(access=True) as connection:
             user = find_user(connection, email)
+            _guard(connection, user.email, guard)
             if user.disabled_at is not None:
                 raise Conflict(f"the user {user.email} is disabled; a key of his would not work")
-            values = {"prefix": text[:PREFIX_LENGTH], "hash": _hash(text), "scope": scope, "created_at": now_ms()}
+            values = {
+                "prefix": text[:PREFIX_LENGTH],
+                "hash": _hash(text),
+                "scopes": ",".join(scopes),
+                "networks": [str(ip_network(network)) for network in networks],
+                "created_at": now_ms(),
+                "expires_at": expires_at,
+            }
             connection.execute(insert(api_keys).values(user_id=user.id, **values))
         return text
 
-    def find_key(self, text: str) -> KeyOwner | None:
-        """Whose key this is; None if it is none, was revoked, or its owner is disabled.
+    def find_key(self, text: str, address: str | None = None) -> KeyOwner | None:
+        """Whose key this is; None if it is none, was revoked, has expired, or its owner is disabled, and if it comes
+        from an address outside its networks; one that has networks is nobody's without an address.
 
-        What this process changed counts at once, what another changed within `RECHECK_S`; a key that another made
-        works at once. The time it takes does not depend on how much of a key is right.
+        What this process changed counts at once, what another changed within `snapshot.RECHECK_S`; a key that another
+        made works at once. The time it takes does not depend on how much of a key is right.
         """
         if len(text) > KEY_LENGTH_LIMIT:
             return None
         digest = _hash(text)
-        snapshot = self._snapshot
-        fresh = snapshot.generation == self._db.generation and time.monotonic() < snapshot.checked_at + RECHECK_S
-        owner = snapshot.owners.get(digest) if fresh else None
-        return owner or self._refreshed().owners.get(digest)
+        owner = self._owners.recent().get(digest) or self._owners.current().get(digest)
+        if owner is None or (owner.expires_at is not None and now_ms() >= owner.expires_at):
+            return None
+        return owner if not owner.networks or _within(address, owner.networks) else None
 
     def touch_key(self, key_id: int, at_ms: int) -> None:
         """Remember that a key was used; `flush_touches` writes it."""
@@ -97,14 +110,17 @@ class Keys(Part):
                 [{"key_id": key_id, "at": at} for key_id, at in sorted(touched.items())],
             )
 
-    def list_keys(self, email: str | None = None) -> list[Key]:
-        """The keys of one user or of all, oldest first, the revoked ones as well."""
+    def list_keys(self, email: str | None = None, *, account: str | None = None) -> list[Key]:
+        """The keys of one user, of one account, or of all, oldest first, the revoked ones as well."""
         with self._db.read() as connection:
-            if email is None:
-                return _keys(connection)
-            return _keys(connection, users.c.id == find_user(connection, email).id)
+            conditions: list[ColumnElement[bool]] = []
+            if email is not None:
+                conditions.append(users.c.id == find_user(connection, email).id)
+            if account is not None:
+                conditions.append(users.c.account_id == find_account(connection, account).id)
+            return _keys(connection, *conditions)
 
-    def revoke_key(self, reference: str) -> Key:
+    def revoke_key(self, reference: str, *, guard: Guard | None = None) -> Key:
         """Make a key useless at once; it is named by its id, its prefix or itself.
 
         `NotFound` if no valid key is meant, `Conflict` that lists them if several have the prefix.
@@ -120,51 +136,70 @@ class Keys(Part):
                     f"there is no valid key with the id or prefix {prefix!r}; `calldex keys list` shows them"
                 )
             if len(found) > 1:
-                listed = ", ".join(f"{key.id} ({key.scope} key of {key.email})" for key in found)
+                listed = ", ".join(f"{key.id} ({' and '.join(key.scopes)} key of {key.email})" for key in found)
                 raise Conflict(f"several keys begin with {prefix!r}; give the id of one of them: {listed}")
+            _guard(connection, found[0].email, guard)
             connection.execute(update(api_keys).where(api_keys.c.id == found[0].id).values(revoked_at=now_ms()))
         return found[0]
 
-    def _refreshed(self) -> _Snapshot:
-        # Taken before the database is asked: what this process changes from here on makes the snapshot old again.
-        generation = self._db.generation
-        checked_at = time.monotonic()
-        old = self._snapshot
-        with self._db.read() as connection:
-            changed = connection.execute(select(change.c.n)).scalar_one()
-            owners = old.owners if changed == old.change else _owners(connection)
-        self._snapshot = _Snapshot(owners, changed, generation, checked_at)
-        return self._snapshot
+
+def _guard(connection: Connection, email: str, guard: Guard | None) -> None:
+    if guard is not None:
+        for owner in principals(connection, users.c.email == email).values():
+            guard(owner)
 
 
 def _hash(text: str) -> bytes:
     return hashlib.sha256(text.encode("utf-8", "replace")).digest()
 
 
+def _within(address: str | None, networks: tuple[str, ...]) -> bool:
+    """Whether an address lies in one of the networks; nothing that is no address does."""
+    try:
+        found = ip_address(address or "")
+    except ValueError:
+        return False
+    if isinstance(found, IPv6Address) and found.ipv4_mapped is not None:
+        found = found.ipv4_mapped
+    return any(found in _network(network) for network in networks)
+
+
+@lru_cache(maxsize=4096)
+def _network(text: str) -> IPv4Network | IPv6Network:
+    return ip_network(text)
+
+
+_PRINCIPAL: Final = tuple(name for name in Principal.__struct_fields__ if name not in ("scopes", "credential"))
+
+
 def _owners(connection: Connection) -> dict[bytes, KeyOwner]:
+    """The owners of the keys that work unless they have expired, by hash."""
+    enabled = users.c.disabled_at.is_(None)
+    known = principals(connection, enabled)
     query = (
         select(
             api_keys.c.hash,
-            api_keys.c.id.label("key_id"),
-            api_keys.c.prefix.label("key_prefix"),
-            api_keys.c.scope.label("key_scope"),
-            users.c.id.label("user_id"),
-            users.c.email,
-            users.c.role,
-            users.c.account_id,
-            accounts.c.name.label("account"),
-            effective_timezone.label("timezone"),
+            api_keys.c.id,
+            api_keys.c.user_id,
+            api_keys.c.prefix,
+            api_keys.c.scopes,
+            api_keys.c.networks,
+            api_keys.c.expires_at,
         )
         .join_from(api_keys, users)
-        .join(accounts)
-        .where(api_keys.c.revoked_at.is_(None), users.c.disabled_at.is_(None))
+        .where(api_keys.c.revoked_at.is_(None), enabled)
     )
-    owners = {}
-    for row in connection.execute(query):
-        values = row._asdict()
-        digest = values.pop("hash")
-        owners[digest] = KeyOwner(**values)
-    return owners
+    return {
+        row.hash: KeyOwner(
+            **{name: getattr(known[row.user_id], name) for name in _PRINCIPAL},
+            scopes=tuple(row.scopes.split(",")),
+            credential=row.prefix,
+            key_id=row.id,
+            networks=tuple(row.networks),
+            expires_at=row.expires_at,
+        )
+        for row in connection.execute(query)
+    }
 
 
 def _keys(connection: Connection, *conditions: ColumnElement[bool]) -> list[Key]:
@@ -172,14 +207,19 @@ def _keys(connection: Connection, *conditions: ColumnElement[bool]) -> list[Key]
         select(
             api_keys.c.id,
             api_keys.c.prefix,
-            api_keys.c.scope,
+            api_keys.c.scopes,
+            api_keys.c.networks,
             users.c.email,
             api_keys.c.created_at,
             api_keys.c.last_used_at,
             api_keys.c.revoked_at,
+            api_keys.c.expires_at,
         )
         .join_from(api_keys, users)
         .where(*conditions)
         .order_by(api_keys.c.id)
     )
-    return [Key(**row._asdict()) for row in connection.execute(query)]
+    return [
+        Key(**row._asdict() | {"scopes": tuple(row.scopes.split(",")), "networks": tuple(row.networks)})
+        for row in connection.execute(query)
+    ]

@@ -1,27 +1,32 @@
 """The look-ups: what records call agents, queues, teams, campaigns and wrap-up codes.
 
 Ingest notes the names it sees in every batch. The name last seen wins, among names of one millisecond the larger; so
-the look-ups depend on the records alone, not on the order in which they came.
+the look-ups depend on the records alone, not on the order in which they came. Over a name that somebody set, none of
+theirs wins.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Final, get_args
 
-from sqlalchemy import Connection, select, tuple_
+from sqlalchemy import ColumnElement, Connection, delete, select, tuple_
 
+from calldex.directory.accounts import find_account
 from calldex.directory.database import Database, Part
-from calldex.directory.model import Named, Seen, WrapupCode
-from calldex.directory.tables import named
+from calldex.directory.model import Named, NameEntry, Seen, WrapupCode, id_problem, refuse, text_problem
+from calldex.directory.tables import PINNED_MS, named
+from calldex.errors import BadParameters, NotFound, Problem, suggest
 from calldex.record import NamedKind
 
 FLUSH_S: Final = 60
 """How long it may take until it is written that a known name was seen again."""
 CACHE_LIMIT: Final = 200_000
 """Names kept in memory; beyond, memory is emptied and fills again."""
+
+_KINDS: Final = ", ".join(get_args(NamedKind))
 
 _NameKey = tuple[int, NamedKind, int | str]
 _Stamp = tuple[int, str]
@@ -89,6 +94,38 @@ class Lookups(Part):
             codes = [WrapupCode(code=row.code, description=row.name or row.code) for row in connection.execute(query)]
         return sorted(codes, key=lambda entry: (entry.description, entry.code))
 
+    def names(self, account: str, kind: NamedKind) -> list[NameEntry]:
+        """What things of a kind are called in an account, by name, then id or code; an empty name is none."""
+        with self._db.read() as connection:
+            return _names(connection, find_account(connection, account).id, kind)
+
+    def set_name(self, account: str, kind: NamedKind, key: int | str, name: str) -> NameEntry:
+        """Set what something is called, whatever records call it from now on; it need not be known yet."""
+        refuse([*_key_problem(kind, key), *text_problem("name", name, 200)])
+        with self._db.write(access=True) as connection:
+            pin(self._db, connection, find_account(connection, account).id, kind, {key: name})
+        self._forget()
+        return NameEntry(key, name, pinned=True)
+
+    def remove_name(self, account: str, kind: NamedKind, key: int | str) -> None:
+        """Forget what something is called; it comes back, under the name that records have for it, when one names it
+        again. `NotFound` if it has no name; teams are removed by `remove_team`."""
+        if kind == "team":
+            raise BadParameters([Problem("kind", kind, "a team is removed as a team, not as a name")])
+        self.flush_seen()
+        with self._db.write(access=True) as connection:
+            account_id = find_account(connection, account).id
+            known = [entry.key for entry in _names(connection, account_id, kind)]
+            if key not in known:
+                raise NotFound(f"there is no {kind} {str(key)[:64]!r}{suggest(str(key), map(str, known))}")
+            connection.execute(delete(named).where(*_is(account_id, kind, key)))
+        self._forget()
+
+    def _forget(self) -> None:
+        """What is in memory is not what is in the database any more."""
+        with self._lock:
+            self._known.clear()
+
     def _write(self, stamps: dict[_NameKey, _Stamp]) -> None:
         if stamps:
             with self._db.write() as connection:
@@ -97,13 +134,65 @@ class Lookups(Part):
         self._flush_at = time.monotonic() + FLUSH_S
 
 
-def write_names(database: Database, connection: Connection, account_id: int, seen: Iterable[Seen]) -> None:
-    """Note names in a transaction that writes more than them."""
-    stamps = {
-        (account_id, each.kind, each.key): _UNNAMED if each.name is None else (each.at_ms, each.name) for each in seen
+def pin(
+    database: Database, connection: Connection, account_id: int, kind: NamedKind, names: Mapping[int | str, str]
+) -> None:
+    """Set what things are called; by key."""
+    if not names:
+        return
+    statement = database.insert(named)
+    statement = statement.on_conflict_do_update(
+        index_elements=list(named.primary_key),
+        set_={"name": statement.excluded.name, "seen_ms": statement.excluded.seen_ms},
+    )
+    connection.execute(statement, [_row(account_id, kind, key, name, PINNED_MS) for key, name in sorted(names.items())])
+
+
+def unname(connection: Connection, account_id: int, kind: NamedKind, key: int) -> None:
+    """Forget what something is called."""
+    connection.execute(delete(named).where(*_is(account_id, kind, key)))
+
+
+def names_of(connection: Connection, account_id: int, kind: NamedKind) -> dict[int, str]:
+    """What the things of a kind that have ids are called, by id; an empty name is none."""
+    query = select(named.c.id, named.c.name).where(named.c.account_id == account_id, named.c.kind == kind)
+    return dict(connection.execute(query).all())
+
+
+def _names(connection: Connection, account_id: int, kind: NamedKind) -> list[NameEntry]:
+    query = select(named.c.id, named.c.code, named.c.name, named.c.seen_ms).where(
+        named.c.account_id == account_id, named.c.kind == kind
+    )
+    entries = [NameEntry(row.id or row.code, row.name, row.seen_ms == PINNED_MS) for row in connection.execute(query)]
+    return sorted(entries, key=lambda entry: (entry.name, str(entry.key).zfill(20)))
+
+
+def _key_problem(kind: NamedKind, key: int | str) -> Iterable[Problem]:
+    if kind not in get_args(NamedKind):
+        yield Problem("kind", kind[:100], f"is nothing that has a name{suggest(kind, get_args(NamedKind))}", _KINDS)
+    elif kind == "wrapup_code" and isinstance(key, str):
+        yield from text_problem("key", key, 64)
+    elif kind != "wrapup_code" and isinstance(key, int):
+        yield from id_problem("key", key)
+    else:
+        valid = "text" if kind == "wrapup_code" else "a whole number"
+        yield Problem("key", str(key)[:100], f"is not how a {kind} is known", valid)
+
+
+def _is(account_id: int, kind: NamedKind, key: int | str) -> tuple[ColumnElement[bool], ...]:
+    row = _row(account_id, kind, key, "", 0)
+    return tuple(named.c[column] == row[column] for column in ("account_id", "kind", "id", "code"))
+
+
+def _row(account_id: int, kind: NamedKind, key: int | str, name: str, seen_ms: int) -> dict[str, object]:
+    return {
+        "account_id": account_id,
+        "kind": kind,
+        "id": key if isinstance(key, int) else 0,
+        "code": key if isinstance(key, str) else "",
+        "name": name,
+        "seen_ms": seen_ms,
     }
-    if stamps:
-        _upsert(database, connection, stamps)
 
 
 def _upsert(database: Database, connection: Connection, stamps: dict[_NameKey, _Stamp]) -> None:
@@ -114,17 +203,8 @@ def _upsert(database: Database, connection: Connection, stamps: dict[_NameKey, _
         set_={"name": new.name, "seen_ms": new.seen_ms},
         where=tuple_(new.seen_ms, new.name) > tuple_(named.c.seen_ms, named.c.name),
     )
-    rows = [
-        {
-            "account_id": account_id,
-            "kind": kind,
-            "id": key if isinstance(key, int) else 0,
-            "code": key if isinstance(key, str) else "",
-            "name": name,
-            "seen_ms": at_ms,
-        }
-        for (account_id, kind, key), (at_ms, name) in stamps.items()
-    ]
     # In one order everywhere, so that two nodes that write the same names wait for each other and never cross.
-    rows.sort(key=lambda row: (row["account_id"], row["kind"], row["id"], row["code"]))
-    connection.execute(statement, rows)
+    ordered = sorted(stamps.items(), key=lambda item: (item[0][0], item[0][1], str(item[0][2])))
+    connection.execute(
+        statement, [_row(account_id, kind, key, name, at_ms) for (account_id, kind, key), (at_ms, name) in ordered]
+    )

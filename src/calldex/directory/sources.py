@@ -7,9 +7,9 @@ from typing import Final
 
 from sqlalchemy import Connection, delete, insert, select
 
+from calldex.directory.accounts import find_account
 from calldex.directory.database import Part, now_ms
 from calldex.directory.model import Source, handle_problem, text_problem
-from calldex.directory.people import find_account
 from calldex.directory.tables import accounts, sources
 from calldex.errors import BadParameters, Conflict, NotFound, Problem, suggest
 
@@ -63,8 +63,9 @@ class Sources(Part):
 
 
 def _sources(connection: Connection) -> list[Source]:
-    query = select(sources, accounts.c.name.label("account")).join(accounts).order_by(sources.c.name)
-    return [Source(**row._asdict()) for row in connection.execute(query)]
+    query = select(sources, accounts.c.name.label("account")).join(accounts)
+    found = (Source(**row._asdict()) for row in connection.execute(query))
+    return sorted(found, key=lambda source: source.name)
 
 
 def _source(connection: Connection, name: str) -> Source:

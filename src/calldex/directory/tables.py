@@ -1,6 +1,7 @@
 """The tables of the directory database, as the newest migration leaves them.
 
-Times are epoch milliseconds. A change here needs a migration beside it and a new `VERSION`; a test compares the two.
+Times are epoch milliseconds. Text is sorted by Python, as each PostgreSQL database sorts it in its own way. A change
+here needs a migration beside it and a new `VERSION`; a test compares the two.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     ForeignKey,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
@@ -22,11 +24,13 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from calldex.access import KeyScope, Role
+from calldex.access import Role
 from calldex.record import NamedKind
 
-VERSION: Final = "0001"
+VERSION: Final = "0002"
 """The newest migration."""
+PINNED_MS: Final = 2**62
+"""When a name was last seen that somebody set: later than any record."""
 
 metadata: Final = MetaData(
     naming_convention={
@@ -55,6 +59,9 @@ accounts: Final = Table(
     Column("name", String(64), nullable=False, unique=True),
     Column("timezone", String(64)),
     Column("created_at", BigInteger, nullable=False),
+    # The names of the fields that only those see who may see sensitive ones.
+    Column("sensitive", JSON, nullable=False),
+    Column("agents_see_own", Boolean, nullable=False),
 )
 
 users: Final = Table(
@@ -65,7 +72,7 @@ users: Final = Table(
     # In lower case, so that unique means unique however it is typed.
     Column("email", String(254), nullable=False, unique=True),
     Column("name", String(200), nullable=False),
-    Column("role", String(32), nullable=False),
+    Column("role", String(32)),
     Column("timezone", String(64)),
     Column("extension", String(64)),
     Column("sip_account", String(64)),
@@ -74,10 +81,15 @@ users: Final = Table(
     Column("agent_id", BigInteger, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("disabled_at", BigInteger),
+    # With Argon2id, its parameters and salt included; nobody signs in by password without one.
+    Column("password_hash", String(200)),
     UniqueConstraint("account_id", "agent_id"),
     _one_of("role", Role),
+    # The id of somebody who was removed is never given to another.
+    sqlite_autoincrement=True,
 )
 
+# Who was in a team from when until when; `since_ms` 0: ever since, `until_ms` NULL: still.
 team_members: Final = Table(
     "team_members",
     metadata,
@@ -85,10 +97,42 @@ team_members: Final = Table(
     Column("user_id", ForeignKey("users.id"), primary_key=True),
     Column("team_id", BigInteger, primary_key=True, autoincrement=False),
     Column("as_supervisor", Boolean, primary_key=True),
+    Column("since_ms", BigInteger, primary_key=True, autoincrement=False),
+    Column("until_ms", BigInteger),
+)
+
+# The queues whose records the supervisors of a team see.
+team_queues: Final = Table(
+    "team_queues",
+    metadata,
+    Column("account_id", ForeignKey("accounts.id"), primary_key=True),
+    Column("team_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("queue_id", BigInteger, primary_key=True, autoincrement=False),
+)
+
+groups: Final = Table(
+    "groups",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    _account_id(),
+    Column("name", String(64), nullable=False),
+    Column("permissions", JSON, nullable=False),
+    Column("reach", JSON, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    UniqueConstraint("account_id", "name"),
+    sqlite_autoincrement=True,
+)
+
+group_members: Final = Table(
+    "group_members",
+    metadata,
+    Column("group_id", ForeignKey("groups.id"), primary_key=True),
+    Column("user_id", ForeignKey("users.id"), primary_key=True),
 )
 
 # What records call things. `id` is 0 for wrap-up codes and `code` empty for all others, so that both can be a key.
-# `seen_ms` is when the name was last seen. Names compare by code point everywhere, as Python compares them.
+# `seen_ms` is when the name was last seen, or `PINNED_MS` when somebody set it. Names compare by code point everywhere,
+# as Python compares them.
 named: Final = Table(
     "named",
     metadata,
@@ -109,11 +153,76 @@ api_keys: Final = Table(
     Column("user_id", ForeignKey("users.id"), nullable=False),
     Column("prefix", String(8), nullable=False),
     Column("hash", LargeBinary(32), nullable=False, unique=True),
-    Column("scope", String(16), nullable=False),
+    # Some of `access.KeyScope`, comma-separated.
+    Column("scopes", String(64), nullable=False),
+    # The networks it may be used from; of none, everywhere.
+    Column("networks", JSON, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("last_used_at", BigInteger),
     Column("revoked_at", BigInteger),
-    _one_of("scope", KeyScope),
+    Column("expires_at", BigInteger),
+)
+
+# Where people are signed in. `hash` is that of the cookie's value.
+sessions: Final = Table(
+    "sessions",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("user_id", ForeignKey("users.id"), nullable=False),
+    Column("hash", LargeBinary(32), nullable=False, unique=True),
+    Column("created_at", BigInteger, nullable=False),
+    Column("last_used_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("address", String(64), nullable=False),
+    Column("client", String(200), nullable=False),
+    sqlite_autoincrement=True,
+)
+
+# Attempts to sign in that failed: how many in a row under one key (see `directory.signin`), and the last one's time.
+signin_failures: Final = Table(
+    "signin_failures",
+    metadata,
+    Column("key", LargeBinary(32), primary_key=True),
+    Column("failures", Integer, nullable=False),
+    Column("last_at", BigInteger, nullable=False),
+)
+
+# The OpenID Connect provider by which an account's people sign in, and which of its groups are which of ours.
+openid: Final = Table(
+    "openid",
+    metadata,
+    Column("account_id", ForeignKey("accounts.id"), primary_key=True, autoincrement=False),
+    Column("issuer", String(500), nullable=False),
+    Column("client_id", String(200), nullable=False),
+    Column("client_secret", String(500), nullable=False),
+    Column("claim", String(64), nullable=False),
+    Column("groups", JSON, nullable=False),
+)
+
+# Who did what: `n` counts without a gap, `hash` is over the entry and the hash before it.
+audit: Final = Table(
+    "audit",
+    metadata,
+    Column("n", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("at_ms", BigInteger, nullable=False),
+    # 0 where the account is not known: a failed attempt to sign in.
+    Column("account_id", Integer, nullable=False),
+    Column("actor", String(254), nullable=False),
+    Column("action", String(32), nullable=False),
+    # The whole entry's JSON, these columns included; it is what the hash is over.
+    Column("entry", String(4000), nullable=False),
+    Column("hash", LargeBinary(32), nullable=False),
+    Index("ix_audit_account_id", "account_id", "n"),
+)
+
+# One row: the newest entry, and the one before the oldest that is kept.
+audit_chain: Final = Table(
+    "audit_chain",
+    metadata,
+    Column("n", BigInteger, nullable=False),
+    Column("hash", LargeBinary(32), nullable=False),
+    Column("base_n", BigInteger, nullable=False),
+    Column("base_hash", LargeBinary(32), nullable=False),
 )
 
 sources: Final = Table(

@@ -29,12 +29,15 @@ class Row(msgspec.Struct, frozen=True):
     * `key`: what makes the row itself (two rows with one key are the same row sent twice);
     * `links`: what ties it to other rows; rows that share a link, directly or through others, are one call.
       A row without links belongs to no call: it is kept, and shown to `assemble` of no call;
-    * `text`: the row, decoded, from which `assemble` can read everything again.
+    * `text`: the row, decoded, from which `assemble` can read everything again;
+    * `where` and `raw`: the place where it begins and its bytes, as of `Rejected`; not kept.
     """
 
     key: bytes
     links: tuple[str, ...]
     text: str
+    where: str = ""
+    raw: bytes = b""
 
 
 class RecordFormat(Protocol):
@@ -69,7 +72,7 @@ class RowFormat(Protocol):
         """Whether the first bytes of a file (up to 64 KiB) are surely of this format."""
 
     def rows(self, chunks: Iterable[bytes], settings: Any) -> Iterator[Row | Rejected]:
-        """The rows of a byte stream, in its order."""
+        """The rows of a byte stream, in its order; one in which the stream ends is rejected as `UNFINISHED`."""
 
     def assemble(self, rows: Sequence[Row], settings: Any, source: str) -> Cdr | None:
         """The interaction that these rows (all known of one call) are; the same for every order of the same rows.
@@ -84,6 +87,9 @@ def formats() -> dict[str, RecordFormat | RowFormat]:
 
     return {f.name: f for f in (jsonl.FORMAT, asterisk.FORMAT)}
 
+
+UNFINISHED: Final = "unfinished: the file ends within this row; an import of the whole row takes this piece out of here"
+"""Why a row is rejected that is still being written, or was cut off: nothing tells the one from the other."""
 
 LINE_LIMIT: Final = 1 << 20
 """No format reads a line longer than this; a longer one is rejected whole."""
@@ -134,7 +140,7 @@ def settings_of(format_: RecordFormat | RowFormat, given: Mapping[str, str]) -> 
     try:
         return msgspec.convert(texts, format_.settings, strict=False)
     except msgspec.ValidationError as error:
-        raise BadSettings([Problem("settings", "", str(error), valid)]) from None
+        raise BadSettings([Problem("settings", "", str(error))]) from None  # each says itself what is valid
 
 
 def _explained(field: msgspec.structs.FieldInfo) -> str:

@@ -30,7 +30,7 @@ from typing import Final
 
 import msgspec
 
-from calldex.formats import LINE_LIMIT, FormatSettings, Row, lines
+from calldex.formats import LINE_LIMIT, UNFINISHED, FormatSettings, Row, lines
 from calldex.formats.asterisk_calls import assemble
 from calldex.formats.asterisk_rows import CdrRow, QueueRow, epoch_of
 from calldex.formats.asterisk_settings import COLUMNS, SKIPPED, AsteriskSettings, local_time
@@ -94,12 +94,13 @@ class AsteriskFormat:
     def rows(self, chunks: Iterable[bytes], settings: AsteriskSettings) -> Iterator[Row | Rejected]:
         """The rows of a byte stream. Lines of nothing but white space are no record.
 
-        A last line without line end is still being written, and is rejected.
+        A last line without line end is `UNFINISHED`, whatever can be seen in it: a row cut behind one of its columns
+        is a row of another width. So is a last row in a value of which the stream ends.
         """
         reader = _Reader(settings)
         for line, ended in lines(chunks):
             yield from reader.line(line, ended)
-        yield from reader.end()
+        yield from reader.end(UNFINISHED)
 
     def assemble(self, rows: Sequence[Row], settings: AsteriskSettings, source: str) -> Cdr | None:
         """The call that these rows are; see `asterisk_calls.assemble`."""
@@ -126,7 +127,7 @@ class _Reader:
             yield from self.end()
             yield self._rejected(f"longer than {LINE_LIMIT} bytes", [line])
         elif not ended and (self._open or line.strip()):
-            yield self._rejected("half-written: the last line has no line end", [*self._open, line])
+            yield self._rejected(UNFINISHED, [*self._open, line])
             self._close()
         elif self._kind != "cdr" and _QUEUE_LINE.match(line):
             yield from self.end()
@@ -137,10 +138,10 @@ class _Reader:
         elif line.strip():
             yield from self._begun(line)
 
-    def end(self) -> Iterator[Rejected]:
+    def end(self, reason: str = "a quote is never closed") -> Iterator[Rejected]:
         """What the end of the stream, or a line that cannot belong to it, leaves of an unfinished record."""
         if self._open:
-            yield self._rejected("a quote is never closed", self._open)
+            yield self._rejected(reason, self._open)
             self._close()
 
     def _begun(self, line: bytes) -> Iterator[Row | Rejected]:
@@ -171,18 +172,19 @@ class _Reader:
         raw = b"\n".join(record)
         try:
             if self._kind == "queue_log":
-                return _queue_row(raw, self._settings)
-            row = _cdr_row(raw, self._settings)
+                return _queue_row(raw, self._place(record), self._settings)
+            row = _cdr_row(raw, self._place(record), self._settings)
         except _Unreadable as error:
             return self._rejected(str(error), record)
         self._kind = "cdr"
         return row
 
     def _rejected(self, reason: str, record: list[bytes]) -> Rejected:
-        begun = self._open and record[0] is self._open[0]
-        first, last = (self._open_from, self._open_from + len(record) - 1) if begun else (self._number, self._number)
-        where = f"line {last}" if first == last else f"lines {first}-{last}"
-        return Rejected(reason, where, b"\n".join(record))
+        return Rejected(reason, self._place(record), b"\n".join(record))
+
+    def _place(self, record: list[bytes]) -> str:
+        """The line with which a record begins."""
+        return f"line {self._open_from if self._open and record[0] is self._open[0] else self._number}"
 
 
 def _balanced(line: bytes) -> bool:
@@ -214,7 +216,8 @@ def _split(raw: bytes) -> list[str]:
     try:
         return next(csv.reader((text,)), [])
     except csv.Error as error:
-        raise _Unreadable(f"not CSV: {error}") from None
+        reason = str(error).partition(" - ")[0]  # behind it, advice to a programmer
+        raise _Unreadable(f"not CSV: {reason}") from None
 
 
 def _texts(values: list[str], charset: str) -> list[str]:
@@ -235,7 +238,7 @@ def _text(value: str, charset: str) -> str:
     return value if value.isprintable() else value.translate(_CONTROLS)
 
 
-def _cdr_row(raw: bytes, settings: AsteriskSettings) -> Row:
+def _cdr_row(raw: bytes, where: str, settings: AsteriskSettings) -> Row:
     pieces = _split(raw)
     if settings.columns and len(pieces) > len(settings.columns):
         row = _rejoined(pieces, settings)
@@ -244,7 +247,7 @@ def _cdr_row(raw: bytes, settings: AsteriskSettings) -> Row:
         row = _checked(values, _columns(values, settings))
     # Of what was written, not of how it was decoded: the key stays if the source's settings are put right.
     key = _digest("cdr", *pieces)
-    return Row(key, _cdr_links(row, key), msgspec.json.encode(row).decode())
+    return Row(key, _cdr_links(row, key), msgspec.json.encode(row).decode(), where, raw)
 
 
 def _columns(values: list[str], settings: AsteriskSettings) -> tuple[str, ...]:
@@ -342,7 +345,7 @@ def _minutes(row: CdrRow) -> list[str]:
     return [f"{first + timedelta(minutes=minute):%Y%m%d%H%M}" for minute in kept]
 
 
-def _queue_row(raw: bytes, settings: AsteriskSettings) -> Row:
+def _queue_row(raw: bytes, where: str, settings: AsteriskSettings) -> Row:
     if not _QUEUE_LINE.match(raw):
         raise _Unreadable("not a queue_log line; valid is epoch|callid|queue|agent|event|parameters")
     pieces = raw.decode("latin-1").rstrip("\r|").split("|")
@@ -356,7 +359,7 @@ def _queue_row(raw: bytes, settings: AsteriskSettings) -> Row:
         leg = parameters[1] if row.event == "CONNECT" and len(parameters) > 1 else ""
         if leg != callid and _UNIQUEID.fullmatch(leg) and len(leg) <= _ID_LENGTH:
             links += (f"id:{leg}",)
-    return Row(_digest("queue", *pieces), links, msgspec.json.encode(row).decode())
+    return Row(_digest("queue", *pieces), links, msgspec.json.encode(row).decode(), where, raw)
 
 
 def _digest(*parts: str) -> bytes:

@@ -188,6 +188,11 @@ class _Call:
         return min((answer for answer in answers if answer is not None), default=None)
 
     @cached_property
+    def went_somewhere(self) -> bool:
+        """Whether anything was called or answered: a channel, what a Dial names, the dialplan itself."""
+        return any(path.row.dstchannel or path.outcome == "answered" or dial_targets(path.row) for path in self.paths)
+
+    @cached_property
     def number_from(self) -> str | None:
         """Who calls."""
         numbers = [number(path.row.src) or number(caller(path.row)[1]) for path in self.own_paths]
@@ -291,15 +296,17 @@ def _type_by_context(call: _Call) -> InteractionType | None:
 
 
 def _type_by_numbers(call: _Call) -> InteractionType:
-    """The direction without a sign of the outside: internal if that is because trunks are known and none was used;
-    else by who is an extension, and a queue is called from outside.
+    """The direction without a sign of the outside: by who is an extension, and a queue is called from outside.
+
+    Where trunks are known and none was used, it is internal, but for an extension's attempt to call a number outside
+    that failed before a channel was chosen for it.
     """
-    if call.profile.has_trunks:
-        return "internal"
     known, dialled = call.profile, call.number_dialled
     if known.is_extension(call.number_from):
-        inside = dialled is None or known.is_extension(dialled) or not dialled.isdigit()
-        return "internal" if inside or _queue(call) else "outbound"
+        inside = dialled is None or known.is_extension(dialled) or not dialled.isdigit() or _queue(call) is not None
+        return "internal" if inside or (known.has_trunks and call.went_somewhere) else "outbound"
+    if known.has_trunks:
+        return "internal"
     return "inbound" if known.is_extension(dialled) or _queue(call) else "internal"
 
 

@@ -6,7 +6,6 @@ the source do. This module checks them and answers questions about names; it rea
 
 from __future__ import annotations
 
-import difflib
 import re
 from datetime import UTC, datetime
 from fnmatch import translate
@@ -16,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from calldex.errors import suggest
 from calldex.formats import FormatSettings
 from calldex.zones import timezones
 
@@ -251,9 +251,10 @@ def _agent_names(agents: Patterns) -> dict[str, str]:
 
 def _check_zone(zone: str) -> None:
     if zone not in timezones():
-        nearest = difflib.get_close_matches(zone, sorted(timezones()), n=3, cutoff=0.5)
-        hint = f"nearest: {', '.join(nearest)}" if nearest else "valid are names as UTC or Europe/London"
-        raise ValueError(f"zone={zone!r} is not an IANA time zone; {hint}")
+        raise ValueError(
+            f"zone={zone[:100]!r} is not a time zone{suggest(zone, sorted(timezones()))};"
+            " valid is an IANA name such as Europe/London, or UTC"
+        )
 
 
 def _check_columns(columns: Patterns) -> None:

@@ -27,8 +27,9 @@ class Jsonl:
     settings: type[FormatSettings] = JsonlSettings
 
     def sniff(self, head: bytes) -> bool:
-        """A JSON object begins."""
-        return head.removeprefix(_BOM).lstrip().startswith(b"{")
+        """The first line begins a JSON object, and if all of it is there, ends it: JSON may be written over lines."""
+        first, ended, _ = head.removeprefix(_BOM).lstrip().partition(b"\n")
+        return first.startswith(b"{") and (not ended or first.rstrip().endswith(b"}"))
 
     def read(self, chunks: Iterable[bytes], settings: FormatSettings) -> Iterator[Cdr | Rejected]:
         """Each line's record."""

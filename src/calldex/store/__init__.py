@@ -16,6 +16,7 @@ from typing import Protocol
 
 import msgspec
 
+from calldex.access import Scope
 from calldex.query import Query
 from calldex.record import Cdr
 
@@ -89,7 +90,7 @@ class Ready(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     uuid: str
     values: tuple[int | str, ...]
-    json: str
+    json: bytes
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,16 +145,27 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None = None
 
 
+class Mentioned(msgspec.Struct, frozen=True, kw_only=True):
+    """What some records name: the ids of agents, queues, campaigns and teams, and the codes of wrap-up codes."""
+
+    agents: frozenset[int]
+    queues: frozenset[int]
+    campaigns: frozenset[int]
+    teams: frozenset[int]
+    wrapup_codes: frozenset[str]
+
+
 class Store(Protocol):
-    """Every method may be called from any thread. Reads raise `StoreNotReady` while answers cannot be given and
-    `QueryTimeout` beyond their time."""
+    """Every method may be called from any thread. Reads raise `StoreNotReady` while answers cannot be given,
+    `QueryTimeout` beyond their time, and `TokenExpired` as of a commit behind which versions were purged."""
 
     def write(self, batch: Batch, *, wait: bool = True) -> list[Outcome]:
         """Commit a batch; one outcome for each record. When it returns, the batch is durable, and with `wait` also
         visible to searches. Raises `DiskFull`; then nothing of the batch was written."""
 
     def settle(self) -> None:
-        """Return when everything committed is visible to searches."""
+        """Return when everything committed is visible to searches. Raises `DiskFull`, or `StoreNotReady` when that
+        does not come nearer; what was committed is kept all the same."""
 
     def erase(self, account_id: int, uuids: Sequence[str]) -> int:
         """Close the live versions of these records and leave tombstones; how many there were. Walks that began
@@ -175,6 +187,9 @@ class Store(Protocol):
         """The first `limit` matching records behind a position, after skipping some. `total` tells how many match
         in all, which helps to look in the right place."""
 
+    def mentioned(self, scope: Scope) -> Mentioned:
+        """What the live records of a scope name."""
+
     def get(self, account_id: int, uuid: str) -> Version | None:
         """The live version of a record, whatever state the answers are in."""
 
@@ -190,8 +205,8 @@ class Store(Protocol):
     def receipt(self, account_id: int, key: str) -> Receipt | None:
         """What was answered under an idempotency key in the last 24 hours."""
 
-    def quarantined(self, account_id: int | None = None) -> Iterator[Quarantined]:
-        """What lies in the quarantine, oldest first."""
+    def quarantined(self, account_id: int | None = None, reason: str | None = None) -> Iterator[Quarantined]:
+        """What lies in the quarantine, of one account or for one reason if that is given, oldest first."""
 
     def purge(self, now_ms: int) -> int:
         """Drop what was superseded longer ago than any token lives, and old receipts; how many versions went."""

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import msgspec
 
+from calldex.access import Scope
 from calldex.fields import COLUMNS, Kind, Op, id_set, prefix_key, prefix_range
 from calldex.query import Condition, Query, Value
 from calldex.record import Cdr, Event, to_ms
@@ -20,7 +21,7 @@ from calldex.wire import v2
 LIVE: Final = 1 << 62
 """`seq_to` of a version that is not superseded."""
 
-Parameter = int | str | bytes | bool | UUID
+Parameter = int | str | bytes | bool | UUID | list[int]
 
 
 class Sql(msgspec.Struct, frozen=True):
@@ -64,6 +65,28 @@ def _one(template: str) -> Callable[[Condition], Sql]:
     return lambda condition: Sql(template.format(condition.column), condition.values)
 
 
+_FEW: Final = 16
+"""Up to so many ids DuckDB compares one by one; more it plans and compares faster as a list."""
+
+
+def _any_of_list(condition: Condition) -> Sql:
+    if len(condition.values) <= _FEW:
+        return _any(condition)
+    ids = [int(value) for value in condition.values]
+    return Sql(f"{condition.column} IN (SELECT unnest(?::BIGINT[]))", (ids,))
+
+
+def _is(condition: Condition) -> Sql:
+    number = str(condition.values[0])
+    return Sql(f"{condition.column}_key = ? AND {condition.column} = ?", (prefix_key(number), number))
+
+
+def _any_in_text(condition: Condition) -> Sql:
+    """One look at the text for all ids; of a column stored with a dictionary, one at each different text."""
+    ids = "|".join(str(int(value)) for value in condition.values)
+    return Sql(f"regexp_matches({condition.column}, ?)", (f",({ids}),",))
+
+
 def _any_of_set(template: str) -> Callable[[Condition], Sql]:
     def write(condition: Condition) -> Sql:
         term = template.format(condition.column)
@@ -86,6 +109,7 @@ def uuid_bytes(uuid: str) -> bytes:
 
 
 _COMMON: Final[Mapping[Op, Callable[[Condition], Sql]]] = {
+    Op.IS: _is,
     Op.ANY_WORD: _any,
     Op.ANY_ID: _any,
     Op.ANY_TEXT: _any,
@@ -112,7 +136,8 @@ DUCKDB: Final = Dialect(
         **_COMMON,
         Op.BEGINS: _begins("starts_with({}, ?)"),
         Op.CONTAINS: _one("contains({}, ?)"),
-        Op.ANY_OF_SET: _any_of_set("contains({}, ?)"),
+        Op.ANY_ID: _any_of_list,
+        Op.ANY_OF_SET: _any_in_text,
         Op.ANY_UUID: _any_uuid(UUID),
     },
     uuid=UUID,
@@ -203,7 +228,7 @@ values: Final = _compiled()
 
 def ready(cdr: Cdr) -> Ready:
     """A record, in its canonical form, as stores keep it."""
-    return Ready(cdr.uuid, values(cdr), v2.encode(cdr).decode())
+    return Ready(cdr.uuid, values(cdr), v2.encode(cdr))
 
 
 def columns_ddl(dialect: Dialect) -> str:
@@ -221,7 +246,7 @@ def _not_null(type_: str) -> str:
 def where(query: Query, as_of: int, dialect: Dialect) -> Sql:
     """The condition that a version is among the rows granted, was live as of a commit, and matches the filters."""
     terms = [
-        Sql("account_id = ? AND ?", (query.scope.account_id, query.scope.whole)),
+        granted(query.scope, dialect),
         Sql("seq <= ? AND seq_to > ?", (as_of, as_of)),
     ]
     if query.start_ms is not None:
@@ -230,6 +255,24 @@ def where(query: Query, as_of: int, dialect: Dialect) -> Sql:
         terms.append(Sql("started_ms < ?", (query.end_ms,)))
     terms += [dialect.conditions[condition.op](condition) for condition in query.where]
     return both(*terms)
+
+
+def granted(scope: Scope, dialect: Dialect) -> Sql:
+    """The condition that a version is among the rows of a scope."""
+    reached = [
+        dialect.conditions[op](Condition(op, column, ids))
+        for op, column, ids in (
+            (Op.ANY_ID, "agent_id", scope.agents),
+            (Op.ANY_ID, "queue_id", scope.queues),
+            (Op.ANY_ID, "campaign_id", scope.campaigns),
+            (Op.ANY_OF_SET, "team_ids", scope.teams),
+        )
+        if ids
+    ]
+    return Sql(
+        f"account_id = ? AND ({' OR '.join(['?', *(term.text for term in reached)])})",
+        (scope.account_id, scope.whole, *(value for term in reached for value in term.parameters)),
+    )
 
 
 def behind(position: Position, dialect: Dialect) -> Sql:
@@ -256,6 +299,7 @@ __all__ = [
     "behind",
     "both",
     "columns_ddl",
+    "granted",
     "ready",
     "uuid_bytes",
     "values",

@@ -16,20 +16,24 @@ import msgspec
 from calldex.fields import FILTER
 from calldex.record import Cdr, Instant, Rejected, canonical, plain_uuid
 
-Hms = Annotated[str, msgspec.Meta(pattern=r"^\d{2,7}:[0-5]\d:[0-5]\d$")]
+_HMS: Final = r"^\d{2,7}:[0-5]\d:[0-5]\d$"
+Hms = Annotated[str, msgspec.Meta(pattern=_HMS)]
 
 
 class Record(Cdr, frozen=True, kw_only=True, gc=False, forbid_unknown_fields=True):
     """A record as version 2 of the API shows it."""
 
     timestamp: Instant
-    duration: Hms
+    # The pattern is for readers of the schema: that this is `duration_s` in that form is checked for every record.
+    duration: Annotated[str, msgspec.Meta(extra_json_schema={"pattern": _HMS})]
 
 
 _ENCODE: Final = msgspec.json.Encoder().encode
 _DECODE: Final = msgspec.json.Decoder(Record).decode
 _ANY: Final = msgspec.json.Decoder().decode
 _NAMES: Final = Cdr.__struct_fields__
+_NOTHING: Final = timedelta(0)
+_SECOND: Final = timedelta(seconds=1)
 
 
 @lru_cache(maxsize=16_384)
@@ -79,7 +83,8 @@ def _sound(found: Record, line: bytes, where: str) -> Cdr | Rejected:
 
 
 def _contradiction(found: Record) -> str | None:
-    if found.timestamp != found.started_at and found.timestamp != found.started_at.replace(microsecond=0):
+    cut = found.started_at - found.timestamp  # a difference takes an eighth of the time that `replace` does
+    if cut and (found.timestamp.microsecond or not _NOTHING < cut < _SECOND):
         return (
             f"timestamp {found.timestamp.isoformat()} is not started_at {found.started_at.isoformat()} cut to seconds"
         )

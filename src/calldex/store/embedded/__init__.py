@@ -18,11 +18,24 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import structlog
 
-from calldex.errors import DiskFull, StoreNotReady
+from calldex.access import Scope
+from calldex.errors import DiskFull, StoreNotReady, TokenExpired
 from calldex.fields import Op
 from calldex.query import Query
-from calldex.store import Batch, DayCheck, KeptRow, Outcome, Position, Quarantined, Receipt, Slice, State, Version
-from calldex.store.embedded.columns import ROW_GROUP, Columns, Damaged, NoRoom, Seqs, checksum
+from calldex.store import (
+    Batch,
+    DayCheck,
+    KeptRow,
+    Mentioned,
+    Outcome,
+    Position,
+    Quarantined,
+    Receipt,
+    Slice,
+    State,
+    Version,
+)
+from calldex.store.embedded.columns import ROW_GROUP, Columns, Damaged, NoRoom, checksum
 from calldex.store.embedded.ledger import Ledger, Written
 
 LEDGER_FILE: Final = "ledger.db"
@@ -219,16 +232,12 @@ class EmbeddedStore:
     def _ready(self, as_of: int) -> Columns:
         """The columns, as soon as they can answer; `StoreNotReady` when that takes longer than a query may, `DiskFull`
         when it takes until there is room again."""
-
-        def reached() -> bool:
-            return self._reason is None and self._columns is not None and self._columns.applied >= as_of
-
         with self._changed:
             self._want(as_of)
-            self._changed.wait_for(lambda: self._given_up() or reached(), self._timeout_s)
+            self._changed.wait_for(lambda: self._given_up() or self._visible(as_of), self._timeout_s)
             if self._full:
                 raise DiskFull(f"searches cannot be answered: {self._reason}", retry_after=int(_NO_ROOM_S))
-            if self._columns is None or not reached():
+            if self._columns is None or not self._visible(as_of):
                 state = self._state()
                 raise StoreNotReady(
                     f"searches cannot be answered yet ({state.reason});"
@@ -284,6 +293,10 @@ class EmbeddedStore:
         """Whether nobody need wait for the columns now."""
         return self._failed is not None or self._closing or self._full
 
+    def _visible(self, seq: int) -> bool:
+        """Whether searches see a commit now."""
+        return self._reason is None and self._columns is not None and self._columns.applied >= seq
+
     def _seen(self, seq: int) -> None:
         """Wait until a commit is visible, unless the columns are being made again."""
         with self._changed:
@@ -297,16 +310,21 @@ class EmbeddedStore:
             )
 
     def settle(self) -> None:
-        """See `Store.settle`."""
+        """See `Store.settle`. It is waited for as long as the columns come nearer within the time of a query, as they
+        do while they are made again."""
         with self._changed:
             seq = self._ledger.last_seq
             self._want(seq)
-            self._changed.wait_for(
-                lambda: (
-                    self._given_up()
-                    or (self._reason is None and self._columns is not None and self._columns.applied >= seq)
-                )
-            )
+            nearest = -1
+            while not self._changed.wait_for(lambda: self._given_up() or self._visible(seq), self._timeout_s):
+                state = self._state()
+                if state.total - state.behind <= nearest:
+                    raise StoreNotReady(
+                        "everything was committed and is kept, but cannot be searched yet"
+                        f" ({state.reason or 'searches are behind'}); {state.behind} of {state.total} commits are left",
+                        retry_after=1,
+                    )
+                nearest = state.total - state.behind
             if self._full:
                 raise DiskFull(f"what was written is kept, but cannot be searched yet: {self._reason}")
         if self._failed is not None:
@@ -337,25 +355,41 @@ class EmbeddedStore:
     def total(self, query: Query, as_of: int) -> int:
         """See `Store.total`."""
         if _names_uuids(query):
-            return self._ledger.total(query, as_of)
-        return self._answer(lambda columns: columns.total(query, as_of), as_of)
+            found = self._ledger.total(query, as_of)
+        else:
+            found = self._answer(lambda columns: columns.total(query, as_of), as_of)
+        self._refuse_purged(query, as_of)
+        return found
 
     def slice(
         self, query: Query, as_of: int, *, limit: int, total: int, after: Position | None = None, skip: int = 0
     ) -> Slice:
         """See `Store.slice`."""
         if _names_uuids(query):
-            return self._ledger.slice(query, as_of, limit=limit, after=after, skip=skip)
-        return self._answer(
-            lambda columns: self._joined(columns.page(query, as_of, limit=limit, total=total, after=after, skip=skip)),
-            as_of,
-        )
+            found = self._ledger.slice(query, as_of, limit=limit, after=after, skip=skip)
+            self._refuse_purged(query, as_of)
+            return found
 
-    def _joined(self, seqs: Seqs) -> Slice:
-        found = self._ledger.joined(seqs)
-        if found.count != len(seqs):
-            raise Damaged("they name versions that the ledger does not have")
-        return found
+        def page(columns: Columns) -> Slice:
+            seqs = columns.page(query, as_of, limit=limit, total=total, after=after, skip=skip)
+            found = self._ledger.joined(seqs)
+            self._refuse_purged(query, as_of)
+            if found.count != len(seqs):
+                raise Damaged("they name versions that the ledger does not have")
+            return found
+
+        return self._answer(page, as_of)
+
+    def _refuse_purged(self, query: Query, as_of: int) -> None:
+        """To be called when an answer is there: what it should hold may have been dropped while it was made, if the
+        clock was set forward by days."""
+        if as_of < self._ledger.purged_upto(query.scope.account_id):
+            raise TokenExpired("what this search saw has been dropped since it began; start a new search")
+
+    def mentioned(self, scope: Scope) -> Mentioned:
+        """See `Store.mentioned`."""
+        as_of = self.head(scope.account_id)
+        return self._answer(lambda columns: columns.mentioned(scope, as_of), as_of)
 
     def get(self, account_id: int, uuid: str) -> Version | None:
         """See `Store.get`."""
@@ -377,9 +411,9 @@ class EmbeddedStore:
         """See `Store.receipt`."""
         return self._ledger.receipt(account_id, key)
 
-    def quarantined(self, account_id: int | None = None) -> Iterator[Quarantined]:
+    def quarantined(self, account_id: int | None = None, reason: str | None = None) -> Iterator[Quarantined]:
         """See `Store.quarantined`."""
-        return self._ledger.quarantined(account_id)
+        return self._ledger.quarantined(account_id, reason)
 
     def purge(self, now_ms: int) -> int:
         """See `Store.purge`."""

@@ -17,18 +17,20 @@ import math
 import threading
 import time
 from bisect import bisect_left, insort
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, TypeVar
 from uuid import UUID
 
 import duckdb
 import numpy as np
 
+from calldex.access import Scope
 from calldex.errors import QueryTimeout
 from calldex.query import Query
-from calldex.store import Position
+from calldex.store import Mentioned, Position
 from calldex.store.embedded.ledger import ROW_NAMES, Closing
 from calldex.store.sql import DUCKDB, LIVE, Sql, behind, both, columns_ddl, layout, where
 
@@ -50,6 +52,10 @@ _WAL_LIMIT: Final = "64MB"
 _DIRECT_SKIP: Final = 10_000
 _EARLIEST: Final = -(1 << 62)
 _FAR: Final = 10**9
+_TOTALS: Final = 4096
+"""Of so many searches the total is remembered."""
+_MENTIONS: Final = 256
+"""Of so many scopes it is remembered what their records name."""
 _BUCKET: Final = f"((started_ms + {_FAR * BUCKET_MS}) // {BUCKET_MS} - {_FAR})"
 """The bucket of a record, before 1970 as well: DuckDB divides towards zero, Python downwards."""
 
@@ -67,12 +73,13 @@ class Damaged(Exception):
 
 
 class _Account:
-    """What is kept in memory of an account: the last commit that touched it, and its live records by time."""
+    """What is kept in memory of an account: the last commits that began and ended a version of it, and its live
+    records by time."""
 
-    __slots__ = ("buckets", "counts", "head", "live")
+    __slots__ = ("begun", "buckets", "counts", "ended", "live")
 
     def __init__(self) -> None:
-        self.head = 0
+        self.begun = self.ended = 0
         self.live = 0
         self.buckets: list[int] = []
         self.counts: dict[int, int] = {}
@@ -83,6 +90,11 @@ class _Account:
             self.counts[bucket] = 0
         self.counts[bucket] += count
         self.live += count
+
+    @property
+    def head(self) -> int:
+        """The last commit that touched it."""
+        return max(self.begun, self.ended)
 
     def between(self, start_ms: int | None, end_ms: int | None) -> int:
         """Live records in the buckets that a stretch of time touches."""
@@ -101,6 +113,25 @@ class _Account:
         return self.buckets[index] * BUCKET_MS if index > 0 else _EARLIEST
 
 
+class _Total(NamedTuple):
+    """How many records matched as of a commit."""
+
+    as_of: int
+    records: int
+
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+
+
+def _keep(kept: OrderedDict[_K, _V], key: _K, value: _V, most: int) -> None:
+    """Keep what is found last; what was found longest ago goes."""
+    kept[key] = value
+    kept.move_to_end(key)
+    if len(kept) > most:
+        kept.popitem(last=False)
+
+
 class Columns:
     """The open columns of a data directory."""
 
@@ -111,6 +142,9 @@ class Columns:
         self._lock = threading.Lock()
         self._changing = threading.Lock()
         self._accounts: dict[int, _Account] = {}
+        self._totals: OrderedDict[tuple[bytes, bytes], _Total] = OrderedDict()
+        self._purges = 0
+        self._mentions: OrderedDict[bytes, tuple[int, Mentioned]] = OrderedDict()
         self._running: dict[int, tuple[float, duckdb.DuckDBPyConnection]] = {}
         self._idle = threading.Condition()
         self._closed = False
@@ -122,6 +156,9 @@ class Columns:
                     "memory_limit": f"{memory_mb}MB",
                     "checkpoint_threshold": _WAL_LIMIT,
                     "preserve_insertion_order": False,
+                    # A column holds values of one type, so the first tells it: looking at a thousand, the default,
+                    # takes an eighth of the time that a small batch does.
+                    "pandas_analyze_sample": 1,
                     "temp_directory": str(path.with_suffix(".tmp")),
                 },
             )
@@ -158,10 +195,11 @@ class Columns:
             " max(seq_to) FILTER (seq_to <= $applied) FROM kept.cdr GROUP BY account_id, bucket ORDER BY bucket",
             {"applied": self.applied},
         ).fetchall()
-        for account_id, bucket, count, head, closed in found:
+        for account_id, bucket, count, begun, closed in found:
             account = self._account(account_id)
             account.add(bucket, count)
-            account.head = max(account.head, head, closed or 0)
+            account.ended = max(account.ended, closed or 0)
+            account.begun = max(account.begun, begun)
 
     def _account(self, account_id: int) -> _Account:
         account = self._accounts.get(account_id)
@@ -219,18 +257,23 @@ class Columns:
 
     def _remember(self, rows: Sequence[tuple[Any, ...]], closings: Sequence[Closing], upto: int) -> None:
         """A version that a commit behind `upto` supersedes is live still; it will come again among the closings."""
-        for seq, seq_to, account_id, _, started_ms, *_ in rows:
+        for seq, seq_to, account_id, _, started_ms in (row[:5] for row in rows):
             account = self._account(account_id)
-            account.head = max(account.head, seq, seq_to if seq_to <= upto else 0)
+            account.begun = max(account.begun, seq)
             if seq_to > upto:
                 account.add(started_ms // BUCKET_MS, 1)
+            else:
+                account.ended = max(account.ended, seq_to)
         for closing in closings:
             account = self._account(closing.account_id)
-            account.head = max(account.head, closing.seq_to)
+            account.ended = max(account.ended, closing.seq_to)
             account.add(closing.started_ms // BUCKET_MS, -1)
 
     def purge(self, upto: int) -> None:
         """Drop the versions superseded at or before a commit."""
+        with self._lock:  # first: what changed since totals were counted can soon no longer be told
+            self._totals.clear()
+            self._purges += 1
         try:
             with self._changing:
                 self._connection.execute("DELETE FROM kept.cdr WHERE seq_to <= ?", [upto])
@@ -253,8 +296,62 @@ class Columns:
                 account = self._account(query.scope.account_id)
                 if account.head <= as_of:
                     return account.between(query.start_ms, query.end_ms)
+        return self._counted(query, as_of)
+
+    def _counted(self, query: Query, as_of: int) -> int:
+        """How many records match: counted, or what was counted before with what has changed since."""
+        key = (query.scope.fingerprint(), query.fingerprint())
+        with self._lock:
+            known, purges = self._totals.get(key), self._purges
+            ended_after = self._account(query.scope.account_id).ended
+        if known is not None and known.as_of == as_of:
+            return known.records
         condition = where(query, as_of, DUCKDB)
+        if known is not None and known.as_of < as_of:
+            count = known.records + self._count_of(both(Sql("seq > ?", (known.as_of,)), condition))
+            if ended_after > known.as_of:
+                ended = Sql("seq_to > ? AND seq_to <= ?", (known.as_of, as_of))
+                count -= self._count_of(both(ended, where(query, known.as_of, DUCKDB)))
+        else:
+            count = self._count_of(condition)
+        with self._lock:
+            purged = purges != self._purges
+        if purged:  # what ended since cannot be told any more
+            return self._count_of(condition)
+        with self._lock:
+            _keep(self._totals, key, _Total(as_of, count), _TOTALS)
+        return count
+
+    def _count_of(self, condition: Sql) -> int:
         return int(self._ask(f"SELECT count(*) FROM kept.cdr WHERE {condition.text}", condition)[0][0])
+
+    def mentioned(self, scope: Scope, as_of: int) -> Mentioned:
+        """What the records of a scope name. Remembered until the account changes: it is asked for with every page of
+        an application, and looks at every record."""
+        key = scope.fingerprint()
+        with self._lock:
+            known = self._mentions.get(key)
+        if known is not None and known[0] == as_of:
+            return known[1]
+        found = self._mentioned(scope, as_of)
+        with self._lock:
+            _keep(self._mentions, key, (as_of, found), _MENTIONS)
+        return found
+
+    def _mentioned(self, scope: Scope, as_of: int) -> Mentioned:
+        condition = where(Query(scope=scope), as_of, DUCKDB)
+
+        def named(column: str) -> set[Any]:
+            found = self._ask(f"SELECT DISTINCT {column} FROM kept.cdr WHERE {condition.text}", condition)
+            return {value for (value,) in found if value}
+
+        return Mentioned(
+            agents=frozenset(named("agent_id")),
+            queues=frozenset(named("queue_id")),
+            campaigns=frozenset(named("campaign_id")),
+            teams=frozenset(int(id_) for ids in named("team_ids") for id_ in ids.strip(",").split(",")),
+            wrapup_codes=frozenset(named("wrapup_code")),
+        )
 
     def page(self, query: Query, as_of: int, *, limit: int, total: int, after: Position | None, skip: int) -> Seqs:
         """The commit numbers of the first `limit` matching records behind a position, newest first, after skipping
@@ -282,7 +379,9 @@ class Columns:
         with self._lock:
             account = self._account(query.scope.account_id)
             all_records = max(account.between(query.start_ms, query.end_ms), 1)
-        need = 1.1 * records * max(all_records / max(total, 1), 1.0)
+        share = max(all_records / max(total, 1), 1.0)
+        # Where only some match, their number in a stretch of time varies about its mean by its square root.
+        need = 1.1 * share * (records + (3 * math.sqrt(records) if share > 1 else 0))
         while total:
             with self._lock:
                 start_ms = account.reaching_back(end_ms, need)

@@ -38,8 +38,10 @@ from calldex.store.sql import LIVE, SQLITE, VALUE_NAMES, behind, both, columns_d
 ROW_NAMES: Final = ("seq", "seq_to", "account_id", "uuid", *VALUE_NAMES)
 """What `columns` is given of a version, in this order."""
 
-_MARKS: Final = ", ".join("?" * (len(ROW_NAMES) + 2))
-_INSERT: Final = f"INSERT INTO version ({', '.join(ROW_NAMES)}, json, written_ms) VALUES ({_MARKS})"
+_MARKS: Final = ", ".join("?" * len(ROW_NAMES))
+_INSERT: Final = (  # JSON comes as bytes, which SQLite takes for text without looking at them
+    f"INSERT INTO version ({', '.join(ROW_NAMES)}, json, written_ms) VALUES ({_MARKS}, CAST(? AS TEXT), ?)"
+)
 _ROWS: Final = f"SELECT {', '.join(ROW_NAMES)} FROM version"
 
 _FAR_S: Final = 10**11
@@ -190,12 +192,12 @@ class Ledger:
         now = int(time.time() * 1000)
         before = self.last_seq
         rows = [
-            (seq, LIVE, batch.account_id, uuid_bytes(made.uuid), *made.values, made.json)
+            (seq, LIVE, batch.account_id, uuid_bytes(made.uuid), *made.values, made.json, now)
             for seq, made in enumerate(map(_ready, batch.records), before + 1)
         ]
         with self._commit():
-            new = self._put_new(rows, now)
-            outcomes, last = self._accepted(rows) if new else self._put_versions(batch.account_id, rows, now)
+            new = self._put_new(rows)
+            outcomes, last = self._accepted(rows) if new else self._put_versions(batch.account_id, rows)
             last = self._close(batch.account_id, batch.removed, last, now)[1]
             self._put_rows(batch)
             self._put_rejects(batch, now)
@@ -207,13 +209,13 @@ class Ledger:
                     (batch.account_id, batch.receipt_key, receipt.digest, receipt.answer, now, now - RECEIPT_MS),
                 )
         self.last_seq = last
-        return Written(outcomes, before, last, [row[:-1] for row in rows] if new and not batch.removed else None)
+        return Written(outcomes, before, last, [row[:-2] for row in rows] if new and not batch.removed else None)
 
-    def _put_new(self, rows: list[tuple[Any, ...]], now: int) -> bool:
+    def _put_new(self, rows: list[tuple[Any, ...]]) -> bool:
         """Most batches hold only new records: insert them all at once. False, and nothing inserted, if one is not."""
         try:
             with self._writer:
-                self._writer.executemany(_INSERT, ((*row, now) for row in rows))
+                self._writer.executemany(_INSERT, rows)
         except apsw.ConstraintError:
             return False
         return True
@@ -221,13 +223,13 @@ class Ledger:
     def _accepted(self, rows: list[tuple[Any, ...]]) -> tuple[list[Outcome], int]:
         return [Outcome.ACCEPTED] * len(rows), self.last_seq + len(rows)
 
-    def _put_versions(self, account_id: int, rows: list[tuple[Any, ...]], now: int) -> tuple[list[Outcome], int]:
+    def _put_versions(self, account_id: int, rows: list[tuple[Any, ...]]) -> tuple[list[Outcome], int]:
         """Insert those rows that differ from the live version of their record, numbered anew."""
         live = self._live(account_id, tuple(row[3] for row in rows))
         outcomes: list[Outcome] = []
         last = self.last_seq
         for row in rows:
-            uuid, json = row[3], row[-1]
+            uuid, json = row[3], row[-2]
             known = live.get(uuid)
             if known is not None and known[1] == json:
                 outcomes.append(Outcome.UNCHANGED)
@@ -235,15 +237,15 @@ class Ledger:
             last += 1
             if known is not None:
                 self._writer.execute("UPDATE version SET seq_to = ? WHERE seq = ?", (last, known[0]))
-            self._writer.execute(_INSERT, (last, *row[1:], now))
+            self._writer.execute(_INSERT, (last, *row[1:]))
             outcomes.append(Outcome.ACCEPTED if known is None else Outcome.UPDATED)
             live[uuid] = (last, json)
         return outcomes, last
 
-    def _live(self, account_id: int, uuids: tuple[bytes, ...]) -> dict[bytes, tuple[int, str]]:
+    def _live(self, account_id: int, uuids: tuple[bytes, ...]) -> dict[bytes, tuple[int, bytes]]:
         found = _all(
             self._writer,
-            "SELECT uuid, seq, json FROM carray(?)"
+            "SELECT uuid, seq, CAST(json AS BLOB) FROM carray(?)"
             f" CROSS JOIN version ON uuid = value AND account_id = ? AND seq_to = {LIVE}",
             (apsw.carray(uuids), account_id),
         )
@@ -451,20 +453,21 @@ class Ledger:
             )
         return Receipt(*found[0]) if found else None
 
-    def quarantined(self, account_id: int | None) -> Iterator[Quarantined]:
-        """What lies in the quarantine, oldest first, a page at a time."""
+    def quarantined(self, account_id: int | None, reason: str | None) -> Iterator[Quarantined]:
+        """What lies in the quarantine, of one account or for one reason, oldest first, a page at a time."""
         last = 0
         while True:
             with self._reader() as reader:
                 page = _all(
                     reader,
                     "SELECT id, account_id, source, format, origin, place, reason, raw, at_ms FROM quarantine"
-                    " WHERE id > ? AND account_id = ifnull(?, account_id) ORDER BY id LIMIT 500",
-                    (last, account_id),
+                    " WHERE id > ? AND account_id = ifnull(?, account_id) AND reason = ifnull(?, reason)"
+                    " ORDER BY id LIMIT 500",
+                    (last, account_id, reason),
                 )
             if not page:
                 return
-            for id_, account, source, format_, origin, place, reason, raw, at_ms in page:
+            for id_, account, source, format_, origin, place, why, raw, at_ms in page:
                 yield Quarantined(
                     id=id_,
                     account_id=account,
@@ -472,7 +475,7 @@ class Ledger:
                     format=format_,
                     origin=origin,
                     where=place,
-                    reason=reason,
+                    reason=why,
                     raw=raw,
                     at_ms=at_ms,
                 )

@@ -1,0 +1,47 @@
+"""`account`: the time zone of the caller's account, its sensitive fields, and whether agents see their own records."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from calldex.access import ROLES
+from calldex.api.admin.endpoint import MANAGE_ACCESS, Call, Endpoint, Nothing
+from calldex.api.admin.rights import permit, permit_group
+from calldex.directory import Account
+
+
+class AccountChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is to become of the account; what is not sent stays."""
+
+    timezone: str | UnsetType | None = UNSET
+    sensitive: tuple[str, ...] | UnsetType = UNSET
+    agents_see_own: bool | UnsetType = UNSET
+
+
+def show_account(call: Call, _: Nothing) -> Account:
+    """Show the account."""
+    return call.directory.account(call.actor.account)
+
+
+def change_account(call: Call, changes: AccountChanges) -> Account:
+    """Change the account.
+
+    What is not sent stays. To change which fields are sensitive, one has to see them; to change whether the role agent
+    grants anything, to have what it grants.
+    """
+    call.noted.target = call.actor.account
+    if changes.sensitive is not UNSET:
+        permit(call.actor, ("see_sensitive",))
+    if changes.agents_see_own is not UNSET:
+        permit_group(call.actor, ROLES["agent"])
+    given = {name: value for name in changes.__struct_fields__ if (value := getattr(changes, name)) is not UNSET}
+    return call.directory.set_account(call.actor.account, **given)
+
+
+ENDPOINTS: Final = (
+    Endpoint("GET", "/account", show_account, MANAGE_ACCESS),
+    Endpoint("PATCH", "/account", change_account, MANAGE_ACCESS, "account_changed"),
+)

@@ -1,0 +1,140 @@
+"""`keys`: user API keys of the account's users."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from calldex.access import KeyScope
+from calldex.api.admin.endpoint import MANAGE_USERS, Call, Endpoint, Listing, Nothing, Paging, paged
+from calldex.api.admin.rights import guard_of
+from calldex.directory import Key
+from calldex.directory.keys import PREFIX_LENGTH
+from calldex.errors import BadParameters, Forbidden, NotFound, Problem, suggest
+from calldex.record import from_ms, to_ms
+
+Expiry = Annotated[
+    datetime, msgspec.Meta(tz=True, description="a time in the future with its zone, as 2027-01-31T00:00:00Z")
+]
+
+
+class NewKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A key to be made: whose it is (his e-mail address), what it is for, until when it works, and in which networks;
+    without these, for ever and everywhere. It never permits what its user may not."""
+
+    user: str
+    scopes: tuple[KeyScope, ...]
+    expires_at: Expiry | None = None
+    networks: tuple[str, ...] = ()
+
+
+class KeyList(Paging, frozen=True, kw_only=True):
+    """Which keys: those of the user with this e-mail address, and only those that work, or do not any more."""
+
+    user: str | UnsetType = UNSET
+
+
+class ListedKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A key as it is listed: the begin of it alone."""
+
+    id: int
+    prefix: str
+    user: str
+    scopes: tuple[KeyScope, ...]
+    networks: tuple[str, ...]
+    created_at: datetime
+    last_used_at: datetime | None
+    revoked_at: datetime | None
+    expires_at: datetime | None
+
+
+class MadeKey(ListedKey, frozen=True, kw_only=True):
+    """A new key; `key` is the key itself, which can be seen this once."""
+
+    key: str
+
+
+def list_keys(call: Call, wanted: KeyList) -> Listing[ListedKey]:
+    """List the keys, oldest first.
+
+    Those that were revoked or have expired are listed as well.
+    """
+    email = None if wanted.user is UNSET else wanted.user.lower()
+    call.directory.flush_touches()
+    keys = call.directory.list_keys(account=call.actor.account)
+    return paged([_listed(key) for key in keys if email in (None, key.email)], wanted)
+
+
+def create_key(call: Call, new: NewKey) -> MadeKey:
+    """Make a key for a user; this is the only time it can be seen.
+
+    A key makes no key for what it is not for itself.
+    """
+    beyond = [scope for scope in new.scopes if scope not in call.actor.scopes]
+    if beyond:
+        own = ", ".join(call.actor.scopes)
+        raise Forbidden(f"this key is for {own} only; it makes no key for {', '.join(beyond)}")
+    email = _email(call, new.user)
+    call.noted.target = email
+    text = call.directory.create_key(
+        email,
+        new.scopes,
+        expires_at=None if new.expires_at is None else to_ms(new.expires_at),
+        networks=new.networks,
+        guard=guard_of(call.actor),
+    )
+    prefix = text[:PREFIX_LENGTH]
+    made = [key for key in call.directory.list_keys(account=call.actor.account) if key.prefix == prefix][-1]
+    call.noted.detail = {**call.noted.detail, "key": prefix}
+    return MadeKey(key=text, **msgspec.structs.asdict(_listed(made)))
+
+
+def revoke_key(call: Call, _: Nothing) -> None:
+    """Revoke a key.
+
+    It does not work any more from the next request on.
+    """
+    id_ = call.id("key")
+    for key in call.directory.list_keys(account=call.actor.account):
+        if key.id == id_ and key.revoked_at is None:
+            call.noted.target, call.noted.detail = key.email, {"key": key.prefix}
+            call.directory.revoke_key(str(id_), guard=guard_of(call.actor))
+            return
+    raise NotFound(f"there is no key {id_} that works")
+
+
+def _email(call: Call, given: str) -> str:
+    """The e-mail address of a user of the account."""
+    known = [user.email for user in call.directory.users(call.actor.account)]
+    if given.lower() not in known:
+        valid = "the e-mail address of a user of the account"
+        raise BadParameters([Problem("user", given[:100], f"there is no such user{suggest(given, known)}", valid)])
+    return given.lower()
+
+
+def _listed(key: Key) -> ListedKey:
+    return ListedKey(
+        id=key.id,
+        prefix=key.prefix,
+        user=key.email,
+        scopes=key.scopes,
+        networks=key.networks,
+        created_at=from_ms(key.created_at),
+        last_used_at=_instant(key.last_used_at),
+        revoked_at=_instant(key.revoked_at),
+        expires_at=_instant(key.expires_at),
+    )
+
+
+def _instant(at_ms: int | None) -> datetime | None:
+    return None if at_ms is None else from_ms(at_ms)
+
+
+ENDPOINTS: Final = (
+    Endpoint("GET", "/keys", list_keys, MANAGE_USERS),
+    Endpoint("POST", "/keys", create_key, MANAGE_USERS, "key_created"),
+    Endpoint("DELETE", "/keys/{id}", revoke_key, MANAGE_USERS, "key_revoked"),
+)

@@ -1,0 +1,62 @@
+"""Who may administer: which permission a request needs, and the one rule for every change of what others may.
+
+Nobody hands out what he does not have, and nobody takes away what he could not have given: whoever changes a user, a
+key, a team or a group may do everything, and see all, that those whom the change concerns may before it and after it.
+What counts is what his groups give him: a key that may manage need not read as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import get_args
+
+import msgspec
+
+from calldex.access import PERMISSIONS, SCOPES, Group, KeyScope, Permission, Principal, Reach, outranks, permissions_of
+from calldex.directory import Guard
+from calldex.errors import Forbidden
+
+
+def permit(actor: Principal, needed: Sequence[Permission]) -> None:
+    """`Forbidden`, naming what is missing, if an actor has none of these permissions."""
+    if permissions_of(actor).intersection(needed):
+        return
+    names = " or ".join(needed)
+    granted = {permission for group in actor.groups for permission in group.permissions}
+    if granted.intersection(needed):
+        scope = next(scope for scope, permissions in SCOPES.items() if needed[0] in permissions)
+        raise Forbidden(f"this key is for {', '.join(actor.scopes)} only; {names} needs one for {scope}")
+    raise Forbidden(f"no access group of yours grants {names}: to {PERMISSIONS[needed[0]]} is not for you")
+
+
+def guard_of(actor: Principal) -> Guard:
+    """What the directory asks of everybody whom an actor's change concerns, as he was and as he becomes."""
+    himself = _unnarrowed(actor)
+
+    def may(other: Principal) -> None:
+        if not outranks(himself, other):
+            raise Forbidden(f"{other.email} may more than you: {_excess(himself, other)}")
+
+    return may
+
+
+def permit_group(actor: Principal, group: Group) -> None:
+    """Likewise of a group by itself: whoever is in it is asked about by the directory, but who gets into it later may
+    be decided by others, and by the groups of an OpenID Connect provider."""
+    # What one's own records and teams are is decided by who one is. A reach counts for who sees records by another one.
+    reach = msgspec.structs.replace(group.reach, own=False, supervised=False)
+    permissions = group.permissions if reach == Reach() else (*group.permissions, "see_cdrs")
+    alone = msgspec.structs.replace(group, permissions=permissions, reach=reach)
+    himself = _unnarrowed(actor)
+    member = msgspec.structs.replace(himself, groups=(alone,))
+    if not outranks(himself, member):
+        raise Forbidden(f"the group {group.name} grants more than you have: {_excess(himself, member)}")
+
+
+def _unnarrowed(actor: Principal) -> Principal:
+    return msgspec.structs.replace(actor, scopes=get_args(KeyScope))
+
+
+def _excess(actor: Principal, other: Principal) -> str:
+    missing = permissions_of(other) - permissions_of(actor)
+    return ", ".join(permission for permission in PERMISSIONS if permission in missing) or "records beyond your reach"

@@ -1,0 +1,82 @@
+"""`teams`: what they are called, their queues, their agents, and who supervises them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec import UNSET, UnsetType
+
+from calldex.api.admin.endpoint import MANAGE_USERS, Call, Endpoint, Id, Listing, Nothing, Paging, note_import, paged
+from calldex.api.admin.rights import guard_of
+from calldex.directory import Imported, TeamChanges, TeamInfo
+from calldex.errors import Conflict
+
+
+class NewTeam(TeamChanges, frozen=True, kw_only=True):
+    """A team to be added, with the id that the phone system gives it, if it gives one; `agents` and `supervisors` are
+    e-mail addresses."""
+
+    name: str
+    id: Id | UnsetType = UNSET
+
+
+def list_teams(call: Call, paging: Paging) -> Listing[TeamInfo]:
+    """List the teams, by name."""
+    return paged(call.directory.teams(call.actor.account), paging)
+
+
+def create_team(call: Call, new: NewTeam) -> TeamInfo:
+    """Add a team.
+
+    Without `id` it gets the one that records give a team of its name whose source has no ids.
+    """
+    call.noted.target = new.name
+    if new.id is not UNSET and any(team.id == new.id for team in call.directory.teams(call.actor.account)):
+        raise Conflict(f"there is already a team with the id {new.id}")
+    wanted = None if new.id is UNSET else new.id
+    return call.directory.put_team(call.actor.account, wanted, new, guard=guard_of(call.actor))
+
+
+def show_team(call: Call, _: Nothing) -> TeamInfo:
+    """Show a team."""
+    team = call.directory.team(call.actor.account, call.id("team"))
+    call.noted.target = team.name
+    return team
+
+
+def change_team(call: Call, changes: TeamChanges) -> TeamInfo:
+    """Change a team.
+
+    What is not sent stays; each list that is sent replaces the one there was. Its agents count as such from now on, and
+    for records of calls that begin until they leave it.
+    """
+    id_ = show_team(call, Nothing()).id
+    return call.directory.put_team(call.actor.account, id_, changes, guard=guard_of(call.actor))
+
+
+def remove_team(call: Call, _: Nothing) -> None:
+    """Remove a team.
+
+    Its records stay, and stay its records.
+    """
+    call.directory.remove_team(call.actor.account, show_team(call, Nothing()).id, guard=guard_of(call.actor))
+
+
+def import_teams(call: Call, csv: bytes) -> Imported:
+    """Add and change teams as a CSV file lists them.
+
+    All of them or, if a line is wrong, none; `problems` tells of each wrong line what is wrong with it.
+    """
+    done = call.directory.import_teams(call.actor.account, csv, guard=guard_of(call.actor))
+    note_import(call, done)
+    return done
+
+
+ENDPOINTS: Final = (
+    Endpoint("GET", "/teams", list_teams, MANAGE_USERS),
+    Endpoint("POST", "/teams", create_team, MANAGE_USERS, "team_added"),
+    Endpoint("POST", "/teams/import", import_teams, MANAGE_USERS, "team_changed"),
+    Endpoint("GET", "/teams/{id}", show_team, MANAGE_USERS),
+    Endpoint("PATCH", "/teams/{id}", change_team, MANAGE_USERS, "team_changed"),
+    Endpoint("DELETE", "/teams/{id}", remove_team, MANAGE_USERS, "team_removed"),
+)

@@ -1,0 +1,190 @@
+"""`users`: the people and phones of the account, with their roles, groups and teams, and what each of them may see."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from calldex.access import Explanation, Role, explain
+from calldex.api.admin.endpoint import (
+    EITHER,
+    MANAGE_ACCESS,
+    MANAGE_USERS,
+    Call,
+    Endpoint,
+    Id,
+    Listing,
+    Nothing,
+    Paging,
+    note_import,
+    paged,
+)
+from calldex.api.admin.rights import guard_of, permit
+from calldex.directory import Imported, User, UserChanges
+from calldex.errors import CalldexError, NotFound
+from calldex.record import Cdr, Rejected, Uuid, from_ms
+from calldex.wire import v2
+
+_Part = Annotated[str, msgspec.Meta(description="A part of it; letter case does not count.")]
+_Group = Annotated[str, msgspec.Meta(description="The name of a group he is in beside his role.")]
+_Team = Annotated[Id, msgspec.Meta(description="The id of a team in which he is an agent.")]
+_YesNo = Annotated[Literal["true", "false"], msgspec.Meta(description="Whether he is disabled: true or false.")]
+
+
+class UserList(Paging, frozen=True, kw_only=True):
+    """Which users: those that fit everything that is given."""
+
+    name: _Part | UnsetType = UNSET
+    email: _Part | UnsetType = UNSET
+    role: Role | UnsetType = UNSET
+    group: _Group | UnsetType = UNSET
+    team: _Team | UnsetType = UNSET
+    disabled: _YesNo | UnsetType = UNSET
+
+    def fits(self, user: User) -> bool:
+        """Whether a user is one of them."""
+        return (
+            (self.name is UNSET or self.name.casefold() in user.name.casefold())
+            and (self.email is UNSET or self.email.casefold() in user.email.casefold())
+            and self.role in (UNSET, user.role)
+            and (self.group is UNSET or self.group in user.groups)
+            and (self.team is UNSET or self.team in user.teams)
+            and (self.disabled is UNSET or (self.disabled == "true") == (user.disabled_at is not None))
+        )
+
+
+class NewUser(UserChanges, frozen=True, kw_only=True):
+    """A user to be added; without role and groups he may do nothing. `groups` are names, `teams` and `supervises` ids
+    or names. Without `agent_id` he gets the id under which records name an agent of his name."""
+
+    email: str
+    name: str
+
+
+class ShownUser(msgspec.Struct, frozen=True, kw_only=True):
+    """A user. `agent_id` is the id under which he appears in records; `timezone` his own, `effective_timezone` that in
+    which his days are cut; `groups` the names of those he is in beside his role."""
+
+    id: int
+    email: str
+    name: str
+    role: Role | None
+    groups: tuple[str, ...]
+    teams: tuple[int, ...]
+    supervises: tuple[int, ...]
+    disabled: bool
+    timezone: str | None
+    effective_timezone: str
+    extension: str | None
+    sip_account: str | None
+    caller_id: str | None
+    skills: tuple[str, ...]
+    agent_id: int
+    created_at: datetime
+
+
+class Explained(msgspec.Struct, frozen=True):
+    """Of which record it is asked whether he sees it, if of one."""
+
+    record: Uuid | UnsetType = UNSET
+
+
+def list_users(call: Call, wanted: UserList) -> Listing[ShownUser]:
+    """List the users who fit every parameter, by e-mail address."""
+    return paged([_shown(user) for user in call.directory.users(call.actor.account) if wanted.fits(user)], wanted)
+
+
+def create_user(call: Call, new: NewUser) -> ShownUser:
+    """Add a user.
+
+    With a role or groups it needs `manage_access` as well.
+    """
+    call.noted.target = new.email.lower()
+    if new.role or new.groups:
+        permit(call.actor, MANAGE_ACCESS)
+    given = {name: value for name in new.__struct_fields__ if (value := getattr(new, name)) is not UNSET}
+    return _shown(call.directory.add_user(**given, account=call.actor.account, guard=guard_of(call.actor)))
+
+
+def import_users(call: Call, csv: bytes) -> Imported:
+    """Add and change users as a CSV file lists them.
+
+    All of them or, if a line is wrong, none; `problems` tells of each wrong line what is wrong with it. It needs
+    `manage_access` as well.
+    """
+    permit(call.actor, MANAGE_ACCESS)
+    done = call.directory.import_users(call.actor.account, csv, guard=guard_of(call.actor))
+    note_import(call, done)
+    return done
+
+
+def show_user(call: Call, _: Nothing) -> ShownUser:
+    """Show a user."""
+    return _shown(_user(call))
+
+
+def change_user(call: Call, changes: UserChanges) -> ShownUser:
+    """Change a user.
+
+    What is not sent stays, null takes away, each list replaces the one there was. To change the role or the groups it
+    needs `manage_access` as well. It counts with his next request.
+    """
+    email = _user(call).email
+    if changes.role is not UNSET or changes.groups is not UNSET:
+        permit(call.actor, MANAGE_ACCESS)
+    return _shown(call.directory.change_user(email, changes, guard=guard_of(call.actor)))
+
+
+def remove_user(call: Call, _: Nothing) -> None:
+    """Remove a user, with his keys and sessions.
+
+    His records stay, and so does his name in the look-ups.
+    """
+    call.directory.remove_user(_user(call).email, guard=guard_of(call.actor))
+
+
+def explain_access(call: Call, asked: Explained) -> Explanation:
+    """Explain what a user sees and may do, and by which groups; of a record, why he sees it or why not.
+
+    That is what his groups grant him: a key of his may grant less.
+    """
+    record = None if asked.record is UNSET else _record(call, asked.record)
+    return explain(call.directory.principal(_user(call).email), record)
+
+
+def _user(call: Call) -> User:
+    user = call.directory.user_of_id(call.actor.account, call.id("user"))
+    call.noted.target = user.email
+    return user
+
+
+def _record(call: Call, uuid: str) -> Cdr:
+    version = call.node.store.get(call.actor.account_id, uuid)
+    if version is None or version.json is None:
+        raise NotFound(f"there is no record {uuid}")
+    record = v2.decode(version.json, uuid)
+    if isinstance(record, Rejected):
+        raise CalldexError(f"the record {uuid} cannot be read: {record.reason}")
+    return record
+
+
+def _shown(user: User) -> ShownUser:
+    return ShownUser(
+        disabled=user.disabled_at is not None,
+        created_at=from_ms(user.created_at),
+        **{name: getattr(user, name) for name in ShownUser.__struct_fields__ if name not in ("disabled", "created_at")},
+    )
+
+
+ENDPOINTS: Final = (
+    Endpoint("GET", "/users", list_users, EITHER),
+    Endpoint("POST", "/users", create_user, MANAGE_USERS, "user_added"),
+    Endpoint("POST", "/users/import", import_users, MANAGE_USERS, "user_changed"),
+    Endpoint("GET", "/users/{id}", show_user, EITHER),
+    Endpoint("PATCH", "/users/{id}", change_user, MANAGE_USERS, "user_changed"),
+    Endpoint("DELETE", "/users/{id}", remove_user, MANAGE_USERS, "user_removed"),
+    Endpoint("GET", "/users/{id}/access", explain_access, EITHER),
+)

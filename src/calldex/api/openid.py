@@ -1,0 +1,134 @@
+"""`/openid/start` and `/openid/callback`: how people sign in by the provider of their account.
+
+Between the two the browser keeps, sealed, what has to be known again; the server keeps nothing. What the provider says
+of somebody becomes his role and his groups, each time anew; the session that begins is one as any other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from calldex.api.cookies import OPENID, cookie_of, origin_of, set_cookie
+from calldex.api.inputs import only, query_pairs
+from calldex.api.signin import Sessions, now_ms
+from calldex.audit import ITSELF, Action, Actor, entry
+from calldex.directory import Client, OpenidClient, SignedIn, User, UserChanges
+from calldex.errors import BadRequest, Forbidden, NotFound
+from calldex.node import Node
+
+if TYPE_CHECKING:
+    from calldex.api.provider import Claims, Provider
+
+START: Final = "/openid/start"
+CALLBACK: Final = "/openid/callback"
+ATTEMPT_S: Final = 600
+"""How long somebody may be with his provider."""
+METADATA_S: Final = 600
+"""How long is believed what a provider published about itself."""
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+    """What has to be known of an attempt to sign in when the browser comes back, and by nobody else."""
+
+    state: str
+    nonce: str
+    code_verifier: str
+    redirect_uri: str
+
+
+class Begun(msgspec.Struct, frozen=True, kw_only=True):
+    """What the browser keeps meanwhile."""
+
+    account: str
+    began_ms: int
+    attempt: Attempt
+
+
+class OpenidSignIn:
+    """The handlers, over a node and the sessions that they begin."""
+
+    def __init__(self, node: Node, sessions: Sessions) -> None:
+        self._node = node
+        self._sessions = sessions
+        self._providers: dict[str, tuple[OpenidClient, Provider, float]] = {}
+
+    def routes(self) -> list[Route]:
+        """The routes."""
+        return [Route(START, self.start), Route(CALLBACK, self.callback)]
+
+    async def start(self, request: Request) -> Response:
+        """Send the browser to the provider of an account."""
+        account = only(query_pairs(request), ("account",)).get("account", "main")
+        provider = await self._provider(await self._client(account))
+        url, attempt = await provider.begin(origin_of(request) + CALLBACK)
+        begun = Begun(account=account, began_ms=now_ms(), attempt=attempt)
+        response = RedirectResponse(url, 302, {"Cache-Control": "no-store"})
+        set_cookie(response, request, OPENID, self._sessions.seal.seal(OPENID, begun), ATTEMPT_S)
+        return response
+
+    async def callback(self, request: Request) -> Response:
+        """Begin a session of who comes back from the provider, and send the browser to the page."""
+        begun = self._sessions.seal.unseal(OPENID, cookie_of(request, OPENID), Begun)
+        at_ms = now_ms()
+        if begun is None or at_ms >= begun.began_ms + ATTEMPT_S * 1000:
+            raise BadRequest("signing in was not begun in this browser, or took too long; start again")
+        client = await self._client(begun.account)
+        provider, came = await self._provider(client), self._sessions.client_of(request)
+        email = ""
+        try:
+            claims = await provider.finish(request, begun.attempt)
+            email = claims.email
+            signed = await self._sessions.run(request, lambda: self._let_in(client, claims, came, at_ms))
+        except Forbidden as refused:
+            await self._sessions.note_failure(request, email, refused)
+            raise
+        await self._sessions.welcome(request, signed)
+        response = RedirectResponse("/", 303, {"Cache-Control": "no-store"})
+        set_cookie(response, request, OPENID, "", 0)
+        return self._sessions.with_cookies(request, signed, came, response)
+
+    async def _client(self, account: str) -> OpenidClient:
+        return await asyncio.to_thread(self._node.directory.openid, account)
+
+    async def _provider(self, client: OpenidClient) -> Provider:
+        from calldex.api.provider import Provider
+
+        known, provider, since = self._providers.get(client.account, (None, None, 0.0))
+        if provider is None or known != client or time.monotonic() >= since + METADATA_S:
+            provider = await Provider.discover(client)
+            self._providers[client.account] = (client, provider, time.monotonic())
+        return provider
+
+    def _let_in(self, client: OpenidClient, claims: Claims, came: Client, at_ms: int) -> SignedIn:
+        """A session of the user whom a provider vouches for, with the rights that it gives him. For threads."""
+        directory = self._node.directory
+        if not claims.email_verified:
+            raise Forbidden("the provider does not say that your e-mail address was verified")
+        rights = directory.openid_rights(client, claims.values)
+        try:
+            user = directory.user(claims.email)
+        except NotFound:
+            user = directory.add_user(
+                claims.email, claims.name or claims.email, rights.role, account=client.account, groups=rights.groups
+            )
+            self._note("user_added", user)
+        if user.account != client.account or user.disabled_at is not None:
+            raise Forbidden("the user with your e-mail address is disabled, or is not of this account")
+        if (user.role, set(user.groups)) != (rights.role, set(rights.groups)):
+            user = directory.change_user(user.email, UserChanges(role=rights.role, groups=rights.groups))
+            self._note("user_changed", user)
+        return directory.open_session(user.id, came, at_ms)
+
+    def _note(self, action: Action, user: User) -> None:
+        """Note what a provider's word made of a user."""
+        detail = {"by": "openid", "role": user.role or "", "groups": ", ".join(user.groups)}
+        self._node.audit.note(
+            entry(Actor(actor=ITSELF, account_id=user.account_id), action, target=user.email, detail=detail)
+        )

@@ -1,0 +1,260 @@
+"""`/api/session` and `/api/sessions`: how people sign in with a password, see where they are signed in, and sign out.
+
+Who is signed in has a cookie, and every other route takes it in place of a key (`inputs.caller`). Here alone sessions
+begin and end, so here alone that is noted. Nothing is decided about what somebody may.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Final, TypeVar, get_args
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from calldex.access import Permission, Role, permissions_of
+from calldex.api.audited import actor_of, audited
+from calldex.api.cookies import DEVICE, KEY_BYTES, SESSION, Seal, cookie_of, refuse_foreign, set_cookie
+from calldex.api.inputs import address_of, body_of, media_type_of, only, query_pairs, session_of
+from calldex.api.reply import JSON
+from calldex.api.workers import Workers
+from calldex.audit import Actor, entry
+from calldex.directory import Client, Device, SessionOwner, SignedIn
+from calldex.directory.sessions import LIFE_MS
+from calldex.errors import BadRequest, CalldexError, NotFound, TooMany, Unauthorized, UnsupportedMedia
+from calldex.node import Node
+from calldex.record import from_ms
+
+BODY_LIMIT: Final = 8 * 1024
+HASHING_AT_ONCE: Final = 2
+HASHING_WAITING: Final = 32
+DEVICE_LIFE_S: Final = 365 * 86_400
+_DEVICE_BYTES: Final = 16
+_HEADERS: Final = {"Cache-Control": "no-store"}
+_ID: Final = re.compile(r"[1-9][0-9]{0,14}")
+
+T = TypeVar("T")
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+class Credentials(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What somebody signs in with."""
+
+    email: str
+    password: str
+
+
+class NewPassword(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The password somebody has, and the one he wants: 12 to 256 characters, not his e-mail address or a part of it."""
+
+    old: str
+    new: str
+
+
+class SignedInUser(msgspec.Struct, frozen=True, kw_only=True):
+    """Who is signed in, what he may, and when he has to sign in again at the latest."""
+
+    email: str
+    name: str
+    account: str
+    role: Role | None
+    groups: tuple[str, ...]
+    permissions: tuple[Permission, ...]
+    expires_at: datetime
+
+
+class SessionReply(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a user is signed in; `client` is what his browser calls itself, `current` the session that asks."""
+
+    id: int
+    created_at: datetime
+    last_used_at: datetime
+    expires_at: datetime
+    address: str
+    client: str
+    current: bool
+
+
+class Sessions:
+    """The handlers, over a node."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._directory = node.directory
+        self._workers = Workers("signin", HASHING_AT_ONCE, HASHING_WAITING, _too_many)
+        self.seal = Seal(node.directory.secret("cookies", KEY_BYTES))
+
+    def routes(self) -> list[Route]:
+        """The routes: one for each address."""
+        return [
+            _route("/api/session", GET=self.show, POST=self.sign_in, DELETE=self.sign_out),
+            _route("/api/session/password", PUT=self.change_password),
+            _route("/api/sessions", GET=self.list),
+            _route("/api/sessions/{id}", DELETE=self.end),
+        ]
+
+    async def sign_in(self, request: Request) -> Response:
+        """Begin a session."""
+        refuse_foreign(request, proven=False)
+        given = await _given(request, Credentials)
+        client, at_ms = self.client_of(request), now_ms()
+        try:
+            signed = await self.run(
+                request, lambda: self._directory.sign_in(given.email, given.password, client, at_ms)
+            )
+        except Unauthorized as refused:
+            await self.note_failure(request, given.email, refused)
+            raise
+        owner = await self.welcome(request, signed)
+        return self.with_cookies(request, signed, client, await self._described(request, owner))
+
+    async def show(self, request: Request) -> Response:
+        """Who is signed in."""
+        only(query_pairs(request), ())
+        return await self._described(request, session_of(request, self._directory, now_ms()))
+
+    async def sign_out(self, request: Request) -> Response:
+        """End the session that asks."""
+        owner = session_of(request, self._directory, now_ms())
+        async with audited(self._node.audit, request, owner, "sign_out"):
+            await self.run(request, lambda: self._directory.end_session(owner.session_id, owner.email))
+        response = Response(None, 204, _HEADERS)
+        set_cookie(response, request, SESSION, "", 0)
+        return response
+
+    async def change_password(self, request: Request) -> Response:
+        """Change the password of who is signed in, and end his other sessions."""
+        owner = session_of(request, self._directory, now_ms())
+        given = await _given(request, NewPassword)
+        client, at_ms = self.client_of(request), now_ms()
+        async with audited(self._node.audit, request, owner, "password_changed"):
+            await self.run(request, lambda: self._directory.change_password(owner, given.old, given.new, client, at_ms))
+        return Response(None, 204, _HEADERS)
+
+    async def list(self, request: Request) -> Response:
+        """Where the user who asks is signed in."""
+        only(query_pairs(request), ())
+        at_ms = now_ms()
+        owner = session_of(request, self._directory, at_ms)
+        found = await self.run(request, lambda: self._directory.list_sessions(at_ms, owner.email))
+        return _reply(
+            [
+                SessionReply(
+                    id=session.id,
+                    created_at=from_ms(session.created_at),
+                    last_used_at=from_ms(session.last_used_at),
+                    expires_at=from_ms(session.expires_at),
+                    address=session.address,
+                    client=session.client,
+                    current=session.id == owner.session_id,
+                )
+                for session in found
+            ]
+        )
+
+    async def end(self, request: Request) -> Response:
+        """End one of the sessions of the user who asks."""
+        owner = session_of(request, self._directory, now_ms())
+        text: str = request.path_params["id"]
+        if not _ID.fullmatch(text):
+            raise NotFound(f"there is no session {text[:100]!r}; an id is a whole number")
+        session_id = int(text)
+        async with audited(self._node.audit, request, owner, "session_ended") as noted:
+            noted.target, noted.detail = owner.email, {"session": session_id}
+            await self.run(request, lambda: self._directory.end_session(session_id, owner.email))
+        return Response(None, 204, _HEADERS)
+
+    # --- what signing in by a provider needs as well ------------------------------------------------------------------
+
+    async def run(self, request: Request, work: Callable[[], T]) -> T:
+        """Do work that hashes, or writes, in a thread; only so much at once."""
+        async with self._workers.place(request.receive):
+            return await self._workers.run(work)
+
+    def client_of(self, request: Request) -> Client:
+        """What a request comes from."""
+        device = self.seal.unseal(DEVICE, cookie_of(request, DEVICE), Device)
+        return Client(address=address_of(request), name=request.headers.get("user-agent", ""), device=device)
+
+    async def welcome(self, request: Request, signed: SignedIn) -> SessionOwner:
+        """Whose a new session is. It takes the place of the one that the browser had."""
+        before, at_ms = cookie_of(request, SESSION), now_ms()
+
+        def find() -> SessionOwner | None:
+            self._directory.end_session_of(before)
+            return self._directory.find_session(signed.token, at_ms)
+
+        owner = await self.run(request, find)
+        if owner is None:
+            raise Unauthorized("you were disabled while you signed in")
+        request.scope["calldex.key"] = owner.credential
+        await self._node.audit.record(entry(actor_of(request, owner), "sign_in"))
+        return owner
+
+    async def note_failure(self, request: Request, email: str, refused: CalldexError) -> None:
+        """Note that somebody who calls himself by an e-mail address was not let in."""
+        actor = Actor(actor=email, address=address_of(request), request_id=request.scope["calldex.request_id"])
+        await self._node.audit.record(entry(actor, "sign_in_failed", status=refused.status))
+
+    def with_cookies(self, request: Request, signed: SignedIn, client: Client, response: Response) -> Response:
+        """A response that gives the browser its session, and lets it be known as one that its user signed in with."""
+        set_cookie(response, request, SESSION, signed.token, LIFE_MS // 1000)
+        user_id = signed.session.user_id
+        device = client.device
+        if device is None or device.user_id != user_id:
+            device = Device(user_id, secrets.token_bytes(_DEVICE_BYTES))
+        set_cookie(response, request, DEVICE, self.seal.seal(DEVICE, device), DEVICE_LIFE_S)
+        return response
+
+    async def _described(self, request: Request, owner: SessionOwner) -> Response:
+        user = await self.run(request, lambda: self._directory.user(owner.email))
+        permissions = permissions_of(owner)
+        return _reply(
+            SignedInUser(
+                email=user.email,
+                name=user.name,
+                account=user.account,
+                role=user.role,
+                groups=tuple(group.name for group in owner.groups),
+                permissions=tuple(each for each in get_args(Permission) if each in permissions),
+                expires_at=from_ms(owner.expires_at),
+            )
+        )
+
+
+def _route(path: str, **handlers: Callable[[Request], Awaitable[Response]]) -> Route:
+    async def handle(request: Request) -> Response:
+        return await handlers["GET" if request.method == "HEAD" else request.method](request)
+
+    return Route(path, handle, methods=list(handlers))
+
+
+def now_ms() -> int:
+    """The time, in epoch milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+def _too_many() -> CalldexError:
+    return TooMany("too many people are signing in at this moment; try again shortly", retry_after=1)
+
+
+def _reply(content: object) -> Response:
+    return Response(msgspec.json.encode(content), 200, _HEADERS, JSON)
+
+
+async def _given(request: Request, kind: type[S]) -> S:
+    """The body. What is wrong with it is told without what was given: that may be a password."""
+    only(query_pairs(request), ())
+    if media_type_of(request) != JSON:
+        raise UnsupportedMedia("the body of this request must be a JSON object, sent as application/json")
+    body = await body_of(request, BODY_LIMIT)
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRequest(f"the body is not what this takes: {str(error)[:200]}") from None

@@ -1,0 +1,56 @@
+"""The OpenAPI document is true for the administration as well."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, assume, given, settings
+from schemathesis import Case, GenerationMode
+from schemathesis.specs.openapi.checks import ignored_auth, positive_data_acceptance
+from schemathesis.specs.openapi.schemas import OpenApiSchema
+
+from calldex.api.admin import ENDPOINTS
+from calldex.api.admin.endpoint import PREFIX, Endpoint
+from tests.api.admin.conftest import Office
+from tests.api.conftest import from_an_address
+from tests.api.test_openapi import blank
+
+
+@pytest.fixture(scope="module")
+def described(standing: Office) -> OpenApiSchema:
+    """The document, as the app serves it."""
+    return schemathesis.openapi.from_asgi("/openapi.json", from_an_address(standing.site.api.app))
+
+
+@pytest.mark.parametrize("mode", list(GenerationMode))
+@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.id)
+def test_the_server_is_as_it_is_described(
+    standing: Office, described: OpenApiSchema, endpoint: Endpoint, mode: GenerationMode
+) -> None:
+    """Whatever an admin sends, the status is one that is declared, the body fits its schema, and what breaks a schema
+    is refused."""
+    operation = described[PREFIX + endpoint.path][endpoint.method]
+    headers = {"Authorization": f"Bearer {standing.keys['boss']}"}
+
+    @settings(max_examples=8, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def holds(case: Case[Any]) -> None:
+        assume(not blank(case))
+        # Well-formed names may still be nobody's.
+        case.call_and_validate(headers=headers, excluded_checks=[positive_data_acceptance, ignored_auth])
+
+    if mode.is_positive or operation.query or operation.path_parameters or operation.body:
+        holds()
+    assert 200 == standing.ask("GET", "/account").status_code, "the admin was removed, or has to wait"
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.id)
+def test_every_operation_is_told(standing: Office, endpoint: Endpoint) -> None:
+    """What each does and which permission it needs stands in the document and on the page."""
+    document = standing.site.api.get("/openapi.json").json()
+    told = document["paths"][PREFIX + endpoint.path][endpoint.method.lower()]
+    assert told["summary"]
+    assert all(f"`{needed}`" in told["description"] for needed in endpoint.needs)
+    assert f'id="{endpoint.id}"' in standing.site.api.get("/docs").text
