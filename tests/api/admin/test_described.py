@@ -24,6 +24,7 @@ def described(standing: Office) -> OpenApiSchema:
     return schemathesis.openapi.from_asgi("/openapi.json", from_an_address(standing.site.api.app))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", list(GenerationMode))
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.id)
 def test_the_server_is_as_it_is_described(
