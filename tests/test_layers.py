@@ -13,7 +13,7 @@ PACKAGE = "calldex"
 MODULE_LINES = 700
 FUNCTION_LINES = 70
 
-PURE = ("query", "token", "store.sql", "wire", "access", "masking", "audit")
+PURE = ("recent", "query", "token", "store.sql", "wire", "access", "masking", "audit")
 INPUT_OUTPUT = frozenset(
     (
         *("os", "io", "pathlib", "socket", "sqlite3", "apsw", "duckdb"),

@@ -11,12 +11,13 @@ or a session only narrows: of its user's permissions, those of its scopes are le
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Final, Literal, get_args
 
 import msgspec
 
+from calldex.errors import Forbidden
 from calldex.fields import COLUMN, DETAILS, RECORDINGS, Filter, Kind, Op
 from calldex.record import Cdr
 
@@ -200,6 +201,18 @@ def permissions_of(principal: Principal) -> frozenset[Permission]:
     """What a principal may do."""
     granted = {permission for group in principal.groups for permission in group.permissions}
     return frozenset(granted & {permission for scope in principal.scopes for permission in SCOPES[scope]})
+
+
+def permit(actor: Principal, needed: Sequence[Permission]) -> None:
+    """`Forbidden`, naming what is missing, if an actor has none of these permissions."""
+    if permissions_of(actor).intersection(needed):
+        return
+    names = " or ".join(needed)
+    granted = {permission for group in actor.groups for permission in group.permissions}
+    if granted.intersection(needed):
+        scope = next(scope for scope, permissions in SCOPES.items() if needed[0] in permissions)
+        raise Forbidden(f"this key is for {', '.join(actor.scopes)} only; {names} needs one for {scope}")
+    raise Forbidden(f"no access group of yours grants {names}: to {PERMISSIONS[needed[0]]} is not for you")
 
 
 @lru_cache(maxsize=4096)

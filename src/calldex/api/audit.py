@@ -14,9 +14,9 @@ from msgspec import UNSET, UnsetType
 from starlette.requests import Request
 from starlette.responses import Response
 
+from calldex.access import permit
 from calldex.api.admin.endpoint import CSV
 from calldex.api.admin.given import from_members
-from calldex.api.admin.rights import permit
 from calldex.api.audited import audited
 from calldex.api.inputs import caller, only, query_pairs
 from calldex.api.reply import JSON, sized

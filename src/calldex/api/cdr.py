@@ -13,21 +13,20 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from calldex.access import Principal, Scope, permissions_of, scope_of
+from calldex.access import Principal, Scope, permit, scope_of
 from calldex.api.audited import audited
 from calldex.api.finished import Finished, FinishedPages
 from calldex.api.inputs import caller, pairs_of
 from calldex.api.metrics import Metrics
-from calldex.api.reply import JSON, Coding, coded, coding_for, coding_headers, tag_matches
+from calldex.api.reply import JSON, PRIVATE, Coding, coded, coding_for, coding_headers, tag_matches
 from calldex.api.workers import Workers
 from calldex.audit import searched
-from calldex.errors import Forbidden, StoreNotReady
+from calldex.errors import StoreNotReady
 from calldex.fields import Op
 from calldex.node import Node
 from calldex.page import Page
 from calldex.query import PageRequest, Query, parse
 
-_HEADERS: Final = {"Cache-Control": "private, no-cache", "Vary": "Accept-Encoding, Authorization, Cookie"}
 _HOUR_MS: Final = 3_600_000
 START_S: Final = 2.0
 
@@ -79,7 +78,7 @@ class CdrPages:
         """The reply, and how many records are in it. Runs in a thread: one hop for all that takes time."""
         place = self._node.pager.place(query, wanted, hour_ms)
         tag = f"{place.fingerprint(query, wanted.per_page)}-{place.began_ms:x}-{wanted.page}-{coding}"
-        headers = {**_HEADERS, "ETag": f'"{tag}"'}
+        headers = {**PRIVATE, "ETag": f'"{tag}"'}
         if tag_matches(if_none_match, tag):
             return Response(None, 304, headers), 0
         finished = self._finished.get(tag)
@@ -99,8 +98,5 @@ def body_of_page(page: Page, number: int) -> bytes:
 
 def readable(owner: Principal) -> Scope:
     """What somebody may see; `Forbidden` if he may see no records at all."""
-    if "see_cdrs" not in permissions_of(owner):
-        if "read" not in owner.scopes:
-            raise Forbidden(f"this key is for {', '.join(owner.scopes)} only; reading call records needs one for read")
-        raise Forbidden("no access group of yours grants see_cdrs: the records of calls are not for you")
+    permit(owner, ("see_cdrs",))
     return scope_of(owner)

@@ -18,14 +18,14 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from calldex.access import Principal, permissions_of
+from calldex.access import Principal, permit
 from calldex.api.audited import audited
 from calldex.api.inputs import body_of, caller, media_type_of, only, query_pairs
 from calldex.api.metrics import Metrics
 from calldex.api.reply import JSON, OUTCOMES, IngestReply, RecordOutcome, sized
 from calldex.api.workers import Workers
 from calldex.directory import KeyOwner
-from calldex.errors import BadParameters, BadRequest, Forbidden, Problem, TooLarge, UnsupportedMedia
+from calldex.errors import BadParameters, BadRequest, Problem, TooLarge, UnsupportedMedia
 from calldex.node import Node
 from calldex.record import Cdr, Rejected
 from calldex.store import Outcome
@@ -64,7 +64,7 @@ class Posts:
         """Write records."""
         owner, pairs = caller(request, self._node.directory, query_pairs(request), time.time_ns() // 1_000_000)
         async with audited(self._node.audit, request, owner, "ingest") as noted:
-            _permit(owner)
+            permit(owner, ("ingest",))
             only(pairs, ())
             media_type, zipped = _media_type(request), _is_zipped(request)
             receipt_key = _receipt_key(request, owner)
@@ -111,15 +111,6 @@ def _reply(pieces: Sequence[Cdr | Rejected], outcomes: Sequence[Outcome]) -> Ing
 
 
 # --- the request ------------------------------------------------------------------------------------------------------
-
-
-def _permit(owner: Principal) -> None:
-    if "ingest" not in permissions_of(owner):
-        if "ingest" not in owner.scopes:
-            raise Forbidden(
-                f"this key is for {', '.join(owner.scopes)} only; writing call records needs one for ingest"
-            )
-        raise Forbidden("no access group of yours grants ingest: writing call records is not for you")
 
 
 def _media_type(request: Request) -> str:

@@ -13,12 +13,13 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from typing import Final, NoReturn, TypeVar
+from typing import Final, NoReturn
 
 from starlette.types import Scope
 
 from calldex.errors import RateExceeded
 from calldex.networks import site_of
+from calldex.recent import remember
 from calldex.settings import Settings
 
 MOST_BUCKETS: Final = 100_000
@@ -29,7 +30,6 @@ _WAIT_S: Final = 1
 """No rate is below one a second, so after this long there is a place again."""
 _ROUNDING: Final = 1e-6
 
-_Kept = TypeVar("_Kept")
 RateHeaders = tuple[tuple[bytes, bytes], tuple[bytes, bytes]]
 
 
@@ -50,7 +50,7 @@ class Buckets:
         left = self._left(full_at, now)
         if left >= 1:
             full_at += 1 / self.rate
-        _remember(self._full_at, name, full_at)
+        remember(self._full_at, name, full_at, MOST_BUCKETS)
         return int(left) - 1 if left >= 1 else None
 
     def is_empty(self, name: Hashable, now: float) -> bool:
@@ -103,7 +103,7 @@ class Limits:
         pair = (site, who)
         if pair not in self._known and self._strangers.is_empty(site, self._clock()):
             self._refuse(self._strangers, scope)
-        _remember(self._known, pair, None)
+        remember(self._known, pair, None, MOST_BUCKETS)
         if self._keys is not None:
             self._take(self._keys, who, scope)
 
@@ -125,11 +125,3 @@ _REASONS: Final = {
     "address": "more requests came from this address than the {rate} a second that one may make",
     "no-key": "too many requests without a valid key came from this address",
 }
-
-
-def _remember(kept: OrderedDict[Hashable, _Kept], name: Hashable, value: _Kept) -> None:
-    """Keep a value; of too many, the one that was used the longest ago goes."""
-    kept[name] = value
-    kept.move_to_end(name)
-    if len(kept) > MOST_BUCKETS:
-        kept.popitem(last=False)

@@ -18,7 +18,7 @@ from calldex.access import Scope
 from calldex.api.audited import audited
 from calldex.api.cdr import readable
 from calldex.api.inputs import caller, only, pairs_of
-from calldex.api.reply import JSON, sized
+from calldex.api.reply import JSON, PRIVATE, sized
 from calldex.api.workers import Workers
 from calldex.audit import withheld
 from calldex.directory import ListedUser, Named, NamedKind, UserFilter, WrapupCode
@@ -43,7 +43,6 @@ USER_FILTERS: Final[Mapping[str, str]] = {
     "caller_id": "The caller id.",
     "timezone": "The time zone in which the user's days are cut.",
 }
-_HEADERS: Final = {"Cache-Control": "private, no-cache", "Vary": "Accept-Encoding, Authorization, Cookie"}
 
 Listed = list[Named] | list[WrapupCode] | list[ListedUser]
 
@@ -119,7 +118,7 @@ class Lookups:
 
             def answer() -> tuple[Response, int]:
                 found = listed(scope, given)
-                return sized(msgspec.json.encode(found), accept, JSON, _HEADERS), len(found)
+                return sized(msgspec.json.encode(found), accept, JSON, PRIVATE), len(found)
 
             async with self._workers.place(request.receive):
                 reply, noted.rows = await self._workers.run(answer)

@@ -27,7 +27,20 @@ account = click.option("--account", metavar="NAME", default="main", show_default
 one_account = click.option("--account", metavar="NAME", help="Only those of this account.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 
+SEVERAL: Final = "may be given several times"
+"""How the help of an option says so."""
 ENVIRONMENT: Final = "Every setting can also stand in calldex.toml in the data directory, or in CALLDEX_<NAME>."
+
+
+def all_of(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Several options as one, in the order in which the help is to show them."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
 
 
 def given(context: click.Context, option: click.Parameter, value: _Value | None) -> _Value | UnsetType:
@@ -88,10 +101,8 @@ def _settings_option(field: msgspec.structs.FieldInfo) -> Callable[[Command], Co
 
 def every_setting(command: Command) -> Command:
     """An option for each setting but `data`, by its name; None where it is not given."""
-    for field in reversed(msgspec.structs.fields(Settings)):
-        if field.name != "data":
-            command = _settings_option(field)(command)
-    return command
+    fields = msgspec.structs.fields(Settings)
+    return all_of(*(_settings_option(field) for field in fields if field.name != "data"))(command)
 
 
 def resolved(data: Path | None, flags: Mapping[str, object] | None = None) -> tuple[Settings, Mapping[str, Origin]]:

@@ -114,15 +114,7 @@ def users() -> None:
     """People of an account; their keys open the API."""
 
 
-def _described(command: options.Command) -> options.Command:
-    """The options that say who a user is; each UNSET if it is not given."""
-    for option in reversed(_DESCRIPTION):
-        command = option(command)
-    return command
-
-
-_SEVERAL: Final = "may be given several times"
-_DESCRIPTION: Final = (
+_described = options.all_of(
     click.option("--role", callback=options.emptied, metavar="ROLE", help=f"What he may do: {_ROLES}."),
     click.option(
         "--group",
@@ -130,7 +122,7 @@ _DESCRIPTION: Final = (
         multiple=True,
         callback=options.listed,
         metavar="NAME",
-        help=f"A group of the account that he is in beside his role; {_SEVERAL}.",
+        help=f"A group of the account that he is in beside his role; {options.SEVERAL}.",
     ),
     click.option(
         "--timezone",
@@ -142,7 +134,12 @@ _DESCRIPTION: Final = (
     click.option("--sip-account", callback=options.emptied, metavar="TEXT", help="The SIP account of his telephone."),
     click.option("--caller-id", callback=options.emptied, metavar="TEXT", help="The number that he calls from."),
     click.option(
-        "--skill", "skills", multiple=True, callback=options.listed, metavar="TEXT", help=f"A skill of his; {_SEVERAL}."
+        "--skill",
+        "skills",
+        multiple=True,
+        callback=options.listed,
+        metavar="TEXT",
+        help=f"A skill of his; {options.SEVERAL}.",
     ),
     click.option(
         "--agent-id",
@@ -157,14 +154,14 @@ _DESCRIPTION: Final = (
         multiple=True,
         callback=options.referred,
         metavar="TEAM",
-        help=f"Id or name of a team that he is an agent of; {_SEVERAL}.",
+        help=f"Id or name of a team that he is an agent of; {options.SEVERAL}.",
     ),
     click.option(
         "--supervises",
         multiple=True,
         callback=options.referred,
         metavar="TEAM",
-        help=f"Id or name of a team that he supervises; {_SEVERAL}.",
+        help=f"Id or name of a team that he supervises; {options.SEVERAL}.",
     ),
 )
 
@@ -380,7 +377,7 @@ Examples:
     default=("read",),
     show_default=True,
     metavar=_SCOPES,
-    help=f"What the key is for; {_SEVERAL}.",
+    help=f"What the key is for; {options.SEVERAL}.",
 )
 @click.option(
     "--expires",
@@ -394,7 +391,7 @@ Examples:
     "networks",
     multiple=True,
     metavar="CIDR",
-    help=f"A network from which it may be used; {_SEVERAL}. Else from everywhere.",
+    help=f"A network from which it may be used; {options.SEVERAL}. Else from everywhere.",
 )
 @options.data
 def create_key(

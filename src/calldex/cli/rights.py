@@ -18,7 +18,6 @@ from calldex.record import NamedKind
 if TYPE_CHECKING:
     from calldex.directory import GroupInfo, User
 
-_SEVERAL: Final = "may be given several times"
 _KINDS: Final = "|".join(get_args(NamedKind))
 Ids = tuple[int, ...]
 Names = Mapping[str, Mapping[int, str]]
@@ -42,14 +41,14 @@ def teams() -> None:
     """
 
 
-_TEAM_OPTIONS: Final = (
+_team_options = options.all_of(
     click.option(
         "--queue",
         "queues",
         multiple=True,
         callback=options.referred,
         metavar="QUEUE",
-        help=f"Id or name of a queue whose records its supervisors see; {_SEVERAL}.",
+        help=f"Id or name of a queue whose records its supervisors see; {options.SEVERAL}.",
     ),
     click.option(
         "--agent",
@@ -57,7 +56,7 @@ _TEAM_OPTIONS: Final = (
         multiple=True,
         callback=options.listed,
         metavar="EMAIL",
-        help=f"A user who is an agent of it; {_SEVERAL}.",
+        help=f"A user who is an agent of it; {options.SEVERAL}.",
     ),
     click.option(
         "--supervisor",
@@ -65,15 +64,9 @@ _TEAM_OPTIONS: Final = (
         multiple=True,
         callback=options.listed,
         metavar="EMAIL",
-        help=f"A user who supervises it; {_SEVERAL}.",
+        help=f"A user who supervises it; {options.SEVERAL}.",
     ),
 )
-
-
-def _team_options(command: options.Command) -> options.Command:
-    for option in reversed(_TEAM_OPTIONS):
-        command = option(command)
-    return command
 
 
 @teams.command("list", epilog="Example: calldex teams list")
@@ -215,21 +208,21 @@ def groups() -> None:
     """
 
 
-_GROUP_OPTIONS: Final = (
+_group_options = options.all_of(
     click.option(
         "--permission",
         "permissions",
         multiple=True,
         callback=options.listed,
         metavar="PERMISSION",
-        help=f"What it permits: {', '.join(PERMISSIONS)}; {_SEVERAL}.",
+        help=f"What it permits: {', '.join(PERMISSIONS)}; {options.SEVERAL}.",
     ),
     click.option(
         "--reach",
         multiple=True,
         type=click.Choice(("", "whole", "own", "supervised")),
         metavar="whole|own|supervised",
-        help=f"Which records it grants: all, one's own, those of the teams one supervises; {_SEVERAL}.",
+        help=f"Which records it grants: all, one's own, those of the teams one supervises; {options.SEVERAL}.",
     ),
     *(
         click.option(
@@ -238,17 +231,11 @@ _GROUP_OPTIONS: Final = (
             multiple=True,
             type=int,
             metavar="ID",
-            help=f"The records of this {word} as well; {_SEVERAL}.",
+            help=f"The records of this {word} as well; {options.SEVERAL}.",
         )
         for word in ("team", "queue", "campaign", "agent")
     ),
 )
-
-
-def _group_options(command: options.Command) -> options.Command:
-    for option in reversed(_GROUP_OPTIONS):
-        command = option(command)
-    return command
 
 
 def _reach(words: tuple[str, ...], teams: Ids, queues: Ids, campaigns: Ids, agents: Ids) -> Reach | UnsetType:

@@ -7,9 +7,9 @@ from typing import Final
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from calldex.access import ROLES
+from calldex.access import ROLES, permit
 from calldex.api.admin.endpoint import MANAGE_ACCESS, Call, Endpoint, Nothing
-from calldex.api.admin.rights import permit, permit_group
+from calldex.api.admin.rights import permit_group
 from calldex.directory import Account
 
 

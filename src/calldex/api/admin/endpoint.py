@@ -17,9 +17,8 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from calldex.access import Permission, Principal
+from calldex.access import Permission, Principal, permit
 from calldex.api.admin.given import from_json, from_members
-from calldex.api.admin.rights import permit
 from calldex.api.audited import Noted, audited
 from calldex.api.inputs import KEY_MARK, Pairs, body_of, caller, hidden, media_type_of, only, query_pairs
 from calldex.api.reply import JSON, sized

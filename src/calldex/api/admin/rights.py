@@ -1,4 +1,4 @@
-"""Who may administer: which permission a request needs, and the one rule for every change of what others may.
+"""The one rule for every change of what others may.
 
 Nobody hands out what he does not have, and nobody takes away what he could not have given: whoever changes a user, a
 key, a team or a group may do everything, and see all, that those whom the change concerns may before it and after it.
@@ -7,26 +7,13 @@ What counts is what his groups give him: a key that may manage need not read as 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import get_args
 
 import msgspec
 
-from calldex.access import PERMISSIONS, SCOPES, Group, KeyScope, Permission, Principal, Reach, outranks, permissions_of
+from calldex.access import PERMISSIONS, Group, KeyScope, Principal, Reach, outranks, permissions_of
 from calldex.directory import Guard
 from calldex.errors import Forbidden
-
-
-def permit(actor: Principal, needed: Sequence[Permission]) -> None:
-    """`Forbidden`, naming what is missing, if an actor has none of these permissions."""
-    if permissions_of(actor).intersection(needed):
-        return
-    names = " or ".join(needed)
-    granted = {permission for group in actor.groups for permission in group.permissions}
-    if granted.intersection(needed):
-        scope = next(scope for scope, permissions in SCOPES.items() if needed[0] in permissions)
-        raise Forbidden(f"this key is for {', '.join(actor.scopes)} only; {names} needs one for {scope}")
-    raise Forbidden(f"no access group of yours grants {names}: to {PERMISSIONS[needed[0]]} is not for you")
 
 
 def guard_of(actor: Principal) -> Guard:

@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from calldex.access import Explanation, Role, explain
+from calldex.access import Explanation, Role, explain, permit
 from calldex.api.admin.endpoint import (
     EITHER,
     MANAGE_ACCESS,
@@ -22,7 +22,7 @@ from calldex.api.admin.endpoint import (
     note_import,
     paged,
 )
-from calldex.api.admin.rights import guard_of, permit
+from calldex.api.admin.rights import guard_of
 from calldex.directory import Imported, User, UserChanges
 from calldex.errors import CalldexError, NotFound
 from calldex.record import Cdr, Rejected, Uuid, from_ms

@@ -21,7 +21,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import duckdb
@@ -30,6 +30,7 @@ import numpy as np
 from calldex.access import Scope
 from calldex.errors import QueryTimeout
 from calldex.query import Query
+from calldex.recent import remember
 from calldex.store import Mentioned, Position
 from calldex.store.embedded.ledger import ROW_NAMES, Closing
 from calldex.store.sql import DUCKDB, LIVE, Sql, behind, both, columns_ddl, layout, where
@@ -118,18 +119,6 @@ class _Total(NamedTuple):
 
     as_of: int
     records: int
-
-
-_K = TypeVar("_K")
-_V = TypeVar("_V")
-
-
-def _keep(kept: OrderedDict[_K, _V], key: _K, value: _V, most: int) -> None:
-    """Keep what is found last; what was found longest ago goes."""
-    kept[key] = value
-    kept.move_to_end(key)
-    if len(kept) > most:
-        kept.popitem(last=False)
 
 
 class Columns:
@@ -319,7 +308,7 @@ class Columns:
         if purged:  # what ended since cannot be told any more
             return self._count_of(condition)
         with self._lock:
-            _keep(self._totals, key, _Total(as_of, count), _TOTALS)
+            remember(self._totals, key, _Total(as_of, count), _TOTALS)
         return count
 
     def _count_of(self, condition: Sql) -> int:
@@ -335,7 +324,7 @@ class Columns:
             return known[1]
         found = self._mentioned(scope, as_of)
         with self._lock:
-            _keep(self._mentions, key, (as_of, found), _MENTIONS)
+            remember(self._mentions, key, (as_of, found), _MENTIONS)
         return found
 
     def _mentioned(self, scope: Scope, as_of: int) -> Mentioned:
