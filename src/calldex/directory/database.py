@@ -193,6 +193,25 @@ class Database:
         if access:
             self.generation += 1
 
+    @contextmanager
+    def lock(self, kind: int, number: int) -> Iterator[None]:
+        """Keep a PostgreSQL advisory lock meanwhile; `Unavailable` if others keep it for too long.
+
+        It belongs to a transaction that does nothing: when its process stops in the middle, PostgreSQL ends it.
+        """
+        with _reaching():
+            connection = self._engine.connect()
+        try:
+            with _reaching():
+                connection.begin()
+                connection.execute(select(func.pg_advisory_xact_lock(kind, number)))
+            yield
+        finally:
+            try:
+                connection.close()
+            except DatabaseError:  # ended from without; whoever needs to know finds out when he publishes
+                connection.invalidate()
+
     def insert(self, table: Table) -> sqlite.Insert | postgresql.Insert:
         """An INSERT that can say what happens on a conflict; both engines spell it alike."""
         return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
