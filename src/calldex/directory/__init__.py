@@ -17,7 +17,7 @@ from sqlalchemy import Engine, exists, select
 from calldex.directory import tables
 from calldex.directory.accounts import Accounts
 from calldex.directory.audit import Audit, AuditFilter, AuditWriter
-from calldex.directory.database import Database, sqlite_engine
+from calldex.directory.database import Database, postgresql_engine, sqlite_engine
 from calldex.directory.groups import Groups
 from calldex.directory.keys import Keys
 from calldex.directory.model import (
@@ -94,6 +94,11 @@ class Directory(Accounts, People, Groups, Keys, Teams, Sources, Signin, OpenidPr
     def open(cls, path: Path) -> Self:
         """The directory in an SQLite file, which is made if there is none."""
         return cls(sqlite_engine(path))
+
+    @classmethod
+    def shared(cls, address: str) -> Self:
+        """The directory in a PostgreSQL database that several nodes may share; see `database.postgresql_engine`."""
+        return cls(postgresql_engine(address))
 
     def __enter__(self) -> Self:
         return self
