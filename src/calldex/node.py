@@ -20,7 +20,7 @@ import structlog
 from calldex.access import Scope
 from calldex.auditor import Auditor
 from calldex.directory import Directory
-from calldex.errors import BadSettings, DataDirInUse, DiskFull, NotFound, Problem, UnreadableInput, suggest
+from calldex.errors import BadSettings, DataDirInUse, NotFound, Problem, Unavailable, UnreadableInput, suggest
 from calldex.formats import formats, settings_of
 from calldex.ingest import Feed, Ingest
 from calldex.page import Pager
@@ -83,7 +83,7 @@ class Node:
             self.pager = Pager(self.store, sealer, settings.token_days * DAY_MS)
             self.ingest = Ingest(self.directory, self.store)
             self.audit = Auditor(self.directory)
-            opened.pop_all()
+            self._opened = opened.pop_all()
 
     def feed(self, source: str | None, format_name: str | None, account: str = "main") -> Feed:
         """How to read pieces of a source, or of a format that needs none.
@@ -131,16 +131,13 @@ class Node:
         self.close()
 
     def close(self) -> None:
-        """Finish, and give the directory up."""
+        """Finish, and give the data directory up."""
         try:
-            self.audit.close()
-            self.store.close()
-            self.directory.close()
-        except DiskFull as full:
+            with self._opened:
+                self.audit.close()
+        except Unavailable as error:
             # Only times at which names and keys were seen are lost; everything acknowledged is kept.
-            _log.warning("closed_without_room", reason=full.message)
-        finally:
-            self._lock.release()
+            _log.warning("closed_without_writing", reason=error.message)
 
 
 def open_directory(settings: Settings) -> Directory:

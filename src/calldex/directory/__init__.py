@@ -127,6 +127,10 @@ class Directory(Accounts, People, Groups, Keys, Teams, Sources, Signin, OpenidPr
             raise ValueError(f"the secret {name!r} has {len(value)} bytes, not {size}")
         return bytes(value)
 
+    def answers(self) -> None:
+        """Return if the database can be read and written now; `Unavailable` if not."""
+        self._db.answers()
+
     def check(self) -> list[str]:
         """What is wrong with the database, one line each; nothing if all is well."""
         users, members, named = tables.users, tables.team_members, tables.named
