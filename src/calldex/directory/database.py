@@ -212,6 +212,13 @@ class Database:
             except DatabaseError:  # ended from without; whoever needs to know finds out when he publishes
                 connection.invalidate()
 
+    def answers(self) -> None:
+        """Return if it can be read and written now; `Unavailable` if not."""
+        with self.read() as connection:
+            connection.execute(select(tables.change.c.n))
+            if not self.is_sqlite and connection.execute(text("SHOW transaction_read_only")).scalar() == "on":
+                raise Unavailable("the directory database can only be read now", retry_after=1)
+
     def insert(self, table: Table) -> sqlite.Insert | postgresql.Insert:
         """An INSERT that can say what happens on a conflict; both engines spell it alike."""
         return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)

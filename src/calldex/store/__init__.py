@@ -166,6 +166,10 @@ class Store(Protocol):
     """Every method may be called from any thread. Reads raise `StoreNotReady` while answers cannot be given,
     `QueryTimeout` beyond their time, and `TokenExpired` as of a commit behind which versions were purged."""
 
+    @property
+    def store_id(self) -> str:
+        """Differs between stores, and between a store and its restored backup."""
+
     def write(self, batch: Batch, *, wait: bool = True) -> list[Outcome]:
         """Commit a batch; one outcome for each record. When it returns, the batch is durable, and with `wait` also
         visible to searches. Raises `DiskFull`; then nothing of the batch was written."""
