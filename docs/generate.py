@@ -19,13 +19,13 @@ from msgspec import NODEFAULT
 from msgspec import inspect as types
 
 from calldex import cli
+from calldex.address import Address
 from calldex.api.lookups import USER_FILTERS
 from calldex.api.metrics import Metrics
 from calldex.api.workers import Workers
 from calldex.errors import CalldexError, Unavailable
 from calldex.fields import FIELDS, FILTERS, MAX_VALUES, PARAMETERS, Filter
 from calldex.formats import RowFormat, formats
-from calldex.networks import Networks
 from calldex.node import Node
 from calldex.record import DISPOSITIONS, END_REASONS, EVENT_TYPES, INTERACTION_TYPES, Event, Leg, Team
 from calldex.settings import FILE_NAME, PREFIX, Settings
@@ -156,7 +156,7 @@ def _settings() -> Iterator[str]:
                 f"`{f.name}`",
                 f"`{PREFIX}{f.name.upper()}`",
                 _shape(f.type).removesuffix(", `null`"),
-                "" if f.default in (NODEFAULT, None, Networks()) else f"`{f.default}`",
+                "" if f.default in (NODEFAULT, None) or not str(f.default) else f"`{f.default}`",
                 _described(f.type),
             )
             for f in msgspec.structs.fields(Settings)
@@ -306,7 +306,7 @@ def _shape_of(kind: types.Type) -> str:
         case types.Metadata(type=inner):
             return _shape_of(inner)
         case types.CustomType(cls=cls):
-            return "path" if cls is Path else "list of networks"
+            return _shape_of_ours(cls)
         case types.UnionType(types=members):
             return ", ".join(_shape_of(member) for member in members)
         case types.VarTupleType(item_type=item, max_length=most):
@@ -326,6 +326,12 @@ def _shape_of(kind: types.Type) -> str:
         case types.StrType(min_length=least, max_length=most):
             return f"text of {least or 0} to {most} characters"
     return _PLAIN[type(kind)]
+
+
+def _shape_of_ours(kind: type) -> str:
+    if issubclass(kind, Address):
+        return ", ".join(f"`{example}`" for example in kind.examples)
+    return "path" if kind is Path else "list of networks"
 
 
 def _limits(kind: types.IntType | types.FloatType) -> str:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import inspect
 
+from calldex.address import DirectoryAddress, StoreAddress
 from calldex.errors import BadSettings
 from calldex.networks import Networks
 from calldex.settings import Settings, resolve
@@ -73,7 +74,7 @@ def test_everything_wrong_is_told_at_once_with_its_place(tmp_path: Path) -> None
     assert told[1].startswith(
         "CALLDEX_HOTS: there is no such setting, did you mean 'CALLDEX_HOST'? Valid: CALLDEX_DATA, "
     )
-    assert told[3].startswith(f"{file}: prot: there is no such setting, did you mean 'port'? Valid: host, port, ")
+    assert told[3].startswith(f"{file}: prot: there is no such setting, did you mean 'port'? Valid: store, directory, ")
     assert told[9] == "CALLDEX_LOG_LEVEL 'loud': not a value of this setting. Valid: debug, error, info, warning"
     assert told[10] == "CALLDEX_THREADS 'three': not a value of this setting. Valid: a whole number from 1 to 256"
 
@@ -113,6 +114,26 @@ def test_networks(tmp_path: Path) -> None:
     (tmp_path / "calldex.toml").write_text("trusted_proxies = [1]")
     with pytest.raises(BadSettings, match="not a value of this setting"):
         resolve(tmp_path, {}, {})
+
+
+def test_addresses(tmp_path: Path) -> None:
+    """Store and directory are in the data directory, or at an address; one that is wrong is not repeated."""
+    settings, _ = resolve(tmp_path, {}, {})
+    assert (True, True) == (settings.store.embedded, settings.directory.embedded)
+    store, directory = "clickhouse://ann:secret@one,two:8123/cdr?secure=1", "postgresql://ann:secret@db/cdr"
+    (tmp_path / "calldex.toml").write_text(f'directory = "{directory}"')
+    settings, origins = resolve(tmp_path, {"store": store}, {})
+    assert (StoreAddress(store), DirectoryAddress(directory)) == (settings.store, settings.directory)
+    assert ("flag", "file") == (origins["store"], origins["directory"])
+    assert "secret" not in repr(settings)
+    for name, wrong in (("store", "clickhouse://ann:secret@one"), ("directory", "sqlite://ann:secret@db/cdr")):
+        for flags, environ, place in (
+            ({name: wrong}, {}, f"--{name}"),
+            ({}, {f"CALLDEX_{name.upper()}": wrong}, f"CALLDEX_{name.upper()}"),
+        ):
+            with pytest.raises(BadSettings, match=r"not a value of this setting\. Valid: .*://user:password@") as error:
+                resolve(tmp_path, flags, environ)
+            assert ([place], False) == (refused(error), "secret" in str(error.value))
 
 
 def test_every_setting_is_described() -> None:

@@ -1,7 +1,8 @@
 """A node: one process that owns a data directory, with everything in it opened and put together.
 
-The composition below the HTTP surface: the API serves a node, the command line works on one. One process owns the
-directory, by a lock on a file in it that ends with the process; a second one is refused.
+The composition below the HTTP surface: the API serves a node, the command line works on one. One process owns the data
+directory, by a lock on a file in it that ends with the process; a second one is refused. Records and the directory lie
+in it, or in databases that several nodes share, each with a data directory of its own.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -18,13 +20,13 @@ import structlog
 from calldex.access import Scope
 from calldex.auditor import Auditor
 from calldex.directory import Directory
-from calldex.errors import CalldexError, DataDirInUse, DiskFull, NotFound, UnreadableInput, suggest
+from calldex.errors import DataDirInUse, NotFound, Unavailable, UnreadableInput, suggest
 from calldex.formats import formats, settings_of
 from calldex.ingest import Feed, Ingest
 from calldex.page import Pager
 from calldex.settings import Settings
 from calldex.store import Store
-from calldex.store.embedded import EmbeddedStore
+from calldex.store.embedded import LEDGER_FILE, EmbeddedStore
 from calldex.token import KEY_BYTES, Sealer
 
 LOCK_FILE: Final = "calldex.lock"
@@ -70,25 +72,18 @@ class Node:
     def __init__(self, settings: Settings) -> None:
         """Open it, or make it. Raises `DataDirInUse`, `WrongVersion`, `UnreadableInput`."""
         self.settings = settings
-        self._lock = Lock(settings.data)
-        try:
-            self.directory = Directory.open(settings.data / DIRECTORY_FILE)
-            life_ms = settings.token_days * DAY_MS
-            store = EmbeddedStore(
-                settings.data,
-                memory_mb=settings.columns_memory_mb,
-                threads=settings.threads,
-                timeout_s=settings.query_timeout_s,
-                superseded_kept_s=(life_ms + DAY_MS) / 1000,
-            )
-        except CalldexError:
-            self._lock.release()
-            raise
-        self.store: Store = store
-        sealer = Sealer(self.directory.secret("search_token", KEY_BYTES), store.store_id)
-        self.pager = Pager(store, sealer, life_ms)
-        self.ingest = Ingest(self.directory, store)
-        self.audit = Auditor(self.directory)
+        with ExitStack() as opened:  # what is open is closed if the rest cannot be
+            self._lock = Lock(settings.data)
+            opened.callback(self._lock.release)
+            self.directory = open_directory(settings)
+            opened.callback(self.directory.close)
+            self.store: Store = open_store(settings, self.directory)
+            opened.callback(self.store.close)
+            sealer = Sealer(self.directory.secret("search_token", KEY_BYTES), self.store.store_id)
+            self.pager = Pager(self.store, sealer, settings.token_days * DAY_MS)
+            self.ingest = Ingest(self.directory, self.store)
+            self.audit = Auditor(self.directory)
+            self._opened = opened.pop_all()
 
     def feed(self, source: str | None, format_name: str | None, account: str = "main") -> Feed:
         """How to read pieces of a source, or of a format that needs none.
@@ -136,16 +131,48 @@ class Node:
         self.close()
 
     def close(self) -> None:
-        """Finish, and give the directory up."""
+        """Finish, and give the data directory up."""
         try:
-            self.audit.close()
-            self.store.close()
-            self.directory.close()
-        except DiskFull as full:
+            with self._opened:
+                self.audit.close()
+        except Unavailable as error:
             # Only times at which names and keys were seen are lost; everything acknowledged is kept.
-            _log.warning("closed_without_room", reason=full.message)
-        finally:
-            self._lock.release()
+            _log.warning("closed_without_writing", reason=error.message)
+
+
+def open_directory(settings: Settings) -> Directory:
+    """The directory, in the data directory or shared."""
+    address = settings.directory
+    return Directory.open(settings.data / DIRECTORY_FILE) if address.embedded else Directory.shared(address.whole)
+
+
+def open_store(settings: Settings, directory: Directory) -> Store:
+    """The store, in the data directory or shared; what it keeps beside records goes to the directory's database."""
+    superseded_kept_s = (settings.token_days + 1) * DAY_MS / 1000
+    if settings.store.embedded:
+        return EmbeddedStore(
+            settings.data,
+            memory_mb=settings.columns_memory_mb,
+            threads=settings.threads,
+            timeout_s=settings.query_timeout_s,
+            superseded_kept_s=superseded_kept_s,
+        )
+    from calldex.store.clickhouse import ClickhouseStore  # here, as its client takes as long as a whole start
+    from calldex.store.clickhouse.address import address
+
+    return ClickhouseStore(
+        address(settings.store.whole),
+        directory.commits(),
+        timeout_s=settings.query_timeout_s,
+        superseded_kept_s=superseded_kept_s,
+    )
+
+
+def is_made(settings: Settings) -> bool:
+    """Whether the data directory holds what these settings say that it holds."""
+    if settings.directory.embedded:
+        return (settings.data / DIRECTORY_FILE).exists()
+    return not settings.store.embedded or (settings.data / LEDGER_FILE).exists()
 
 
 def is_served(data: Path) -> bool:

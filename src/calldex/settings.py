@@ -5,7 +5,8 @@ else it has its default. A setting that is unknown or out of range is refused wi
 service that runs on with a default nobody chose is worse than one that does not start.
 
 To add a setting, add a field with a description; the file, the environment, `calldex settings` and the reference
-follow. Secrets are no settings: they live in the directory database.
+follow. Secrets are no settings, they live in the directory database; but an address may hold a password, and has a type
+of its own that does not show it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Annotated, Final, Literal, TypeVar
 import msgspec
 from msgspec import Meta, inspect
 
+from calldex.address import Address, DirectoryAddress, StoreAddress
 from calldex.errors import BadSettings, Problem, suggest
 from calldex.networks import Networks
 
@@ -40,7 +42,14 @@ def _cores() -> int:
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How one installation runs."""
 
-    data: Annotated[Path, Meta(description="The data directory: everything that Calldex keeps.")] = DEFAULT_DATA
+    data: Annotated[Path, Meta(description="The data directory: what Calldex keeps on this machine.")] = DEFAULT_DATA
+    store: Annotated[
+        StoreAddress, Meta(description="Where records are kept: in the data directory, or at this address.")
+    ] = StoreAddress("embedded")
+    directory: Annotated[
+        DirectoryAddress,
+        Meta(description="Where users, rights and names are kept: in the data directory, or at this address."),
+    ] = DirectoryAddress("")
     host: Annotated[str, Meta(min_length=1, max_length=255, description="The address or host name to listen on.")] = (
         "127.0.0.1"
     )
@@ -134,7 +143,8 @@ def resolve(
             values[one.name] = _convert(one.value, _FIELDS[one.name].type, strict=one.origin != "environment")
             origins[one.name] = one.origin
         except msgspec.ValidationError:
-            problems.append(Problem(one.where, str(one.value)[:100], "not a value of this setting", _valid(one.name)))
+            shown = "" if _address(one.name) else str(one.value)[:100]  # there may be a password in it
+            problems.append(Problem(one.where, shown, "not a value of this setting", _valid(one.name)))
     if problems:
         raise BadSettings(problems)
     return _convert(values, Settings), origins
@@ -200,8 +210,18 @@ def _unknown(name: str, valid: Mapping[str, object] | list[str]) -> str:
     return f"there is no such setting{suggest(name, valid)}"
 
 
+def _address(name: str) -> type[Address] | None:
+    """The type of a setting that is an address."""
+    match inspect.type_info(_FIELDS[name].type):
+        case inspect.Metadata(type=inspect.CustomType(cls=kind)) if issubclass(kind, Address):
+            return kind
+    return None
+
+
 def _valid(name: str) -> str:
     """What a setting may be, in words."""
+    if (address := _address(name)) is not None:
+        return address.valid()
     match inspect.type_info(_FIELDS[name].type):
         case inspect.Metadata(type=inspect.IntType(ge=least, le=most)):
             return f"a whole number from {least} to {most}"

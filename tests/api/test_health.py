@@ -31,7 +31,7 @@ def test_a_caught_up_store_is_ready(site: Site) -> None:
     reply = site.api.get("/readyz")
     total = reply.json()["total"]
     assert 200 == reply.status_code
-    assert {"ready": True, "behind": 0, "total": total, "reason": None} == reply.json()
+    assert {"ready": True, "down": [], "behind": 0, "total": total, "reason": None} == reply.json()
     assert total >= len(site.main) + len(site.other)
 
 

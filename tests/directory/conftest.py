@@ -11,12 +11,10 @@ import pytest
 from sqlalchemy import event
 
 from calldex.directory import Directory
-from tests import postgres
-from tests.directory.places import Place, PostgresqlPlace, SqlitePlace
+from tests.conftest import database
+from tests.directory.places import Place, SqlitePlace
 
 BOTH: Final = ("sqlite", "postgresql")
-# Sorts otherwise than Python does, as databases in use may.
-_LIKE: Final = "TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER icu ICU_LOCALE 'en-US'"
 
 
 @pytest.fixture(scope="session")
@@ -33,35 +31,13 @@ def path(new_database: Path, tmp_path: Path) -> Path:
     return Path(shutil.copy(new_database, tmp_path / "directory.sqlite"))
 
 
-@pytest.fixture(scope="session")
-def server() -> Iterator[postgres.Server]:
-    """PostgreSQL, with an empty database and one as it is after its first opening."""
-    with postgres.server() as started:
-        for name in ("empty", "new"):
-            started.execute(f"CREATE DATABASE {name} {_LIKE}")
-        PostgresqlPlace(started, "new").open().close()
-        yield started
-
-
-@pytest.fixture
-def postgresql(server: postgres.Server) -> Iterator[PostgresqlPlace]:
-    """A new database of the test's own, for what is PostgreSQL's matter alone."""
-    yield from _database(server, "new")
-
-
-def _database(server: postgres.Server, template: str) -> Iterator[PostgresqlPlace]:
-    server.execute(f"CREATE DATABASE test TEMPLATE {template}")
-    yield PostgresqlPlace(server, "test")
-    server.execute("DROP DATABASE test WITH (FORCE)")
-
-
 @pytest.fixture(params=BOTH)
 def empty_place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     """Where no directory was opened yet."""
     if request.param == "sqlite":
         yield SqlitePlace(tmp_path / "directory.sqlite")
     else:
-        yield from _database(request.getfixturevalue("server"), "empty")
+        yield from database(request.getfixturevalue("server"), "empty")
 
 
 @pytest.fixture(params=BOTH)

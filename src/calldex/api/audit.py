@@ -97,7 +97,9 @@ class AuditReader:
 
     async def get(self, request: Request) -> Response:
         """Entries, newest first."""
-        principal, pairs = caller(request, self._node.directory, query_pairs(request), time.time_ns() // 1_000_000)
+        principal, pairs = await caller(
+            request, self._node.directory, query_pairs(request), time.time_ns() // 1_000_000
+        )
         async with audited(self._node.audit, request, principal, "audit_read") as noted:
             permit(principal, ("read_audit",))
             given = only(pairs, tuple(AUDIT_FILTERS))

@@ -43,7 +43,7 @@ class CdrPages:
     async def get(self, request: Request) -> Response:
         """A page of records, newest first."""
         now_ms = time.time_ns() // 1_000_000
-        owner, pairs = caller(request, self._node.directory, await pairs_of(request), now_ms)
+        owner, pairs = await caller(request, self._node.directory, await pairs_of(request), now_ms)
         async with audited(self._node.audit, request, owner, "search") as noted:
             noted.detail = searched(pairs)
             query, wanted = parse(pairs, readable(owner), owner.timezone)

@@ -2,25 +2,53 @@
 
 from __future__ import annotations
 
-from typing import Final
+import asyncio
+from collections.abc import Callable
+from typing import Final, Generic, TypeVar
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
 from calldex.api.metrics import MEDIA_TYPE, Metrics
-from calldex.api.reply import JSON, Unready, error_members, error_reply
-from calldex.errors import StoreNotReady
+from calldex.api.reply import JSON, Part, Readiness, Unready, error_members, error_reply
+from calldex.errors import CalldexError, StoreNotReady
 from calldex.node import Node
+from calldex.store import State
 
+PATIENCE_S: Final = 3.0
+"""How long a part may take to say how it is; one that takes longer is down."""
 _HEADERS: Final = {"Cache-Control": "no-store"}
+_T = TypeVar("_T")
+
+
+class _Asked(Generic[_T]):
+    """A part of the node that is asked how it is, in a thread; only once at a time, however many want to know."""
+
+    def __init__(self, ask: Callable[[], _T]) -> None:
+        self._ask = ask
+        self._asking: asyncio.Task[_T] | None = None
+
+    async def told(self) -> _T | str:
+        """What it says, or why it cannot be asked."""
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(asyncio.to_thread(self._ask))
+        asking = self._asking
+        done, _ = await asyncio.wait({asking}, timeout=PATIENCE_S)
+        if not done:
+            return f"it did not answer within {PATIENCE_S:g} s"
+        error = asking.exception()
+        if isinstance(error, CalldexError):
+            return error.message
+        return asking.result()
 
 
 class Health:
     """The handlers, over a node."""
 
     def __init__(self, node: Node, metrics: Metrics) -> None:
-        self._store = node.store
+        self._store = _Asked(node.store.state)
+        self._directory = _Asked(node.directory.answers)
         self._metrics = metrics
 
     async def alive(self, _: Request) -> Response:
@@ -28,16 +56,33 @@ class Health:
         return Response(b'{"status":"ok"}', 200, _HEADERS, JSON)
 
     async def ready(self, request: Request) -> Response:
-        """Searches are answered; if not, how far the store has come."""
-        state = self._store.state()
-        if state.ready:
-            return Response(msgspec.json.encode(state), 200, _HEADERS, JSON)
-        error = StoreNotReady(f"searches cannot be answered yet: {state.reason}", retry_after=2)
+        """Everything is answered; if not, which part is down, and how far the store has come."""
+        store, directory = await asyncio.gather(self._store.told(), self._directory.told())
+        found = _readiness(store, directory)
+        if found.ready:
+            return Response(msgspec.json.encode(found), 200, _HEADERS, JSON)
+        error = StoreNotReady(f"not everything can be answered now: {found.reason}", retry_after=2)
         request_id = request.scope["calldex.request_id"]
         members = error_members(error, request_id)
-        told = Unready(**msgspec.structs.asdict(members), **msgspec.structs.asdict(state))
+        told = Unready(**msgspec.structs.asdict(members), **msgspec.structs.asdict(found))
         return error_reply(error, request_id, told)
 
     async def metrics(self, _: Request) -> Response:
         """What was measured, as Prometheus reads it."""
         return Response(self._metrics.text(), 200, {**_HEADERS, "Content-Type": MEDIA_TYPE})
+
+
+def _readiness(store: State | str, directory: str | None) -> Readiness:
+    state = store if isinstance(store, State) else State(ready=False, behind=0, total=0, reason=store)
+    down: dict[Part, str] = {}
+    if not state.ready:
+        down["store"] = state.reason or "it cannot answer"
+    if directory is not None:
+        down["directory"] = directory
+    return Readiness(
+        ready=not down,
+        down=tuple(down),
+        behind=state.behind,
+        total=state.total,
+        reason="; ".join(f"{part}: {reason}" for part, reason in down.items()) or None,
+    )

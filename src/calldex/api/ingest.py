@@ -62,7 +62,7 @@ class Posts:
 
     async def post(self, request: Request) -> Response:
         """Write records."""
-        owner, pairs = caller(request, self._node.directory, query_pairs(request), time.time_ns() // 1_000_000)
+        owner, pairs = await caller(request, self._node.directory, query_pairs(request), time.time_ns() // 1_000_000)
         async with audited(self._node.audit, request, owner, "ingest") as noted:
             permit(owner, ("ingest",))
             only(pairs, ())

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any, Final
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl
 
 from starlette.requests import ClientDisconnect, Request
@@ -23,6 +25,7 @@ from calldex.errors import (
     TooLarge,
     TooSlow,
     Unauthorized,
+    Unavailable,
     UnsupportedMedia,
     suggest,
 )
@@ -38,6 +41,10 @@ BODY_BYTES_A_SECOND: Final = 1024
 """How fast a body has to come on average, after a while."""
 MOST_PAIRS: Final = 100
 KEY_MARK: Final = "cdx_"
+DIRECTORY_SECONDS: Final = 5.0
+"""How long a request waits for the directory to say whose it is."""
+_asking: Final = ThreadPoolExecutor(1, thread_name_prefix="who")
+_T = TypeVar("_T")
 
 
 async def body_of(request: Request, limit: int) -> bytes:
@@ -149,12 +156,12 @@ def address_of(request: Request) -> str:
     return found or (request.client.host if request.client else "")
 
 
-def caller(request: Request, directory: Directory, pairs: Pairs, now_ms: int) -> tuple[Caller, Pairs]:
+async def caller(request: Request, directory: Directory, pairs: Pairs, now_ms: int) -> tuple[Caller, Pairs]:
     """Who asks, by his key or else by the cookie of his session, and what is left of his parameters without the key.
 
-    `Unauthorized` without either, `RateExceeded` for too many requests, `BadParameters` for several keys, `Forbidden`
-    for what another site made his browser send. What looks like a key and stands where no key belongs is hidden from
-    here on, so that no error can repeat it.
+    `Unauthorized` without either, `Unavailable` if the directory does not tell now, `RateExceeded` for too many
+    requests, `BadParameters` for several keys, `Forbidden` for what another site made his browser send. What looks like
+    a key and stands where no key belongs is hidden from here on, so that no error can repeat it.
     """
     keys = {value.strip() for name, value in pairs if name == "key"} - {""}
     scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
@@ -164,7 +171,8 @@ def caller(request: Request, directory: Directory, pairs: Pairs, now_ms: int) ->
         raise BadParameters([Problem("key", "", "two different keys are given", "one key, in one place")])
     owner: Caller
     if keys:
-        found = directory.find_key(keys.pop(), address_of(request) or None)
+        key, address = keys.pop(), address_of(request) or None
+        found = directory.known_key(key, address) or await _found(lambda: directory.find_key(key, address))
         _admit(request, ("key", found.key_id) if found else None)
         if found is None:
             raise Unauthorized
@@ -172,15 +180,15 @@ def caller(request: Request, directory: Directory, pairs: Pairs, now_ms: int) ->
         request.scope["calldex.key"] = found.credential
         owner = found
     else:
-        owner = session_of(request, directory, now_ms)
+        owner = await session_of(request, directory, now_ms)
     return owner, [(hidden(name), hidden(value)) for name, value in pairs if name != "key"]
 
 
-def session_of(request: Request, directory: Directory, now_ms: int) -> SessionOwner:
+async def session_of(request: Request, directory: Directory, now_ms: int) -> SessionOwner:
     """Whose the session is that the request's cookie opens; `Unauthorized` without one, `Forbidden` for what another
     site made his browser send."""
     token = cookie_of(request, SESSION)
-    owner = directory.find_session(token, now_ms)
+    owner = directory.known_session(token, now_ms) or await _found(lambda: directory.find_session(token, now_ms))
     _admit(request, ("session", owner.session_id) if owner else None)
     if owner is None:
         raise Unauthorized("you are not signed in any more") if token else Unauthorized
@@ -188,6 +196,17 @@ def session_of(request: Request, directory: Directory, now_ms: int) -> SessionOw
     request.scope["calldex.key"] = owner.credential
     directory.touch_session(owner.session_id, now_ms)
     return owner
+
+
+async def _found(find: Callable[[], _T]) -> _T:
+    """What the directory's database tells, asked in a thread: it may take its time, and others must not wait for it."""
+    try:
+        async with asyncio.timeout(DIRECTORY_SECONDS):
+            return await asyncio.get_running_loop().run_in_executor(_asking, find)
+    except TimeoutError:
+        raise Unavailable(
+            f"the directory database did not answer within {DIRECTORY_SECONDS:g} s", retry_after=2
+        ) from None
 
 
 def _admit(request: Request, who: tuple[str, int] | None) -> None:

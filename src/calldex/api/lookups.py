@@ -108,7 +108,7 @@ class Lookups:
         known: tuple[str, ...],
         listed: Callable[[Scope, Mapping[str, str]], Listed],
     ) -> Response:
-        owner, pairs = caller(request, self._directory, await pairs_of(request), time.time_ns() // 1_000_000)
+        owner, pairs = await caller(request, self._directory, await pairs_of(request), time.time_ns() // 1_000_000)
         async with audited(self._audit, request, owner, "look_up") as noted:
             noted.target = name
             scope = readable(owner)

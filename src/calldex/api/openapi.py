@@ -22,11 +22,10 @@ from calldex.api.cookies import SESSION
 from calldex.api.ingest import ARRAY_TYPE, BODY_LIMIT, LINES_TYPES, MOST_RECORDS
 from calldex.api.lookups import KINDS, USER_FILTERS
 from calldex.api.openid import CALLBACK, START
-from calldex.api.reply import JSON, CdrPage, ErrorReply, IngestReply, Unready
+from calldex.api.reply import JSON, CdrPage, ErrorReply, IngestReply, Readiness, Unready
 from calldex.api.signin import Credentials, NewPassword, SessionReply, SignedInUser
 from calldex.directory import ListedUser, Named, WrapupCode
 from calldex.fields import DAY_PARAMETERS, FIELDS, FILTERS, MAX_VALUES, PAGE_PARAMETERS, Filter, Op
-from calldex.store import State
 
 Json = dict[str, Any]
 
@@ -76,7 +75,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 
 def document() -> Json:
     """The whole document."""
-    sent = (CdrPage, ErrorReply, Unready, IngestReply, Named, WrapupCode, ListedUser, State, AuditPage)
+    sent = (CdrPage, ErrorReply, Unready, IngestReply, Named, WrapupCode, ListedUser, Readiness, AuditPage)
     signing_in = (Credentials, NewPassword, SignedInUser, SessionReply)
     _, schemas = msgspec.json.schema_components([*sent, *signing_in, *_administered()], ref_template=_REF)
     for schema in schemas.values():
@@ -340,9 +339,12 @@ def _health() -> Iterable[Operation]:
         path="/readyz",
         id="ready",
         tag="Health",
-        summary="Searches are answered",
-        description="503 while the store catches up after a start; searches by `uuid` are answered all the time.",
-        reply=_ref("State"),
+        summary="Everything is answered",
+        description=(
+            "503 with the parts that are down: `store`, also while it catches up after a start (searches by `uuid` are"
+            " answered all the time), or `directory`."
+        ),
+        reply=_ref("Readiness"),
         statuses=(500, 503),
     )
     yield Operation(

@@ -54,10 +54,25 @@ class ErrorReply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     problems: tuple[Problem, ...] = ()
 
 
-class Unready(ErrorReply, frozen=True, kw_only=True):
-    """The error of a store that cannot answer searches yet: `behind` of `total` commits are left."""
+Part = Literal["store", "directory"]
+
+
+class Readiness(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether everything can be answered; if not, which parts are `down`, and why. Where the store is being brought up
+    to date, `behind` of `total` commits are left."""
 
     ready: bool
+    down: tuple[Part, ...]
+    behind: int
+    total: int
+    reason: str | None
+
+
+class Unready(ErrorReply, frozen=True, kw_only=True):
+    """The error of a node that is not ready, with the members of `Readiness`."""
+
+    ready: bool
+    down: tuple[Part, ...]
     behind: int
     total: int
     reason: str | None

@@ -117,11 +117,11 @@ class Sessions:
     async def show(self, request: Request) -> Response:
         """Who is signed in."""
         only(query_pairs(request), ())
-        return await self._described(request, session_of(request, self._directory, now_ms()))
+        return await self._described(request, await session_of(request, self._directory, now_ms()))
 
     async def sign_out(self, request: Request) -> Response:
         """End the session that asks."""
-        owner = session_of(request, self._directory, now_ms())
+        owner = await session_of(request, self._directory, now_ms())
         async with audited(self._node.audit, request, owner, "sign_out"):
             await self.run(request, lambda: self._directory.end_session(owner.session_id, owner.email))
         response = Response(None, 204, _HEADERS)
@@ -130,7 +130,7 @@ class Sessions:
 
     async def change_password(self, request: Request) -> Response:
         """Change the password of who is signed in, and end his other sessions."""
-        owner = session_of(request, self._directory, now_ms())
+        owner = await session_of(request, self._directory, now_ms())
         given = await _given(request, NewPassword)
         client, at_ms = self.client_of(request), now_ms()
         async with audited(self._node.audit, request, owner, "password_changed"):
@@ -141,7 +141,7 @@ class Sessions:
         """Where the user who asks is signed in."""
         only(query_pairs(request), ())
         at_ms = now_ms()
-        owner = session_of(request, self._directory, at_ms)
+        owner = await session_of(request, self._directory, at_ms)
         found = await self.run(request, lambda: self._directory.list_sessions(at_ms, owner.email))
         return _reply(
             [
@@ -160,7 +160,7 @@ class Sessions:
 
     async def end(self, request: Request) -> Response:
         """End one of the sessions of the user who asks."""
-        owner = session_of(request, self._directory, now_ms())
+        owner = await session_of(request, self._directory, now_ms())
         text: str = request.path_params["id"]
         if not _ID.fullmatch(text):
             raise NotFound(f"there is no session {text[:100]!r}; an id is a whole number")

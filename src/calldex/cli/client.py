@@ -26,7 +26,7 @@ from calldex.cli.options import resolved
 from calldex.cli.process import prepare
 from calldex.errors import CalldexError, DataDirInUse, Problem, Unavailable, UnreadableInput
 from calldex.ingest import Summary
-from calldex.node import DIRECTORY_FILE, SOCKET_FILE, Node
+from calldex.node import SOCKET_FILE, Node, is_made
 from calldex.settings import Settings
 
 PATIENCE_S: Final = 10.0
@@ -124,7 +124,7 @@ def connected(data: Path | None, *, new: bool = False) -> Iterator[Control]:
     Raises `UnreadableInput` if there is none or it may not be used, `DataDirInUse` if its owner does not answer.
     """
     settings, origins = resolved(data)
-    if not new and not (settings.data / DIRECTORY_FILE).exists():
+    if not new and not is_made(settings):
         raise UnreadableInput(
             f"there is no data directory at {settings.data}; name it with --data, or make one with `calldex serve`,"
             " `demo` or `import`"

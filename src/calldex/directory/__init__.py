@@ -17,7 +17,8 @@ from sqlalchemy import Engine, exists, select
 from calldex.directory import tables
 from calldex.directory.accounts import Accounts
 from calldex.directory.audit import Audit, AuditFilter, AuditWriter
-from calldex.directory.database import Database, sqlite_engine
+from calldex.directory.commits import DirectoryCommits
+from calldex.directory.database import Database, postgresql_engine, sqlite_engine
 from calldex.directory.groups import Groups
 from calldex.directory.keys import Keys
 from calldex.directory.model import (
@@ -95,6 +96,11 @@ class Directory(Accounts, People, Groups, Keys, Teams, Sources, Signin, OpenidPr
         """The directory in an SQLite file, which is made if there is none."""
         return cls(sqlite_engine(path))
 
+    @classmethod
+    def shared(cls, address: str) -> Self:
+        """The directory in a PostgreSQL database that several nodes may share; see `database.postgresql_engine`."""
+        return cls(postgresql_engine(address))
+
     def __enter__(self) -> Self:
         return self
 
@@ -121,6 +127,14 @@ class Directory(Accounts, People, Groups, Keys, Teams, Sources, Signin, OpenidPr
         if len(value) != size:
             raise ValueError(f"the secret {name!r} has {len(value)} bytes, not {size}")
         return bytes(value)
+
+    def commits(self) -> DirectoryCommits:
+        """What counts the commits of a store of several nodes."""
+        return DirectoryCommits(self._db)
+
+    def answers(self) -> None:
+        """Return if the database can be read and written now; `Unavailable` if not."""
+        self._db.answers()
 
     def check(self) -> list[str]:
         """What is wrong with the database, one line each; nothing if all is well."""

@@ -9,7 +9,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -192,6 +192,30 @@ class Database:
             raise Conflict("the directory was changed by another process at the same time; try again") from error
         if access:
             self.generation += 1
+
+    @contextmanager
+    def lock(self, kind: int, number: int) -> Iterator[None]:
+        """Keep a PostgreSQL advisory lock meanwhile; `Unavailable` if others keep it for too long.
+
+        It belongs to a transaction that does nothing: when its process stops in the middle, PostgreSQL ends it.
+        """
+        with _reaching():
+            connection = self._engine.connect()
+        try:
+            with _reaching():
+                connection.begin()
+                connection.execute(select(func.pg_advisory_xact_lock(kind, number)))
+            yield
+        finally:
+            with suppress(DatabaseError):  # ended from without; whoever needs to know finds out when he publishes
+                connection.close()
+
+    def answers(self) -> None:
+        """Return if it can be read and written now; `Unavailable` if not."""
+        with self.read() as connection:
+            connection.execute(select(tables.change.c.n))
+            if not self.is_sqlite and connection.execute(text("SHOW transaction_read_only")).scalar() == "on":
+                raise Unavailable("the directory database can only be read now", retry_after=1)
 
     def insert(self, table: Table) -> sqlite.Insert | postgresql.Insert:
         """An INSERT that can say what happens on a conflict; both engines spell it alike."""

@@ -85,10 +85,11 @@ class Keys(Part):
         if len(text) > KEY_LENGTH_LIMIT:
             return None
         digest = _hash(text)
-        owner = self._owners.recent().get(digest) or self._owners.current().get(digest)
-        if owner is None or (owner.expires_at is not None and now_ms() >= owner.expires_at):
-            return None
-        return owner if not owner.networks or _within(address, owner.networks) else None
+        return _usable(self._owners.recent().get(digest) or self._owners.current().get(digest), address)
+
+    def known_key(self, text: str, address: str | None = None) -> KeyOwner | None:
+        """The same from memory alone, for who must not wait; None as well where the database has to be asked."""
+        return _usable((self._owners.known() or {}).get(_hash(text)), address)
 
     def touch_key(self, key_id: int, at_ms: int) -> None:
         """Remember that a key was used; `flush_touches` writes it."""
@@ -151,6 +152,13 @@ def _guard(connection: Connection, email: str, guard: Guard | None) -> None:
 
 def _hash(text: str) -> bytes:
     return hashlib.sha256(text.encode("utf-8", "replace")).digest()
+
+
+def _usable(owner: KeyOwner | None, address: str | None) -> KeyOwner | None:
+    """The owner, if his key works now and from there."""
+    if owner is None or (owner.expires_at is not None and now_ms() >= owner.expires_at):
+        return None
+    return owner if not owner.networks or _within(address, owner.networks) else None
 
 
 def _within(address: str | None, networks: tuple[str, ...]) -> bool:

@@ -119,20 +119,29 @@ class Sessions(Part):
         if len(token) != TOKEN_LENGTH:
             return None
         digest = _digest(token)
-        known = self._session_memory.get(digest)
-        if (
-            known is None
-            or known.generation != self._sessions_ended
-            or time.monotonic() >= known.checked_at + RECHECK_S
-        ):
-            known = self._reread(digest)
-        if known is None or not known.session.alive(at_ms, self._session_used.get(known.session.id, 0)):
+        known = self._remembered(digest) or self._reread(digest)
+        if known is None:
             return None
-        session = known.session
-        person = self._session_people.recent().get(session.user_id) or self._session_people.current().get(
-            session.user_id
-        )
-        if person is None:
+        user_id = known.session.user_id
+        person = self._session_people.recent().get(user_id) or self._session_people.current().get(user_id)
+        return self._owner_of(known.session, person, at_ms)
+
+    def known_session(self, token: str, at_ms: int) -> SessionOwner | None:
+        """The same from memory alone, for who must not wait; None as well where the database has to be asked."""
+        known = self._remembered(_digest(token))
+        if known is None:
+            return None
+        return self._owner_of(known.session, (self._session_people.known() or {}).get(known.session.user_id), at_ms)
+
+    def _remembered(self, digest: bytes) -> _Remembered | None:
+        """A session as it was in the database up to `RECHECK_S` ago."""
+        known = self._session_memory.get(digest)
+        if known is None or known.generation != self._sessions_ended:
+            return None
+        return known if time.monotonic() < known.checked_at + RECHECK_S else None
+
+    def _owner_of(self, session: Session, person: Principal | None, at_ms: int) -> SessionOwner | None:
+        if person is None or not session.alive(at_ms, self._session_used.get(session.id, 0)):
             return None
         who = {name: getattr(person, name) for name in person.__struct_fields__} | {"credential": "session"}
         return SessionOwner(**who, session_id=session.id, expires_at=session.expires_at)

@@ -41,6 +41,11 @@ class Snapshot(Generic[T]):
 
     def recent(self) -> T:
         """The content with all that this process changed, and with what others changed up to `RECHECK_S` ago."""
+        known = self.known()
+        return self.current() if known is None else known
+
+    def known(self) -> T | None:
+        """The same from memory; None if the database has to be asked."""
         state = self._state
         if (
             state is not None
@@ -48,7 +53,7 @@ class Snapshot(Generic[T]):
             and time.monotonic() < state.checked_at + RECHECK_S
         ):
             return state.content
-        return self.current()
+        return None
 
     def current(self) -> T:
         """The content as it is in the database now."""

@@ -4,7 +4,7 @@ A store keeps versions of records (see `docs/architecture.md`). Each write is on
 record is visible "as of S" when its version began at or before S and was not superseded by then. Everything that reads
 takes S, so that a walk over many pages sees one state of the data, whatever is written meanwhile.
 
-Implementations: `store.embedded` (SQLite and DuckDB in this process). All of them pass `tests/store`.
+Implementations: `store.embedded` (SQLite and DuckDB in this process), `store.clickhouse`. Both pass `tests/store`.
 """
 
 from __future__ import annotations
@@ -45,6 +45,13 @@ class Slice(msgspec.Struct, frozen=True):
     json: bytes
     count: int
     last: Position | None
+
+
+class Span(msgspec.Struct, frozen=True):
+    """Commit numbers from `first` to `last`, both included."""
+
+    first: int
+    last: int
 
 
 class KeptRow(msgspec.Struct, frozen=True):
@@ -158,6 +165,10 @@ class Mentioned(msgspec.Struct, frozen=True, kw_only=True):
 class Store(Protocol):
     """Every method may be called from any thread. Reads raise `StoreNotReady` while answers cannot be given,
     `QueryTimeout` beyond their time, and `TokenExpired` as of a commit behind which versions were purged."""
+
+    @property
+    def store_id(self) -> str:
+        """Differs between stores, and between a store and its restored backup."""
 
     def write(self, batch: Batch, *, wait: bool = True) -> list[Outcome]:
         """Commit a batch; one outcome for each record. When it returns, the batch is durable, and with `wait` also

@@ -163,7 +163,7 @@ def _annotations(work: Callable[..., Any]) -> dict[str, Any]:
 async def answered(node: Node, workers: Workers, endpoints: Mapping[str, Endpoint], request: Request) -> Response:
     """The reply of that one of an address's operations which the request is for."""
     endpoint = endpoints["GET" if request.method == "HEAD" else request.method]
-    actor, pairs = caller(request, node.directory, query_pairs(request), time.time_ns() // 1_000_000)
+    actor, pairs = await caller(request, node.directory, query_pairs(request), time.time_ns() // 1_000_000)
     async with _noting(node, request, actor, endpoint) as noted:
         permit(actor, endpoint.needs)
         given = await _given(request, endpoint, pairs)

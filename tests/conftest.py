@@ -1,0 +1,37 @@
+"""A PostgreSQL server for all tests of a run, and databases on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import pytest
+
+from tests import postgres
+from tests.directory.places import PostgresqlPlace
+
+# Sorts otherwise than Python does, as databases in use may.
+_LIKE: Final = "TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER icu ICU_LOCALE 'en-US'"
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[postgres.Server]:
+    """PostgreSQL, with an empty database and one with a directory as it is after its first opening."""
+    with postgres.server() as started:
+        for name in ("empty", "new"):
+            started.execute(f"CREATE DATABASE {name} {_LIKE}")
+        PostgresqlPlace(started, "new").open().close()
+        yield started
+
+
+@pytest.fixture
+def postgresql(server: postgres.Server) -> Iterator[PostgresqlPlace]:
+    """A new directory of the test's own."""
+    yield from database(server, "new")
+
+
+def database(server: postgres.Server, template: str) -> Iterator[PostgresqlPlace]:
+    """A copy of a database, for as long as the test lasts."""
+    server.execute(f"CREATE DATABASE test TEMPLATE {template}")
+    yield PostgresqlPlace(server, "test")
+    server.execute("DROP DATABASE test WITH (FORCE)")
