@@ -32,17 +32,10 @@ def hosts(running: Cluster) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[postgres.Server]:
-    """A PostgreSQL server with an empty database for a directory."""
-    with postgres.server() as started:
-        started.execute("CREATE DATABASE directory")
-        yield started
-
-
-@pytest.fixture(scope="session")
 def shared(server: postgres.Server) -> str:
     """The address of a directory that every node uses."""
-    return server.address.set(database="directory").render_as_string()
+    server.execute("CREATE DATABASE nodes TEMPLATE new")
+    return server.address.set(database="nodes").render_as_string()
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from contextlib import closing
 from typing import Final
 
 import msgspec
+import structlog
 
 from calldex.access import Scope
 from calldex.directory import Directory
@@ -240,6 +241,7 @@ class Node:
 
 def main() -> None:
     """Work until another line comes."""
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     given = msgspec.json.decode(sys.stdin.readline(), type=Given)
     vars(client).update(_INSERT_S=given.patience_s)
     with (
