@@ -31,10 +31,10 @@ from calldex.store import Batch, Position, Slice, Store
 from calldex.store.clickhouse import ClickhouseStore, client
 from calldex.store.clickhouse.address import address
 
-GROUPS: Final = 12
-SHARED: Final = 4
+GROUPS: Final = 8
+SHARED: Final = 2
 """So many of them are written by every node."""
-SIZE: Final = 6
+SIZE: Final = 4
 _PER_PAGE: Final = 7
 _PAUSE_S: Final = 0.01
 """Between two pages, so that writes come between them."""
@@ -48,8 +48,7 @@ class Given(msgspec.Struct, kw_only=True):
     name: str
     accounts: list[int]
     own: list[int]
-    patience_s: int
-    walks: bool = True
+    patience_s: float
 
 
 class Ready(msgspec.Struct, tag=True):
@@ -120,6 +119,11 @@ def batch(account: int, group: int, text: str) -> Batch:
         for number in range(SIZE)
     ]
     return Batch(account_id=account, source="", format="jsonl", origin="load", records=records)
+
+
+def impatient(seconds: float) -> dict[str, float]:
+    """Constants of `store.clickhouse.client` with which nobody waits half a minute for a host that hangs."""
+    return {"_INSERT_S": seconds, "_LATE_S": 0.5}
 
 
 def opened(store: str, directory: Directory, timeout_s: float = 5.0) -> Store:
@@ -243,14 +247,14 @@ def main() -> None:
     """Work until another line comes."""
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     given = msgspec.json.decode(sys.stdin.readline(), type=Given)
-    vars(client).update(_INSERT_S=given.patience_s)
+    vars(client).update(impatient(given.patience_s))
     with (
         Directory(postgresql_engine(given.directory)) as directory,
         closing(opened(given.store, directory, given.patience_s)) as store,
     ):
         node = Node(given, store)
         node.say(Ready())
-        threads = node.run(node.write) + (node.run(node.walk) if given.walks else [])
+        threads = node.run(node.write) + node.run(node.walk)
         sys.stdin.readline()
         node.ended.set()
         for thread in threads:
