@@ -110,7 +110,7 @@ class Host:
             self._program = Program("front", self.port, self._engine_port)
 
     def fail(self, *faults: Fault) -> int:
-        """From now on it has these faults, and no others; how many requests were hit by faults until now.
+        """From now on it has these faults, and no others; how many requests were hit by those it had.
 
         If it was stopped, it goes on. `EOFError` if it is dead.
         """

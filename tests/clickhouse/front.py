@@ -1,13 +1,14 @@
 """A host of the cluster: a process with a port of its own that hands requests to the engine, and fails when told to.
 
 `python -m tests.clickhouse.front PORT ENGINE_PORT` ends with its input. A line of the input is a JSON list of `Fault`
-that replaces the one before; each is answered by a line that says how many requests were hit by faults so far. A fault
+that replaces the one before; it is answered by a line that says how many requests were hit by that. A fault
 hits a request before the engine has it, when the engine has done the work and nothing is sent yet, or in the middle of
 the reply.
 """
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 import threading
@@ -23,6 +24,8 @@ from tests.clickhouse.wire import Handler, Server, error, kind, parameters, stat
 PATIENCE_S: Final = 60.0
 _OF_THE_CONNECTION: Final = frozenset(("connection", "transfer-encoding", "content-length", "host", "server", "date"))
 
+_HEAD: Final = 500
+
 Moment = Literal["before", "after", "within"]
 Kind = Literal["read", "insert", "change", "ping"]
 ALL: Final[tuple[Kind, ...]] = ("read", "insert", "change", "ping")
@@ -33,12 +36,13 @@ class Fault(msgspec.Struct):
 
     `cut` resets the connection, `stop` stops this process (SIGSTOP) and `die` kills it (SIGKILL), `answer` replies
     with a status and with an error's code and text, `delay` goes on after some seconds. It hits requests of the kinds
-    `of`, and as many as `times` says.
+    `of`, of those alone that name a `table` if there is one, and as many as `times` says.
     """
 
     action: Literal["cut", "stop", "die", "answer", "delay"]
     moment: Moment = "before"
     of: tuple[Kind, ...] = ALL
+    table: str = ""
     times: int = 1_000_000_000
     seconds: float = 0.0
     status: int = 500
@@ -67,11 +71,13 @@ class Front(Server):
         self.hit = 0
         self.lock = threading.Lock()
 
-    def fault(self, of: str, moment: Moment) -> Fault | None:
-        """What hits such a request now."""
+    def fault(self, of: str, head: str, moment: Moment) -> Fault | None:
+        """What hits a request of such a kind, which begins so, now."""
         with self.lock:
             for fault in self.faults:
-                if of in fault.of and fault.moment == moment and fault.times:
+                if of not in fault.of or fault.moment != moment:
+                    continue
+                if fault.times and (not fault.table or re.search(rf"\b{fault.table}\b", head)):
                     fault.times -= 1
                     self.hit += 1
                     return fault
@@ -90,8 +96,8 @@ class Requests(Handler):
     def do_POST(self) -> None:  # noqa: N802 - the base class names it
         """Hand it on."""
         body = self.body()
-        of = self._kind(body)
-        if self._ended("before", of):
+        request = self._kind(body)
+        if self._ended("before", *request):
             return
         engine = HTTPConnection("127.0.0.1", self.server.engine_port, timeout=PATIENCE_S)
         headers = {name: value for name, value in self.headers.items() if name.lower() not in _OF_THE_CONNECTION}
@@ -100,22 +106,24 @@ class Requests(Handler):
         status, answer = reply.status, reply.read()
         told = {name: value for name, value in reply.getheaders() if name.lower() not in _OF_THE_CONNECTION}
         engine.close()
-        if self._ended("after", of):
+        if self._ended("after", *request):
             return
-        if fault := self.server.fault(of, "within"):
+        if fault := self.server.fault(*request, "within"):
             self.reply(status, told, answer, half=True)
             self._ends(fault)
         else:
             self.reply(status, told, answer)
 
-    def _kind(self, body: bytes) -> str:
+    def _kind(self, body: bytes) -> tuple[str, str]:
+        """What the request is, and the first of its SQL."""
         if self.path == "/ping":
-            return "ping"
+            return "ping", ""
         given, rest = parameters(self.path, self.headers.get("Content-Type", ""), body)
-        return kind(statement(given, unpacked(rest, self.headers.get("Content-Encoding", ""))))
+        sql = statement(given, unpacked(rest, self.headers.get("Content-Encoding", "")))
+        return kind(sql), sql[:_HEAD].decode(errors="replace")
 
-    def _ended(self, moment: Moment, of: str) -> bool:
-        fault = self.server.fault(of, moment)
+    def _ended(self, moment: Moment, of: str, head: str) -> bool:
+        fault = self.server.fault(of, head, moment)
         return fault is not None and self._ends(fault)
 
     def _ends(self, fault: Fault) -> bool:
@@ -143,7 +151,7 @@ def main() -> None:
     for line in sys.stdin:
         with front.lock:
             front.faults = msgspec.json.decode(line, type=list[Fault])
-            hit = front.hit
+            hit, front.hit = front.hit, 0
         sys.stdout.write(f"{hit}\n")
         sys.stdout.flush()
 

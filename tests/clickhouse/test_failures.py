@@ -17,7 +17,8 @@ from calldex.directory import Directory
 from calldex.errors import Unavailable, UsageProblem, WrongVersion
 from calldex.store import Outcome, Store
 from calldex.store.clickhouse import client
-from calldex.store.clickhouse.schema import ddl
+from calldex.store.clickhouse.schema import UUID_TABLE, ddl
+from calldex.store.sql import CDR_TABLE
 from tests.clickhouse.cluster import Cluster, Host
 from tests.clickhouse.front import READ_ONLY, TOO_MANY_PARTS, Fault, Kind, Moment
 from tests.clickhouse.load import GROUPS, SHARED, SIZE, Given, batch, groups, impatient, opened, seen, uuid
@@ -30,6 +31,7 @@ PATIENCE_S: Final = 3.0
 START_S: Final = 10.0
 """How long a start may take."""
 MOMENTS: Final[tuple[Moment, ...]] = ("before", "after", "within")
+TABLES: Final = (CDR_TABLE, UUID_TABLE)
 DATA: Final[tuple[Kind, ...]] = ("read", "insert", "change")
 
 Injury = Callable[[Host], object]
@@ -40,9 +42,9 @@ def failing(*faults: Fault) -> Injury:
     return lambda host: host.fail(*faults)
 
 
-def broken(moment: Moment, *of: Kind) -> Injury:
+def broken(moment: Moment, *of: Kind, table: str = "") -> Injury:
     """A host resets the connections of such requests."""
-    return failing(Fault(action="cut", moment=moment, of=of))
+    return failing(Fault(action="cut", moment=moment, of=of, table=table))
 
 
 DEAD: Final[dict[str, Injury]] = {
@@ -59,7 +61,8 @@ DEAD: Final[dict[str, Injury]] = {
 READING: Final[dict[str, Injury]] = {
     "read-only": failing(READ_ONLY),
     "too many parts": failing(TOO_MANY_PARTS),
-    **{f"cuts inserts {moment}": broken(moment, "insert") for moment in MOMENTS},
+    # Of both tables that a write goes to: a host that failed at the first is not asked at once for the other.
+    **{f"cuts {table} {moment}": broken(moment, "insert", table=table) for moment in MOMENTS for table in TABLES},
 }
 """What leaves a host good for reading."""
 
@@ -129,6 +132,7 @@ def test_another_host_takes_writes(
     account = new_account()
     injury(hosts.hosts[0])
     assert [Outcome.ACCEPTED] * SIZE == store.write(batch(account, 0, "one"))
+    assert {0: "one"} == held(store, account)
     assert [Outcome.UNCHANGED] * SIZE == store.write(batch(account, 0, "one"))
     assert [Outcome.UPDATED] * SIZE == store.write(batch(account, 0, "two"))
     assert hosts.hosts[0].fail() > 0
