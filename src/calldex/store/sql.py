@@ -91,6 +91,12 @@ def _any_in_text(function: str) -> Callable[[Condition], Sql]:
     return write
 
 
+def _like(condition: Condition) -> Sql:
+    """As a pattern, for which ClickHouse has an index."""
+    text = str(condition.values[0]).replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return Sql(f"{condition.column} LIKE ?", (f"%{text}%",))
+
+
 def _in_list(condition: Condition) -> Sql:
     """All values as one parameter."""
     ids = [value for value in condition.values if isinstance(value, int)]
@@ -133,16 +139,32 @@ def _not_closed(query: Query, as_of: int, void: Sequence[Span]) -> Sql:
     """Of ClickHouse, where a version that ends gets another row under the same key, without content and with the
     commit that ended it in `seq_to`. The engine makes one of both in its own time, and 0 stands for not ended: so a
     row counts if it has content and no known end, and no other row tells of one."""
-    not_void = Sql(
-        "".join(" AND {0} NOT BETWEEN ? AND ?" for _ in void), tuple(n for s in void for n in (s.first, s.last))
+    ended = _ended(as_of, void)
+    closed = both(Sql("account_id = ? AND content = 0", (query.scope.account_id,)), ended, *_within(query))
+    return both(
+        together(as_of, void),
+        Sql(f"seq NOT IN (SELECT seq FROM {CDR_TABLE} WHERE {closed.text})", closed.parameters),
     )
-    ended = Sql(f"seq_to BETWEEN 1 AND ?{not_void.text.format('seq_to')}", (as_of, *not_void.parameters))
-    begun = Sql(f"content = 1 AND seq <= ?{not_void.text.format('seq')}", (as_of, *not_void.parameters))
-    closings = [Sql("account_id = ? AND content = 0", (query.scope.account_id,)), ended, *_within(query)]
-    closed = both(*closings)
+
+
+def together(as_of: int, void: Sequence[Span]) -> Sql:
+    """The same where ClickHouse has put all rows of a version together (FINAL)."""
+    ended, begun = _ended(as_of, void), _not_void("seq", void)
+    return both(
+        Sql(f"content = 1 AND seq <= ?{begun.text}", (as_of, *begun.parameters)),
+        Sql(f"NOT ({ended.text})", ended.parameters),
+    )
+
+
+def _ended(as_of: int, void: Sequence[Span]) -> Sql:
+    not_void = _not_void("seq_to", void)
+    return Sql(f"seq_to BETWEEN 1 AND ?{not_void.text}", (as_of, *not_void.parameters))
+
+
+def _not_void(column: str, void: Sequence[Span]) -> Sql:
     return Sql(
-        f"{begun.text} AND NOT ({ended.text}) AND seq NOT IN (SELECT seq FROM {CDR_TABLE} WHERE {closed.text})",
-        (*begun.parameters, *ended.parameters, *closed.parameters),
+        "".join(f" AND {column} NOT BETWEEN ? AND ?" for _ in void),
+        tuple(number for span in void for number in (span.first, span.last)),
     )
 
 
@@ -213,7 +235,7 @@ CLICKHOUSE: Final = Dialect(
     key_type=None,
     conditions={
         Op.BEGINS: _one("startsWith({}, ?)"),
-        Op.CONTAINS: _one("position({}, ?) > 0"),
+        Op.CONTAINS: _like,
         Op.IS: _one("{} = ?"),
         Op.ANY_WORD: _in_list,
         Op.ANY_ID: _in_list,
@@ -370,6 +392,7 @@ __all__ = [
     "columns_ddl",
     "granted",
     "ready",
+    "together",
     "uuid_bytes",
     "values",
     "where",
