@@ -32,13 +32,15 @@ class Sql(msgspec.Struct, frozen=True):
 
 
 class Dialect(msgspec.Struct, frozen=True):
-    """What differs between engines: the types of columns, how a condition is written, and a uuid as a parameter."""
+    """What differs between engines: the types of columns, how a condition is written, by which conditions the lists of
+    a scope are told (any of them suffices), and a uuid as a parameter."""
 
     types: Mapping[Kind, str]
     key_type: str
     uuid_type: str
     json_type: str
     conditions: Mapping[Op, Callable[[Condition], Sql]]
+    reach: Callable[[Scope], tuple[Sql, ...]]
     uuid: Callable[[str], Parameter]
 
 
@@ -118,6 +120,38 @@ _COMMON: Final[Mapping[Op, Callable[[Condition], Sql]]] = {
     Op.SHORTER: _one("{} < ?"),
 }
 
+_IN_DUCKDB: Final[Mapping[Op, Callable[[Condition], Sql]]] = {
+    **_COMMON,
+    Op.BEGINS: _begins("starts_with({}, ?)"),
+    Op.CONTAINS: _one("contains({}, ?)"),
+    Op.ANY_ID: _any_of_list,
+    Op.ANY_OF_SET: _any_in_text,
+    Op.ANY_UUID: _any_uuid(UUID),
+}
+_IN_SQLITE: Final[Mapping[Op, Callable[[Condition], Sql]]] = {
+    **_COMMON,
+    Op.BEGINS: _begins("instr({}, ?) = 1"),
+    Op.CONTAINS: _one("instr({}, ?) > 0"),
+    Op.ANY_OF_SET: _any_of_set("instr({}, ?) > 0"),
+    Op.ANY_UUID: _any_uuid(uuid_bytes),
+}
+
+
+def _by_ids(conditions: Mapping[Op, Callable[[Condition], Sql]]) -> Callable[[Scope], tuple[Sql, ...]]:
+    """A condition for each list of a scope that is not empty."""
+
+    def reach(scope: Scope) -> tuple[Sql, ...]:
+        lists = (
+            (Op.ANY_ID, "agent_id", scope.agents),
+            (Op.ANY_ID, "queue_id", scope.queues),
+            (Op.ANY_ID, "campaign_id", scope.campaigns),
+            (Op.ANY_OF_SET, "team_ids", scope.teams),
+        )
+        return tuple(conditions[op](Condition(op, column, ids)) for op, column, ids in lists if ids)
+
+    return reach
+
+
 DUCKDB: Final = Dialect(
     types={
         Kind.CODE: "UTINYINT",
@@ -132,14 +166,8 @@ DUCKDB: Final = Dialect(
     key_type="BIGINT",
     uuid_type="UUID",
     json_type="VARCHAR",
-    conditions={
-        **_COMMON,
-        Op.BEGINS: _begins("starts_with({}, ?)"),
-        Op.CONTAINS: _one("contains({}, ?)"),
-        Op.ANY_ID: _any_of_list,
-        Op.ANY_OF_SET: _any_in_text,
-        Op.ANY_UUID: _any_uuid(UUID),
-    },
+    conditions=_IN_DUCKDB,
+    reach=_by_ids(_IN_DUCKDB),
     uuid=UUID,
 )
 SQLITE: Final = Dialect(
@@ -155,13 +183,8 @@ SQLITE: Final = Dialect(
     key_type="INTEGER",
     uuid_type="BLOB",
     json_type="TEXT",
-    conditions={
-        **_COMMON,
-        Op.BEGINS: _begins("instr({}, ?) = 1"),
-        Op.CONTAINS: _one("instr({}, ?) > 0"),
-        Op.ANY_OF_SET: _any_of_set("instr({}, ?) > 0"),
-        Op.ANY_UUID: _any_uuid(uuid_bytes),
-    },
+    conditions=_IN_SQLITE,
+    reach=_by_ids(_IN_SQLITE),
     uuid=uuid_bytes,
 )
 
@@ -259,16 +282,7 @@ def where(query: Query, as_of: int, dialect: Dialect) -> Sql:
 
 def granted(scope: Scope, dialect: Dialect) -> Sql:
     """The condition that a version is among the rows of a scope."""
-    reached = [
-        dialect.conditions[op](Condition(op, column, ids))
-        for op, column, ids in (
-            (Op.ANY_ID, "agent_id", scope.agents),
-            (Op.ANY_ID, "queue_id", scope.queues),
-            (Op.ANY_ID, "campaign_id", scope.campaigns),
-            (Op.ANY_OF_SET, "team_ids", scope.teams),
-        )
-        if ids
-    ]
+    reached = dialect.reach(scope)
     return Sql(
         f"account_id = ? AND ({' OR '.join(['?', *(term.text for term in reached)])})",
         (scope.account_id, scope.whole, *(value for term in reached for value in term.parameters)),
