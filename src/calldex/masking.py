@@ -32,6 +32,11 @@ _TWO_DIGIT_CODES: Final = frozenset(
     )
 )
 """The country codes of two digits (ITU-T E.164, assigned codes); 1 and 7 have one digit, all others three."""
+_CODE_LENGTHS: Final = {
+    f"{two:02}": 0 if two < 10 else 1 if two // 10 in (1, 7) else 2 if two in _TWO_DIGIT_CODES else 3
+    for two in range(100)
+}
+"""The length of the country code by a number's first two digits; none begins with 0."""
 _LIKE_A_NUMBER: Final = re.compile(r"(?<![0-9A-Za-z])\+?\d(?:[ \u00a0().\-/]{0,2}\d){6,}(?![0-9A-Za-z])")
 """What may be a telephone number in a text."""
 _SHORTEST_OWN: Final = 3
@@ -42,26 +47,18 @@ _SAME_END: Final = 7
 Ends = Sequence[str]
 
 
-@lru_cache(maxsize=65_536)
 def masked_number(number: str) -> str:
     """A number with asterisks between its country code and its last two digits: `447700900412` is `44********12`.
 
     Numbers too short or, by a leading zero, too national to have a country code, and words that stand for a number,
     keep their last two characters alone.
     """
-    code = _country_code_length(number)
-    hidden = max(len(number) - code - _KEPT_DIGITS, 0)
-    if not hidden:
+    full = len(number) >= _SHORTEST_FULL and number.isdigit() and number.isascii()
+    code = _CODE_LENGTHS[number[:2]] if full else 0
+    hidden = len(number) - code - _KEPT_DIGITS
+    if hidden <= 0:
         return "*" * len(number)
     return number[:code] + "*" * hidden + number[-_KEPT_DIGITS:]
-
-
-def _country_code_length(number: str) -> int:
-    if len(number) < _SHORTEST_FULL or not (number.isascii() and number.isdigit()) or number[0] == "0":
-        return 0
-    if number[0] in "17":
-        return 1
-    return 2 if int(number[:2]) in _TWO_DIGIT_CODES else 3
 
 
 def masked_text(text: str, own: Ends) -> str:
@@ -226,7 +223,9 @@ def _can_hold(custom: bytes, own: Ends) -> bool:
         return True
     if custom.translate(_TO_ZEROS, _BETWEEN_DIGITS).find(_SHORTEST_LIKE) != -1:
         return True
-    return any(end.encode() in custom for end in own if len(end) != _SAME_END or not end.isdigit())
+    ends_ = "".join(own)
+    full = len(ends_) == _SAME_END * len(own) and ends_.isdigit()
+    return bool(own) and not full and any(end.encode() in custom for end in own)
 
 
 def _value(value: CustomValue, own: Ends) -> CustomValue:
