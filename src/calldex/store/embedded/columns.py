@@ -1,7 +1,8 @@
 """The columns: DuckDB answers questions. Derived: they hold nothing that the ledger lacks, and are made again from it
 when in doubt.
 
-One table without any index or constraint (DuckDB's lose rows, see `docs/decisions`), appended in the order of commits.
+One table of versions, and one of the parties in them (see `parties`), without any index or constraint (DuckDB's lose
+rows, see `docs/decisions`), appended in the order of commits.
 `applied` is the last commit it has taken in, changed in the same transaction, so what a query sees is always a whole
 number of commits. The only module that knows duckdb.
 
