@@ -33,11 +33,13 @@ class Sql(msgspec.Struct, frozen=True):
 
 class Dialect(msgspec.Struct, frozen=True):
     """What differs between engines: the types of columns (without a `key_type`, numbers have no prefix keys), how a
-    condition is written, the condition that a version was live, and a uuid as a parameter."""
+    condition is written, by which conditions the lists of a scope are told (any of them suffices), the condition that a
+    version was live, and a uuid as a parameter."""
 
     types: Mapping[Kind, str]
     key_type: str | None
     conditions: Mapping[Op, Callable[[Condition], Sql]]
+    reach: Callable[[Scope], tuple[Sql, ...]]
     live: Callable[[Query, int, Sequence[Span]], Sql]
     uuid: Callable[[str], Parameter]
 
@@ -178,6 +180,51 @@ _COMMON: Final[Mapping[Op, Callable[[Condition], Sql]]] = {
     Op.SHORTER: _one("{} < ?"),
 }
 
+_IN_DUCKDB: Final[Mapping[Op, Callable[[Condition], Sql]]] = {
+    **_COMMON,
+    Op.BEGINS: _begins("starts_with({}, ?)"),
+    Op.CONTAINS: _one("contains({}, ?)"),
+    Op.ANY_ID: _any_of_list,
+    Op.ANY_OF_SET: _any_in_text("regexp_matches"),
+    Op.ANY_UUID: _any_uuid(UUID),
+}
+_IN_SQLITE: Final[Mapping[Op, Callable[[Condition], Sql]]] = {
+    **_COMMON,
+    Op.BEGINS: _begins("instr({}, ?) = 1"),
+    Op.CONTAINS: _one("instr({}, ?) > 0"),
+    Op.ANY_OF_SET: _any_of_set("instr({}, ?) > 0"),
+    Op.ANY_UUID: _any_uuid(uuid_bytes),
+}
+_IN_CLICKHOUSE: Final[Mapping[Op, Callable[[Condition], Sql]]] = {
+    Op.BEGINS: _one("startsWith({}, ?)"),
+    Op.CONTAINS: _like,
+    Op.IS: _one("{} = ?"),
+    Op.ANY_WORD: _in_list,
+    Op.ANY_ID: _in_list,
+    Op.ANY_TEXT: _in_list,
+    Op.ANY_OF_SET: _any_in_text("match"),
+    Op.ANY_BIT: _one("bitAnd({}, ?) <> 0"),
+    Op.LONGER: _one("{} > ?"),
+    Op.SHORTER: _one("{} < ?"),
+    Op.ANY_UUID: _any_uuid(uuid_bytes),
+}
+
+
+def _by_ids(conditions: Mapping[Op, Callable[[Condition], Sql]]) -> Callable[[Scope], tuple[Sql, ...]]:
+    """A condition for each list of a scope that is not empty."""
+
+    def reach(scope: Scope) -> tuple[Sql, ...]:
+        lists = (
+            (Op.ANY_ID, "agent_id", scope.agents),
+            (Op.ANY_ID, "queue_id", scope.queues),
+            (Op.ANY_ID, "campaign_id", scope.campaigns),
+            (Op.ANY_OF_SET, "team_ids", scope.teams),
+        )
+        return tuple(conditions[op](Condition(op, column, ids)) for op, column, ids in lists if ids)
+
+    return reach
+
+
 DUCKDB: Final = Dialect(
     types={
         Kind.CODE: "UTINYINT",
@@ -190,14 +237,8 @@ DUCKDB: Final = Dialect(
         Kind.ID_SET: "VARCHAR",
     },
     key_type="BIGINT",
-    conditions={
-        **_COMMON,
-        Op.BEGINS: _begins("starts_with({}, ?)"),
-        Op.CONTAINS: _one("contains({}, ?)"),
-        Op.ANY_ID: _any_of_list,
-        Op.ANY_OF_SET: _any_in_text("regexp_matches"),
-        Op.ANY_UUID: _any_uuid(UUID),
-    },
+    conditions=_IN_DUCKDB,
+    reach=_by_ids(_IN_DUCKDB),
     live=_not_ended,
     uuid=UUID,
 )
@@ -212,13 +253,8 @@ SQLITE: Final = Dialect(
         Kind.ID_SET: "TEXT",
     },
     key_type="INTEGER",
-    conditions={
-        **_COMMON,
-        Op.BEGINS: _begins("instr({}, ?) = 1"),
-        Op.CONTAINS: _one("instr({}, ?) > 0"),
-        Op.ANY_OF_SET: _any_of_set("instr({}, ?) > 0"),
-        Op.ANY_UUID: _any_uuid(uuid_bytes),
-    },
+    conditions=_IN_SQLITE,
+    reach=_by_ids(_IN_SQLITE),
     live=_not_ended,
     uuid=uuid_bytes,
 )
@@ -233,19 +269,8 @@ CLICKHOUSE: Final = Dialect(
         Kind.ID_SET: "LowCardinality(String)",
     },
     key_type=None,
-    conditions={
-        Op.BEGINS: _one("startsWith({}, ?)"),
-        Op.CONTAINS: _like,
-        Op.IS: _one("{} = ?"),
-        Op.ANY_WORD: _in_list,
-        Op.ANY_ID: _in_list,
-        Op.ANY_TEXT: _in_list,
-        Op.ANY_OF_SET: _any_in_text("match"),
-        Op.ANY_BIT: _one("bitAnd({}, ?) <> 0"),
-        Op.LONGER: _one("{} > ?"),
-        Op.SHORTER: _one("{} < ?"),
-        Op.ANY_UUID: _any_uuid(uuid_bytes),
-    },
+    conditions=_IN_CLICKHOUSE,
+    reach=_by_ids(_IN_CLICKHOUSE),
     live=_not_closed,
     uuid=uuid_bytes,
 )
@@ -350,16 +375,7 @@ def _within(query: Query) -> list[Sql]:
 
 def granted(scope: Scope, dialect: Dialect) -> Sql:
     """The condition that a version is among the rows of a scope."""
-    reached = [
-        dialect.conditions[op](Condition(op, column, ids))
-        for op, column, ids in (
-            (Op.ANY_ID, "agent_id", scope.agents),
-            (Op.ANY_ID, "queue_id", scope.queues),
-            (Op.ANY_ID, "campaign_id", scope.campaigns),
-            (Op.ANY_OF_SET, "team_ids", scope.teams),
-        )
-        if ids
-    ]
+    reached = dialect.reach(scope)
     return Sql(
         f"account_id = ? AND ({' OR '.join(['?', *(term.text for term in reached)])})",
         (scope.account_id, scope.whole, *(value for term in reached for value in term.parameters)),
