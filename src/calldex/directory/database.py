@@ -46,7 +46,7 @@ from calldex.errors import (
 BUSY_TIMEOUT_MS: Final = 10_000
 """How long a writer waits for another process to finish its writing."""
 
-_CONNECT_S: Final = 4
+_CONNECT_S: Final = 3
 """How long one address of a PostgreSQL server has for answering; a name may have two."""
 _IDLE_MS: Final = 60_000
 """When PostgreSQL ends the transaction of a node that has stopped in the middle of it."""
@@ -143,7 +143,8 @@ class Database:
             engine.dispose()
             if _code(error) in (*_FULL, *_BUSY):
                 raise _unavailable(error) from error
-            raise UnreadableInput(f"the directory database {self.name} cannot be read: {_told(error)}") from error
+            hint = "" if self.is_sqlite else "; check the setting `directory`, or start when that server answers"
+            raise UnreadableInput(f"the directory database {self.name} cannot be read: {_told(error)}{hint}") from error
         except BaseException:
             engine.dispose()
             raise
