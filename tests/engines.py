@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import atexit
+import hashlib
+import shutil
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Final
 
 from calldex.access import Scope
+from calldex.directory import Directory
 from calldex.query import Query
 from calldex.record import Cdr
 from calldex.store import Batch, Outcome, Store
+from calldex.store.clickhouse import ClickhouseStore
+from calldex.store.clickhouse.address import Address
 from calldex.store.embedded import EmbeddedStore
 
 LONG_S: Final = 9 * 86_400.0
@@ -22,7 +30,39 @@ def embedded(data: Path, superseded_kept_s: float = LONG_S) -> EmbeddedStore:
     return EmbeddedStore(data, memory_mb=128, threads=2, timeout_s=20, superseded_kept_s=superseded_kept_s)
 
 
-ENGINES: Final[Mapping[str, Opener]] = {"embedded": embedded}
+class _Clickhouse(ClickhouseStore):
+    """A store whose commits are counted in a directory of its own, which ends with it."""
+
+    def __init__(self, data: Path, superseded_kept_s: float) -> None:
+        self._directory = Directory.open(data / "directory.db")
+        name = f"d{hashlib.sha256(str(data).encode()).hexdigest()[:16]}"
+        super().__init__(
+            Address(path=str(_engine()), database=name),
+            self._directory.commits(),
+            timeout_s=20,
+            superseded_kept_s=superseded_kept_s,
+        )
+
+    def close(self) -> None:
+        """Close both."""
+        super().close()
+        self._directory.close()
+
+
+@cache
+def _engine() -> Path:
+    """The folder of ClickHouse's engine: a process can have one, in which each store has its own database."""
+    folder = tempfile.mkdtemp(prefix="calldex-chdb-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
+
+
+def chdb(data: Path, superseded_kept_s: float = LONG_S) -> ClickhouseStore:
+    """The store on ClickHouse, with its engine in this process."""
+    return _Clickhouse(data, superseded_kept_s)
+
+
+ENGINES: Final[Mapping[str, Opener]] = {"embedded": embedded, "chdb": chdb}
 
 
 def put(store: Store, records: Sequence[Cdr], account_id: int = 1, *, wait: bool = True) -> list[Outcome]:

@@ -13,7 +13,10 @@ PACKAGE = "calldex"
 MODULE_LINES = 700
 FUNCTION_LINES = 70
 
-PURE = ("recent", "query", "token", "store.sql", "wire", "access", "masking", "audit")
+PURE = (
+    *("recent", "query", "token", "store.sql", "wire", "access", "masking", "audit"),
+    *("store.clickhouse.address", "store.clickhouse.schema", "store.clickhouse.writing"),
+)
 INPUT_OUTPUT = frozenset(
     (
         *("os", "io", "pathlib", "socket", "sqlite3", "apsw", "duckdb"),
@@ -22,7 +25,8 @@ INPUT_OUTPUT = frozenset(
 )
 ABOVE_FORMATS = ("store", "ingest", "directory", "api")
 MAY_START_THE_API = ("api", "cli", "__main__")
-ENGINES = ("apsw", "duckdb")
+ENGINES = {"apsw": "store.embedded", "duckdb": "store.embedded", "clickhouse_connect": "store.clickhouse"}
+"""The drivers of engines, and the store each belongs to."""
 
 
 def sources(*folders: str) -> list[Path]:
@@ -94,14 +98,14 @@ def test_arrows_run_one_way(path: Path) -> None:
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_one_file_knows_an_engine(engine: str) -> None:
-    """Exactly one file imports an engine, and it is a file of the embedded store."""
+    """Exactly one file imports an engine, and it is a file of its store."""
     users = [
         module_name(path)
         for path in sources(f"src/{PACKAGE}")
         if engine in {name.split(".")[0] for name in imports(path.read_text())}
     ]
     assert 1 == len(users), users
-    assert within(users[0], ("store.embedded",)), users
+    assert within(users[0], (ENGINES[engine],)), users
 
 
 @pytest.mark.parametrize(

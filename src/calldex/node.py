@@ -20,7 +20,7 @@ import structlog
 from calldex.access import Scope
 from calldex.auditor import Auditor
 from calldex.directory import Directory
-from calldex.errors import BadSettings, DataDirInUse, NotFound, Problem, Unavailable, UnreadableInput, suggest
+from calldex.errors import DataDirInUse, NotFound, Unavailable, UnreadableInput, suggest
 from calldex.formats import formats, settings_of
 from calldex.ingest import Feed, Ingest
 from calldex.page import Pager
@@ -157,7 +157,15 @@ def open_store(settings: Settings, directory: Directory) -> Store:
             timeout_s=settings.query_timeout_s,
             superseded_kept_s=superseded_kept_s,
         )
-    raise BadSettings([Problem("store", str(settings.store), "cannot be opened by this Calldex", "embedded")])
+    from calldex.store.clickhouse import ClickhouseStore  # here, as its client takes as long as a whole start
+    from calldex.store.clickhouse.address import address
+
+    return ClickhouseStore(
+        address(settings.store.whole),
+        directory.commits(),
+        timeout_s=settings.query_timeout_s,
+        superseded_kept_s=superseded_kept_s,
+    )
 
 
 def is_made(settings: Settings) -> bool:

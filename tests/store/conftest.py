@@ -13,7 +13,8 @@ from calldex.store import Store
 from tests.engines import ENGINES, LONG_S, Opener
 
 
-@pytest.fixture(scope="session", params=ENGINES)
+# A small write takes ClickHouse twenty milliseconds, so its turn is not among the quick tests.
+@pytest.fixture(scope="session", params=["embedded", pytest.param("chdb", marks=pytest.mark.slow)])
 def opener(request: pytest.FixtureRequest) -> Opener:
     """Opens the store in a folder, on one engine after the other."""
     return ENGINES[request.param]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 import pytest
@@ -14,7 +14,7 @@ from calldex.access import Scope
 from calldex.fields import FILTER
 from calldex.query import Query, parse
 from calldex.record import Cdr, from_ms, time_uuid, to_ms
-from calldex.store import Position, Store
+from calldex.store import Position, Span, Store
 from calldex.store.sql import Dialect, Sql, where
 from calldex.wire import v2
 from tests import reference
@@ -135,8 +135,8 @@ def test_the_scope_in_the_sql_is_what_keeps_accounts_apart(
 ) -> None:
     """Without the scope's term, or a part of it, what the test above looks for is found: it would fail."""
 
-    def open_where(query: Query, as_of: int, dialect: Dialect) -> Sql:
-        right = where(query, as_of, dialect)
+    def open_where(query: Query, as_of: int, dialect: Dialect, void: Sequence[Span] = ()) -> Sql:
+        right = where(query, as_of, dialect, void)
         assert right.text.startswith(term)
         parameters = list(right.parameters)
         del parameters[dropped]

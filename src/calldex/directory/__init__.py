@@ -17,6 +17,7 @@ from sqlalchemy import Engine, exists, select
 from calldex.directory import tables
 from calldex.directory.accounts import Accounts
 from calldex.directory.audit import Audit, AuditFilter, AuditWriter
+from calldex.directory.commits import DirectoryCommits
 from calldex.directory.database import Database, postgresql_engine, sqlite_engine
 from calldex.directory.groups import Groups
 from calldex.directory.keys import Keys
@@ -126,6 +127,10 @@ class Directory(Accounts, People, Groups, Keys, Teams, Sources, Signin, OpenidPr
         if len(value) != size:
             raise ValueError(f"the secret {name!r} has {len(value)} bytes, not {size}")
         return bytes(value)
+
+    def commits(self) -> DirectoryCommits:
+        """What counts the commits of a store of several nodes."""
+        return DirectoryCommits(self._db)
 
     def answers(self) -> None:
         """Return if the database can be read and written now; `Unavailable` if not."""

@@ -194,6 +194,25 @@ class Database:
         if access:
             self.generation += 1
 
+    @contextmanager
+    def lock(self, kind: int, number: int) -> Iterator[None]:
+        """Keep a PostgreSQL advisory lock meanwhile; `Unavailable` if others keep it for too long.
+
+        It belongs to a transaction that does nothing: when its process stops in the middle, PostgreSQL ends it.
+        """
+        with _reaching():
+            connection = self._engine.connect()
+        try:
+            with _reaching():
+                connection.begin()
+                connection.execute(select(func.pg_advisory_xact_lock(kind, number)))
+            yield
+        finally:
+            try:
+                connection.close()
+            except DatabaseError:  # ended from without; whoever needs to know finds out when he publishes
+                connection.invalidate()
+
     def answers(self) -> None:
         """Return if it can be read and written now; `Unavailable` if not."""
         with self.read() as connection:

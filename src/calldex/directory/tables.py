@@ -21,13 +21,14 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    Text,
     UniqueConstraint,
 )
 
 from calldex.access import Role
 from calldex.record import NamedKind
 
-VERSION: Final = "0002"
+VERSION: Final = "0003"
 """The newest migration."""
 PINNED_MS: Final = 2**62
 """When a name was last seen that somebody set: later than any record."""
@@ -245,3 +246,81 @@ secrets: Final = Table(
 
 # One row; `n` grows with every change to what decides about keys, so that other processes notice it.
 change: Final = Table("change", metadata, Column("n", BigInteger, nullable=False))
+
+
+# --- a store of several nodes ---------------------------------------------------------------------------------------
+
+# How far an account is: commits up to `published` are visible, numbers up to `reserved` were given out, of what was
+# superseded up to `purged` some is gone.
+commits: Final = Table(
+    "commits",
+    metadata,
+    Column("account_id", Integer, primary_key=True, autoincrement=False),
+    Column("published", BigInteger, nullable=False),
+    Column("reserved", BigInteger, nullable=False),
+    Column("purged", BigInteger, nullable=False),
+)
+
+# Numbers that were given out and never published; what was written under them counts as if it were not there.
+void_commits: Final = Table(
+    "void_commits",
+    metadata,
+    Column("account_id", Integer, primary_key=True, autoincrement=False),
+    Column("first", BigInteger, primary_key=True, autoincrement=False),
+    Column("last", BigInteger, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+)
+
+receipts: Final = Table(
+    "receipts",
+    metadata,
+    Column("account_id", Integer, primary_key=True, autoincrement=False),
+    Column("key", String(255), primary_key=True),
+    Column("digest", LargeBinary, nullable=False),
+    Column("answer", LargeBinary, nullable=False),
+    Column("at_ms", BigInteger, nullable=False, index=True),
+)
+
+_ROW_ID: Final = BigInteger().with_variant(Integer, "sqlite")
+
+# `digest`: of the raw piece, which is too long for an index.
+quarantine: Final = Table(
+    "quarantine",
+    metadata,
+    Column("id", _ROW_ID, primary_key=True),
+    Column("account_id", Integer, nullable=False),
+    Column("source", String(64), nullable=False),
+    Column("format", String(64), nullable=False),
+    Column("origin", Text, nullable=False),
+    Column("place", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("raw", LargeBinary, nullable=False),
+    Column("digest", LargeBinary(32), nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    UniqueConstraint("account_id", "source", "format", "digest"),
+    sqlite_autoincrement=True,
+)
+
+# Rows of calls, see `store.KeptRow`. Text and links are kept as bytes: those of PostgreSQL hold no NUL.
+call_rows: Final = Table(
+    "call_rows",
+    metadata,
+    Column("id", _ROW_ID, primary_key=True),
+    Column("account_id", Integer, nullable=False),
+    Column("source", String(64), nullable=False),
+    Column("key", LargeBinary, nullable=False),
+    Column("links", Text, nullable=False),
+    Column("text", LargeBinary, nullable=False),
+    Column("uuid", String(36)),
+    UniqueConstraint("account_id", "source", "key"),
+    sqlite_autoincrement=True,
+)
+
+call_links: Final = Table(
+    "call_links",
+    metadata,
+    Column("account_id", Integer, primary_key=True, autoincrement=False),
+    Column("source", String(64), primary_key=True),
+    Column("link", LargeBinary, primary_key=True),
+    Column("row_id", ForeignKey("call_rows.id"), primary_key=True),
+)

@@ -4,7 +4,7 @@ A store keeps versions of records (see `docs/architecture.md`). Each write is on
 record is visible "as of S" when its version began at or before S and was not superseded by then. Everything that reads
 takes S, so that a walk over many pages sees one state of the data, whatever is written meanwhile.
 
-Implementations: `store.embedded` (SQLite and DuckDB in this process). All of them pass `tests/store`.
+Implementations: `store.embedded` (SQLite and DuckDB in this process), `store.clickhouse`. Both pass `tests/store`.
 """
 
 from __future__ import annotations
@@ -45,6 +45,13 @@ class Slice(msgspec.Struct, frozen=True):
     json: bytes
     count: int
     last: Position | None
+
+
+class Span(msgspec.Struct, frozen=True):
+    """Commit numbers from `first` to `last`, both included."""
+
+    first: int
+    last: int
 
 
 class KeptRow(msgspec.Struct, frozen=True):

@@ -15,13 +15,13 @@ from calldex.access import Scope
 from calldex.fields import COLUMNS, Kind, Op, id_set, prefix_key, prefix_range
 from calldex.query import Condition, Query, Value
 from calldex.record import Cdr, Event, to_ms
-from calldex.store import Position, Ready
+from calldex.store import Position, Ready, Span
 from calldex.wire import v2
 
 LIVE: Final = 1 << 62
 """`seq_to` of a version that is not superseded."""
 
-Parameter = int | str | bytes | bool | UUID | list[int]
+Parameter = int | str | bytes | bool | UUID | list[int] | list[str]
 
 
 class Sql(msgspec.Struct, frozen=True):
@@ -32,13 +32,13 @@ class Sql(msgspec.Struct, frozen=True):
 
 
 class Dialect(msgspec.Struct, frozen=True):
-    """What differs between engines: the types of columns, how a condition is written, and a uuid as a parameter."""
+    """What differs between engines: the types of columns (without a `key_type`, numbers have no prefix keys), how a
+    condition is written, the condition that a version was live, and a uuid as a parameter."""
 
     types: Mapping[Kind, str]
-    key_type: str
-    uuid_type: str
-    json_type: str
+    key_type: str | None
     conditions: Mapping[Op, Callable[[Condition], Sql]]
+    live: Callable[[Query, int, Sequence[Span]], Sql]
     uuid: Callable[[str], Parameter]
 
 
@@ -81,10 +81,20 @@ def _is(condition: Condition) -> Sql:
     return Sql(f"{condition.column}_key = ? AND {condition.column} = ?", (prefix_key(number), number))
 
 
-def _any_in_text(condition: Condition) -> Sql:
+def _any_in_text(function: str) -> Callable[[Condition], Sql]:
     """One look at the text for all ids; of a column stored with a dictionary, one at each different text."""
-    ids = "|".join(str(int(value)) for value in condition.values)
-    return Sql(f"regexp_matches({condition.column}, ?)", (f",({ids}),",))
+
+    def write(condition: Condition) -> Sql:
+        ids = "|".join(str(int(value)) for value in condition.values)
+        return Sql(f"{function}({condition.column}, ?)", (f",({ids}),",))
+
+    return write
+
+
+def _in_list(condition: Condition) -> Sql:
+    """All values as one parameter."""
+    ids = [value for value in condition.values if isinstance(value, int)]
+    return Sql(f"{condition.column} IN ?", (ids or [str(value) for value in condition.values],))
 
 
 def _any_of_set(template: str) -> Callable[[Condition], Sql]:
@@ -106,6 +116,34 @@ def _any_uuid(uuid: Callable[[str], Parameter]) -> Callable[[Condition], Sql]:
 def uuid_bytes(uuid: str) -> bytes:
     """The 16 bytes of a uuid, as which SQLite keeps it."""
     return bytes.fromhex(uuid.replace("-", ""))
+
+
+def _not_ended(query: Query, as_of: int, void: Sequence[Span]) -> Sql:
+    """Of an engine that changes `seq_to` when a version ends; it has transactions, and nothing void."""
+    if void:
+        raise ValueError("an engine with transactions has no void commits")
+    return Sql("seq <= ? AND seq_to > ?", (as_of, as_of))
+
+
+CDR_TABLE: Final = "cdr"
+"""What ClickHouse calls the table of versions."""
+
+
+def _not_closed(query: Query, as_of: int, void: Sequence[Span]) -> Sql:
+    """Of ClickHouse, where a version that ends gets another row under the same key, without content and with the
+    commit that ended it in `seq_to`. The engine makes one of both in its own time, and 0 stands for not ended: so a
+    row counts if it has content and no known end, and no other row tells of one."""
+    not_void = Sql(
+        "".join(" AND {0} NOT BETWEEN ? AND ?" for _ in void), tuple(n for s in void for n in (s.first, s.last))
+    )
+    ended = Sql(f"seq_to BETWEEN 1 AND ?{not_void.text.format('seq_to')}", (as_of, *not_void.parameters))
+    begun = Sql(f"content = 1 AND seq <= ?{not_void.text.format('seq')}", (as_of, *not_void.parameters))
+    closings = [Sql("account_id = ? AND content = 0", (query.scope.account_id,)), ended, *_within(query)]
+    closed = both(*closings)
+    return Sql(
+        f"{begun.text} AND NOT ({ended.text}) AND seq NOT IN (SELECT seq FROM {CDR_TABLE} WHERE {closed.text})",
+        (*begun.parameters, *ended.parameters, *closed.parameters),
+    )
 
 
 _COMMON: Final[Mapping[Op, Callable[[Condition], Sql]]] = {
@@ -130,16 +168,15 @@ DUCKDB: Final = Dialect(
         Kind.ID_SET: "VARCHAR",
     },
     key_type="BIGINT",
-    uuid_type="UUID",
-    json_type="VARCHAR",
     conditions={
         **_COMMON,
         Op.BEGINS: _begins("starts_with({}, ?)"),
         Op.CONTAINS: _one("contains({}, ?)"),
         Op.ANY_ID: _any_of_list,
-        Op.ANY_OF_SET: _any_in_text,
+        Op.ANY_OF_SET: _any_in_text("regexp_matches"),
         Op.ANY_UUID: _any_uuid(UUID),
     },
+    live=_not_ended,
     uuid=UUID,
 )
 SQLITE: Final = Dialect(
@@ -153,8 +190,6 @@ SQLITE: Final = Dialect(
         Kind.ID_SET: "TEXT",
     },
     key_type="INTEGER",
-    uuid_type="BLOB",
-    json_type="TEXT",
     conditions={
         **_COMMON,
         Op.BEGINS: _begins("instr({}, ?) = 1"),
@@ -162,6 +197,34 @@ SQLITE: Final = Dialect(
         Op.ANY_OF_SET: _any_of_set("instr({}, ?) > 0"),
         Op.ANY_UUID: _any_uuid(uuid_bytes),
     },
+    live=_not_ended,
+    uuid=uuid_bytes,
+)
+CLICKHOUSE: Final = Dialect(
+    types={
+        Kind.CODE: "UInt8",
+        Kind.NUMBER: "UInt32",
+        Kind.ID: "UInt64",
+        Kind.MASK: "UInt32",
+        Kind.WORD: "LowCardinality(String)",
+        Kind.PHONE: "String",
+        Kind.ID_SET: "LowCardinality(String)",
+    },
+    key_type=None,
+    conditions={
+        Op.BEGINS: _one("startsWith({}, ?)"),
+        Op.CONTAINS: _one("position({}, ?) > 0"),
+        Op.IS: _one("{} = ?"),
+        Op.ANY_WORD: _in_list,
+        Op.ANY_ID: _in_list,
+        Op.ANY_TEXT: _in_list,
+        Op.ANY_OF_SET: _any_in_text("match"),
+        Op.ANY_BIT: _one("bitAnd({}, ?) <> 0"),
+        Op.LONGER: _one("{} > ?"),
+        Op.SHORTER: _one("{} < ?"),
+        Op.ANY_UUID: _any_uuid(uuid_bytes),
+    },
+    live=_not_closed,
     uuid=uuid_bytes,
 )
 
@@ -178,7 +241,7 @@ def layout(dialect: Dialect) -> tuple[Layout, ...]:
     columns: list[Layout] = []
     for column in COLUMNS:
         columns.append(Layout(column.name, dialect.types[column.kind]))
-        if column.kind is Kind.PHONE:
+        if column.kind is Kind.PHONE and dialect.key_type is not None:
             columns.append(Layout(f"{column.name}_key", dialect.key_type))
     return tuple(columns)
 
@@ -243,18 +306,24 @@ def _not_null(type_: str) -> str:
     return f"{name} NOT NULL {rest}".rstrip()
 
 
-def where(query: Query, as_of: int, dialect: Dialect) -> Sql:
-    """The condition that a version is among the rows granted, was live as of a commit, and matches the filters."""
-    terms = [
+def where(query: Query, as_of: int, dialect: Dialect, void: Sequence[Span] = ()) -> Sql:
+    """The condition that a version is among the rows granted, was live as of a commit (those that are void count as if
+    they were not there), and matches the filters."""
+    return both(
         granted(query.scope, dialect),
-        Sql("seq <= ? AND seq_to > ?", (as_of, as_of)),
-    ]
+        dialect.live(query, as_of, void),
+        *_within(query),
+        *(dialect.conditions[condition.op](condition) for condition in query.where),
+    )
+
+
+def _within(query: Query) -> list[Sql]:
+    terms = []
     if query.start_ms is not None:
         terms.append(Sql("started_ms >= ?", (query.start_ms,)))
     if query.end_ms is not None:
         terms.append(Sql("started_ms < ?", (query.end_ms,)))
-    terms += [dialect.conditions[condition.op](condition) for condition in query.where]
-    return both(*terms)
+    return terms
 
 
 def granted(scope: Scope, dialect: Dialect) -> Sql:

@@ -1,0 +1,424 @@
+"""The store on ClickHouse: one server or a cluster, or its engine in this process (`chdb:///path`).
+
+ClickHouse keeps every version of every record and answers all questions. It has no transactions over several parts, so
+`commits` (see `store.commits`) counts the commits: what is written under numbers that are not published yet, or that
+were given up, is seen by nobody. Several processes may write and read at once; each keeps nothing but totals and names
+that it was asked for before.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Final, NoReturn
+from uuid import UUID
+
+from calldex.access import Scope
+from calldex.errors import TokenExpired, UnreadableInput, UsageProblem, WrongVersion
+from calldex.query import Query
+from calldex.recent import remember
+from calldex.store import (
+    Batch,
+    DayCheck,
+    KeptRow,
+    Mentioned,
+    Outcome,
+    Position,
+    Quarantined,
+    Receipt,
+    Slice,
+    Span,
+    State,
+    Version,
+)
+from calldex.store.clickhouse.address import Address
+from calldex.store.clickhouse.client import Hosts
+from calldex.store.clickhouse.schema import CDR_TYPES, LOCAL, UUID_TABLE, UUID_TYPES, VERSION, ddl, version_of
+from calldex.store.clickhouse.writing import Changes, Known
+from calldex.store.commits import Commits, Point
+from calldex.store.sql import CDR_TABLE, CLICKHOUSE, Sql, behind, both, uuid_bytes, where
+
+_TOTALS: Final = 4096
+_MENTIONS: Final = 256
+_LOOKED_UP: Final = 3000
+"""Uuids that are asked for at once: as text they stay below the 128 KiB that ClickHouse takes for one value."""
+_IN_FLIGHT_MS: Final = 24 * 3600 * 1000
+"""So long after numbers were given up nothing that is still under way can arrive under them."""
+_DAY_MS: Final = 86_400_000
+_EPOCH: Final = date(1970, 1, 1).toordinal()
+_RECEIPT_MS: Final = 24 * 3600 * 1000
+_DAY: Final = f"intDiv(started_ms - positiveModulo(started_ms, {_DAY_MS}), {_DAY_MS})"
+_SUMMED: Final = (
+    "sum(reinterpretAsUInt64(substring(MD5(concat(toString(seq), '|', lower(hex(uuid)), '|', json)), 9, 8)))"
+)
+"""See `checksum` in `calldex.store.embedded`: sums of it wrap at 64 bits."""
+
+
+class ClickhouseStore:
+    """See `calldex.store.Store`."""
+
+    def __init__(self, address: Address, commits: Commits, *, timeout_s: float, superseded_kept_s: float) -> None:
+        """Reach it, and find the tables of this version there; those of an engine in this process are made.
+
+        `UnreadableInput` if it cannot be reached or used, `WrongVersion` if its tables are of another version.
+        """
+        self._commits = commits
+        self._superseded_kept_s = superseded_kept_s
+        self._hosts = Hosts(address, timeout_s)
+        self._lock = threading.Lock()
+        self._points: dict[int, Point] = {}
+        self._totals: OrderedDict[tuple[bytes, bytes, int], int] = OrderedDict()
+        self._mentions: OrderedDict[bytes, tuple[int, Mentioned]] = OrderedDict()
+        self.store_id = commits.name()
+        """The same for every node that shares the store."""
+        try:
+            self._hosts.open()
+            if address.path:
+                for statement in ddl():
+                    self._hosts.command(Sql(statement))
+            self._local = self._checked(address)
+        except BaseException:
+            self._hosts.close()
+            raise
+
+    def _checked(self, address: Address) -> str:
+        """What stands behind the name of the table of versions in a statement that changes tables."""
+        found = {
+            name: (engine, whole, comment)
+            for name, engine, whole, comment in self._hosts.rows(
+                Sql(
+                    "SELECT name, engine, engine_full, comment FROM system.tables"
+                    " WHERE database = currentDatabase() AND name IN ?",
+                    ([CDR_TABLE, UUID_TABLE],),
+                )
+            )
+        }
+        for name in (CDR_TABLE, UUID_TABLE):
+            if name not in found:
+                raise UnreadableInput(
+                    f"{address} has no table {name}; make the tables with what `calldex schema --engine clickhouse`"
+                    " prints"
+                )
+            version = version_of(found[name][2])
+            if version != VERSION:
+                raise WrongVersion(
+                    f"the table {name} of {address} has {_named(version)}; this program knows version {VERSION}"
+                )
+        engine, whole, _ = found[CDR_TABLE]
+        if engine.startswith(("Replicated", "Shared", "Distributed")):
+            self._hosts.replicated()
+        if engine != "Distributed":
+            return CDR_TABLE
+        cluster = whole.removeprefix("Distributed('").partition("'")[0]
+        return f"{CDR_TABLE}{LOCAL} ON CLUSTER '{cluster}'"
+
+    # --- writing ------------------------------------------------------------------------------------------------------
+
+    def write(self, batch: Batch, *, wait: bool = True) -> list[Outcome]:
+        """See `Store.write`. What is acknowledged is always visible."""
+        return self._written(batch)[0]
+
+    def erase(self, account_id: int, uuids: Sequence[str]) -> int:
+        """See `Store.erase`."""
+        return self._written(Batch(account_id=account_id, source="", format="", origin="", removed=uuids))[1]
+
+    def _written(self, batch: Batch) -> tuple[list[Outcome], int]:
+        """What became of the records of a batch, and how many were removed."""
+        account_id = batch.account_id
+        changes = Changes(account_id, batch.records, batch.removed)
+        with self._commits.turn(account_id) as turn:
+            outcomes = changes.decide(self._live(account_id, turn.point, changes.uuids))
+            receipt = batch.receipt(outcomes) if batch.receipt is not None else None
+            if changes.count:
+                first = turn.reserve(changes.count)
+                now = int(time.time() * 1000)
+                token = f"{self.store_id}-{account_id}-{first}"
+                # First where a record is found by its uuid: what is found there and not in `cdr` is not there yet.
+                for table, types, columns in (
+                    (UUID_TABLE, UUID_TYPES, changes.places()),
+                    (CDR_TABLE, CDR_TYPES, changes.versions(first, now)),
+                ):
+                    if columns[0]:
+                        self._hosts.insert(table, types, columns, token)
+            turn.publish(batch, receipt)
+        return outcomes, changes.gone
+
+    def _live(self, account_id: int, point: Point, uuids: Sequence[bytes]) -> dict[bytes, Known]:
+        """The live versions of some records."""
+        live = CLICKHOUSE.live(_whole(account_id), point.seq, point.void)
+        found: dict[bytes, Known] = {}
+        for at in range(0, len(uuids) if point.seq else 0, _LOOKED_UP):
+            some = [uuid.hex() for uuid in uuids[at : at + _LOOKED_UP]]
+            condition = both(_placed(account_id, some), live)
+            rows = self._hosts.rows(
+                Sql(
+                    f"SELECT uuid, seq, started_ms, SHA256(json) FROM {CDR_TABLE} WHERE {condition.text}",
+                    condition.parameters,
+                )
+            )
+            found |= {uuid: Known(seq, started_ms, digest) for uuid, seq, started_ms, digest in rows}
+        return found
+
+    def settle(self) -> None:
+        """See `Store.settle`: nothing is behind."""
+
+    # --- answering ----------------------------------------------------------------------------------------------------
+
+    def head(self, account_id: int) -> int:
+        """See `Store.head`."""
+        return self._fresh(account_id).seq
+
+    def purged_upto(self, account_id: int) -> int:
+        """See `Store.purged_upto`."""
+        return self._fresh(account_id).purged
+
+    def _fresh(self, account_id: int) -> Point:
+        point = self._commits.point(account_id)
+        with self._lock:
+            self._points[account_id] = point
+        return point
+
+    def _seen(self, account_id: int, as_of: int) -> Point:
+        """What is void up to a commit: what was known when that or a later one was the last, is known for ever."""
+        with self._lock:
+            point = self._points.get(account_id)
+        return point if point is not None and point.seq >= as_of else self._fresh(account_id)
+
+    def _where(self, query: Query, as_of: int) -> Sql:
+        point = self._seen(query.scope.account_id, as_of)
+        return where(query, min(as_of, point.seq), CLICKHOUSE, point.void)
+
+    def total(self, query: Query, as_of: int) -> int:
+        """See `Store.total`."""
+        key = (query.scope.fingerprint(), query.fingerprint(), as_of)
+        with self._lock:
+            known = self._totals.get(key)
+        if known is None:
+            condition = self._where(query, as_of)
+            (known,) = self._hosts.rows(
+                Sql(f"SELECT count() FROM {CDR_TABLE} WHERE {condition.text}", condition.parameters)
+            )[0]
+        self._refuse_purged(query, as_of)
+        with self._lock:
+            remember(self._totals, key, known, _TOTALS)
+        return int(known)
+
+    def slice(
+        self, query: Query, as_of: int, *, limit: int, total: int, after: Position | None = None, skip: int = 0
+    ) -> Slice:
+        """See `Store.slice`. The primary key has the records in order; JSON is read of those alone that are given."""
+        condition = self._where(query, as_of)
+        if after is not None:
+            condition = both(condition, behind(after, CLICKHOUSE))
+        json, started_ms, uuids = self._hosts.columns(
+            Sql(
+                f"SELECT json, started_ms, uuid FROM {CDR_TABLE} WHERE {condition.text}"
+                " ORDER BY started_ms DESC, uuid DESC LIMIT ? OFFSET ?",
+                (*condition.parameters, limit, skip),
+            )
+        ) or ((), (), ())
+        self._refuse_purged(query, as_of)
+        if not json:
+            return Slice(b"", 0, None)
+        last = Position(started_ms[-1], str(UUID(bytes=uuids[-1])))
+        return Slice(b",".join(json), len(json), last)
+
+    def _refuse_purged(self, query: Query, as_of: int) -> None:
+        if as_of < self.purged_upto(query.scope.account_id):
+            raise TokenExpired("what this search saw has been dropped since it began; start a new search")
+
+    def mentioned(self, scope: Scope) -> Mentioned:
+        """See `Store.mentioned`; remembered until the account changes."""
+        as_of, key = self.head(scope.account_id), scope.fingerprint()
+        with self._lock:
+            known = self._mentions.get(key)
+        if known is not None and known[0] == as_of:
+            return known[1]
+        condition = self._where(Query(scope=scope), as_of)
+        names = ("agent_id", "queue_id", "campaign_id", "team_ids", "wrapup_code")
+        listed = ", ".join(f"groupUniqArray({name})" for name in names)
+        agents, queues, campaigns, teams, codes = self._hosts.rows(
+            Sql(f"SELECT {listed} FROM {CDR_TABLE} WHERE {condition.text}", condition.parameters)
+        )[0]
+        found = Mentioned(
+            agents=frozenset(agents) - {0},
+            queues=frozenset(queues) - {0},
+            campaigns=frozenset(campaigns) - {0},
+            teams=frozenset(int(id_) for ids in teams if ids for id_ in ids.strip(",").split(",")),
+            wrapup_codes=frozenset(codes) - {""},
+        )
+        with self._lock:
+            remember(self._mentions, key, (as_of, found), _MENTIONS)
+        return found
+
+    def get(self, account_id: int, uuid: str) -> Version | None:
+        """See `Store.get`."""
+        return next((v for v in self.history(account_id, uuid) if v.seq_to is None and v.json is not None), None)
+
+    def history(self, account_id: int, uuid: str) -> list[Version]:
+        """See `Store.history`."""
+        point = self._fresh(account_id)
+        condition = both(_placed(account_id, [uuid_bytes(uuid).hex()]), Sql("seq <= ?", (point.seq,)))
+        rows = self._hosts.rows(
+            Sql(
+                f"SELECT seq, max(seq_to), max(content), max(written_ms), max(json) AS text FROM {CDR_TABLE}"
+                f" WHERE {condition.text} GROUP BY seq ORDER BY seq",
+                condition.parameters,
+            )
+        )
+        found = []
+        for seq, seq_to, content, written_ms, text in rows:
+            if _void(point, seq) or not (content or seq_to == seq):
+                continue
+            ended = None if seq_to > point.seq or not seq_to or _void(point, seq_to) else seq_to
+            found.append(Version(seq, ended, uuid, text if content else None, written_ms))
+        return found
+
+    def rows_of_calls(self, account_id: int, source: str, links: Sequence[str]) -> list[KeptRow]:
+        """See `Store.rows_of_calls`."""
+        return self._commits.rows_of_calls(account_id, source, links)
+
+    def known_rows(self, account_id: int, source: str, keys: Sequence[bytes]) -> set[bytes]:
+        """See `Store.known_rows`."""
+        return self._commits.known_rows(account_id, source, keys)
+
+    def receipt(self, account_id: int, key: str) -> Receipt | None:
+        """See `Store.receipt`."""
+        return self._commits.receipt(account_id, key)
+
+    def quarantined(self, account_id: int | None = None, reason: str | None = None) -> Iterator[Quarantined]:
+        """See `Store.quarantined`."""
+        return self._commits.quarantined(account_id, reason)
+
+    # --- care ---------------------------------------------------------------------------------------------------------
+
+    def purge(self, now_ms: int) -> int:
+        """See `Store.purge`. What was given up long ago goes as well."""
+        self._commits.drop_receipts(now_ms - _RECEIPT_MS)
+        for account_id, span in self._commits.void_before(now_ms - _IN_FLIGHT_MS):
+            self._forget(account_id, span)
+        before_ms = now_ms - int(self._superseded_kept_s * 1000)
+        found = self._hosts.rows(
+            Sql(
+                f"SELECT account_id, max(seq_to) FROM {CDR_TABLE} WHERE ended_ms BETWEEN 1 AND ? GROUP BY account_id",
+                (before_ms - 1,),
+            )
+        )
+        return sum(self._purge(account_id, upto) for account_id, upto in found)
+
+    def _purge(self, account_id: int, upto: int) -> int:
+        """Drop the versions of an account that were superseded up to a commit, but for tombstones. First it is
+        remembered, so that no search takes what is left for everything."""
+        point = self._fresh(account_id)
+        upto = min(upto, point.seq)
+        self._commits.purged(account_id, upto)
+        ended = Sql(
+            "account_id = ? AND seq_to BETWEEN 1 AND ? AND seq_to <> seq"
+            + "".join(" AND seq_to NOT BETWEEN ? AND ?" for _ in point.void),
+            (account_id, upto, *(n for span in point.void for n in (span.first, span.last))),
+        )
+        ((count,),) = self._hosts.rows(
+            Sql(
+                f"SELECT uniqExact(seq) FROM {CDR_TABLE} WHERE account_id = ? AND content = 1"
+                f" AND seq IN (SELECT seq FROM {CDR_TABLE} WHERE {ended.text})",
+                (account_id, *ended.parameters),
+            )
+        )
+        if count:
+            self._delete(
+                Sql(
+                    f"account_id = ? AND seq IN (SELECT seq FROM {CDR_TABLE} WHERE {ended.text})",
+                    (account_id, *ended.parameters),
+                )
+            )
+        return int(count)
+
+    def _forget(self, account_id: int, span: Span) -> None:
+        """Drop all that was written under void numbers, and what it said of other versions' ends."""
+        for column in ("seq_to", "ended_ms"):
+            self._hosts.command(
+                Sql(
+                    f"ALTER TABLE {self._local} UPDATE {column} = 0"
+                    " WHERE account_id = ? AND content = 1 AND seq_to BETWEEN ? AND ?",
+                    (account_id, span.first, span.last),
+                )
+            )
+        self._delete(
+            Sql(
+                "account_id = ? AND (seq BETWEEN ? AND ? OR (content = 0 AND seq_to BETWEEN ? AND ?))",
+                (account_id, span.first, span.last, span.first, span.last),
+            )
+        )
+        self._commits.forgotten(account_id, span)
+
+    def _delete(self, condition: Sql) -> None:
+        self._hosts.command(Sql(f"DELETE FROM {self._local} WHERE {condition.text}", condition.parameters))
+
+    def check(self) -> Iterator[DayCheck]:
+        """See `Store.check`: what searches see, against what is there when the engine has put all rows of a version
+        together."""
+        for account_id in self._commits.accounts():
+            point = self._fresh(account_id)
+            answering = self.days(account_id, point)
+            kept = self.days(account_id, point, together=True)
+            for day in sorted(kept.keys() | answering.keys()):
+                one, other = kept.get(day, (0, 0)), answering.get(day, (0, 0))
+                yield DayCheck(account_id, day, one[0], other[0], one == other)
+
+    def days(self, account_id: int, point: Point, *, together: bool = False) -> dict[str, tuple[int, int]]:
+        """For each UTC day the number of live records and a checksum over them; `together`: asked the slow way."""
+        condition = where(_whole(account_id), point.seq, CLICKHOUSE, point.void)
+        found = self._hosts.rows(
+            Sql(
+                f"SELECT {_DAY} AS day, count(), {_SUMMED} FROM {CDR_TABLE}{' FINAL' if together else ''}"
+                f" WHERE {condition.text} GROUP BY day",
+                condition.parameters,
+            )
+        )
+        return {date.fromordinal(_EPOCH + day).isoformat(): (count, int(sum_)) for day, count, sum_ in found}
+
+    def integrity(self) -> list[str]:
+        """What is wrong with the parts of the tables; of a cluster each node has to be asked by its own means."""
+        if self._local != CDR_TABLE:
+            return []
+        found = self._hosts.rows(Sql(f"CHECK TABLE {CDR_TABLE} SETTINGS check_query_single_value_result = 0"))
+        return [f"part {part}: {message}" for part, passed, message in found if not passed]
+
+    def backup(self, target: Path) -> NoReturn:
+        """See `Store.backup`: refused."""
+        raise UsageProblem("a store on ClickHouse is backed up by ClickHouse's own means: BACKUP DATABASE")
+
+    def state(self) -> State:
+        """See `Store.state`: ready as long as one host answers."""
+        down = self._hosts.down()
+        ready = len(down) < len(self._hosts.names)
+        return State(ready=ready, behind=0, total=0, reason="; ".join(down) or None)
+
+    def close(self) -> None:
+        """See `Store.close`."""
+        self._hosts.close()
+
+
+def _whole(account_id: int) -> Query:
+    return Query(scope=Scope(account_id=account_id, whole=True))
+
+
+def _placed(account_id: int, uuids: list[str]) -> Sql:
+    """The condition that a version is one of records of these uuids (as hexadecimal digits), wherever they began."""
+    return Sql(
+        f"account_id = ? AND (started_ms, uuid) IN (SELECT started_ms, uuid FROM {UUID_TABLE}"
+        " WHERE account_id = ? AND uuid IN (SELECT toFixedString(unhex(arrayJoin(?)), 16)))",
+        (account_id, account_id, uuids),
+    )
+
+
+def _void(point: Point, seq: int) -> bool:
+    return any(span.first <= seq <= span.last for span in point.void)
+
+
+def _named(version: int | None) -> str:
+    return "no schema of Calldex" if version is None else f"schema version {version}"

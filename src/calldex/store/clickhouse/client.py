@@ -1,0 +1,336 @@
+"""The way to ClickHouse: its hosts one after another, or its engine in this process. The only module that knows the
+client.
+
+A question goes to a host that answers; when that fails in a way that another host may not, the next one is asked. What
+is inserted carries a token by which ClickHouse knows it again, so it may be sent again when nobody knows whether it
+arrived. Says what went wrong in our errors, never with a password.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, TypeVar
+
+import clickhouse_connect
+import structlog
+import urllib3
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import Error, OperationalError
+from clickhouse_connect.driver.httputil import get_pool_manager
+
+from calldex.errors import DiskFull, QueryTimeout, Unavailable, UnreadableInput
+from calldex.store.clickhouse.address import Address
+from calldex.store.sql import Parameter, Sql
+
+_CONNECT_S: Final = 2
+_PING_S: Final = 2.0
+_TRUSTED_S: Final = 1.0
+"""For so long after its last answer a host is asked without asking first whether it is there."""
+_SHUNNED_S: Final = 3.0
+"""For so long after a failure a host is asked last."""
+_ROUNDS: Final = 2
+"""How often all hosts are tried before it is given up."""
+_INSERT_S: Final = 30
+_AGAIN_S: Final = 2
+"""What those who are told to try again are told to wait."""
+
+_TIMED_OUT: Final = frozenset({159, 160})
+_FULL: Final = frozenset({243})
+_ELSEWHERE: Final = frozenset({164, 202, 209, 210, 225, 236, 242, 252, 279, 285, 286, 289, 319, 394, 415, 439, 999})
+"""Of ClickHouse's error codes those that another host, or the same one later, may not give: read-only, too many
+queries, too many parts, no network, no Keeper, no quorum, shutting down and the like."""
+_REFUSED: Final = frozenset({192, 193, 194, 516})
+_UNKNOWN_DATABASE: Final = 81
+
+_SETTINGS: Final[Mapping[str, object]] = {
+    # A batch is one block, cut the same way when it is sent again, so that its token is known again.
+    "async_insert": 0,
+    "insert_deduplicate": 1,
+    "max_insert_block_size": 1_048_576,
+    "input_format_parallel_parsing": 0,
+    # Rows of one version are put together by merges alone; until then queries tell them apart.
+    "optimize_on_insert": 0,
+    # Of a cluster: an account lies on one shard, its subqueries too; an insert is over when the shard has it.
+    "distributed_product_mode": "local",
+    "distributed_foreground_insert": 1,
+    "optimize_skip_unused_shards": 1,
+    # What drops versions is over when it returns.
+    "mutations_sync": 2,
+    "lightweight_deletes_sync": 2,
+}
+_REPLICATED: Final[Mapping[str, object]] = {
+    # Whichever replica answers has every insert that was acknowledged.
+    "insert_quorum": "auto",
+    "insert_quorum_parallel": 0,
+    "select_sequential_consistency": 1,
+}
+
+_T = TypeVar("_T")
+_log = structlog.get_logger(__name__)
+# Each failure is told by us, once, with the host.
+logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
+
+
+def _bound(sql: Sql) -> tuple[str, dict[str, Any]]:
+    """The text with a named parameter of its type for each question mark."""
+    parts = sql.text.split("?")
+    if len(parts) != len(sql.parameters) + 1:
+        raise ValueError(f"{len(sql.parameters)} parameters for {len(parts) - 1} question marks in {sql.text}")
+    text = [parts[0]]
+    values: dict[str, Any] = {}
+    for number, (value, part) in enumerate(zip(sql.parameters, parts[1:], strict=True)):
+        name = f"p{number}"
+        written, values[name] = _parameter(name, value)
+        text += (written, part)
+    return "".join(text), values
+
+
+def _parameter(name: str, value: Parameter) -> tuple[str, Any]:
+    match value:
+        case bool():
+            return f"{{{name}:Bool}}", value
+        case int():
+            return f"{{{name}:Int64}}", value
+        case str():
+            return f"{{{name}:String}}", value
+        case bytes():
+            return f"unhex({{{name}:String}})", value.hex()
+        case list():
+            return f"{{{name}:Array({'Int64' if all(isinstance(v, int) for v in value) else 'String'})}}", value
+    raise TypeError(f"{type(value).__name__} is no parameter of ClickHouse")
+
+
+class _Host:
+    """One host, and its idle clients: each is used by one thread at a time."""
+
+    def __init__(self, address: Address, number: int, settings: dict[str, object], read_s: int) -> None:
+        self.name = address.host_names[number]
+        self._address, self._number = address, number
+        self._settings, self._read_s = settings, read_s
+        self._idle: queue.LifoQueue[Client] = queue.LifoQueue()
+        self._pool: urllib3.PoolManager | None = None
+        self.answered = self.failed = -1e9
+        if not address.path:
+            self._pool = get_pool_manager(verify=True, ca_cert=address.ca_cert, maxsize=64, block=False)
+
+    @property
+    def shunned(self) -> bool:
+        return time.monotonic() - self.failed < _SHUNNED_S
+
+    def check(self) -> None:
+        """Ask whether the host is there, unless it answered a moment ago; `OperationalError`."""
+        if self._pool is None or time.monotonic() - self.answered < _TRUSTED_S:
+            return
+        try:
+            reply = self._pool.request("GET", f"{self._address.url(self._number)}/ping", timeout=_PING_S, retries=False)
+        except urllib3.exceptions.HTTPError as error:
+            raise OperationalError(_told(error)) from error
+        if reply.status != 200:
+            raise OperationalError(f"answers {reply.status} when asked whether it is there")
+
+    @contextmanager
+    def client(self) -> Iterator[Client]:
+        """A client for one operation; one that fails is not used again."""
+        try:
+            client = self._idle.get_nowait()
+        except queue.Empty:
+            client = self._connect()
+        try:
+            yield client
+        except BaseException:
+            client.close()
+            raise
+        self._idle.put(client)
+
+    def _connect(self) -> Client:
+        address = self._address
+        if address.path:
+            client = clickhouse_connect.get_client(interface="chdb", path=address.path, settings=dict(self._settings))
+            client.command("CREATE DATABASE IF NOT EXISTS {name:Identifier}", parameters={"name": address.database})
+            client.database = address.database
+            return client
+        host, port = address.hosts[self._number]
+        return clickhouse_connect.get_client(
+            host=host,
+            port=port,
+            username=address.user,
+            password=address.password,
+            database=address.database,
+            secure=address.secure,
+            connect_timeout=_CONNECT_S,
+            send_receive_timeout=self._read_s,
+            query_retries=0,
+            autogenerate_session_id=False,
+            form_encode_query_params=True,
+            pool_mgr=self._pool,
+            settings=dict(self._settings),
+        )
+
+    def set(self, settings: Mapping[str, object]) -> None:
+        """Clients from now on have these settings as well."""
+        self._settings |= settings
+        self.close()
+
+    def close(self) -> None:
+        while True:
+            try:
+                self._idle.get_nowait().close()
+            except queue.Empty:
+                return
+
+
+class Hosts:
+    """Asks ClickHouse. May be used from several threads. `timeout_s`: how long a question may take."""
+
+    def __init__(self, address: Address, timeout_s: float) -> None:
+        self._address = address
+        self._timeout_s = timeout_s
+        settings = {**_SETTINGS, "max_execution_time": max(1, round(timeout_s))}
+        read_s = max(_INSERT_S, round(timeout_s) + 2)
+        self._hosts = [_Host(address, number, dict(settings), read_s) for number in range(len(address.host_names))]
+        self._lock = threading.Lock()
+
+    def replicated(self) -> None:
+        """From now on know that the tables are replicated."""
+        for host in self._hosts:
+            host.set(_REPLICATED)
+
+    # --- operations ---------------------------------------------------------------------------------------------------
+
+    def columns(self, sql: Sql) -> Sequence[Sequence[Any]]:
+        """The columns of an answer; JSON as bytes."""
+        text, values = _bound(sql)
+
+        def ask(client: Client) -> Sequence[Sequence[Any]]:
+            found = client.query(text, parameters=values, column_formats={"json": "bytes", "text": "bytes"})
+            return found.result_columns
+
+        return self._asked(ask)
+
+    def rows(self, sql: Sql) -> list[tuple[Any, ...]]:
+        """The rows of an answer."""
+        return list(zip(*self.columns(sql), strict=True))
+
+    def command(self, sql: Sql) -> None:
+        """Do something that may be done twice."""
+        text, values = _bound(sql)
+        self._asked(lambda client: client.command(text, parameters=values))
+
+    def insert(self, table: str, types: Mapping[str, str], columns: Sequence[Sequence[Any]], token: str) -> None:
+        """Insert rows, given as columns in the order of `types`. Under the same token, they are kept once."""
+
+        def put(client: Client) -> None:
+            client.insert(
+                table,
+                columns,
+                column_names=list(types),
+                column_type_names=list(types.values()),
+                column_oriented=True,
+                settings={"insert_deduplication_token": token},
+            )
+
+        self._asked(put)
+
+    # --- hosts --------------------------------------------------------------------------------------------------------
+
+    def _asked(self, ask: Callable[[Client], _T]) -> _T:
+        """What a host answers, one after another, those that failed a moment ago last."""
+        began, told = time.monotonic(), ""
+        for round_ in range(_ROUNDS):
+            for host in sorted(self._hosts, key=lambda host: host.shunned):
+                try:
+                    host.check()
+                    with host.client() as client:
+                        found = ask(client)
+                except Error as error:
+                    told = self._failed(host, error)
+                else:
+                    host.answered, host.failed = time.monotonic(), -1e9
+                    return found
+                if time.monotonic() - began > self._timeout_s + _INSERT_S:
+                    break
+            if round_ + 1 < _ROUNDS:
+                time.sleep(0.2)
+        raise Unavailable(f"ClickHouse cannot be used now: {told}", retry_after=_AGAIN_S)
+
+    def _failed(self, host: _Host, error: Error) -> str:
+        """What to tell if no other host does better; raises what another host would not do otherwise."""
+        told = f"{host.name}: {_told(error)}"
+        code = error.code
+        if code in _TIMED_OUT:
+            raise QueryTimeout(f"the query took longer than {self._timeout_s:g} s and was stopped") from None
+        if code is not None and code not in _ELSEWHERE | _FULL | _REFUSED | {_UNKNOWN_DATABASE}:
+            raise error
+        if code in _FULL and len(self._hosts) == 1:
+            raise DiskFull(f"ClickHouse has no room left: {told}") from error
+        if not host.shunned:
+            _log.warning("clickhouse_host_failed", host=host.name, reason=_told(error))
+        host.failed, host.answered = time.monotonic(), -1e9
+        return told
+
+    def down(self) -> list[str]:
+        """The hosts that do not answer now, each with the reason."""
+        found = []
+        for host in self._hosts:
+            try:
+                host.check()
+                host.answered = time.monotonic()
+            except Error as error:
+                host.answered = -1e9
+                found.append(f"{host.name}: {_told(error)}")
+        return found
+
+    @property
+    def names(self) -> list[str]:
+        """What the hosts are called."""
+        return [host.name for host in self._hosts]
+
+    def open(self) -> None:
+        """Reach one host, or say why not with `UnreadableInput`, within seconds."""
+        failures: list[tuple[str, Error]] = []
+        for host in self._hosts:
+            try:
+                host.check()
+                with host.client():
+                    host.answered = time.monotonic()
+                    return
+            except Error as error:
+                failures.append((host.name, error))
+        raise _start_error(self._address, failures)
+
+    def close(self) -> None:
+        """Let go of every connection."""
+        for host in self._hosts:
+            host.close()
+
+
+def _start_error(address: Address, failures: Sequence[tuple[str, Error]]) -> UnreadableInput:
+    """What to tell of hosts none of which can be used: what the first says that answered, else what each does."""
+    name, answer = next((failure for failure in failures if failure[1].code is not None), failures[0])
+    if answer.code in _REFUSED:
+        return UnreadableInput(
+            f"ClickHouse at {name} refuses the user {address.user!r}: wrong name or password; correct it in `store`"
+        )
+    if answer.code == _UNKNOWN_DATABASE:
+        return UnreadableInput(
+            f"ClickHouse at {name} has no database {address.database!r}; create it, or name another in `store`"
+        )
+    told = "; ".join(f"{name}: {_told(error)}" for name, error in failures)
+    return UnreadableInput(f"ClickHouse cannot be reached: {told}. Check hosts, port and `secure` in `store`")
+
+
+def _told(error: Exception) -> str:
+    """What an error says, in one line."""
+    text = " ".join(str(error).split())
+    if "timed out" in text:
+        return "does not answer in time"
+    if "Connection refused" in text:
+        return "refuses connections"
+    found = re.search(r"Code: \d+\. (?:DB::Exception: )?(.{1,200})", text)
+    return found[1] if found else text[:200]

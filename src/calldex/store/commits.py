@@ -1,0 +1,81 @@
+"""Commits: what a store of several nodes needs beside its engine, so that a batch becomes visible at one moment.
+
+An engine without transactions keeps the versions; who counts the commits keeps everything that must change with them
+in one transaction: up to which number commits are visible, rows of calls, the quarantine, receipts. Implemented by
+`directory.commits`; stores know only this. See docs/decisions/0019.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+import msgspec
+
+from calldex.store import Batch, KeptRow, Quarantined, Receipt, Span
+
+
+class Point(msgspec.Struct, frozen=True):
+    """How far an account is: every commit up to `seq` is visible, but for those that were given up (`void`, ascending);
+    of versions superseded up to `purged` some are gone."""
+
+    seq: int = 0
+    void: tuple[Span, ...] = ()
+    purged: int = 0
+
+
+class Turn(Protocol):
+    """The right to write to an account. Somebody else may take it when its holder is silent for too long: then what he
+    reserved is void, and `publish` refuses."""
+
+    @property
+    def point(self) -> Point:
+        """How far the account was at its begin."""
+
+    def reserve(self, count: int) -> int:
+        """Take so many commit numbers, which nobody will be given again; the first of them."""
+
+    def publish(self, batch: Batch, receipt: Receipt | None) -> None:
+        """Make visible what was written under the reserved numbers, and with it, in one transaction, keep what else
+        the batch holds. Raises `Unavailable` if the turn was lost; then nothing of it is kept."""
+
+
+class Commits(Protocol):
+    """Counts the commits of every account, each from 1. Safe to use from several threads, processes and machines."""
+
+    def name(self) -> str:
+        """What the store is called: the same for every node that shares it."""
+
+    def point(self, account_id: int) -> Point:
+        """How far an account is now."""
+
+    def accounts(self) -> list[int]:
+        """Those that were ever written to."""
+
+    def turn(self, account_id: int) -> AbstractContextManager[Turn]:
+        """Wait for the turn to write to an account. Raises `Unavailable` when that takes too long."""
+
+    def purged(self, account_id: int, upto: int) -> None:
+        """Remember that what was superseded up to a commit is dropped."""
+
+    def forgotten(self, account_id: int, span: Span) -> None:
+        """Remember that nothing is left of these void commits."""
+
+    def void_before(self, at_ms: int) -> list[tuple[int, Span]]:
+        """The commits given up before an instant, with their accounts."""
+
+    def rows_of_calls(self, account_id: int, source: str, links: Sequence[str]) -> list[KeptRow]:
+        """See `Store.rows_of_calls`."""
+
+    def known_rows(self, account_id: int, source: str, keys: Sequence[bytes]) -> set[bytes]:
+        """See `Store.known_rows`."""
+
+    def receipt(self, account_id: int, key: str) -> Receipt | None:
+        """See `Store.receipt`."""
+
+    def quarantined(self, account_id: int | None, reason: str | None) -> Iterator[Quarantined]:
+        """See `Store.quarantined`."""
+
+    def drop_receipts(self, before_ms: int) -> None:
+        """Drop the receipts given before an instant."""
