@@ -27,20 +27,21 @@ class _Asked(Generic[_T]):
 
     def __init__(self, ask: Callable[[], _T]) -> None:
         self._ask = ask
-        self._asking: asyncio.Task[_T] | None = None
+        self._asking: asyncio.Task[_T | str] | None = None
 
     async def told(self) -> _T | str:
         """What it says, or why it cannot be asked."""
         if self._asking is None or self._asking.done():
-            self._asking = asyncio.create_task(asyncio.to_thread(self._ask))
+            self._asking = asyncio.create_task(asyncio.to_thread(self._answer))
         asking = self._asking
         done, _ = await asyncio.wait({asking}, timeout=PATIENCE_S)
-        if not done:
-            return f"it did not answer within {PATIENCE_S:g} s"
-        error = asking.exception()
-        if isinstance(error, CalldexError):
+        return asking.result() if done else f"it did not answer within {PATIENCE_S:g} s"
+
+    def _answer(self) -> _T | str:
+        try:
+            return self._ask()
+        except CalldexError as error:
             return error.message
-        return asking.result()
 
 
 class Health:
