@@ -29,8 +29,15 @@ class Nodes:
             self.key = directory.create_key("boss@example.com", ("read", "ingest", "manage"))
         self.sending = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
         given = {"directory": address or place.address}
-        self.servers = [Server(folder / str(number), None, **given) for number in range(count)]
-        self.clients = [httpx.Client(base_url=server.url, timeout=60) for server in self.servers]
+        self.servers: list[Server] = []
+        self.clients: list[httpx.Client] = []
+        try:
+            for number in range(count):
+                self.servers.append(Server(folder / str(number), None, **given))
+                self.clients.append(httpx.Client(base_url=self.servers[-1].url, timeout=60))
+        except BaseException:
+            self.end()
+            raise
 
     def ask(self, node: int, method: str, path: str, *, key: str | None = None, **arguments: Any) -> httpx.Response:
         """One request to a node, with the admin's key if none is given."""
