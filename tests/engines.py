@@ -35,9 +35,8 @@ class _Clickhouse(ClickhouseStore):
 
     def __init__(self, data: Path, superseded_kept_s: float) -> None:
         self._directory = Directory.open(data / "directory.db")
-        name = f"d{hashlib.sha256(str(data).encode()).hexdigest()[:16]}"
         super().__init__(
-            Address(path=str(_engine()), database=name),
+            chdb_database(data),
             self._directory.commits(),
             timeout_s=20,
             superseded_kept_s=superseded_kept_s,
@@ -55,6 +54,11 @@ def _engine() -> Path:
     folder = tempfile.mkdtemp(prefix="calldex-chdb-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return Path(folder)
+
+
+def chdb_database(data: Path) -> Address:
+    """The database in this process that belongs to a folder."""
+    return Address(path=str(_engine()), database=f"d{hashlib.sha256(str(data).encode()).hexdigest()[:16]}")
 
 
 def chdb(data: Path, superseded_kept_s: float = LONG_S) -> ClickhouseStore:

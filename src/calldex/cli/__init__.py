@@ -22,6 +22,7 @@ from calldex.cli.care import backup, check, restore, settings
 from calldex.cli.importing import import_
 from calldex.cli.people import accounts, keys, users
 from calldex.cli.rights import access, groups, names, teams
+from calldex.cli.schema import schema
 from calldex.cli.searching import search
 from calldex.cli.serving import demo, serve
 from calldex.cli.signin import openid, sessions
@@ -32,7 +33,7 @@ _SECTIONS: Final[dict[str, tuple[click.Command, ...]]] = {
     "Run": (demo, serve),
     "Records": (import_, search, sources, quarantine),
     "People": (accounts, users, teams, groups, keys, names, access, sessions, openid),
-    "Care": (check, backup, restore, settings, audit),
+    "Care": (check, backup, restore, schema, settings, audit),
 }
 _INTERRUPTED: Final = 130
 

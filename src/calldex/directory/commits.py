@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Row, delete, select, update
 
 from calldex.directory import tables
 from calldex.directory.database import BUSY_TIMEOUT_MS, Database, now_ms
-from calldex.errors import Unavailable
+from calldex.errors import Conflict, Unavailable
 from calldex.store import Batch, KeptRow, Quarantined, Receipt, Span
 from calldex.store.commits import Point
 
@@ -215,6 +215,31 @@ class DirectoryCommits:
             with self._db.write() as connection:
                 connection.execute(self._db.insert(tables.commits).values(first).on_conflict_do_nothing())
         return Turn(self._db, account_id, point)
+
+    def loaded(self, account_id: int) -> int:
+        """See `Commits.loaded`."""
+        with self._db.read() as connection:
+            found = connection.execute(
+                select(tables.commits.c.reserved).where(tables.commits.c.account_id == account_id)
+            ).scalar()
+        return found or 0
+
+    def load(self, account_id: int, upto: int, *, visible: bool) -> None:
+        """See `Commits.load`: nothing is published before all of it is."""
+        commits = tables.commits
+        first = {"account_id": account_id, "published": 0, "reserved": 0, "purged": 0}
+        with self._db.write() as connection:
+            connection.execute(self._db.insert(commits).values(first).on_conflict_do_nothing())
+            published, reserved = _counts(connection, account_id)
+            if published or reserved > upto:
+                if visible and published == reserved == upto:
+                    return
+                raise Conflict(f"the account {account_id} has records that were not loaded from there")
+            connection.execute(
+                update(commits)
+                .where(commits.c.account_id == account_id)
+                .values(reserved=upto, published=upto if visible else 0)
+            )
 
     def purged(self, account_id: int, upto: int) -> None:
         """See `Commits.purged`."""

@@ -9,7 +9,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -208,10 +208,8 @@ class Database:
                 connection.execute(select(func.pg_advisory_xact_lock(kind, number)))
             yield
         finally:
-            try:
+            with suppress(DatabaseError):  # ended from without; whoever needs to know finds out when he publishes
                 connection.close()
-            except DatabaseError:  # ended from without; whoever needs to know finds out when he publishes
-                connection.invalidate()
 
     def answers(self) -> None:
         """Return if it can be read and written now; `Unavailable` if not."""

@@ -56,6 +56,13 @@ class Commits(Protocol):
     def turn(self, account_id: int) -> AbstractContextManager[Turn]:
         """Wait for the turn to write to an account. Raises `Unavailable` when that takes too long."""
 
+    def loaded(self, account_id: int) -> int:
+        """Up to which commit an account was loaded from another store; 0 if nothing was."""
+
+    def load(self, account_id: int, upto: int, *, visible: bool) -> None:
+        """Remember that an account is loaded up to a commit; `visible`: that is all of it, and searches see it. Raises
+        `Conflict` if the account was written to otherwise."""
+
     def purged(self, account_id: int, upto: int) -> None:
         """Remember that what was superseded up to a commit is dropped."""
 

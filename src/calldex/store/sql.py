@@ -21,7 +21,7 @@ from calldex.wire import v2
 LIVE: Final = 1 << 62
 """`seq_to` of a version that is not superseded."""
 
-Parameter = int | str | bytes | bool | UUID | list[int] | list[str]
+Parameter = int | str | bytes | bool | UUID | list[int] | list[str] | list[bytes]
 
 
 class Sql(msgspec.Struct, frozen=True):

@@ -38,14 +38,14 @@ from calldex.store import (
 from calldex.store.clickhouse.address import Address
 from calldex.store.clickhouse.client import Hosts
 from calldex.store.clickhouse.schema import CDR_TYPES, LOCAL, UUID_TABLE, UUID_TYPES, VERSION, ddl, version_of
-from calldex.store.clickhouse.writing import Changes, Known
+from calldex.store.clickhouse.writing import Changes, Known, Loaded, loaded_places, loaded_versions
 from calldex.store.commits import Commits, Point
 from calldex.store.sql import CDR_TABLE, CLICKHOUSE, Sql, behind, both, uuid_bytes, where
 
 _TOTALS: Final = 4096
 _MENTIONS: Final = 256
 _LOOKED_UP: Final = 3000
-"""Uuids that are asked for at once: as text they stay below the 128 KiB that ClickHouse takes for one value."""
+"""Uuids in one parameter: as text they stay below the 128 KiB that ClickHouse takes for one value."""
 _IN_FLIGHT_MS: Final = 24 * 3600 * 1000
 """So long after numbers were given up nothing that is still under way can arrive under them."""
 _DAY_MS: Final = 86_400_000
@@ -149,19 +149,41 @@ class ClickhouseStore:
 
     def _live(self, account_id: int, point: Point, uuids: Sequence[bytes]) -> dict[bytes, Known]:
         """The live versions of some records."""
-        live = CLICKHOUSE.live(_whole(account_id), point.seq, point.void)
-        found: dict[bytes, Known] = {}
-        for at in range(0, len(uuids) if point.seq else 0, _LOOKED_UP):
-            some = [uuid.hex() for uuid in uuids[at : at + _LOOKED_UP]]
-            condition = both(_placed(account_id, some), live)
-            rows = self._hosts.rows(
-                Sql(
-                    f"SELECT uuid, seq, started_ms, SHA256(json) FROM {CDR_TABLE} WHERE {condition.text}",
-                    condition.parameters,
-                )
+        if not point.seq or not uuids:
+            return {}
+        places = self._hosts.rows(_places(account_id, uuids))
+        if not places:
+            return {}
+        among = _placed(account_id, list({uuid for _, uuid in places}))
+        condition = both(among, CLICKHOUSE.live(_whole(account_id), point.seq, point.void))
+        found = self._hosts.rows(
+            Sql(
+                f"SELECT uuid, seq, started_ms, SHA256(json) FROM {CDR_TABLE} WHERE {condition.text}",
+                condition.parameters,
             )
-            found |= {uuid: Known(seq, started_ms, digest) for uuid, seq, started_ms, digest in rows}
-        return found
+        )
+        return {uuid: Known(seq, started_ms, digest) for uuid, seq, started_ms, digest in found}
+
+    def load(self, account_id: int, versions: Sequence[Loaded]) -> None:
+        """Take in versions of an account that another store has, in the order of their commits; seen by nobody until
+        they are `publish`ed. The same ones may be loaded again. Raises `Conflict` if it was written to otherwise."""
+        first, last = versions[0].seq, versions[-1].seq
+        token = f"{self.store_id}-{account_id}-load-{first}-{last}"
+        for table, types, columns in (
+            (UUID_TABLE, UUID_TYPES, loaded_places(account_id, versions)),
+            (CDR_TABLE, CDR_TYPES, loaded_versions(account_id, versions)),
+        ):
+            if columns[0]:
+                self._hosts.insert(table, types, columns, token)
+        self._commits.load(account_id, last, visible=False)
+
+    def loaded_upto(self, account_id: int) -> int:
+        """Up to which commit an account was loaded."""
+        return self._commits.loaded(account_id)
+
+    def publish(self, account_id: int, upto: int) -> None:
+        """What was loaded, up to a commit, is all there is: searches see it from now on."""
+        self._commits.load(account_id, upto, visible=True)
 
     def settle(self) -> None:
         """See `Store.settle`: nothing is behind."""
@@ -262,7 +284,7 @@ class ClickhouseStore:
     def history(self, account_id: int, uuid: str) -> list[Version]:
         """See `Store.history`."""
         point = self._fresh(account_id)
-        condition = both(_placed(account_id, [uuid_bytes(uuid).hex()]), Sql("seq <= ?", (point.seq,)))
+        condition = both(_placed(account_id, [uuid_bytes(uuid)]), Sql("seq <= ?", (point.seq,)))
         rows = self._hosts.rows(
             Sql(
                 f"SELECT seq, max(seq_to), max(content), max(written_ms), max(json) AS text FROM {CDR_TABLE}"
@@ -407,12 +429,23 @@ def _whole(account_id: int) -> Query:
     return Query(scope=Scope(account_id=account_id, whole=True))
 
 
-def _placed(account_id: int, uuids: list[str]) -> Sql:
-    """The condition that a version is one of records of these uuids (as hexadecimal digits), wherever they began."""
+def _places(account_id: int, uuids: Sequence[bytes]) -> Sql:
+    """Where records of these uuids begin, or began when they had another version."""
+    parts = [list(uuids[at : at + _LOOKED_UP]) for at in range(0, len(uuids), _LOOKED_UP)]
+    listed = ", ".join("?" * len(parts))
     return Sql(
-        f"account_id = ? AND (started_ms, uuid) IN (SELECT started_ms, uuid FROM {UUID_TABLE}"
-        " WHERE account_id = ? AND uuid IN (SELECT toFixedString(unhex(arrayJoin(?)), 16)))",
-        (account_id, account_id, uuids),
+        f"SELECT started_ms, uuid FROM {UUID_TABLE}"
+        f" WHERE account_id = ? AND uuid IN (SELECT arrayJoin(arrayConcat({listed})))",
+        (account_id, *parts),
+    )
+
+
+def _placed(account_id: int, uuids: Sequence[bytes]) -> Sql:
+    """The condition that a version is one of these records."""
+    places = _places(account_id, uuids)
+    return Sql(
+        f"account_id = ? AND (started_ms, uuid) IN ({places.text})",
+        (account_id, *places.parameters),
     )
 
 

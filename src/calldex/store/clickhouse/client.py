@@ -102,8 +102,16 @@ def _parameter(name: str, value: Parameter) -> tuple[str, Any]:
         case bytes():
             return f"unhex({{{name}:String}})", value.hex()
         case list():
-            return f"{{{name}:Array({'Int64' if all(isinstance(v, int) for v in value) else 'String'})}}", value
+            return _list(name, value)
     raise TypeError(f"{type(value).__name__} is no parameter of ClickHouse")
+
+
+def _list(name: str, values: list[Any]) -> tuple[str, list[Any]]:
+    if values and isinstance(values[0], bytes):  # 16 each; as numbers, which are written much faster than texts
+        numbers = [int.from_bytes(value) for value in values]
+        return f"arrayMap(n -> reinterpret(byteSwap(n), 'FixedString(16)'), {{{name}:Array(UInt128)}})", numbers
+    kind = "Int64" if all(isinstance(value, int) for value in values) else "String"
+    return f"{{{name}:Array({kind})}}", values
 
 
 class _Host:

@@ -30,14 +30,18 @@ class Known(msgspec.Struct, frozen=True):
     digest: bytes
 
 
-class _New(msgspec.Struct):
-    """A version of this batch, or a tombstone (without `made`); `ended` is the number that ends it, if it is of this
-    batch as well."""
+class Loaded(msgspec.Struct, frozen=True):
+    """A version as another store has it: the commit that began it and the one that ended it (None: none), its uuid as
+    16 bytes, its values (as `VALUE_NAMES`), its JSON (None: a tombstone, whose `values` count for their start alone),
+    and when it was written and ended (0: not)."""
 
+    seq: int
+    seq_to: int | None
     uuid: bytes
-    started_ms: int
-    made: Ready | None
-    ended: int | None = None
+    values: Sequence[Any]
+    json: bytes | None
+    written_ms: int
+    ended_ms: int
 
 
 class _Closing(msgspec.Struct, frozen=True):
@@ -56,7 +60,11 @@ class Changes:
         self._records = [record if isinstance(record, Ready) else ready(record) for record in records]
         self._uuids = [uuid_bytes(made.uuid) for made in self._records]
         self._removed = sorted({uuid_bytes(uuid) for uuid in removed})
-        self._new: list[_New] = []
+        # By number: whose version it is, when it begins, what it is (None: a tombstone), and the number that ends it.
+        self._new_uuids: list[bytes] = []
+        self._new_started: list[int] = []
+        self._new_made: list[Ready | None] = []
+        self._ended: dict[int, int] = {}
         self._closings: list[_Closing] = []
         self._placed: set[tuple[bytes, int]] = set()
 
@@ -68,12 +76,12 @@ class Changes:
     @property
     def count(self) -> int:
         """How many commit numbers it takes."""
-        return len(self._new)
+        return len(self._new_made)
 
     @property
     def gone(self) -> int:
         """How many records it takes away."""
-        return sum(new.made is None for new in self._new)
+        return self._new_made.count(None)
 
     def decide(self, live: Mapping[bytes, Known]) -> list[Outcome]:
         """What becomes of each record, in their order; those removed come last."""
@@ -85,61 +93,86 @@ class Changes:
             if known is not None and self._is(known, made):
                 outcomes.append(Outcome.UNCHANGED)
                 continue
-            self._add(now, uuid, _New(uuid, int(made.values[_STARTED]), made))
+            self._add(now, uuid, made.values[_STARTED], made)
             outcomes.append(Outcome.ACCEPTED if known is None else Outcome.UPDATED)
         for uuid in self._removed:
             known = now.get(uuid)
             if known is not None:
-                started_ms = known.started_ms if isinstance(known, Known) else self._new[known].started_ms
-                self._add(now, uuid, _New(uuid, started_ms, None, ended=len(self._new)))
+                self._ended[self.count] = self.count
+                self._add(now, uuid, known.started_ms if isinstance(known, Known) else self._new_started[known], None)
         return outcomes
 
     def _is(self, known: Known | int, made: Ready) -> bool:
         """Whether a record is what the live version says."""
         if isinstance(known, Known):
             return hashlib.sha256(made.json).digest() == known.digest
-        before = self._new[known].made
+        before = self._new_made[known]
         return before is not None and before.json == made.json
 
-    def _add(self, now: dict[bytes, Known | int], uuid: bytes, new: _New) -> None:
-        number = len(self._new)
+    def _add(self, now: dict[bytes, Known | int], uuid: bytes, started_ms: Any, made: Ready | None) -> None:
+        number = len(self._new_made)
         known = now.get(uuid)
         if isinstance(known, Known):
             self._closings.append(_Closing(uuid, known, number))
         elif known is not None:
-            self._new[known].ended = number
-        self._new.append(new)
+            self._ended[known] = number
+        self._new_uuids.append(uuid)
+        self._new_started.append(started_ms)
+        self._new_made.append(made)
         now[uuid] = number
 
     def places(self) -> list[list[Any]]:
         """The columns of `UUID_TYPES`: where records are that were not there before."""
-        places = dict.fromkeys((new.uuid, new.started_ms) for new in self._new if new.made is not None)
-        fresh = [place for place in places if place not in self._placed]
+        places = dict.fromkeys(zip(self._new_uuids, self._new_started, strict=True))
+        fresh = [place for place in places if place not in self._placed] if self._placed else list(places)
         return [[self._account_id] * len(fresh), [uuid for uuid, _ in fresh], [started_ms for _, started_ms in fresh]]
 
-    def versions(self, first: int, now_ms: int) -> list[Sequence[Any]]:
-        """The columns of `CDR_TYPES`: the versions and tombstones, numbered from `first`, and the ends of others."""
-        new, closings = self._new, self._closings
-        whole = [each for each in new if each.made is not None]
-        gone = [each for each in new if each.made is None]
-        number = {id(each): first + at for at, each in enumerate(new)}
-        ended = [0 if each.ended is None else first + each.ended for each in (*whole, *gone)]
-        columns: dict[str, Sequence[Any]] = {
-            "account_id": [self._account_id] * (len(new) + len(closings)),
-            "started_ms": [each.started_ms for each in (*whole, *gone)] + [each.known.started_ms for each in closings],
-            "uuid": [each.uuid for each in (*whole, *gone)] + [each.uuid for each in closings],
-            "seq": [number[id(each)] for each in (*whole, *gone)] + [each.known.seq for each in closings],
-            "seq_to": ended + [first + each.ended for each in closings],
-            "content": [1] * len(whole) + [0] * (len(gone) + len(closings)),
-            "written_ms": [now_ms] * len(new) + [0] * len(closings),
-            "ended_ms": [now_ms if end else 0 for end in ended[: len(whole)]]
-            + [0] * len(gone)
-            + [now_ms] * len(closings),
-            "json": [each.made.json for each in whole if each.made] + [b""] * (len(gone) + len(closings)),
+    def versions(self, first: int, now_ms: int) -> list[list[Any]]:
+        """The columns of `CDR_TYPES`: the versions, the tombstones, numbered from `first`, and the ends of others."""
+        made = [each for each in self._new_made if each is not None]
+        closings, gone = self._closings, self.gone
+        whole, empty = len(made), gone + len(closings)
+        seq_to = [0] * (whole + gone)
+        for number, ended in self._ended.items():
+            seq_to[number] = first + ended
+        columns: dict[str, list[Any]] = {
+            "account_id": [self._account_id] * (whole + empty),
+            "started_ms": self._new_started + [each.known.started_ms for each in closings],
+            "uuid": self._new_uuids + [each.uuid for each in closings],
+            "seq": [*range(first, first + whole + gone)] + [each.known.seq for each in closings],
+            "seq_to": seq_to + [first + each.ended for each in closings],
+            "content": [1] * whole + [0] * empty,
+            "written_ms": [now_ms] * (whole + gone) + [0] * len(closings),
+            "ended_ms": [now_ms if end else 0 for end in seq_to[:whole]] + [0] * gone + [now_ms] * len(closings),
+            "json": [each.json for each in made] + [b""] * empty,
         }
-        empty = len(gone) + len(closings)
-        values = tuple(zip(*(each.made.values for each in whole if each.made), strict=True))
+        values = tuple(zip(*[each.values for each in made], strict=True))
         for name, at in _VALUES:
             if name not in columns:
                 columns[name] = [*(values[at] if values else ()), *([_NOTHING[name]] * empty)]
         return [columns[name] for name in CDR_TYPES]
+
+
+def loaded_places(account_id: int, versions: Sequence[Loaded]) -> list[list[Any]]:
+    """The columns of `UUID_TYPES` for versions of another store."""
+    places = list(dict.fromkeys((version.uuid, version.values[_STARTED]) for version in versions))
+    return [[account_id] * len(places), [uuid for uuid, _ in places], [started_ms for _, started_ms in places]]
+
+
+def loaded_versions(account_id: int, versions: Sequence[Loaded]) -> list[list[Any]]:
+    """The columns of `CDR_TYPES` for versions of another store. A tombstone ends with itself."""
+    columns: dict[str, list[Any]] = {
+        "account_id": [account_id] * len(versions),
+        "uuid": [each.uuid for each in versions],
+        "seq": [each.seq for each in versions],
+        "seq_to": [each.seq if each.json is None else each.seq_to or 0 for each in versions],
+        "content": [int(each.json is not None) for each in versions],
+        "written_ms": [each.written_ms for each in versions],
+        "ended_ms": [each.ended_ms for each in versions],
+        "json": [each.json or b"" for each in versions],
+    }
+    for name, at in _VALUES:
+        columns[name] = [
+            each.values[at] if each.json is not None or at == _STARTED else _NOTHING[name] for each in versions
+        ]
+    return [columns[name] for name in CDR_TYPES]

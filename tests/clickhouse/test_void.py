@@ -1,0 +1,206 @@
+"""Commits that were given up: whatever was written under their numbers is seen by nobody, whenever the engine puts rows
+together and whenever what is left is dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from calldex.directory import Directory
+from calldex.directory.commits import DirectoryCommits, Turn
+from calldex.record import Cdr, time_uuid
+from calldex.store import Batch, Receipt
+from calldex.store.clickhouse import ClickhouseStore
+from calldex.store.clickhouse.address import Address
+from calldex.store.clickhouse.client import Hosts
+from calldex.store.sql import Sql
+from calldex.wire import v2
+from tests import reference
+from tests.engines import answer, chdb_database, disagreeing, everything, put
+
+AT: Final = datetime(2026, 3, 31, 23, 30, tzinfo=UTC)
+UUIDS: Final = tuple(time_uuid(0, str(n)) for n in range(5))
+LATER_MS: Final = 2**52
+
+
+class Died(Exception):
+    """A node ended at the worst moment."""
+
+
+class _Mortal(Turn):
+    """The turn of a node that ends when everything is written and nothing is published."""
+
+    def publish(self, batch: Batch, receipt: Receipt | None) -> None:
+        raise Died
+
+
+class MortalCommits(DirectoryCommits):
+    """Commits, of which some are given up."""
+
+    dies = False
+
+    @contextmanager
+    def turn(self, account_id: int) -> Iterator[Turn]:
+        """See `Commits.turn`."""
+        with super().turn(account_id) as turn:
+            yield _Mortal(self._db, account_id, turn.point) if self.dies else turn
+
+
+class Life(RuleBasedStateMachine):
+    """Records live as they do in any store, beside nodes that die while they write."""
+
+    store: ClickhouseStore
+    commits: MortalCommits
+    engine: Hosts
+    accounts: Iterator[int]
+
+    @initialize()
+    def begin(self) -> None:
+        """A new account."""
+        self.account_id = next(type(self).accounts)
+        self.live: dict[str, Cdr] = {}
+        self.past: dict[int, dict[str, Cdr]] = {}
+
+    @rule(
+        changes=st.lists(
+            st.tuples(st.sampled_from(UUIDS), st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=4
+        ),
+        dies=st.booleans(),
+    )
+    def write(self, changes: list[tuple[str, int, int]], dies: bool) -> None:
+        """New, changed and moved records, into the next month as well."""
+        records = [
+            Cdr(
+                uuid=uuid,
+                type="inbound",
+                disposition="answered",
+                started_at=AT + timedelta(hours=later),
+                duration_s=length,
+            )
+            for uuid, length, later in changes
+        ]
+        if self.done(dies, lambda: put(self.store, records, self.account_id)):
+            self.live |= {cdr.uuid: cdr for cdr in records}
+
+    @rule(uuids=st.lists(st.sampled_from(UUIDS), min_size=1, max_size=2, unique=True), dies=st.booleans())
+    def erase(self, uuids: list[str], dies: bool) -> None:
+        """Records are erased."""
+        if self.done(dies, lambda: self.store.erase(self.account_id, uuids)):
+            for uuid in uuids:
+                self.live.pop(uuid, None)
+
+    def done(self, dies: bool, work: object) -> bool:
+        """Do something as a node that dies, or not; whether it was acknowledged."""
+        assert callable(work)
+        type(self).commits.dies = dies
+        try:
+            work()
+        except Died:
+            return False
+        finally:
+            type(self).commits.dies = False
+        return True
+
+    @rule()
+    def put_together(self) -> None:
+        """The engine merges what it has."""
+        for table in ("cdr", "cdr_uuid"):
+            self.engine.command(Sql(f"OPTIMIZE TABLE {table} FINAL"))
+
+    @rule()
+    def forget(self) -> None:
+        """A day later: what was given up is dropped."""
+        for account_id, span in self.commits.void_before(LATER_MS):
+            self.store._forget(account_id, span)  # noqa: SLF001 - `purge` would drop what searches of before need
+        assert () == self.commits.point(self.account_id).void
+
+    @rule()
+    def look(self) -> None:
+        """A search begins, and will go on later."""
+        self.past[self.store.head(self.account_id)] = dict(self.live)
+
+    @precondition(lambda self: self.past)
+    @rule()
+    def go_on(self) -> None:
+        """It sees what it saw."""
+        for as_of, live in self.past.items():
+            assert text(live) == answer(self.store, everything(self.account_id), as_of)
+
+    @invariant()
+    def nothing_else(self) -> None:
+        """Searches, look-ups and histories know what was acknowledged and nothing else."""
+        assert text(self.live) == answer(self.store, everything(self.account_id))
+        for uuid in UUIDS:
+            found, cdr = self.store.get(self.account_id, uuid), self.live.get(uuid)
+            assert (None if cdr is None else v2.encode(cdr)) == (None if found is None else found.json)
+            live = [v for v in self.store.history(self.account_id, uuid) if v.json is not None and v.seq_to is None]
+            assert len(live) == (cdr is not None)
+
+
+def text(live: dict[str, Cdr]) -> tuple[int, bytes]:
+    """The answer that these records make."""
+    return len(live), b",".join(map(v2.encode, reference.answer(live.values(), {})))
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> Address:
+    """Of a database of the test's own."""
+    return chdb_database(tmp_path)
+
+
+@pytest.mark.slow
+def test_any_life_beside_nodes_that_die(tmp_path: Path, address: Address) -> None:
+    """Any sequence of writes and erasures, some of nodes that die before they publish, of merges and of clearing up."""
+    with Directory.open(tmp_path / "directory.db") as directory:
+        commits = MortalCommits(directory.commits()._db)  # noqa: SLF001 - the same database, other turns
+        store = ClickhouseStore(address, commits, timeout_s=20, superseded_kept_s=1e6)
+        with closing(store), closing(Hosts(address, 20)) as engine:
+
+            class Here(Life):
+                pass
+
+            Here.store, Here.commits, Here.engine, Here.accounts = store, commits, engine, iter(range(1, 10_000))
+            run_state_machine_as_test(Here, settings=settings(max_examples=12, stateful_step_count=12, deadline=None))
+            assert [] == disagreeing(store)
+
+
+def test_a_node_dies(tmp_path: Path, address: Address) -> None:
+    """What it wrote is seen neither before nor after others write, nor when it is dropped."""
+    record = Cdr(uuid=UUIDS[0], type="inbound", disposition="answered", started_at=AT, duration_s=1)
+    changed = msgspec.structs.replace(record, duration_s=2)
+    with Directory.open(tmp_path / "directory.db") as directory:
+        commits = MortalCommits(directory.commits()._db)  # noqa: SLF001 - likewise
+        with closing(ClickhouseStore(address, commits, timeout_s=20, superseded_kept_s=0)) as store:
+            put(store, [record])
+            commits.dies = True
+            with pytest.raises(Died):
+                put(store, [changed])
+            with pytest.raises(Died):
+                store.erase(1, UUIDS[:1])
+            commits.dies = False
+            assert text({record.uuid: record}) == answer(store, everything())
+            other = msgspec.structs.replace(record, uuid=UUIDS[1])
+            put(store, [other])
+            both = {cdr.uuid: cdr for cdr in (record, other)}
+            assert (text(both), 1) == (answer(store, everything()), len(commits.point(1).void))
+            assert 0 == store.purge(LATER_MS)
+            assert (text(both), 0) == (answer(store, everything()), len(commits.point(1).void))
+            put(store, [changed])
+            assert 1 == store.purge(LATER_MS)
+            assert [v2.encode(changed)] == [version.json for version in store.history(1, UUIDS[0])]
