@@ -18,6 +18,7 @@ from calldex.directory import tables
 from calldex.directory.accounts import Accounts
 from calldex.directory.audit import Audit, AuditFilter, AuditWriter
 from calldex.directory.commits import DirectoryCommits
+from calldex.directory.copying import Copying
 from calldex.directory.database import Database, postgresql_engine, sqlite_engine
 from calldex.directory.groups import Groups
 from calldex.directory.keys import Keys
@@ -131,6 +132,10 @@ class Directory(Accounts, People, Groups, Keys, Teams, Sources, Signin, OpenidPr
     def commits(self) -> DirectoryCommits:
         """What counts the commits of a store of several nodes."""
         return DirectoryCommits(self._db)
+
+    def copying(self) -> Copying:
+        """What fills it from a data directory."""
+        return Copying(self._db)
 
     def answers(self) -> None:
         """Return if the database can be read and written now; `Unavailable` if not."""

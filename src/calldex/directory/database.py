@@ -242,7 +242,7 @@ class Database:
 
     def _migrate(self) -> None:
         with self._engine.begin() as connection:
-            if _version(connection) == tables.VERSION:
+            if version_of(connection) == tables.VERSION:
                 return
         with self._writer.execution_options(migrates=True).connect() as connection, connection.begin():
             if not self.is_sqlite:
@@ -253,7 +253,7 @@ class Database:
                         f"the directory database {self.name} has the encoding {encoding}, which cannot keep every name;"
                         " use one that was created with ENCODING 'UTF8' TEMPLATE template0"
                     )
-            found = _version(connection)
+            found = version_of(connection)
             if found is not None and found > tables.VERSION:
                 raise WrongVersion(
                     f"the directory database {self.name} has version {found}, "
@@ -265,7 +265,8 @@ class Database:
         self._engine.dispose()  # connections that migrated do not check references
 
 
-def _version(connection: Connection) -> str | None:
+def version_of(connection: Connection) -> str | None:
+    """The migration that a directory database has come to; None if it is none."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -131,6 +131,20 @@ class Version(msgspec.Struct, frozen=True):
     uuid: str
     json: bytes | None
     written_ms: int
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """A version as another store has it: the commit that began it and the one that ended it (None: none), its uuid as
+    16 bytes, its values (as `sql.VALUE_NAMES`), its JSON (None: a tombstone, whose `values` count for their start
+    alone), and when it was written and ended (0: not)."""
+
+    seq: int
+    seq_to: int | None
+    uuid: bytes
+    values: Sequence[Any]
+    json: bytes | None
+    written_ms: int
+    ended_ms: int
 
 
 class DayCheck(msgspec.Struct, frozen=True):

@@ -25,6 +25,7 @@ from calldex.store import (
     Batch,
     DayCheck,
     KeptRow,
+    Loaded,
     Mentioned,
     Outcome,
     Position,
@@ -38,7 +39,7 @@ from calldex.store import (
 from calldex.store.clickhouse.address import Address
 from calldex.store.clickhouse.client import Hosts
 from calldex.store.clickhouse.schema import CDR_TYPES, LOCAL, UUID_TABLE, UUID_TYPES, VERSION, ddl, version_of
-from calldex.store.clickhouse.writing import Changes, Known, Loaded, loaded_places, loaded_versions
+from calldex.store.clickhouse.writing import Changes, Known, loaded_places, loaded_versions
 from calldex.store.commits import Commits, Point
 from calldex.store.sql import CDR_TABLE, CLICKHOUSE, Sql, behind, both, uuid_bytes, where
 
