@@ -21,14 +21,22 @@ SOON_S = 5.0
 class Nodes:
     """Servers on one directory, and an admin with a key for everything."""
 
-    def __init__(self, place: PostgresqlPlace, folder: Path, count: int = 2, address: str | None = None) -> None:
+    def __init__(
+        self,
+        place: PostgresqlPlace,
+        folder: Path,
+        count: int = 2,
+        *,
+        address: str | None = None,
+        store: str = "embedded",
+    ) -> None:
         self.place = place
         with place.open() as directory:
             directory.add_user("boss@example.com", "Boss", "admin")
             directory.set_password("boss@example.com", PASSWORD)
             self.key = directory.create_key("boss@example.com", ("read", "ingest", "manage"))
         self.sending = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
-        given = {"directory": address or place.address}
+        given = {"directory": address or place.address, "store": store}
         self.servers: list[Server] = []
         self.clients: list[httpx.Client] = []
         try:

@@ -164,6 +164,11 @@ class Directory(Accounts, People, Groups, Keys, Teams, Sources, Signin, OpenidPr
             ]
         return problems
 
+    @property
+    def backed_up_by(self) -> str | None:
+        """What it is backed up by, if `backup` cannot do it."""
+        return None if self._db.is_sqlite else "PostgreSQL's own pg_dump"
+
     def backup(self, path: Path) -> None:
         """Copy the database, as of one moment and while it is in use, into a new file; `Conflict` if it exists.
 

@@ -225,7 +225,7 @@ class Database:
     def copy_to(self, path: Path) -> None:
         """Copy an SQLite database, as of one moment and while it is in use, into a new file."""
         if not self.is_sqlite:
-            raise UsageProblem("a directory on PostgreSQL is backed up by PostgreSQL's own means")
+            raise UsageProblem("a directory in PostgreSQL is backed up by PostgreSQL's own pg_dump")
         try:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         except FileExistsError as error:

@@ -242,8 +242,12 @@ class Store(Protocol):
     def integrity(self) -> list[str]:
         """What is wrong with the files; empty when they are sound."""
 
+    @property
+    def backed_up_by(self) -> str | None:
+        """What it is backed up by, if `backup` cannot do it."""
+
     def backup(self, target: Path) -> None:
-        """Write a consistent copy into a folder while serving."""
+        """Write a consistent copy into a folder while serving; `UsageProblem` if it is backed up by something else."""
 
     def state(self) -> State:
         """Whether searches can be answered."""

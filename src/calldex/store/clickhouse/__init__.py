@@ -62,6 +62,8 @@ _SUMMED: Final = (
 class ClickhouseStore:
     """See `calldex.store.Store`."""
 
+    backed_up_by = "ClickHouse's own BACKUP DATABASE"
+
     def __init__(self, address: Address, commits: Commits, *, timeout_s: float, superseded_kept_s: float) -> None:
         """Reach it, and find the tables of this version there; those of an engine in this process are made.
 
@@ -413,7 +415,7 @@ class ClickhouseStore:
 
     def backup(self, target: Path) -> NoReturn:
         """See `Store.backup`: refused."""
-        raise UsageProblem("a store on ClickHouse is backed up by ClickHouse's own means: BACKUP DATABASE")
+        raise UsageProblem(f"records in ClickHouse are backed up by {self.backed_up_by}")
 
     def state(self) -> State:
         """See `Store.state`: ready as long as one host answers."""

@@ -83,6 +83,8 @@ class EmbeddedStore:
         self._follower = threading.Thread(target=self._follow, name="columns", daemon=True)
         self._follower.start()
 
+    backed_up_by = None
+
     @property
     def store_id(self) -> str:
         """Differs between stores, and between a store and its restored backup."""
