@@ -14,6 +14,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
@@ -22,6 +23,7 @@ import structlog
 import urllib3
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import Error, OperationalError
+from clickhouse_connect.driver.httpclient import HttpClient
 from clickhouse_connect.driver.httputil import get_pool_manager
 
 from calldex.errors import DiskFull, QueryTimeout, Unavailable, UnreadableInput
@@ -30,13 +32,18 @@ from calldex.store.sql import Parameter, Sql
 
 _CONNECT_S: Final = 2
 _PING_S: Final = 2.0
+_GREETING_S: Final = 3
+"""How long a host may take for the few questions with which a client begins."""
 _TRUSTED_S: Final = 1.0
 """For so long after its last answer a host is asked without asking first whether it is there."""
 _SHUNNED_S: Final = 3.0
 """For so long after a failure a host is asked last."""
 _ROUNDS: Final = 2
 """How often all hosts are tried before it is given up."""
-_INSERT_S: Final = 30
+_INSERT_S: Final = 30.0
+"""How long a host may take for an insert."""
+_LATE_S: Final = 2.0
+"""How much longer than a query may take its answer is waited for: the host stops it by itself."""
 _AGAIN_S: Final = 2
 """What those who are told to try again are told to wait."""
 
@@ -117,10 +124,9 @@ def _list(name: str, values: list[Any]) -> tuple[str, list[Any]]:
 class _Host:
     """One host, and its idle clients: each is used by one thread at a time."""
 
-    def __init__(self, address: Address, number: int, settings: dict[str, object], read_s: int) -> None:
+    def __init__(self, address: Address, number: int, settings: dict[str, object]) -> None:
         self.name = address.host_names[number]
-        self._address, self._number = address, number
-        self._settings, self._read_s = settings, read_s
+        self._address, self._number, self._settings = address, number, settings
         self._idle: queue.LifoQueue[Client] = queue.LifoQueue()
         self._pool: urllib3.PoolManager | None = None
         self.answered = self.failed = -1e9
@@ -143,12 +149,14 @@ class _Host:
             raise OperationalError(f"answers {reply.status} when asked whether it is there")
 
     @contextmanager
-    def client(self) -> Iterator[Client]:
-        """A client for one operation; one that fails is not used again."""
+    def client(self, seconds: float) -> Iterator[Client]:
+        """A client for one operation, which may take so long; one that fails is not used again."""
         try:
             client = self._idle.get_nowait()
         except queue.Empty:
             client = self._connect()
+        if isinstance(client, HttpClient):
+            client.timeout = urllib3.Timeout(connect=_CONNECT_S, read=seconds)
         try:
             yield client
         except BaseException:
@@ -172,7 +180,7 @@ class _Host:
             database=address.database,
             secure=address.secure,
             connect_timeout=_CONNECT_S,
-            send_receive_timeout=self._read_s,
+            send_receive_timeout=_GREETING_S,
             query_retries=0,
             autogenerate_session_id=False,
             form_encode_query_params=True,
@@ -200,8 +208,7 @@ class Hosts:
         self._address = address
         self._timeout_s = timeout_s
         settings = {**_SETTINGS, "max_execution_time": max(1, round(timeout_s))}
-        read_s = max(_INSERT_S, round(timeout_s) + 2)
-        self._hosts = [_Host(address, number, dict(settings), read_s) for number in range(len(address.host_names))]
+        self._hosts = [_Host(address, number, dict(settings)) for number in range(len(address.host_names))]
         self._lock = threading.Lock()
 
     def replicated(self) -> None:
@@ -219,7 +226,7 @@ class Hosts:
             found = client.query(text, parameters=values, column_formats={"json": "bytes", "text": "bytes"})
             return found.result_columns
 
-        return self._asked(ask)
+        return self._asked(ask, self._timeout_s + _LATE_S)
 
     def rows(self, sql: Sql) -> list[tuple[Any, ...]]:
         """The rows of an answer."""
@@ -228,7 +235,7 @@ class Hosts:
     def command(self, sql: Sql) -> None:
         """Do something that may be done twice."""
         text, values = _bound(sql)
-        self._asked(lambda client: client.command(text, parameters=values))
+        self._asked(lambda client: client.command(text, parameters=values), _INSERT_S)
 
     def insert(self, table: str, types: Mapping[str, str], columns: Sequence[Sequence[Any]], token: str) -> None:
         """Insert rows, given as columns in the order of `types`. Under the same token, they are kept once."""
@@ -243,26 +250,27 @@ class Hosts:
                 settings={"insert_deduplication_token": token},
             )
 
-        self._asked(put)
+        self._asked(put, _INSERT_S)
 
     # --- hosts --------------------------------------------------------------------------------------------------------
 
-    def _asked(self, ask: Callable[[Client], _T]) -> _T:
-        """What a host answers, one after another, those that failed a moment ago last."""
+    def _asked(self, ask: Callable[[Client], _T], seconds: float) -> _T:
+        """What a host answers within some seconds, one after another, those that failed a moment ago last; no further
+        one is asked when twice as many have gone."""
         began, told = time.monotonic(), ""
         for round_ in range(_ROUNDS):
             for host in sorted(self._hosts, key=lambda host: host.shunned):
+                if time.monotonic() - began > 2 * seconds:
+                    break
                 try:
                     host.check()
-                    with host.client() as client:
+                    with host.client(seconds) as client:
                         found = ask(client)
                 except Error as error:
                     told = self._failed(host, error)
                 else:
                     host.answered, host.failed = time.monotonic(), -1e9
                     return found
-                if time.monotonic() - began > self._timeout_s + _INSERT_S:
-                    break
             if round_ + 1 < _ROUNDS:
                 time.sleep(0.2)
         raise Unavailable(f"ClickHouse cannot be used now: {told}", retry_after=_AGAIN_S)
@@ -300,17 +308,27 @@ class Hosts:
         return [host.name for host in self._hosts]
 
     def open(self) -> None:
-        """Reach one host, or say why not with `UnreadableInput`, within seconds."""
+        """Reach one host, or say why none can be with `UnreadableInput`, within seconds: all are tried at once."""
         failures: list[tuple[str, Error]] = []
-        for host in self._hosts:
-            try:
-                host.check()
-                with host.client():
-                    host.answered = time.monotonic()
-                    return
-            except Error as error:
-                failures.append((host.name, error))
+        pool = ThreadPoolExecutor(len(self._hosts), "clickhouse-start")
+        for trial in as_completed([pool.submit(self._reached, host) for host in self._hosts]):
+            if (failure := trial.result()) is None:
+                pool.shutdown(wait=False)
+                return
+            failures.append(failure)
+        pool.shutdown()
         raise _start_error(self._address, failures)
+
+    def _reached(self, host: _Host) -> tuple[str, Error] | None:
+        """The name of a host and why it cannot be used; None if it can."""
+        try:
+            host.check()
+            with host.client(_GREETING_S):
+                host.answered = time.monotonic()
+        except Error as error:
+            host.failed = time.monotonic()
+            return host.name, error
+        return None
 
     def close(self) -> None:
         """Let go of every connection."""
