@@ -11,9 +11,11 @@ from typing import Any
 import httpx
 
 from tests.api.serving import Server
+from tests.cli.tools import ended, process
 from tests.directory.places import PostgresqlPlace
 
 PASSWORD = "correct horse battery"
+START_S = 10.0
 SOON_S = 5.0
 """Within this time every node knows what another one changed."""
 
@@ -73,6 +75,17 @@ def nodes(*given: Any, **more: Any) -> Iterator[Nodes]:
         yield running
     finally:
         running.end()
+
+
+def refused(address: str, data: Path, option: str = "--directory", secret: str = "") -> tuple[int, str]:
+    """The exit code and what is told, in one line without what is secret and in time, when `calldex serve` is to use an
+    address that it cannot use."""
+    began = time.monotonic()
+    code, out, err = ended(process("serve", "--port", 0, option, address, data=data))
+    assert time.monotonic() - began < START_S
+    assert ("", False, 1) == (out, "Traceback" in err, err.count("\n")), err
+    assert not secret or secret not in err, err
+    return code, err
 
 
 def becomes(expected: object, ask: Callable[[], object], within_s: float = SOON_S) -> None:

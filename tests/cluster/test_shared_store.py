@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from calldex.record import Cdr, canonical
 from calldex.store.clickhouse.schema import ddl
 from calldex.wire import v2
 from tests.clickhouse.cluster import Cluster, cluster
-from tests.cluster.sites import Nodes, becomes, nodes
+from tests.cluster.sites import Nodes, becomes, nodes, refused
 from tests.directory.places import PostgresqlPlace
 
 pytestmark = pytest.mark.slow
@@ -91,3 +93,53 @@ def test_a_store_that_goes_and_comes_back(two: Nodes, hosts: Cluster) -> None:
     becomes(200, lambda: two.status(0, "/api/v2/cdr?type=inbound"), within_s=15)
     assert ["accepted"] == post(two, 0, [RECORDS[60]])
     assert 51 == two.ask(1, "GET", "/api/v2/cdr").json()["total"]
+
+
+def test_a_store_that_stands_still(two: Nodes, hosts: Cluster) -> None:
+    """Searches are refused after a time, and hold up nobody else meanwhile."""
+    post(two, 0, RECORDS[:50])
+    time.sleep(1.5)  # longer than a host is trusted
+    for host in hosts.hosts:
+        host.stop()
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            asked = [threads.submit(two.status, 0, f"/api/v2/cdr?per_page={n}&type=inbound") for n in range(1, 5)]
+            slowest = 0.0
+            while not all(one.done() for one in asked):
+                began = time.monotonic()
+                assert 200 == two.status(0, "/healthz")
+                slowest = max(slowest, time.monotonic() - began)
+                time.sleep(0.1)
+        assert ({503}, True) == ({one.result() for one in asked}, slowest < 1)
+        assert ["store"] == two.ask(0, "GET", "/readyz").json()["down"]
+        assert "calldex_ready 0.0" in two.ask(0, "GET", "/metrics").text
+    finally:
+        hosts.heal()
+    becomes(200, lambda: two.status(0, "/api/v2/cdr?type=inbound"), within_s=15)
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "expected"),
+    [
+        ({"password": "x"}, 5, "refuses the user 'calldex': wrong name or password; correct it in `store`"),
+        ({"user": "nobody"}, 5, "refuses the user 'nobody': wrong name or password; correct it in `store`"),
+        ({"database": "nothing"}, 5, "has no database 'nothing'; create it, or name another in `store`"),
+        ({"database": "default"}, 5, "make the tables with what `calldex schema --engine clickhouse` prints"),
+    ],
+)
+def test_a_wrong_address(hosts: Cluster, tmp_path: Path, given: dict[str, str], code: int, expected: str) -> None:
+    """A wrong password, user or database, missing tables: the start says which, what to do, and no password."""
+    found = refused(hosts.address(**given), tmp_path, "--store", hosts.password)
+    assert (code, True) == (found[0], expected in found[1]), found[1]
+
+
+def test_a_store_of_another_version(hosts: Cluster, tmp_path: Path) -> None:
+    """It is left alone."""
+    hosts.execute("CREATE DATABASE newer")
+    for statement in ddl():
+        hosts.execute(statement.replace("calldex schema 1", "calldex schema 9"), database="newer")
+    code, told = refused(hosts.address(database="newer"), tmp_path, "--store", hosts.password)
+    assert (7, True) == (
+        code,
+        "has schema version 9; this program knows version 1; use the Calldex that made it" in told,
+    ), told

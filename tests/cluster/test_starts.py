@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.cli.tools import ended, process
+from tests.cluster.sites import refused
 from tests.directory.places import PostgresqlPlace
 from tests.postgres import Server
 
 pytestmark = pytest.mark.slow
 PASSWORD = "not-for-messages"
-LIMIT_S = 10.0
-
-
-def refused(address: str, data: Path) -> tuple[int, str]:
-    """The exit code and what is told when `calldex serve` is to use a directory."""
-    began = time.monotonic()
-    code, out, err = ended(process("serve", "--port", 0, "--directory", address, data=data))
-    assert time.monotonic() - began < LIMIT_S
-    assert ("", False, False) == (out, PASSWORD in err, "Traceback" in err), err
-    assert 1 == err.count("\n"), err
-    return code, err
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +37,7 @@ def keyed(server: Server) -> Server:
 def test_a_wrong_address(keyed: Server, tmp_path: Path, changes: dict[str, object], expected: str) -> None:
     """A wrong password, port, host, database."""
     address = keyed.address.set(username="keyed", password=PASSWORD, database="empty").set(**changes)  # type: ignore[arg-type]
-    code, told = refused(address.render_as_string(hide_password=False), tmp_path)
+    code, told = refused(address.render_as_string(hide_password=False), tmp_path, secret=PASSWORD)
     assert (5, True, True) == (code, expected in told, "check the setting `directory`" in told)
     assert f"postgresql://keyed@{address.host}:{address.port}/{address.database}" in told
 
@@ -78,8 +66,10 @@ def dropping() -> Iterator[int]:
 def test_a_server_that_does_not_answer(kind: object, tmp_path: Path) -> None:
     """Neither one that says nothing nor one that cannot even be reached is waited for."""
     with (silent if kind is silent else dropping)() as port:
-        code, told = refused(f"postgresql://ann:{PASSWORD}@127.0.0.1:{port}/calldex", tmp_path)
-    assert (5, True) == (code, "timeout expired" in told)
+        code, told = refused(f"postgresql://ann:{PASSWORD}@127.0.0.1:{port}/calldex", tmp_path, secret=PASSWORD)
+        assert (5, True) == (code, "timeout expired" in told)
+        code, told = refused(f"clickhouse://ann:{PASSWORD}@127.0.0.1:{port}/cdr", tmp_path, "--store", PASSWORD)
+        assert (5, True) == (code, "does not answer in time" in told and "in `store`" in told), told
 
 
 def test_a_directory_of_a_newer_calldex(postgresql: PostgresqlPlace, tmp_path: Path) -> None:

@@ -250,7 +250,10 @@ class Store(Protocol):
         """Write a consistent copy into a folder while serving; `UsageProblem` if it is backed up by something else."""
 
     def state(self) -> State:
-        """Whether searches can be answered."""
+        """Whether searches can be answered, as far as that is known without asking anybody."""
+
+    def answers(self) -> None:
+        """Return if it can be reached now; `Unavailable` if not. Takes seconds at most."""
 
     def close(self) -> None:
         """Finish what is running and let go of the files."""

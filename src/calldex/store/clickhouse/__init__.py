@@ -18,7 +18,7 @@ from typing import Final, NoReturn
 from uuid import UUID
 
 from calldex.access import Scope
-from calldex.errors import TokenExpired, UnreadableInput, UsageProblem, WrongVersion
+from calldex.errors import TokenExpired, Unavailable, UnreadableInput, UsageProblem, WrongVersion
 from calldex.query import Query
 from calldex.recent import remember
 from calldex.store import (
@@ -109,7 +109,8 @@ class ClickhouseStore:
             version = version_of(found[name][2])
             if version != VERSION:
                 raise WrongVersion(
-                    f"the table {name} of {address} has {_named(version)}; this program knows version {VERSION}"
+                    f"the table {name} of {address} has {_named(version)}; this program knows version {VERSION};"
+                    " use the Calldex that made it"
                 )
         engine, whole, _ = found[CDR_TABLE]
         if engine.startswith(("Replicated", "Shared", "Distributed")):
@@ -418,10 +419,14 @@ class ClickhouseStore:
         raise UsageProblem(f"records in ClickHouse are backed up by {self.backed_up_by}")
 
     def state(self) -> State:
-        """See `Store.state`: ready as long as one host answers."""
+        """See `Store.state`: nothing is ever behind."""
+        return State(ready=True, behind=0, total=0)
+
+    def answers(self) -> None:
+        """See `Store.answers`: one host that answers is enough."""
         down = self._hosts.down()
-        ready = len(down) < len(self._hosts.names)
-        return State(ready=ready, behind=0, total=0, reason="; ".join(down) or None)
+        if len(down) == len(self._hosts.names):
+            raise Unavailable(f"ClickHouse cannot be used now: {'; '.join(down)}", retry_after=2)
 
     def close(self) -> None:
         """See `Store.close`."""

@@ -454,6 +454,9 @@ class EmbeddedStore:
         with self._changed:
             return self._state()
 
+    def answers(self) -> None:
+        """See `Store.answers`: it is in this process."""
+
     def _state(self) -> State:
         applied = self._columns.applied if self._columns is not None else 0
         total = self._ledger.last_seq
