@@ -20,7 +20,7 @@ from uuid import UUID
 import msgspec
 
 from calldex.access import Scope
-from calldex.errors import TokenExpired, UnreadableInput, UsageProblem, WrongVersion
+from calldex.errors import TokenExpired, Unavailable, UnreadableInput, UsageProblem, WrongVersion
 from calldex.fields import Op
 from calldex.query import Query
 from calldex.recent import remember
@@ -28,6 +28,7 @@ from calldex.store import (
     Batch,
     DayCheck,
     KeptRow,
+    Loaded,
     Mentioned,
     Outcome,
     Position,
@@ -41,7 +42,7 @@ from calldex.store import (
 from calldex.store.clickhouse.address import Address
 from calldex.store.clickhouse.client import Hosts
 from calldex.store.clickhouse.schema import CDR_TYPES, LOCAL, UUID_TABLE, UUID_TYPES, VERSION, ddl, version_of
-from calldex.store.clickhouse.writing import Changes, Known, Loaded, loaded_places, loaded_versions
+from calldex.store.clickhouse.writing import Changes, Known, loaded_places, loaded_versions
 from calldex.store.commits import Commits, Point
 from calldex.store.sql import CDR_TABLE, CLICKHOUSE, Sql, behind, both, together, uuid_bytes, where
 
@@ -65,6 +66,8 @@ _TOGETHER: Final = msgspec.structs.replace(CLICKHOUSE, live=lambda _, as_of, voi
 
 class ClickhouseStore:
     """See `calldex.store.Store`."""
+
+    backed_up_by = "ClickHouse's own BACKUP DATABASE"
 
     def __init__(self, address: Address, commits: Commits, *, timeout_s: float, superseded_kept_s: float) -> None:
         """Reach it, and find the tables of this version there; those of an engine in this process are made.
@@ -111,7 +114,8 @@ class ClickhouseStore:
             version = version_of(found[name][2])
             if version != VERSION:
                 raise WrongVersion(
-                    f"the table {name} of {address} has {_named(version)}; this program knows version {VERSION}"
+                    f"the table {name} of {address} has {_named(version)}; this program knows version {VERSION};"
+                    " use the Calldex that made it"
                 )
         engine, whole, _ = found[CDR_TABLE]
         if engine.startswith(("Replicated", "Shared", "Distributed")):
@@ -431,13 +435,17 @@ class ClickhouseStore:
 
     def backup(self, target: Path) -> NoReturn:
         """See `Store.backup`: refused."""
-        raise UsageProblem("a store on ClickHouse is backed up by ClickHouse's own means: BACKUP DATABASE")
+        raise UsageProblem(f"records in ClickHouse are backed up by {self.backed_up_by}")
 
     def state(self) -> State:
-        """See `Store.state`: ready as long as one host answers."""
+        """See `Store.state`: nothing is ever behind."""
+        return State(ready=True, behind=0, total=0)
+
+    def answers(self) -> None:
+        """See `Store.answers`: one host that answers is enough."""
         down = self._hosts.down()
-        ready = len(down) < len(self._hosts.names)
-        return State(ready=ready, behind=0, total=0, reason="; ".join(down) or None)
+        if len(down) == len(self._hosts.names):
+            raise Unavailable(f"ClickHouse cannot be used now: {'; '.join(down)}", retry_after=2)
 
     def close(self) -> None:
         """See `Store.close`."""

@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from calldex.record import Cdr
-from calldex.store import Outcome, Ready
+from calldex.store import Loaded, Outcome, Ready
 from calldex.store.clickhouse.schema import CDR_TYPES
 from calldex.store.sql import VALUE_NAMES, ready, uuid_bytes
 
@@ -28,20 +28,6 @@ class Known(msgspec.Struct, frozen=True):
     seq: int
     started_ms: int
     digest: bytes
-
-
-class Loaded(msgspec.Struct, frozen=True):
-    """A version as another store has it: the commit that began it and the one that ended it (None: none), its uuid as
-    16 bytes, its values (as `VALUE_NAMES`), its JSON (None: a tombstone, whose `values` count for their start alone),
-    and when it was written and ended (0: not)."""
-
-    seq: int
-    seq_to: int | None
-    uuid: bytes
-    values: Sequence[Any]
-    json: bytes | None
-    written_ms: int
-    ended_ms: int
 
 
 class _Closing(msgspec.Struct, frozen=True):
