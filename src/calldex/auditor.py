@@ -31,6 +31,9 @@ from calldex.audit import OWNER, Action, Actor, Entry, Link, entry
 from calldex.directory import Directory
 from calldex.errors import CalldexError, DiskFull, Unavailable
 
+PATIENCE_S: Final = 20.0
+"""How long is waited for a commit, longer than a database in use lets its writers wait; what is not noted by then may
+still be noted later, and is not answered."""
 MOST_WAITING: Final = 10_000
 """Entries that may wait to be written; who brings one more is refused."""
 TOGETHER: Final = 1_000
@@ -79,7 +82,10 @@ class Auditor:
         """Write an entry, and wait for its commit; for threads."""
         done: Future[None] = Future()
         self._put(entry, done, None)
-        done.result()
+        try:
+            done.result(PATIENCE_S)
+        except TimeoutError:
+            raise _late() from None
 
     def owner(self, action: Action, account_id: int, target: str = "", *, rows: int | None = None,
               **detail: str | int) -> None:  # fmt: skip
@@ -125,7 +131,11 @@ class Auditor:
         loop = asyncio.get_running_loop()
         done = loop.create_future()
         self._put(entry, done, loop)
-        await done
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                await done
+        except TimeoutError:
+            raise _late() from None
 
     def _put(self, entry: Entry | None, done: _Done, loop: asyncio.AbstractEventLoop | None) -> None:
         timed = entry and msgspec.structs.replace(entry, at_ms=time.time_ns() // 1_000_000)
@@ -182,6 +192,10 @@ def _settle(waiting: Sequence[_Done], error: CalldexError | None) -> None:
             done.set_result(None)
         else:
             done.set_exception(_refusal(error))
+
+
+def _late() -> Unavailable:
+    return Unavailable(f"the audit did not take this within {PATIENCE_S:g} s, so it is not answered", retry_after=2)
 
 
 def _refusal(error: CalldexError) -> CalldexError:

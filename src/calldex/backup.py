@@ -20,9 +20,9 @@ from typing import Final
 import msgspec
 
 from calldex import __version__
-from calldex.errors import Conflict, DataDirInUse, DiskFull, UnreadableInput
+from calldex.errors import Conflict, DataDirInUse, DiskFull, UnreadableInput, UsageProblem
 from calldex.node import DIRECTORY_FILE, LOCK_FILE, Lock, Node, is_served
-from calldex.settings import FILE_NAME
+from calldex.settings import FILE_NAME, Settings
 from calldex.store.embedded import LEDGER_FILE
 from calldex.store.embedded.ledger import renew
 
@@ -52,9 +52,15 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 def backup(node: Node, target: Path) -> Manifest:
     """Write a backup into a new or empty folder, while the node serves.
 
-    Raises `Conflict` if the folder holds something, `UnreadableInput` if it cannot be made, `DiskFull`; then nothing
-    of it is left.
+    Raises `UsageProblem` where records or the directory lie elsewhere, `Conflict` if the folder holds something,
+    `UnreadableInput` if it cannot be made, `DiskFull`; then nothing of it is left.
     """
+    parts = (("records", node.store.backed_up_by), ("the directory", node.directory.backed_up_by))
+    if told := [f"{part} by {means}" for part, means in parts if means is not None]:
+        raise UsageProblem(
+            f"not all of this lies in the data directory, so a copy of that is no backup. Back up {' and '.join(told)};"
+            " docs/guides/cluster.md says how they stay in step"
+        )
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise Conflict(f"{target} exists and is not an empty folder; a backup overwrites nothing")
     half = target.with_name(f".{target.name}.{os.getpid()}{_HALF}")
@@ -80,13 +86,20 @@ def backup(node: Node, target: Path) -> Manifest:
     return manifest
 
 
-def restore(source: Path, data: Path) -> Manifest:
+def restore(source: Path, settings: Settings) -> Manifest:
     """Make a data directory from a backup; its settings file may be there already, nothing else.
 
-    It is a store of its own: search tokens issued by the one that was backed up are refused. Raises `Conflict` for a
-    directory that holds something, `DataDirInUse`, `UnreadableInput` for what is no complete backup, `DiskFull`; then
-    the directory holds nothing of it.
+    It is a store of its own: search tokens issued by the one that was backed up are refused. Raises `UsageProblem` if
+    these settings say that records or the directory lie elsewhere, `Conflict` for a directory that holds something,
+    `DataDirInUse`, `UnreadableInput` for what is no complete backup, `DiskFull`; then the directory holds nothing of
+    it.
     """
+    data = settings.data
+    if not (settings.store.embedded and settings.directory.embedded):
+        raise UsageProblem(
+            "a backup becomes a data directory, but the settings `store` or `directory` name others;"
+            " restore without them, then use `calldex migrate`"
+        )
     manifest = read_manifest(source)
     with _told(data):
         if is_served(data):

@@ -77,6 +77,8 @@ class Node:
             opened.callback(self._lock.release)
             self.directory = open_directory(settings)
             opened.callback(self.directory.close)
+            if not settings.store.embedded:
+                self.directory.copying().refuse_unfinished()
             self.store: Store = open_store(settings, self.directory)
             opened.callback(self.store.close)
             sealer = Sealer(self.directory.secret("search_token", KEY_BYTES), self.store.store_id)

@@ -50,8 +50,13 @@ class Server:
         self._urls: queue.Queue[str] = queue.Queue()
         self._reading = threading.Thread(target=self._read)
         self._reading.start()
-        self.url = self._urls.get(timeout=60)
-        assert self.url, "".join(self.log)
+        try:
+            self.url = self._urls.get(timeout=60)
+        except queue.Empty:
+            self.process.kill()
+            self.url = ""
+        if not self.url:
+            raise AssertionError(f"it did not come to serve: {self.ended()}")
         self.port = int(self.url.rpartition(":")[2])
 
     def _read(self) -> None:

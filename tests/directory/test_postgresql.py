@@ -249,6 +249,6 @@ def test_a_reader_sees_one_moment(postgresql: PostgresqlPlace) -> None:
 
 def test_it_is_not_copied_by_calldex(postgresql: PostgresqlPlace, tmp_path: Path) -> None:
     """A backup is PostgreSQL's own matter, and says so."""
-    with postgresql.open() as directory, pytest.raises(UsageProblem, match="backed up by PostgreSQL's own means"):
+    with postgresql.open() as directory, pytest.raises(UsageProblem, match="backed up by PostgreSQL's own pg_dump"):
         directory.backup(tmp_path / "copy")
     assert not (tmp_path / "copy").exists()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final, Generic, TypeVar
+from typing import Final
 
 import msgspec
 from starlette.requests import Request
@@ -14,40 +14,41 @@ from calldex.api.metrics import MEDIA_TYPE, Metrics
 from calldex.api.reply import JSON, Part, Readiness, Unready, error_members, error_reply
 from calldex.errors import CalldexError, StoreNotReady
 from calldex.node import Node
-from calldex.store import State
 
 PATIENCE_S: Final = 3.0
 """How long a part may take to say how it is; one that takes longer is down."""
 _HEADERS: Final = {"Cache-Control": "no-store"}
-_T = TypeVar("_T")
 
 
-class _Asked(Generic[_T]):
+class _Asked:
     """A part of the node that is asked how it is, in a thread; only once at a time, however many want to know."""
 
-    def __init__(self, ask: Callable[[], _T]) -> None:
+    def __init__(self, ask: Callable[[], None]) -> None:
         self._ask = ask
-        self._asking: asyncio.Task[_T] | None = None
+        self._asking: asyncio.Task[str | None] | None = None
 
-    async def told(self) -> _T | str:
-        """What it says, or why it cannot be asked."""
+    async def told(self) -> str | None:
+        """What is wrong with it; None if all is well."""
         if self._asking is None or self._asking.done():
-            self._asking = asyncio.create_task(asyncio.to_thread(self._ask))
+            self._asking = asyncio.create_task(asyncio.to_thread(self._answer))
         asking = self._asking
         done, _ = await asyncio.wait({asking}, timeout=PATIENCE_S)
-        if not done:
-            return f"it did not answer within {PATIENCE_S:g} s"
-        error = asking.exception()
-        if isinstance(error, CalldexError):
+        return asking.result() if done else f"it did not answer within {PATIENCE_S:g} s"
+
+    def _answer(self) -> str | None:
+        try:
+            self._ask()
+        except CalldexError as error:
             return error.message
-        return asking.result()
+        return None
 
 
 class Health:
     """The handlers, over a node."""
 
     def __init__(self, node: Node, metrics: Metrics) -> None:
-        self._store = _Asked(node.store.state)
+        self._node = node
+        self._store = _Asked(node.store.answers)
         self._directory = _Asked(node.directory.answers)
         self._metrics = metrics
 
@@ -57,8 +58,7 @@ class Health:
 
     async def ready(self, request: Request) -> Response:
         """Everything is answered; if not, which part is down, and how far the store has come."""
-        store, directory = await asyncio.gather(self._store.told(), self._directory.told())
-        found = _readiness(store, directory)
+        found = await self._readiness()
         if found.ready:
             return Response(msgspec.json.encode(found), 200, _HEADERS, JSON)
         error = StoreNotReady(f"not everything can be answered now: {found.reason}", retry_after=2)
@@ -69,20 +69,20 @@ class Health:
 
     async def metrics(self, _: Request) -> Response:
         """What was measured, as Prometheus reads it."""
+        self._metrics.ready.set((await self._readiness()).ready)
         return Response(self._metrics.text(), 200, {**_HEADERS, "Content-Type": MEDIA_TYPE})
 
-
-def _readiness(store: State | str, directory: str | None) -> Readiness:
-    state = store if isinstance(store, State) else State(ready=False, behind=0, total=0, reason=store)
-    down: dict[Part, str] = {}
-    if not state.ready:
-        down["store"] = state.reason or "it cannot answer"
-    if directory is not None:
-        down["directory"] = directory
-    return Readiness(
-        ready=not down,
-        down=tuple(down),
-        behind=state.behind,
-        total=state.total,
-        reason="; ".join(f"{part}: {reason}" for part, reason in down.items()) or None,
-    )
+    async def _readiness(self) -> Readiness:
+        store, directory = await asyncio.gather(self._store.told(), self._directory.told())
+        state = self._node.store.state()
+        if not state.ready:
+            store = state.reason or "it cannot answer"
+        told: tuple[tuple[Part, str | None], ...] = (("store", store), ("directory", directory))
+        down = {part: reason for part, reason in told if reason is not None}
+        return Readiness(
+            ready=not down,
+            down=tuple(down),
+            behind=state.behind,
+            total=state.total,
+            reason="; ".join(f"{part}: {reason}" for part, reason in down.items()) or None,
+        )

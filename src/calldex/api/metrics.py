@@ -45,8 +45,7 @@ class Metrics:
         self.connections = Gauge("calldex_connections", "Open connections.", registry=registry)
         behind = Gauge("calldex_columns_behind", "Commits that searches do not see yet.", registry=registry)
         behind.set_function(lambda: node.store.state().behind)
-        ready = Gauge("calldex_ready", "1 if searches are answered.", registry=registry)
-        ready.set_function(lambda: node.store.state().ready)
+        self.ready = Gauge("calldex_ready", "1 if everything is answered, as /readyz tells.", registry=registry)
         busy = Gauge("calldex_busy", "Requests that run or wait now, by kind.", ("kind", "state"), registry=registry)
         for kind, workers in (("search", searches), ("ingest", posts)):
             busy.labels(kind, "running").set_function(partial(getattr, workers, "running"))

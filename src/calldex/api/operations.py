@@ -257,7 +257,7 @@ class Check(Operation[Checked], frozen=True, kw_only=True):
 
     def run(self, node: Node) -> Checked:
         """Do it."""
-        problems = [f"ledger: {line}" for line in node.store.integrity()]
+        problems = [f"store: {line}" for line in node.store.integrity()]
         problems += [f"directory: {line}" for line in node.directory.check()]
         problems += [f"audit: entry {fault.n} {fault.what}" for fault in node.directory.verify_audit().faults]
         return Checked(list(node.store.check()), problems)

@@ -20,6 +20,7 @@ from calldex import __version__
 from calldex.cli.audit import audit
 from calldex.cli.care import backup, check, restore, settings
 from calldex.cli.importing import import_
+from calldex.cli.migrating import migrate
 from calldex.cli.people import accounts, keys, users
 from calldex.cli.rights import access, groups, names, teams
 from calldex.cli.schema import schema
@@ -33,7 +34,7 @@ _SECTIONS: Final[dict[str, tuple[click.Command, ...]]] = {
     "Run": (demo, serve),
     "Records": (import_, search, sources, quarantine),
     "People": (accounts, users, teams, groups, keys, names, access, sessions, openid),
-    "Care": (check, backup, restore, schema, settings, audit),
+    "Care": (check, backup, restore, schema, migrate, settings, audit),
 }
 _INTERRUPTED: Final = 130
 

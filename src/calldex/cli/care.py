@@ -27,7 +27,8 @@ def backup(folder: Path, data: Path | None) -> None:
     """Copy everything into a new folder, also while serving.
 
     The folder holds the ledger, the directory and a manifest with their digests, and gets its name when it is complete.
-    Keep it as safe as the data directory: it holds every number, and the hashes of the keys.
+    Keep it as safe as the data directory: it holds every number, and the hashes of the keys. What lies in ClickHouse or
+    PostgreSQL is backed up by their own means.
     """
     from calldex.api.operations import Backup
     from calldex.cli.client import connected
@@ -49,7 +50,7 @@ def restore(folder: Path, data: Path | None) -> None:
     from calldex.backup import restore as restored
 
     settings, _ = options.resolved(data)
-    manifest = restored(folder, settings.data)
+    manifest = restored(folder, settings)
     made = output.moment(manifest.made_ms)
     output.say(f"Restored the backup of {made} to {settings.data}; the first start brings its columns up to date.")
 
@@ -60,7 +61,7 @@ def restore(folder: Path, data: Path | None) -> None:
 def check(as_json: bool, data: Path | None) -> None:
     """Verify that store and directory are sound.
 
-    Compares both engines of the store by number and checksum of the records of each day, and looks into the files. Exit
+    Compares the parts of the store by number and checksum of the records of each day, and looks into the files. Exit
     code 1 when something is wrong. Writing waits meanwhile.
     """
     from calldex.api.operations import Check

@@ -19,6 +19,7 @@ class Command(click.Command):
             return super().invoke(ctx)
         except CalldexError as error:
             typed = {param.name: param.opts[0] for param in self.params if isinstance(param, click.Option)}
+            typed |= {f"--{name}": option for name, option in typed.items()}  # so settings name theirs
             error.problems = tuple(
                 msgspec.structs.replace(problem, parameter=typed.get(problem.parameter, problem.parameter))
                 for problem in error.problems

@@ -125,7 +125,8 @@ def _demo(node: Node, records: int | None, seed: int | None) -> Demo:
         (known.seed if known else DEMO_SEED) if seed is None else seed,
         complete=True,
     )
-    if known is None and (node.store.state().total or node.directory.users()):
+    used = any(node.store.head(account.id) for account in node.directory.accounts()) or node.directory.users()
+    if known is None and used:
         raise Conflict(
             f"{node.settings.data} holds data that is no demo; name another directory with --data,"
             " or serve it with `calldex serve`"

@@ -18,6 +18,7 @@ from calldex.directory import tables
 from calldex.directory.accounts import Accounts
 from calldex.directory.audit import Audit, AuditFilter, AuditWriter
 from calldex.directory.commits import DirectoryCommits
+from calldex.directory.copying import Copying
 from calldex.directory.database import Database, postgresql_engine, sqlite_engine
 from calldex.directory.groups import Groups
 from calldex.directory.keys import Keys
@@ -132,6 +133,10 @@ class Directory(Accounts, People, Groups, Keys, Teams, Sources, Signin, OpenidPr
         """What counts the commits of a store of several nodes."""
         return DirectoryCommits(self._db)
 
+    def copying(self) -> Copying:
+        """What fills it from a data directory."""
+        return Copying(self._db)
+
     def answers(self) -> None:
         """Return if the database can be read and written now; `Unavailable` if not."""
         self._db.answers()
@@ -158,6 +163,11 @@ class Directory(Accounts, People, Groups, Keys, Teams, Sources, Signin, OpenidPr
                 f"{row.email} is in the team {row.team_id}, which is not there" for row in connection.execute(astray)
             ]
         return problems
+
+    @property
+    def backed_up_by(self) -> str | None:
+        """What it is backed up by, if `backup` cannot do it."""
+        return None if self._db.is_sqlite else "PostgreSQL's own pg_dump"
 
     def backup(self, path: Path) -> None:
         """Copy the database, as of one moment and while it is in use, into a new file; `Conflict` if it exists.

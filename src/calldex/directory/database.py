@@ -46,7 +46,7 @@ from calldex.errors import (
 BUSY_TIMEOUT_MS: Final = 10_000
 """How long a writer waits for another process to finish its writing."""
 
-_CONNECT_S: Final = 4
+_CONNECT_S: Final = 3
 """How long one address of a PostgreSQL server has for answering; a name may have two."""
 _IDLE_MS: Final = 60_000
 """When PostgreSQL ends the transaction of a node that has stopped in the middle of it."""
@@ -143,7 +143,8 @@ class Database:
             engine.dispose()
             if _code(error) in (*_FULL, *_BUSY):
                 raise _unavailable(error) from error
-            raise UnreadableInput(f"the directory database {self.name} cannot be read: {_told(error)}") from error
+            hint = "" if self.is_sqlite else "; check the setting `directory`, or start when that server answers"
+            raise UnreadableInput(f"the directory database {self.name} cannot be read: {_told(error)}{hint}") from error
         except BaseException:
             engine.dispose()
             raise
@@ -224,7 +225,7 @@ class Database:
     def copy_to(self, path: Path) -> None:
         """Copy an SQLite database, as of one moment and while it is in use, into a new file."""
         if not self.is_sqlite:
-            raise UsageProblem("a directory on PostgreSQL is backed up by PostgreSQL's own means")
+            raise UsageProblem("a directory in PostgreSQL is backed up by PostgreSQL's own pg_dump")
         try:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         except FileExistsError as error:
@@ -241,7 +242,7 @@ class Database:
 
     def _migrate(self) -> None:
         with self._engine.begin() as connection:
-            if _version(connection) == tables.VERSION:
+            if version_of(connection) == tables.VERSION:
                 return
         with self._writer.execution_options(migrates=True).connect() as connection, connection.begin():
             if not self.is_sqlite:
@@ -252,7 +253,7 @@ class Database:
                         f"the directory database {self.name} has the encoding {encoding}, which cannot keep every name;"
                         " use one that was created with ENCODING 'UTF8' TEMPLATE template0"
                     )
-            found = _version(connection)
+            found = version_of(connection)
             if found is not None and found > tables.VERSION:
                 raise WrongVersion(
                     f"the directory database {self.name} has version {found}, "
@@ -264,7 +265,8 @@ class Database:
         self._engine.dispose()  # connections that migrated do not check references
 
 
-def _version(connection: Connection) -> str | None:
+def version_of(connection: Connection) -> str | None:
+    """The migration that a directory database has come to; None if it is none."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()

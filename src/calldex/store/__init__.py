@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -133,6 +133,20 @@ class Version(msgspec.Struct, frozen=True):
     written_ms: int
 
 
+class Loaded(msgspec.Struct, frozen=True):
+    """A version as another store has it: the commit that began it and the one that ended it (None: none), its uuid as
+    16 bytes, its values (as `sql.VALUE_NAMES`), its JSON (None: a tombstone, whose `values` count for their start
+    alone), and when it was written and ended (0: not)."""
+
+    seq: int
+    seq_to: int | None
+    uuid: bytes
+    values: Sequence[Any]
+    json: bytes | None
+    written_ms: int
+    ended_ms: int
+
+
 class DayCheck(msgspec.Struct, frozen=True):
     """How one UTC day of one account compares between the parts of a store: live records and a checksum over them."""
 
@@ -228,11 +242,18 @@ class Store(Protocol):
     def integrity(self) -> list[str]:
         """What is wrong with the files; empty when they are sound."""
 
+    @property
+    def backed_up_by(self) -> str | None:
+        """What it is backed up by, if `backup` cannot do it."""
+
     def backup(self, target: Path) -> None:
-        """Write a consistent copy into a folder while serving."""
+        """Write a consistent copy into a folder while serving; `UsageProblem` if it is backed up by something else."""
 
     def state(self) -> State:
-        """Whether searches can be answered."""
+        """Whether searches can be answered, as far as that is known without asking anybody."""
+
+    def answers(self) -> None:
+        """Return if it can be reached now; `Unavailable` if not. Takes seconds at most."""
 
     def close(self) -> None:
         """Finish what is running and let go of the files."""

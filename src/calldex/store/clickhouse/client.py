@@ -147,6 +147,7 @@ class _Host:
             raise OperationalError(_told(error)) from error
         if reply.status != 200:
             raise OperationalError(f"answers {reply.status} when asked whether it is there")
+        self.answered = time.monotonic()
 
     @contextmanager
     def client(self, seconds: float) -> Iterator[Client]:
@@ -298,8 +299,7 @@ class Hosts:
         found = []
         for host in self._hosts:
             try:
-                host.check()
-                host.answered = time.monotonic()
+                host.check()  # which does not make it trusted for longer, if it was not asked
             except Error as error:
                 host.answered = -1e9
                 found.append(f"{host.name}: {_told(error)}")

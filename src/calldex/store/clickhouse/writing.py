@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from calldex.record import Cdr
-from calldex.store import Outcome, Ready
+from calldex.store import Loaded, Outcome, Ready
 from calldex.store.clickhouse.schema import CDR_TYPES
 from calldex.store.sql import VALUE_NAMES, ready, uuid_bytes
 
@@ -28,20 +28,6 @@ class Known(msgspec.Struct, frozen=True):
     seq: int
     started_ms: int
     digest: bytes
-
-
-class Loaded(msgspec.Struct, frozen=True):
-    """A version as another store has it: the commit that began it and the one that ended it (None: none), its uuid as
-    16 bytes, its values (as `VALUE_NAMES`), its JSON (None: a tombstone, whose `values` count for their start alone),
-    and when it was written and ended (0: not)."""
-
-    seq: int
-    seq_to: int | None
-    uuid: bytes
-    values: Sequence[Any]
-    json: bytes | None
-    written_ms: int
-    ended_ms: int
 
 
 class _Closing(msgspec.Struct, frozen=True):
@@ -67,6 +53,7 @@ class Changes:
         self._ended: dict[int, int] = {}
         self._closings: list[_Closing] = []
         self._placed: set[tuple[bytes, int]] = set()
+        self._accepted = 0
 
     @property
     def uuids(self) -> list[bytes]:
@@ -83,6 +70,11 @@ class Changes:
         """How many records it takes away."""
         return self._new_made.count(None)
 
+    @property
+    def grown(self) -> int:
+        """How many more live records there are after it."""
+        return self._accepted - self.gone
+
     def decide(self, live: Mapping[bytes, Known]) -> list[Outcome]:
         """What becomes of each record, in their order; those removed come last."""
         self._placed = {(uuid, known.started_ms) for uuid, known in live.items()}
@@ -94,6 +86,7 @@ class Changes:
                 outcomes.append(Outcome.UNCHANGED)
                 continue
             self._add(now, uuid, made.values[_STARTED], made)
+            self._accepted += known is None
             outcomes.append(Outcome.ACCEPTED if known is None else Outcome.UPDATED)
         for uuid in self._removed:
             known = now.get(uuid)

@@ -83,6 +83,8 @@ class EmbeddedStore:
         self._follower = threading.Thread(target=self._follow, name="columns", daemon=True)
         self._follower.start()
 
+    backed_up_by = None
+
     @property
     def store_id(self) -> str:
         """Differs between stores, and between a store and its restored backup."""
@@ -451,6 +453,9 @@ class EmbeddedStore:
         """See `Store.state`."""
         with self._changed:
             return self._state()
+
+    def answers(self) -> None:
+        """See `Store.answers`: it is in this process."""
 
     def _state(self) -> State:
         applied = self._columns.applied if self._columns is not None else 0

@@ -7,9 +7,11 @@ The only module that knows apsw. One process writes, under the lock of `Embedded
 
 from __future__ import annotations
 
+import hashlib
 import queue
 import secrets
 import time
+from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +27,7 @@ from calldex.record import Cdr, from_ms
 from calldex.store import (
     Batch,
     KeptRow,
+    Loaded,
     Outcome,
     Position,
     Quarantined,
@@ -42,10 +45,17 @@ _MARKS: Final = ", ".join("?" * len(ROW_NAMES))
 _INSERT: Final = (  # JSON comes as bytes, which SQLite takes for text without looking at them
     f"INSERT INTO version ({', '.join(ROW_NAMES)}, json, written_ms) VALUES ({_MARKS}, CAST(? AS TEXT), ?)"
 )
+_QUARANTINE: Final = (
+    "SELECT id, account_id, source, format, origin, place, reason, raw, at_ms FROM quarantine"
+    " WHERE id > ? AND account_id = ifnull(?, account_id) AND reason = ifnull(?, reason) ORDER BY id LIMIT ?"
+)
 _ROWS: Final = f"SELECT {', '.join(ROW_NAMES)} FROM version"
 
+_STARTED: Final = VALUE_NAMES.index("started_ms")
 _FAR_S: Final = 10**11
 """More seconds than any instant lies before 1970."""
+_DAY: Final = f"date((started_ms + {_FAR_S}000) / 1000 - {_FAR_S}, 'unixepoch')"
+"""The UTC day of a version, of years before 1970 as well: SQLite divides towards zero."""
 RECEIPT_MS: Final = 24 * 3600 * 1000
 _CACHE_KIB: Final = 64 * 1024
 _CHECKPOINT_PAGES: Final = 8192
@@ -424,10 +434,8 @@ class Ledger:
                 new = set()
                 for id_, key, packed, text, uuid in found:
                     if id_ not in rows:
-                        row_links = msgspec.json.decode(packed, type=tuple[str, ...])
-                        row_uuid = None if uuid is None else str(UUID(bytes=uuid))
-                        rows[id_] = KeptRow(key, row_links, text, row_uuid)
-                        new.update(link for link in row_links if link not in known)
+                        rows[id_] = _kept_row(key, packed, text, uuid)
+                        new.update(link for link in rows[id_].links if link not in known)
         return list(rows.values())
 
     def known_rows(self, account_id: int, source: str, keys: Sequence[bytes]) -> set[bytes]:
@@ -458,27 +466,10 @@ class Ledger:
         last = 0
         while True:
             with self._reader() as reader:
-                page = _all(
-                    reader,
-                    "SELECT id, account_id, source, format, origin, place, reason, raw, at_ms FROM quarantine"
-                    " WHERE id > ? AND account_id = ifnull(?, account_id) AND reason = ifnull(?, reason)"
-                    " ORDER BY id LIMIT 500",
-                    (last, account_id, reason),
-                )
+                page = _all(reader, _QUARANTINE, (last, account_id, reason, 500))
             if not page:
                 return
-            for id_, account, source, format_, origin, place, why, raw, at_ms in page:
-                yield Quarantined(
-                    id=id_,
-                    account_id=account,
-                    source=source,
-                    format=format_,
-                    origin=origin,
-                    where=place,
-                    reason=why,
-                    raw=raw,
-                    at_ms=at_ms,
-                )
+            yield from map(_quarantined, page)
             last = page[-1][0]
 
     def joined(self, seqs: Any) -> Slice:
@@ -502,9 +493,7 @@ class Ledger:
         with self._reader() as reader:
             for day, *row in _each(
                 reader,
-                # Years before 1970 as well: SQLite divides towards zero.
-                f"SELECT date((started_ms + {_FAR_S}000) / 1000 - {_FAR_S}, 'unixepoch'), {', '.join(ROW_NAMES)}"
-                f" FROM version WHERE seq_to = {LIVE}",
+                f"SELECT {_DAY}, {', '.join(ROW_NAMES)} FROM version WHERE seq_to = {LIVE}",
             ):
                 yield day, tuple(row)
 
@@ -527,6 +516,135 @@ class Ledger:
             raise DiskFull(f"the ledger cannot be copied to {target}: {error}") from error
         finally:
             copy.close()
+
+
+class LedgerReader:
+    """A ledger that is read from end to end and never written, to be moved elsewhere. Nobody else may have it open."""
+
+    def __init__(self, path: Path) -> None:
+        """`WrongVersion` for one of another schema version, `UnreadableInput` for what is no ledger."""
+        try:
+            self._reader = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+            found = _all(self._reader, "PRAGMA user_version")[0][0]
+            if found != len(MIGRATIONS):
+                raise WrongVersion(
+                    f"{path} has schema version {found}, this program moves version {len(MIGRATIONS)};"
+                    f" {'start this Calldex on it once' if found < len(MIGRATIONS) else 'use a newer Calldex'}"
+                )
+            self.store_id: str = _all(self._reader, "SELECT value FROM meta WHERE name = 'store_id'")[0][0]
+            self.last_seq: int = _all(self._reader, "SELECT ifnull(max(seq), 0) FROM version")[0][0]
+        except (apsw.NotADBError, apsw.CorruptError, apsw.CantOpenError, apsw.SQLError) as error:
+            raise UnreadableInput(f"{path} cannot be read as a ledger: {error}") from error
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._reader.close()
+
+    def accounts(self) -> dict[int, int]:
+        """The accounts that have versions, and how many."""
+        return dict(_all(self._reader, "SELECT account_id, count(*) FROM version GROUP BY account_id"))
+
+    def purged(self) -> dict[int, int]:
+        """For each account the commit up to which superseded versions were dropped, if any were."""
+        return dict(_all(self._reader, "SELECT account_id, seq FROM purged"))
+
+    def versions(self, account_id: int, after: int, count: int) -> Iterator[list[Loaded]]:
+        """The versions of an account behind a commit, in order, by so many."""
+        seqs = array(
+            "q",
+            (
+                seq
+                for (seq,) in _each(
+                    self._reader,
+                    "SELECT seq FROM version WHERE account_id = ? AND seq > ? ORDER BY seq",
+                    (account_id, after),
+                )
+            ),
+        )
+        names = ", ".join(f"v.{name}" for name in VALUE_NAMES)
+        for at in range(0, len(seqs), count):
+            found = _each(
+                self._reader,
+                # What it was ended by, and of a tombstone what it ended, if that is still kept.
+                f"SELECT v.seq, v.seq_to, v.uuid, CAST(v.json AS BLOB), v.written_ms, ended.written_ms,"
+                f" before.started_ms, {names} FROM carray(?) CROSS JOIN version AS v ON v.seq = value"
+                " LEFT JOIN version AS ended ON ended.seq = v.seq_to"
+                f" LEFT JOIN version AS before ON v.json IS NULL AND before.seq_to = v.seq AND before.seq_to < {LIVE}",
+                (apsw.carray(seqs[at : at + count]),),
+            )
+            yield list(map(_loaded, found))
+
+    def days(self) -> dict[tuple[int, str], tuple[int, int]]:
+        """For each account and UTC day the number of live records and a checksum over them: the sum, modulo 2^64, of
+        the lower half of the MD5 of `seq|uuid in hexadecimal digits|JSON`, the first byte the least."""
+        days: dict[tuple[int, str], tuple[int, int]] = {}
+        for account_id, day, seq, uuid, json in _each(
+            self._reader,
+            f"SELECT account_id, {_DAY}, seq, uuid, CAST(json AS BLOB) FROM version WHERE seq_to = {LIVE}",
+        ):
+            digest = hashlib.md5(b"%d|%s|%s" % (seq, uuid.hex().encode(), json), usedforsecurity=False).digest()
+            count, sum_ = days.get((account_id, day), (0, 0))
+            days[account_id, day] = count + 1, (sum_ + int.from_bytes(digest[8:], "little")) % 2**64
+        return days
+
+    def rows_of_calls(self, after: int, count: int) -> list[tuple[int, int, str, KeptRow]]:
+        """So many rows of calls behind an id, in order: id, account, source, row."""
+        found = _all(
+            self._reader,
+            "SELECT id, account_id, source, key, links, text, uuid FROM call_row WHERE id > ? ORDER BY id LIMIT ?",
+            (after, count),
+        )
+        return [
+            (id_, account_id, source, _kept_row(key, links, text, uuid))
+            for id_, account_id, source, key, links, text, uuid in found
+        ]
+
+    def quarantined(self, after: int, count: int) -> list[Quarantined]:
+        """So many pieces of the quarantine behind an id, in order."""
+        return list(map(_quarantined, _all(self._reader, _QUARANTINE, (after, None, None, count))))
+
+    def receipts(self) -> Iterator[tuple[int, str, Receipt, int]]:
+        """The answers given under idempotency keys: account, key, answer, and when (epoch milliseconds)."""
+        for account_id, key, digest, answer, at_ms in _each(
+            self._reader, "SELECT account_id, key, digest, answer, at_ms FROM receipt"
+        ):
+            yield account_id, key, Receipt(digest, answer), at_ms
+
+    def total_rows(self) -> tuple[int, int]:
+        """How many rows of calls there are, and how many pieces in the quarantine."""
+        counted = "SELECT (SELECT count(*) FROM call_row), (SELECT count(*) FROM quarantine)"
+        rows, pieces = _all(self._reader, counted)[0]
+        return rows, pieces
+
+
+def _loaded(row: tuple[Any, ...]) -> Loaded:
+    """A version as it is moved. A tombstone has the start of what it ended."""
+    seq, seq_to, uuid, json, written_ms, ended_ms, before_ms, *values = row
+    if json is None:
+        values[_STARTED] = before_ms or 0
+    ended = seq_to if 0 < seq_to < LIVE else None
+    return Loaded(seq, ended, uuid, tuple(values), json, written_ms, ended_ms or 0)
+
+
+def _kept_row(key: bytes, links: str, text: str, uuid: bytes | None) -> KeptRow:
+    return KeptRow(
+        key, msgspec.json.decode(links, type=tuple[str, ...]), text, None if uuid is None else str(UUID(bytes=uuid))
+    )
+
+
+def _quarantined(row: tuple[Any, ...]) -> Quarantined:
+    id_, account_id, source, format_, origin, place, reason, raw, at_ms = row
+    return Quarantined(
+        id=id_,
+        account_id=account_id,
+        source=source,
+        format=format_,
+        origin=origin,
+        where=place,
+        reason=reason,
+        raw=raw,
+        at_ms=at_ms,
+    )
 
 
 def renew(path: Path) -> None:

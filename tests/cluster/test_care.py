@@ -1,0 +1,88 @@
+"""Backup, restore and check where records or the directory lie elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from sqlalchemy import select
+
+from calldex.address import DirectoryAddress, StoreAddress
+from calldex.demo import interactions
+from calldex.directory import tables
+from calldex.node import Node
+from calldex.record import canonical
+from calldex.settings import Settings
+from calldex.store.sql import Sql
+from tests.cli.tools import calldex, jsonl
+from tests.directory.places import PostgresqlPlace
+from tests.engines import answer, disagreeing, everything, put
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_backup_is_refused(postgresql: PostgresqlPlace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a directory or records elsewhere, and told by what means they are backed up; nothing is left behind."""
+    for name, variable, address, means in (
+        ("one", "CALLDEX_DIRECTORY", postgresql.address, "Back up the directory by PostgreSQL's own pg_dump;"),
+        ("two", "CALLDEX_STORE", f"chdb://{tmp_path}/chdb", "Back up records by ClickHouse's own BACKUP DATABASE;"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setenv(variable, address)
+            assert 0 == calldex("import", "-", data=tmp_path / name, stdin=jsonl(20)).exit_code
+            told = calldex("backup", tmp_path / "backup", data=tmp_path / name)
+            assert (2, True) == (told.exit_code, means in told.stderr), told.stderr
+            checked = calldex("check", data=tmp_path / name)
+            assert (0, True) == (checked.exit_code, "20 records: none differ" in checked.stdout), checked.output
+    assert not (tmp_path / "backup").exists()
+
+
+def test_restoring_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the settings say that records lie elsewhere, a restored data directory would not be used."""
+    assert 0 == calldex("import", "-", data=tmp_path / "data", stdin=jsonl(20)).exit_code
+    assert 0 == calldex("backup", tmp_path / "backup", data=tmp_path / "data").exit_code
+    monkeypatch.setenv("CALLDEX_STORE", "clickhouse://ann:not-for-messages@one/cdr")
+    told = calldex("restore", tmp_path / "backup", data=tmp_path / "new")
+    assert (2, True, False) == (
+        told.exit_code,
+        "then use `calldex migrate`" in told.stderr,
+        (tmp_path / "new").exists(),
+    )
+
+
+def test_a_directory_that_is_older_than_its_records(postgresql: PostgresqlPlace, tmp_path: Path) -> None:
+    """When `reserved` is raised as the guide says, what was written after the directory's backup counts as if it were
+    not there: searches see what they saw then, and new records are neither mixed with it nor lost."""
+    settings = Settings(
+        data=tmp_path / "data",
+        store=StoreAddress(f"chdb://{tmp_path}/chdb"),
+        directory=DirectoryAddress(postgresql.address),
+    )
+    records = [canonical(record) for record in interactions(300, seed=2)]
+    longer = [msgspec.structs.replace(record, duration_s=record.duration_s + 1) for record in records]
+    with Node(settings) as node:
+        put(node.store, records[:200])
+        then = answer(node.store, everything())
+        with node.directory._db.read() as connection:  # noqa: SLF001
+            backup = connection.execute(select(tables.commits)).one()
+        put(node.store, longer[150:250])
+        node.store.erase(1, [records[0].uuid])
+    # The guide's statements: what ClickHouse has, and what is done with it.
+    with Node(settings) as node:
+        hosts = node.store._hosts  # type: ignore[attr-defined]  # noqa: SLF001
+        ((account_id, last),) = hosts.rows(
+            Sql("SELECT account_id, max(greatest(seq, seq_to)) AS last FROM cdr GROUP BY account_id")
+        )
+    postgresql.execute(f"UPDATE commits SET published = {backup.published}, reserved = {backup.reserved}")
+    postgresql.execute(f"UPDATE commits SET reserved = greatest(reserved, {last}) WHERE account_id = {account_id}")
+    with Node(settings) as node:
+        assert then == answer(node.store, everything())
+        put(node.store, [records[299]])
+        assert (201, []) == (answer(node.store, everything())[0], disagreeing(node.store))
+        put(node.store, longer[:200])
+        found = msgspec.json.decode(b"[" + answer(node.store, everything())[1] + b"]")
+        expected = {each.uuid: each.duration_s for each in (*longer[:200], records[299])}
+        assert expected == {each["uuid"]: each["duration_s"] for each in found}
+        assert len(expected) == len(found)
+        assert [] == disagreeing(node.store)
