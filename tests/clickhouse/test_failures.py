@@ -13,6 +13,7 @@ from typing import Final
 import pytest
 from _pytest.mark.structures import ParameterSet
 
+from calldex.api import health
 from calldex.directory import Directory
 from calldex.errors import Unavailable, UsageProblem, WrongVersion
 from calldex.store import Outcome, Store
@@ -183,6 +184,16 @@ def test_state_says_who_is_down(store: Store, hosts: Cluster, injury: Injury) ->
     assert (True, [True, True, False]) == state()
     hosts.heal()
     assert (True, [False] * 3) == state()
+
+
+def test_who_is_down_is_known_in_time(store: Store, hosts: Cluster) -> None:
+    """Two hosts that hang take no longer to be known than one, so that the third is seen to answer in time."""
+    for host in hosts.hosts[:2]:
+        host.stop()
+    time.sleep(1.1)
+    began = time.monotonic()
+    store.answers()
+    assert time.monotonic() - began < health.PATIENCE_S
 
 
 def test_a_write_that_comes_late_is_not_seen(
