@@ -10,6 +10,7 @@ from contextlib import ExitStack, closing, contextmanager
 from signal import SIGCONT, SIGSTOP
 from typing import Final
 
+import msgspec
 import pytest
 from _pytest.mark.structures import ParameterSet
 
@@ -149,19 +150,21 @@ def test_what_cannot_be_written_is_refused(
     when it is sent again later; what was there can be read wherever a host can be read from."""
     account = new_account()
     store.write(batch(account, 0, "before"))
+    old, new = batch(account, 0, "meanwhile"), batch(account, 1, "meanwhile")
+    both = msgspec.structs.replace(old, records=[*old.records, *new.records])
     for host in hosts.hosts:
         injury(host)
     with pytest.raises(Unavailable) as refused:
-        store.write(batch(account, 0, "meanwhile"))
+        store.write(both)
     assert (503, True) == (refused.value.status, (refused.value.retry_after or 0) > 0)
     if injury in READING.values():
         assert {0: "before"} == held(store, account)
     hosts.heal()
     assert {0: "before"} == held(store, account)
-    assert [Outcome.UPDATED] * SIZE == store.write(batch(account, 0, "meanwhile"))
-    assert {0: "meanwhile"} == held(store, account)
+    assert [Outcome.UPDATED] * SIZE + [Outcome.ACCEPTED] * SIZE == store.write(both)
+    assert {0: "meanwhile", 1: "meanwhile"} == held(store, account)
     assert [] == disagreeing(store)
-    assert 2 == len(store.history(account, uuid(account, 0, 0)))
+    assert [2, 1] == [len(store.history(account, uuid(account, group, 0))) for group in range(2)]
 
 
 @pytest.mark.parametrize("injury", each({name: DEAD[name] for name in ("killed", "stopped", "answers 502")}, "killed"))
