@@ -455,7 +455,7 @@ class EmbeddedStore:
             return self._state()
 
     def answers(self) -> None:
-        """See `Store.answers`: it is in this process."""
+        """See `Store.answers`: it is in this process, and all of it."""
 
     def _state(self) -> State:
         applied = self._columns.applied if self._columns is not None else 0
