@@ -120,11 +120,7 @@ class Sessions(Part):
             return None
         digest = _digest(token)
         known = self._session_memory.get(digest)
-        if (
-            known is None
-            or known.generation != self._sessions_ended
-            or time.monotonic() >= known.checked_at + RECHECK_S
-        ):
+        if known is None or known.generation != self._generation or time.monotonic() >= known.checked_at + RECHECK_S:
             known = self._reread(digest)
         if known is None or not known.session.alive(at_ms, self._session_used.get(known.session.id, 0)):
             return None
@@ -211,12 +207,17 @@ class Sessions(Part):
         others = () if but is None else (sessions.c.id != but,)
         return connection.execute(delete(sessions).where(sessions.c.user_id == user_id, *others)).rowcount
 
+    @property
+    def _generation(self) -> int:
+        """Grows with whatever may have ended a session in this process."""
+        return self._sessions_ended + self._db.generation
+
     def _forget_sessions(self) -> None:
         """Ask the database again for every session."""
         self._sessions_ended += 1
 
     def _reread(self, digest: bytes) -> _Remembered | None:
-        generation, checked_at = self._sessions_ended, time.monotonic()
+        generation, checked_at = self._generation, time.monotonic()
         with self._db.read() as connection:
             found = _sessions(connection, sessions.c.hash == digest)
         if not found:
