@@ -14,7 +14,8 @@ from calldex.directory import Directory
 from tests import postgres
 from tests.directory.places import Place, PostgresqlPlace, SqlitePlace
 
-BOTH: Final = ("sqlite", "postgresql")
+# The quick part of the tests looks at PostgreSQL by what is its matter alone, and leaves the rest to SQLite.
+BOTH: Final = ("sqlite", pytest.param("postgresql", marks=pytest.mark.slow))
 # Sorts otherwise than Python does, as databases in use may.
 _LIKE: Final = "TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER icu ICU_LOCALE 'en-US'"
 
