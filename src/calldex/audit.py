@@ -75,7 +75,7 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Who acts, and from where.
 
     `actor` is his e-mail address, or the one he tried to sign in with; `owner` or `calldex`. `account_id` is 0 where
-    it is not known. `credential` is the prefix of his key, or `session`.
+    there is none. `credential` is the prefix of his key, or `session`.
     """
 
     actor: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import queue
 import re
@@ -48,7 +49,8 @@ class Server:
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self.log: list[str] = []
         self._urls: queue.Queue[str] = queue.Queue()
-        self._reading = threading.Thread(target=self._read)
+        atexit.register(self.process.kill)  # a test that failed did not stop it, and nobody may wait for it then
+        self._reading = threading.Thread(target=self._read, daemon=True)
         self._reading.start()
         try:
             self.url = self._urls.get(timeout=60)
