@@ -290,11 +290,12 @@ class Ledger:
             )
 
     def _put_rejects(self, batch: Batch, now: int) -> None:
-        """A piece that lies in the quarantine already stays there once."""
+        """A piece that lies in the quarantine already stays there once, for the reason that holds now."""
         self._writer.executemany("DELETE FROM quarantine WHERE id = ?", [(id_,) for id_ in batch.released])
         self._writer.executemany(
-            "INSERT OR IGNORE INTO quarantine (account_id, source, format, origin, place, reason, raw, at_ms)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO quarantine (account_id, source, format, origin, place, reason, raw, at_ms)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (account_id, source, format, raw) DO UPDATE"
+            " SET reason = excluded.reason WHERE reason != excluded.reason",
             [
                 (batch.account_id, batch.source, batch.format, batch.origin, r.where, r.reason, r.raw, now)
                 for r in batch.rejects
