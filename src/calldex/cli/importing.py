@@ -303,4 +303,6 @@ def _report(done: list[Imported], as_json: bool) -> None:
     if total["rejected"]:
         output.say("Rejected pieces lie in the quarantine: `calldex quarantine list`.")
     if total["unfinished"]:
-        output.say(f"{total['unfinished']:,} unfinished, as a file ended there; an import of the whole file takes it out.")
+        output.say(
+            f"{total['unfinished']:,} unfinished, as a file ended there; an import of the whole file takes it out."
+        )
