@@ -112,7 +112,7 @@ def test_a_last_line_that_is_cut(record: Cdr, data: st.DataObject) -> None:
     (found,) = read(part, b"\n")
     assert isinstance(found, Rejected)
     assert found.reason.startswith("not JSON")
-    for junk in (b"nonsense", b"[{", b'{"uuid" 1', b"{}", b"12", b"\xff{"):
+    for junk in (b"nonsense", b"[{", b'{"uuid" 1', b'{"uuid": "\\ud800"}', b"{}", b"12", b"\xff{"):
         (found,) = read(junk)
         assert isinstance(found, Rejected)
         assert found.reason != UNFINISHED

@@ -45,8 +45,6 @@ LINES_TYPES: Final = ("application/x-ndjson", "application/jsonl")
 _MEDIA: Final = (ARRAY_TYPE, *LINES_TYPES)
 _RECEIPT_KEY: Final = re.compile(r"[!-~]{1,200}")
 _ARRAY: Final = msgspec.json.Decoder(list[msgspec.Raw])
-_SURROGATE: Final = re.compile(rb"(?<!\\)((?:\\\\)*)\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
-"""An escape that is half of a character; a backslash before it would have made it plain text."""
 
 
 class _Counts(msgspec.Struct, frozen=True):
@@ -201,7 +199,7 @@ def _elements(body: bytes) -> Sequence[bytes | msgspec.Raw]:
     try:
         return _ARRAY.decode(body)
     except msgspec.DecodeError:
-        seen = _SURROGATE.sub(rb"\1\\ufffd", body)
+        seen = v2.without_halves(body)
     elements: list[bytes] = []
     end = 0
     for raw in map(bytes, _ARRAY.decode(seen)):
