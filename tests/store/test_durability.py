@@ -227,6 +227,16 @@ def test_a_full_disk_at_the_start(tmp_path: Path) -> None:
             embedded(tmp_path)
 
 
+def test_a_backup_on_a_full_disk(tmp_path: Path) -> None:
+    """It says so, in words that are about that."""
+    (tmp_path / "disk").mkdir()
+    with closing(embedded(tmp_path)) as store, small_disk(tmp_path / "disk"):
+        (tmp_path / "disk" / "ballast").write_bytes(bytes((12 << 20) - 32768))
+        put(store, many(0))
+        with pytest.raises(DiskFull, match=r"there is no room to copy the ledger to .*disk"):
+            store.backup(tmp_path / "disk")
+
+
 def test_erasing_on_a_full_disk(tmp_path: Path) -> None:
     """An erasure that cannot be written is refused whole."""
     with closing(embedded(tmp_path)) as store:

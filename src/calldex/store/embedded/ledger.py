@@ -525,7 +525,8 @@ class Ledger:
             with self._reader() as reader, copy.backup("main", reader, "main") as backup:
                 backup.step(-1)
         except (apsw.FullError, apsw.IOError) as error:
-            raise DiskFull(f"the ledger cannot be copied to {target}: {error}") from error
+            # The words of the error are about the connection that was read: "not an error".
+            raise DiskFull(f"there is no room to copy the ledger to {target}, or it cannot be written there") from error
         finally:
             copy.close()
 
