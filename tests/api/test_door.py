@@ -132,6 +132,43 @@ def test_a_reply_that_is_taken_slowly(hasty: Served) -> None:
     assert before == cut(server).get("reply", 0)
 
 
+def test_replies_that_wait_to_be_taken(tmp_path: Path) -> None:
+    """Beyond a bound on what lies in memory for slow clients no page is made for anybody: after a while 503. Once they
+    have taken theirs, or left, pages are made again."""
+    data, keys = data_of(tmp_path, records=10_000)
+    server = Server(data, {"MOST_BYTES": 15_000_000, "PATIENCE_S": 0.3})
+    url = f"{server.url}/api/v2/cdr?key={keys['admin']}&per_page=1"
+
+    def held() -> float:
+        found = re.search(r"^calldex_reply_bytes (.*)$", httpx.get(f"{server.url}/metrics").text, re.MULTILINE)
+        assert found is not None
+        return float(found[1])
+
+    def waits_for(bytes_: int) -> None:
+        deadline = time.monotonic() + 20
+        while held() < bytes_:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+    with ask(server, keys["admin"], 4096) as first:
+        waits_for(1_000_000)
+        assert 200 == httpx.get(url).status_code
+        with ask(server, keys["admin"], 4096):
+            waits_for(15_000_000)
+            refused = httpx.get(url)
+            assert (503, "1", "urn:calldex:error:unavailable") == (
+                refused.status_code,
+                refused.headers["retry-after"],
+                refused.json()["type"],
+            )
+        time.sleep(0.1)
+        assert 200 == httpx.get(url).status_code
+        next_reply(first)
+    time.sleep(0.1)
+    assert 0 == held()
+    assert 0 == server.end()[0]
+
+
 # --- how many ---------------------------------------------------------------------------------------------------------
 
 
