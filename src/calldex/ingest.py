@@ -117,8 +117,9 @@ class Ingest:
                 for joined in _joined(blocks, stream):
                     self._records(feed, joined, origin, summary)
                     progress(summary)
-        # What stands there whole by now and still cannot be read lies in the quarantine for another reason.
-        self.drop([piece for piece in self._unfinished(feed) if piece.id in followed.continued])
+        if followed.continued:
+            # What stands there whole by now and still cannot be read lies in the quarantine for another reason.
+            self.drop(piece for piece in self._unfinished(feed) if piece.id in followed.continued)
         self._store.settle()
         return summary
 
