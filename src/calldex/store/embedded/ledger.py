@@ -11,7 +11,8 @@ import queue
 import secrets
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -49,6 +50,9 @@ _FAR_S: Final = 10**11
 RECEIPT_MS: Final = 24 * 3600 * 1000
 _CACHE_KIB: Final = 64 * 1024
 _CHECKPOINT_PAGES: Final = 8192
+_MOST_PAGES: Final = 4 * _CHECKPOINT_PAGES
+"""When so many pages lie in the write-ahead log, the writer folds them in itself, and waits for that."""
+_FOLDINGS: Final = 3
 _PAGE_BYTES: Final = 8192
 
 _SCHEMA_1: Final = f"""
@@ -121,10 +125,14 @@ class Ledger:
         try:
             self._writer = self._connect()
             self._migrate()
+            self._beside = self._connect()
         except (apsw.FullError, apsw.IOError) as error:
             raise DiskFull(f"the ledger {path} cannot be written: {error}") from error
         except (apsw.NotADBError, apsw.CorruptError, apsw.CantOpenError, apsw.ReadOnlyError) as error:
             raise UnreadableInput(f"the ledger {path} cannot be opened: {error}") from error
+        self._folder = ThreadPoolExecutor(1, "ledger-folder")
+        self._folding: Future[None] | None = None
+        self._writer.set_wal_hook(self._after_commit)
         self._readers: queue.LifoQueue[apsw.Connection] = queue.LifoQueue()
         self._all_readers: list[apsw.Connection] = []
         self.last_seq: int = _all(self._writer, "SELECT ifnull(max(seq), 0) FROM version")[0][0]
@@ -139,8 +147,23 @@ class Ledger:
             connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
-            connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+            connection.execute("PRAGMA wal_autocheckpoint = 0")
         return connection
+
+    def _after_commit(self, connection: apsw.Connection, name: str, pages: int) -> int:
+        """Have the write-ahead log folded into the database, beside the commits that follow: it takes a quarter of the
+        time that they do. If they keep it from coming to its end for long, the writer waits for it."""
+        if pages >= _MOST_PAGES:
+            _fold(connection)
+        elif pages >= _CHECKPOINT_PAGES and (self._folding is None or self._folding.done()):
+            self._folding = self._folder.submit(self._fold_beside)
+        return int(apsw.SQLITE_OK)
+
+    def _fold_beside(self) -> None:
+        """The first time takes long, and commits were added meanwhile; without these the log cannot begin anew."""
+        for _ in range(_FOLDINGS):
+            if _fold(self._beside):
+                return
 
     def _migrate(self) -> None:
         found = _all(self._writer, "PRAGMA user_version")[0][0]
@@ -173,7 +196,8 @@ class Ledger:
 
     def close(self) -> None:
         """Let go of the files; SQLite folds its write-ahead log into the database."""
-        for connection in (*self._all_readers, self._writer):
+        self._folder.shutdown()
+        for connection in (*self._all_readers, self._beside, self._writer):
             connection.close()
 
     # --- writing ------------------------------------------------------------------------------------------------------
@@ -529,6 +553,15 @@ class Ledger:
             raise DiskFull(f"there is no room to copy the ledger to {target}, or it cannot be written there") from error
         finally:
             copy.close()
+
+
+def _fold(connection: apsw.Connection) -> bool:
+    """Fold the write-ahead log into the database as far as that can be without waiting; whether all of it was. On a
+    full disk it stays, and is tried again later."""
+    with suppress(apsw.BusyError, apsw.FullError, apsw.IOError):
+        pages, folded = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        return pages == folded
+    return False
 
 
 def renew(path: Path) -> None:
