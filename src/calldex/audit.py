@@ -30,6 +30,7 @@ Action = Literal[
     "download",
     "export",
     "ingest",
+    "quarantine_dropped",
     "sign_in",
     "sign_in_failed",
     "sign_out",
