@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -33,15 +34,18 @@ class Result(msgspec.Struct, frozen=True):
     figures: dict[str, float]
 
 
+def note_in(found: dict[str, float], more: dict[str, float]) -> None:
+    """Add figures, and print them."""
+    found.update(more)
+    for name, value in more.items():
+        print(f"  {name:42} {value:>14,}", flush=True)
+
+
 def measure(folder: Path, records: int) -> Result:
     """Everything, for one size."""
     data, file = folder / "data", folder / "records.jsonl"
     found: dict[str, float] = {}
-
-    def note(more: dict[str, float]) -> None:
-        found.update(more)
-        for name, value in more.items():
-            print(f"  {name:42} {value:>14,}", flush=True)
+    note = partial(note_in, found)
 
     print(f"{records:,} records", flush=True)
     note(figures.write_file(file, interactions(records, figures.SEED)))

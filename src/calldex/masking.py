@@ -11,7 +11,7 @@ record's own numbers stands.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -32,6 +32,11 @@ _TWO_DIGIT_CODES: Final = frozenset(
     )
 )
 """The country codes of two digits (ITU-T E.164, assigned codes); 1 and 7 have one digit, all others three."""
+_CODE_LENGTHS: Final = {
+    f"{two:02}": 0 if two < 10 else 1 if two // 10 in (1, 7) else 2 if two in _TWO_DIGIT_CODES else 3
+    for two in range(100)
+}
+"""The length of the country code by a number's first two digits; none begins with 0."""
 _LIKE_A_NUMBER: Final = re.compile(r"(?<![0-9A-Za-z])\+?\d(?:[ \u00a0().\-/]{0,2}\d){6,}(?![0-9A-Za-z])")
 """What may be a telephone number in a text."""
 _SHORTEST_OWN: Final = 3
@@ -39,29 +44,21 @@ _RUN: Final = re.compile(rf"\d{{{_SHORTEST_OWN},}}")
 """Shorter runs of digits are left: everything has them."""
 _SAME_END: Final = 7
 """Two runs of digits that end in so many equal ones are taken to be one number, however it is dialled."""
-Ends = tuple[str, ...]
+Ends = Sequence[str]
 
 
-@lru_cache(maxsize=65_536)
 def masked_number(number: str) -> str:
     """A number with asterisks between its country code and its last two digits: `447700900412` is `44********12`.
 
     Numbers too short or, by a leading zero, too national to have a country code, and words that stand for a number,
     keep their last two characters alone.
     """
-    code = _country_code_length(number)
-    hidden = max(len(number) - code - _KEPT_DIGITS, 0)
-    if not hidden:
+    full = len(number) >= _SHORTEST_FULL and number.isdigit() and number.isascii()
+    code = _CODE_LENGTHS[number[:2]] if full else 0
+    hidden = len(number) - code - _KEPT_DIGITS
+    if hidden <= 0:
         return "*" * len(number)
     return number[:code] + "*" * hidden + number[-_KEPT_DIGITS:]
-
-
-def _country_code_length(number: str) -> int:
-    if len(number) < _SHORTEST_FULL or not (number.isascii() and number.isdigit()) or number[0] == "0":
-        return 0
-    if number[0] in "17":
-        return 1
-    return 2 if int(number[:2]) in _TWO_DIGIT_CODES else 3
 
 
 def masked_text(text: str, own: Ends) -> str:
@@ -78,7 +75,11 @@ def _masked_digits(found: re.Match[str]) -> str:
 
 def ends(*numbers: str | None) -> Ends:
     """The ends by which a record's own numbers are found in texts."""
-    return tuple([number[-_SAME_END:] if number.isdigit() else number for number in numbers if number])
+    return tuple([_end(number) for number in numbers if number])
+
+
+def _end(number: str) -> str:
+    return number[-_SAME_END:] if number.isdigit() else number
 
 
 def masked_name(name: str, own: Ends) -> str:
@@ -111,9 +112,11 @@ _READ: Final[dict[str, Any]] = {
     "external_account_id": str | None,
     "tags": tuple[str, ...],
     "comment": str | None,
-    "custom": dict[str, CustomValue],
+    "legs": list[dict[str, Any]],
+    **dict.fromkeys((name for name in _ORDER if name.endswith("_s")), int | None),
 }
-"""The members that are read to be masked; events and legs are where it is needed, all others pass as they are."""
+"""The members that are read: to be masked, or because it is faster. Events and custom values are where they may need
+it, all others pass as they are."""
 _Seen: Final[Any] = msgspec.defstruct(
     "_Seen",
     [(f"{name}_", _READ.get(name, msgspec.Raw)) for name in _ORDER],
@@ -122,12 +125,17 @@ _Seen: Final[Any] = msgspec.defstruct(
 )
 """A record, in the order of its JSON, of which only so much is read as can need a change."""
 _SEEN: Final = msgspec.json.Decoder(list[_Seen]).decode
-_IN_EVENTS: Final = re.compile(rb',"(?:number|detail)":')
-"""What can hold a number in an event, of which it is never the first member."""
-_OBJECTS: Final = msgspec.json.Decoder(list[dict[str, Any]]).decode
-"""Events or legs, of which only texts are changed: their times stay the texts they are."""
+_IN_EVENTS: Final = re.compile(rb',"(?:number":|detail":"(?:[^"\\]{%d}|[^"]{0,%d}\\))' % (_SHORTEST_OWN, _SHORTEST_OWN))
+"""What can hold a number in an event, of which it is never the first member. Most details are one key pressed."""
+_EVENTS: Final = msgspec.json.Decoder(list[dict[str, Any]]).decode
+"""Events, of which only texts are changed: their times stay the texts they are."""
 _LEG_NAMES: Final = ("channel", "peer_channel", "agent", "application", "disposition")
-_NOTHING: Final = msgspec.Raw(b"[]")
+_CUSTOM: Final = msgspec.json.Decoder(dict[str, CustomValue]).decode
+_NO_CUSTOM: Final = msgspec.Raw(b"{}")
+_TO_ZEROS: Final = bytes.maketrans(b"123456789", b"000000000")
+_BETWEEN_DIGITS: Final = b" ().-/"
+_SHORTEST_LIKE: Final = b"0" * _SHORTEST_FULL
+"""What is left of the shortest text like a number, if all is dropped that may stand between its digits."""
 _EMPTY: Final = {
     field.encode_name: msgspec.Raw(
         _JSON(field.default_factory() if field.default is msgspec.NODEFAULT else field.default)
@@ -170,13 +178,16 @@ def _masked_part(part: bytes, mask: Mask) -> bytes:
 
 def _mask_numbers(record: Any) -> None:
     """Mask every number that a record holds, in place."""
-    own = ends(record.from_, record.to_, record.did_)
+    own: list[str] = []
     if record.from_:
-        record.from_ = masked_number(record.from_)
+        record.from_, end = _number(record.from_)
+        own.append(end)
     if record.to_:
-        record.to_ = masked_number(record.to_)
+        record.to_, end = _number(record.to_)
+        own.append(end)
     if record.did_:
-        record.did_ = masked_number(record.did_)
+        record.did_, end = _number(record.did_)
+        own.append(end)
     if record.recording_:
         record.recording_ = masked_name(record.recording_, own)
     if record.external_account_id_:
@@ -185,21 +196,36 @@ def _mask_numbers(record: Any) -> None:
         record.tags_ = [masked_text(tag, own) for tag in record.tags_]
     if record.comment_:
         record.comment_ = masked_text(record.comment_, own)
-    if record.custom_:
+    if record.custom_ != _NO_CUSTOM and _can_hold(_JSON(record.custom_), own):
         record.custom_ = {
-            masked_text(name, own) if _has_digits(name) else name: _value(value, own)
-            for name, value in record.custom_.items()
+            masked_text(name, own) if _RUN.search(name) else name: _value(value, own)
+            for name, value in _CUSTOM(record.custom_).items()
         }
     if _IN_EVENTS.search(record.events_):
-        record.events_ = [_event(event, own) for event in _OBJECTS(record.events_)]
-    if record.legs_ != _NOTHING:
-        record.legs_ = [_leg(leg, own) for leg in _OBJECTS(record.legs_)]
+        record.events_ = [_event(event, own) for event in _EVENTS(record.events_)]
+    if record.legs_:
+        record.legs_ = [_leg(leg, own) for leg in record.legs_]
 
 
-@lru_cache(maxsize=4096)
-def _has_digits(name: str) -> bool:
-    """Custom values have few different names."""
-    return _RUN.search(name) is not None
+@lru_cache(maxsize=65_536)
+def _number(number: str) -> tuple[str, str]:
+    """One of a record's own numbers, masked, and its end."""
+    return masked_number(number), _end(number)
+
+
+def _can_hold(custom: bytes, own: Ends) -> bool:
+    """Whether custom values can hold a number: seldom, and mostly seen without reading them.
+
+    Of ASCII without escapes the JSON is the text itself. Unless it holds so many digits side by side, when all is
+    dropped that may stand between them, nothing in it looks like a number or ends as a full one does.
+    """
+    if not custom.isascii() or custom.find(b"\\") != -1:
+        return True
+    if custom.translate(_TO_ZEROS, _BETWEEN_DIGITS).find(_SHORTEST_LIKE) != -1:
+        return True
+    ends_ = "".join(own)
+    full = len(ends_) == _SAME_END * len(own) and ends_.isdigit()
+    return bool(own) and not full and any(end.encode() in custom for end in own)
 
 
 def _value(value: CustomValue, own: Ends) -> CustomValue:

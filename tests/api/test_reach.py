@@ -28,6 +28,7 @@ from calldex.node import Node
 from calldex.record import Cdr, Event, Leg, Team, canonical, from_ms, time_uuid
 from calldex.settings import Settings
 from calldex.store import sql
+from calldex.store.embedded.parties import Parties
 from calldex.wire import v2
 from tests import reference
 from tests.api.conftest import Api, Site, write
@@ -376,6 +377,13 @@ def test_without_the_scope_it_would_be_found(
     """Without the condition of the rows granted, or of the account, the comparison above fails."""
     asker = limited(centre, queue)
     monkeypatch.setattr(sql, "granted", instead)
+    assert list(wrong(centre, asker, {}))
+
+
+def test_without_the_bits_of_a_reach_it_would_be_found(centre: Centre, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If every party of agent, queue, campaign and teams were within every reach, the comparison would fail."""
+    asker = centre.hire([(READS, {"teams": (13,)})])
+    monkeypatch.setattr(Parties, "within", lambda parties, scope: b"\xff" * (len(parties) // 8 + 1))
     assert list(wrong(centre, asker, {}))
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import select
 import signal
 import socket
 import subprocess
@@ -14,7 +15,7 @@ import sys
 import time
 from base64 import b64encode
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from http import HTTPStatus
 from http.client import HTTPConnection
 from pathlib import Path
@@ -40,16 +41,23 @@ class Program:
         self.first = self.ask(given) if given else self._line()
 
     def ask(self, line: str) -> str:
-        """The answer to a line."""
+        """The answer to a line. `EOFError` if it is dead."""
         assert self._process.stdin is not None
-        self._process.stdin.write(f"{line}\n")
-        self._process.stdin.flush()
+        try:
+            self._process.stdin.write(f"{line}\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise EOFError from None
         return self._line()
 
     def _line(self) -> str:
+        """The next line it says; it goes on if it was stopped, as often as that happens."""
         assert self._process.stdout is not None
+        while not select.select([self._process.stdout], [], [], 0.05)[0]:
+            self._process.send_signal(signal.SIGCONT)
         line = self._process.stdout.readline()
-        assert line, f"it ended with {self._process.wait(5)}"
+        if not line:
+            raise EOFError(f"it ended with {self._process.wait(5)}")
         return line.strip()
 
     def ended(self) -> bool:
@@ -67,7 +75,11 @@ class Program:
     def end(self) -> None:
         """Kill it, and wait until it is gone."""
         self._process.kill()
-        self._process.communicate()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            with suppress(BrokenPipeError):  # of a line that nobody read
+                pipe.close()
 
 
 class Host:
@@ -91,16 +103,20 @@ class Host:
 
     def heal(self) -> None:
         """Make it run without faults, whatever became of it."""
-        if self._program is None or self._program.ended():
+        try:
+            self.fail()
+        except EOFError:
             self.kill()
             self._program = Program("front", self.port, self._engine_port)
-        else:
-            self._program.send(signal.SIGCONT)
-            self.fail()
 
     def fail(self, *faults: Fault) -> int:
-        """From now on it has these faults, and no others; how many requests were hit by faults until now."""
-        return int(self.program.ask(msgspec.json.encode(faults).decode()))
+        """From now on it has these faults, and no others; how many requests were hit by faults until now.
+
+        If it was stopped, it goes on. `EOFError` if it is dead.
+        """
+        if self._program is None:
+            raise EOFError("it was killed")
+        return int(self._program.ask(msgspec.json.encode(faults).decode()))
 
     def stop(self) -> None:
         """Stop it: it takes connections and never answers."""

@@ -46,7 +46,7 @@ class Died(Exception):
 class _Mortal(Turn):
     """The turn of a node that ends when everything is written and nothing is published."""
 
-    def publish(self, batch: Batch, receipt: Receipt | None) -> None:
+    def publish(self, batch: Batch, receipt: Receipt | None, grown: int) -> None:
         raise Died
 
 

@@ -41,7 +41,7 @@ def commit(commits: Commits, count: int = 1, kept: Batch | None = None, receipt:
     """One commit of some numbers; the last of them."""
     with commits.turn(ACCOUNT) as turn:
         first = turn.reserve(count)
-        turn.publish(kept or batch(), receipt)
+        turn.publish(kept or batch(), receipt, count)
     return first + count - 1
 
 
@@ -50,7 +50,7 @@ def test_numbers_follow_each_other(directory: Directory) -> None:
     commits = directory.commits()
     assert Point() == commits.point(ACCOUNT)
     assert [3, 4, 9] == [commit(commits, 3), commit(commits), commit(commits, 5)]
-    assert (Point(seq=9), Point()) == (commits.point(ACCOUNT), commits.point(ACCOUNT + 1))
+    assert (Point(seq=9, live=9), Point()) == (commits.point(ACCOUNT), commits.point(ACCOUNT + 1))
     assert [ACCOUNT] == commits.accounts()
 
 
@@ -61,9 +61,9 @@ def test_what_was_not_published_is_void(directory: Directory) -> None:
     for count in (3, 4):
         with commits.turn(ACCOUNT) as turn:
             turn.reserve(count)
-    assert Point(seq=2) == commits.point(ACCOUNT)
+    assert Point(seq=2, live=2) == commits.point(ACCOUNT)
     assert 10 == commit(commits)
-    assert Point(seq=10, void=(Span(3, 9),)) == commits.point(ACCOUNT)
+    assert Point(seq=10, live=3, void=(Span(3, 9),)) == commits.point(ACCOUNT)
     with suppress(OSError), commits.turn(ACCOUNT) as turn:
         turn.reserve(5)
         raise OSError("the engine is gone")
@@ -91,9 +91,9 @@ def test_a_turn_that_was_taken_over_publishes_nothing(place: Place) -> None:
             assert 7 == commit(second, 2)
             reject = Reject("bad", "line 1", b"raw")
             with pytest.raises(Unavailable, match="another node took over") as refused:
-                slow.publish(batch(rejects=[reject], receipt_key="k"), Receipt(b"d", b"a"))
+                slow.publish(batch(rejects=[reject], receipt_key="k"), Receipt(b"d", b"a"), 4)
             assert 1 == refused.value.retry_after
-        assert Point(seq=7, void=(Span(2, 5),)) == first.point(ACCOUNT)
+        assert Point(seq=7, live=3, void=(Span(2, 5),)) == first.point(ACCOUNT)
         assert (None, []) == (first.receipt(ACCOUNT, "k"), list(first.quarantined(None, None)))
 
 
@@ -126,7 +126,7 @@ def test_turns_wait_for_each_other(place: Place) -> None:
         list(pool.map(work, range(24)))
         taken.sort()
         assert [last + 1 for _, last in taken[:-1]] == [first for first, _ in taken[1:]]
-        assert Point(seq=taken[-1][1]) == shared[0].point(ACCOUNT)
+        assert Point(seq=taken[-1][1], live=taken[-1][1]) == shared[0].point(ACCOUNT)
 
 
 def test_rows_of_calls(directory: Directory) -> None:
@@ -185,15 +185,15 @@ def test_the_first_receipt_stays(directory: Directory) -> None:
 def test_loading(directory: Directory) -> None:
     """What is loaded is visible when all of it is there; an account with records of its own is left alone."""
     commits = directory.commits()
-    commits.load(ACCOUNT, 10, visible=False)
-    commits.load(ACCOUNT, 10, visible=False)
+    commits.load(ACCOUNT, 10)
+    commits.load(ACCOUNT, 10)
     assert (10, Point()) == (commits.loaded(ACCOUNT), commits.point(ACCOUNT))
     for _ in range(2):
-        commits.load(ACCOUNT, 25, visible=True)
-    assert Point(seq=25) == commits.point(ACCOUNT)
+        commits.load(ACCOUNT, 25, 20)
+    assert Point(seq=25, live=20) == commits.point(ACCOUNT)
     assert 26 == commit(commits)
     with pytest.raises(Conflict, match="were not loaded"):
-        commits.load(ACCOUNT, 30, visible=False)
+        commits.load(ACCOUNT, 30)
 
 
 def test_purged(directory: Directory) -> None:
@@ -202,7 +202,7 @@ def test_purged(directory: Directory) -> None:
     commit(commits, 9)
     for upto in (4, 3):
         commits.purged(ACCOUNT, upto)
-    assert Point(seq=9, purged=4) == commits.point(ACCOUNT)
+    assert Point(seq=9, live=9, purged=4) == commits.point(ACCOUNT)
 
 
 def test_the_name_stays(place: Place) -> None:

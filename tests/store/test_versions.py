@@ -352,14 +352,16 @@ def test_searches_while_what_they_see_is_purged(forgetful: Store) -> None:
     with capture_logs() as logs:
         disturber.start()
         refused = 0
-        for _ in range(300):
-            try:
-                total, json = answer(forgetful, everything())
-                assert (6, 6) == (total, len(msgspec.json.decode(b"[" + json + b"]")))
-            except TokenExpired:
-                refused += 1
-        done.set()
-        disturber.join()
+        try:
+            for _ in range(300):
+                try:
+                    total, json = answer(forgetful, everything())
+                    assert (6, 6) == (total, len(msgspec.json.decode(b"[" + json + b"]")))
+                except TokenExpired:
+                    refused += 1
+        finally:
+            done.set()
+            disturber.join()
     assert refused < 300
     assert [] == [entry for entry in logs if entry["event"] == "columns_discarded"]
 

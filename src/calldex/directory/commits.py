@@ -67,18 +67,18 @@ class Turn:
         self._reserved = reserved + count
         return reserved + 1
 
-    def publish(self, batch: Batch, receipt: Receipt | None) -> None:
+    def publish(self, batch: Batch, receipt: Receipt | None, grown: int) -> None:
         """See `store.commits.Turn.publish`."""
         now = now_ms()
         with self._db.write() as connection:
             if self._reserved is not None:
-                self._move(connection, self._reserved)
+                self._move(connection, self._reserved, grown)
             self._put_rows(connection, batch)
             self._put_rejects(connection, batch, now)
             if receipt is not None and batch.receipt_key is not None:
                 self._put_receipt(connection, batch.receipt_key, receipt, now)
 
-    def _move(self, connection: Connection, upto: int) -> None:
+    def _move(self, connection: Connection, upto: int, grown: int) -> None:
         commits = tables.commits
         moved = connection.execute(
             update(commits)
@@ -87,7 +87,7 @@ class Turn:
                 commits.c.published == self.point.seq,
                 commits.c.reserved == upto,
             )
-            .values(published=upto)
+            .values(published=upto, live=commits.c.live + grown)
         )
         if moved.rowcount != 1:
             raise Unavailable(_LOST, retry_after=1)
@@ -211,7 +211,7 @@ class DirectoryCommits:
     def _begun(self, account_id: int) -> Turn:
         point = self.point(account_id)
         if not point.seq:
-            first = {"account_id": account_id, "published": 0, "reserved": 0, "purged": 0}
+            first = {"account_id": account_id, "published": 0, "reserved": 0, "live": 0, "purged": 0}
             with self._db.write() as connection:
                 connection.execute(self._db.insert(tables.commits).values(first).on_conflict_do_nothing())
         return Turn(self._db, account_id, point)
@@ -224,21 +224,21 @@ class DirectoryCommits:
             ).scalar()
         return found or 0
 
-    def load(self, account_id: int, upto: int, *, visible: bool) -> None:
+    def load(self, account_id: int, upto: int, live: int | None = None) -> None:
         """See `Commits.load`: nothing is published before all of it is."""
         commits = tables.commits
-        first = {"account_id": account_id, "published": 0, "reserved": 0, "purged": 0}
+        first = {"account_id": account_id, "published": 0, "reserved": 0, "live": 0, "purged": 0}
         with self._db.write() as connection:
             connection.execute(self._db.insert(commits).values(first).on_conflict_do_nothing())
             published, reserved = _counts(connection, account_id)
             if published or reserved > upto:
-                if visible and published == reserved == upto:
+                if live is not None and published == reserved == upto:
                     return
                 raise Conflict(f"the account {account_id} has records that were not loaded from there")
             connection.execute(
                 update(commits)
                 .where(commits.c.account_id == account_id)
-                .values(reserved=upto, published=upto if visible else 0)
+                .values(reserved=upto, published=0 if live is None else upto, live=live or 0)
             )
 
     def purged(self, account_id: int, upto: int) -> None:
@@ -359,15 +359,15 @@ def _point(connection: Connection, account_id: int) -> Point:
     commits, void = tables.commits, tables.void_commits
     # What is void and begins below the last commit ends below it as well: it was void before that was made.
     found = connection.execute(
-        select(commits.c.published, commits.c.purged, void.c.first, void.c.last)
+        select(commits.c.published, commits.c.live, commits.c.purged, void.c.first, void.c.last)
         .outerjoin(void, (void.c.account_id == commits.c.account_id) & (void.c.first <= commits.c.published))
         .where(commits.c.account_id == account_id)
         .order_by(void.c.first)
     ).all()
     if not found:
         return Point()
-    spans = tuple(Span(first, last) for _, _, first, last in found if first is not None)
-    return Point(found[0].published, spans, found[0].purged)
+    spans = tuple(Span(row.first, row.last) for row in found if row.first is not None)
+    return Point(found[0].published, found[0].live, spans, found[0].purged)
 
 
 def _kept(row: Row[tuple[object, ...]]) -> KeptRow:

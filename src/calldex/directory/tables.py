@@ -250,14 +250,15 @@ change: Final = Table("change", metadata, Column("n", BigInteger, nullable=False
 
 # --- a store of several nodes ---------------------------------------------------------------------------------------
 
-# How far an account is: commits up to `published` are visible, numbers up to `reserved` were given out, of what was
-# superseded up to `purged` some is gone.
+# How far an account is: commits up to `published` are visible and make `live` records, numbers up to `reserved` were
+# given out, of what was superseded up to `purged` some is gone.
 commits: Final = Table(
     "commits",
     metadata,
     Column("account_id", Integer, primary_key=True, autoincrement=False),
     Column("published", BigInteger, nullable=False),
     Column("reserved", BigInteger, nullable=False),
+    Column("live", BigInteger, nullable=False),
     Column("purged", BigInteger, nullable=False),
 )
 

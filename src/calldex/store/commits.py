@@ -18,9 +18,10 @@ from calldex.store import Batch, KeptRow, Quarantined, Receipt, Span
 
 class Point(msgspec.Struct, frozen=True):
     """How far an account is: every commit up to `seq` is visible, but for those that were given up (`void`, ascending);
-    of versions superseded up to `purged` some are gone."""
+    there are `live` records then; of versions superseded up to `purged` some are gone."""
 
     seq: int = 0
+    live: int = 0
     void: tuple[Span, ...] = ()
     purged: int = 0
 
@@ -36,9 +37,11 @@ class Turn(Protocol):
     def reserve(self, count: int) -> int:
         """Take so many commit numbers, which nobody will be given again; the first of them."""
 
-    def publish(self, batch: Batch, receipt: Receipt | None) -> None:
-        """Make visible what was written under the reserved numbers, and with it, in one transaction, keep what else
-        the batch holds. Raises `Unavailable` if the turn was lost; then nothing of it is kept."""
+    def publish(self, batch: Batch, receipt: Receipt | None, grown: int) -> None:
+        """Make visible what was written under the reserved numbers, by which there are so many live records more.
+
+        In one transaction with it, what else the batch holds is kept. Raises `Unavailable` if the turn was lost; then
+        nothing of it is kept."""
 
 
 class Commits(Protocol):
@@ -59,9 +62,9 @@ class Commits(Protocol):
     def loaded(self, account_id: int) -> int:
         """Up to which commit an account was loaded from another store; 0 if nothing was."""
 
-    def load(self, account_id: int, upto: int, *, visible: bool) -> None:
-        """Remember that an account is loaded up to a commit; `visible`: that is all of it, and searches see it. Raises
-        `Conflict` if the account was written to otherwise."""
+    def load(self, account_id: int, upto: int, live: int | None = None) -> None:
+        """Remember that an account is loaded up to a commit; with `live`, that is all of it, there are so many live
+        records, and searches see it. Raises `Conflict` if the account was written to otherwise."""
 
     def purged(self, account_id: int, upto: int) -> None:
         """Remember that what was superseded up to a commit is dropped."""

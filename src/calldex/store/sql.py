@@ -33,11 +33,13 @@ class Sql(msgspec.Struct, frozen=True):
 
 class Dialect(msgspec.Struct, frozen=True):
     """What differs between engines: the types of columns (without a `key_type`, numbers have no prefix keys), how a
-    condition is written, the condition that a version was live, and a uuid as a parameter."""
+    condition is written, by which conditions the lists of a scope are told (any of them suffices), the condition that a
+    version was live, and a uuid as a parameter."""
 
     types: Mapping[Kind, str]
     key_type: str | None
     conditions: Mapping[Op, Callable[[Condition], Sql]]
+    reach: Callable[[Scope], tuple[Sql, ...]]
     live: Callable[[Query, int, Sequence[Span]], Sql]
     uuid: Callable[[str], Parameter]
 
@@ -91,6 +93,12 @@ def _any_in_text(function: str) -> Callable[[Condition], Sql]:
     return write
 
 
+def _like(condition: Condition) -> Sql:
+    """As a pattern, for which ClickHouse has an index."""
+    text = str(condition.values[0]).replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return Sql(f"{condition.column} LIKE ?", (f"%{text}%",))
+
+
 def _in_list(condition: Condition) -> Sql:
     """All values as one parameter."""
     ids = [value for value in condition.values if isinstance(value, int)]
@@ -133,16 +141,32 @@ def _not_closed(query: Query, as_of: int, void: Sequence[Span]) -> Sql:
     """Of ClickHouse, where a version that ends gets another row under the same key, without content and with the
     commit that ended it in `seq_to`. The engine makes one of both in its own time, and 0 stands for not ended: so a
     row counts if it has content and no known end, and no other row tells of one."""
-    not_void = Sql(
-        "".join(" AND {0} NOT BETWEEN ? AND ?" for _ in void), tuple(n for s in void for n in (s.first, s.last))
+    ended = _ended(as_of, void)
+    closed = both(Sql("account_id = ? AND content = 0", (query.scope.account_id,)), ended, *_within(query))
+    return both(
+        together(as_of, void),
+        Sql(f"seq NOT IN (SELECT seq FROM {CDR_TABLE} WHERE {closed.text})", closed.parameters),
     )
-    ended = Sql(f"seq_to BETWEEN 1 AND ?{not_void.text.format('seq_to')}", (as_of, *not_void.parameters))
-    begun = Sql(f"content = 1 AND seq <= ?{not_void.text.format('seq')}", (as_of, *not_void.parameters))
-    closings = [Sql("account_id = ? AND content = 0", (query.scope.account_id,)), ended, *_within(query)]
-    closed = both(*closings)
+
+
+def together(as_of: int, void: Sequence[Span]) -> Sql:
+    """The same where ClickHouse has put all rows of a version together (FINAL)."""
+    ended, begun = _ended(as_of, void), _not_void("seq", void)
+    return both(
+        Sql(f"content = 1 AND seq <= ?{begun.text}", (as_of, *begun.parameters)),
+        Sql(f"NOT ({ended.text})", ended.parameters),
+    )
+
+
+def _ended(as_of: int, void: Sequence[Span]) -> Sql:
+    not_void = _not_void("seq_to", void)
+    return Sql(f"seq_to BETWEEN 1 AND ?{not_void.text}", (as_of, *not_void.parameters))
+
+
+def _not_void(column: str, void: Sequence[Span]) -> Sql:
     return Sql(
-        f"{begun.text} AND NOT ({ended.text}) AND seq NOT IN (SELECT seq FROM {CDR_TABLE} WHERE {closed.text})",
-        (*begun.parameters, *ended.parameters, *closed.parameters),
+        "".join(f" AND {column} NOT BETWEEN ? AND ?" for _ in void),
+        tuple(number for span in void for number in (span.first, span.last)),
     )
 
 
@@ -156,6 +180,51 @@ _COMMON: Final[Mapping[Op, Callable[[Condition], Sql]]] = {
     Op.SHORTER: _one("{} < ?"),
 }
 
+_IN_DUCKDB: Final[Mapping[Op, Callable[[Condition], Sql]]] = {
+    **_COMMON,
+    Op.BEGINS: _begins("starts_with({}, ?)"),
+    Op.CONTAINS: _one("contains({}, ?)"),
+    Op.ANY_ID: _any_of_list,
+    Op.ANY_OF_SET: _any_in_text("regexp_matches"),
+    Op.ANY_UUID: _any_uuid(UUID),
+}
+_IN_SQLITE: Final[Mapping[Op, Callable[[Condition], Sql]]] = {
+    **_COMMON,
+    Op.BEGINS: _begins("instr({}, ?) = 1"),
+    Op.CONTAINS: _one("instr({}, ?) > 0"),
+    Op.ANY_OF_SET: _any_of_set("instr({}, ?) > 0"),
+    Op.ANY_UUID: _any_uuid(uuid_bytes),
+}
+_IN_CLICKHOUSE: Final[Mapping[Op, Callable[[Condition], Sql]]] = {
+    Op.BEGINS: _one("startsWith({}, ?)"),
+    Op.CONTAINS: _like,
+    Op.IS: _one("{} = ?"),
+    Op.ANY_WORD: _in_list,
+    Op.ANY_ID: _in_list,
+    Op.ANY_TEXT: _in_list,
+    Op.ANY_OF_SET: _any_in_text("match"),
+    Op.ANY_BIT: _one("bitAnd({}, ?) <> 0"),
+    Op.LONGER: _one("{} > ?"),
+    Op.SHORTER: _one("{} < ?"),
+    Op.ANY_UUID: _any_uuid(uuid_bytes),
+}
+
+
+def _by_ids(conditions: Mapping[Op, Callable[[Condition], Sql]]) -> Callable[[Scope], tuple[Sql, ...]]:
+    """A condition for each list of a scope that is not empty."""
+
+    def reach(scope: Scope) -> tuple[Sql, ...]:
+        lists = (
+            (Op.ANY_ID, "agent_id", scope.agents),
+            (Op.ANY_ID, "queue_id", scope.queues),
+            (Op.ANY_ID, "campaign_id", scope.campaigns),
+            (Op.ANY_OF_SET, "team_ids", scope.teams),
+        )
+        return tuple(conditions[op](Condition(op, column, ids)) for op, column, ids in lists if ids)
+
+    return reach
+
+
 DUCKDB: Final = Dialect(
     types={
         Kind.CODE: "UTINYINT",
@@ -168,14 +237,8 @@ DUCKDB: Final = Dialect(
         Kind.ID_SET: "VARCHAR",
     },
     key_type="BIGINT",
-    conditions={
-        **_COMMON,
-        Op.BEGINS: _begins("starts_with({}, ?)"),
-        Op.CONTAINS: _one("contains({}, ?)"),
-        Op.ANY_ID: _any_of_list,
-        Op.ANY_OF_SET: _any_in_text("regexp_matches"),
-        Op.ANY_UUID: _any_uuid(UUID),
-    },
+    conditions=_IN_DUCKDB,
+    reach=_by_ids(_IN_DUCKDB),
     live=_not_ended,
     uuid=UUID,
 )
@@ -190,13 +253,8 @@ SQLITE: Final = Dialect(
         Kind.ID_SET: "TEXT",
     },
     key_type="INTEGER",
-    conditions={
-        **_COMMON,
-        Op.BEGINS: _begins("instr({}, ?) = 1"),
-        Op.CONTAINS: _one("instr({}, ?) > 0"),
-        Op.ANY_OF_SET: _any_of_set("instr({}, ?) > 0"),
-        Op.ANY_UUID: _any_uuid(uuid_bytes),
-    },
+    conditions=_IN_SQLITE,
+    reach=_by_ids(_IN_SQLITE),
     live=_not_ended,
     uuid=uuid_bytes,
 )
@@ -211,19 +269,8 @@ CLICKHOUSE: Final = Dialect(
         Kind.ID_SET: "LowCardinality(String)",
     },
     key_type=None,
-    conditions={
-        Op.BEGINS: _one("startsWith({}, ?)"),
-        Op.CONTAINS: _one("position({}, ?) > 0"),
-        Op.IS: _one("{} = ?"),
-        Op.ANY_WORD: _in_list,
-        Op.ANY_ID: _in_list,
-        Op.ANY_TEXT: _in_list,
-        Op.ANY_OF_SET: _any_in_text("match"),
-        Op.ANY_BIT: _one("bitAnd({}, ?) <> 0"),
-        Op.LONGER: _one("{} > ?"),
-        Op.SHORTER: _one("{} < ?"),
-        Op.ANY_UUID: _any_uuid(uuid_bytes),
-    },
+    conditions=_IN_CLICKHOUSE,
+    reach=_by_ids(_IN_CLICKHOUSE),
     live=_not_closed,
     uuid=uuid_bytes,
 )
@@ -328,16 +375,7 @@ def _within(query: Query) -> list[Sql]:
 
 def granted(scope: Scope, dialect: Dialect) -> Sql:
     """The condition that a version is among the rows of a scope."""
-    reached = [
-        dialect.conditions[op](Condition(op, column, ids))
-        for op, column, ids in (
-            (Op.ANY_ID, "agent_id", scope.agents),
-            (Op.ANY_ID, "queue_id", scope.queues),
-            (Op.ANY_ID, "campaign_id", scope.campaigns),
-            (Op.ANY_OF_SET, "team_ids", scope.teams),
-        )
-        if ids
-    ]
+    reached = dialect.reach(scope)
     return Sql(
         f"account_id = ? AND ({' OR '.join(['?', *(term.text for term in reached)])})",
         (scope.account_id, scope.whole, *(value for term in reached for value in term.parameters)),
@@ -370,6 +408,7 @@ __all__ = [
     "columns_ddl",
     "granted",
     "ready",
+    "together",
     "uuid_bytes",
     "values",
     "where",

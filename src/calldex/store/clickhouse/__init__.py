@@ -17,8 +17,11 @@ from pathlib import Path
 from typing import Final, NoReturn
 from uuid import UUID
 
+import msgspec
+
 from calldex.access import Scope
 from calldex.errors import TokenExpired, Unavailable, UnreadableInput, UsageProblem, WrongVersion
+from calldex.fields import Op
 from calldex.query import Query
 from calldex.recent import remember
 from calldex.store import (
@@ -41,7 +44,7 @@ from calldex.store.clickhouse.client import Hosts
 from calldex.store.clickhouse.schema import CDR_TYPES, LOCAL, UUID_TABLE, UUID_TYPES, VERSION, ddl, version_of
 from calldex.store.clickhouse.writing import Changes, Known, loaded_places, loaded_versions
 from calldex.store.commits import Commits, Point
-from calldex.store.sql import CDR_TABLE, CLICKHOUSE, Sql, behind, both, uuid_bytes, where
+from calldex.store.sql import CDR_TABLE, CLICKHOUSE, Sql, behind, both, together, uuid_bytes, where
 
 _TOTALS: Final = 4096
 _MENTIONS: Final = 256
@@ -57,6 +60,8 @@ _SUMMED: Final = (
     "sum(reinterpretAsUInt64(substring(MD5(concat(toString(seq), '|', lower(hex(uuid)), '|', json)), 9, 8)))"
 )
 """See `checksum` in `calldex.store.embedded`: sums of it wrap at 64 bits."""
+_TOGETHER: Final = msgspec.structs.replace(CLICKHOUSE, live=lambda _, as_of, void: together(as_of, void))
+"""For searches that have the engine put rows together."""
 
 
 class ClickhouseStore:
@@ -148,7 +153,7 @@ class ClickhouseStore:
                 ):
                     if columns[0]:
                         self._hosts.insert(table, types, columns, token)
-            turn.publish(batch, receipt)
+            turn.publish(batch, receipt, changes.grown)
         return outcomes, changes.gone
 
     def _live(self, account_id: int, point: Point, uuids: Sequence[bytes]) -> dict[bytes, Known]:
@@ -179,7 +184,7 @@ class ClickhouseStore:
         ):
             if columns[0]:
                 self._hosts.insert(table, types, columns, token)
-        self._commits.load(account_id, last, visible=False)
+        self._commits.load(account_id, last)
 
     def loaded_upto(self, account_id: int) -> int:
         """Up to which commit an account was loaded."""
@@ -187,7 +192,9 @@ class ClickhouseStore:
 
     def publish(self, account_id: int, upto: int) -> None:
         """What was loaded, up to a commit, is all there is: searches see it from now on."""
-        self._commits.load(account_id, upto, visible=True)
+        whole = where(_whole(account_id), upto, CLICKHOUSE)
+        ((live,),) = self._hosts.rows(Sql(f"SELECT count() FROM {CDR_TABLE} WHERE {whole.text}", whole.parameters))
+        self._commits.load(account_id, upto, live)
 
     def settle(self) -> None:
         """See `Store.settle`: nothing is behind."""
@@ -214,20 +221,29 @@ class ClickhouseStore:
             point = self._points.get(account_id)
         return point if point is not None and point.seq >= as_of else self._fresh(account_id)
 
-    def _where(self, query: Query, as_of: int) -> Sql:
-        point = self._seen(query.scope.account_id, as_of)
-        return where(query, min(as_of, point.seq), CLICKHOUSE, point.void)
+    def _from(self, query: Query, as_of: int) -> Sql:
+        """`FROM` and `WHERE` of a search. One that names uuids reads some granules alone, and can have the engine put
+        rows together while it reads."""
+        account_id = query.scope.account_id
+        point = self._seen(account_id, as_of)
+        uuids = [uuid_bytes(str(v)) for c in query.where if c.op is Op.ANY_UUID for v in c.values]
+        condition = where(query, min(as_of, point.seq), _TOGETHER if uuids else CLICKHOUSE, point.void)
+        if uuids:
+            condition = both(condition, _placed(account_id, uuids))
+        return Sql(f"FROM {CDR_TABLE}{' FINAL' if uuids else ''} WHERE {condition.text}", condition.parameters)
 
     def total(self, query: Query, as_of: int) -> int:
-        """See `Store.total`."""
+        """See `Store.total`. That of an account's newest state is known with its last commit."""
+        if query.scope.whole and not query.where and query.start_ms is None and query.end_ms is None:
+            point = self._fresh(query.scope.account_id)
+            if point.seq == as_of:
+                return point.live
         key = (query.scope.fingerprint(), query.fingerprint(), as_of)
         with self._lock:
             known = self._totals.get(key)
         if known is None:
-            condition = self._where(query, as_of)
-            (known,) = self._hosts.rows(
-                Sql(f"SELECT count() FROM {CDR_TABLE} WHERE {condition.text}", condition.parameters)
-            )[0]
+            source = self._from(query, as_of)
+            ((known,),) = self._hosts.rows(Sql(f"SELECT count() {source.text}", source.parameters))
         self._refuse_purged(query, as_of)
         with self._lock:
             remember(self._totals, key, known, _TOTALS)
@@ -237,14 +253,13 @@ class ClickhouseStore:
         self, query: Query, as_of: int, *, limit: int, total: int, after: Position | None = None, skip: int = 0
     ) -> Slice:
         """See `Store.slice`. The primary key has the records in order; JSON is read of those alone that are given."""
-        condition = self._where(query, as_of)
+        source = self._from(query, as_of)
         if after is not None:
-            condition = both(condition, behind(after, CLICKHOUSE))
+            source = both(source, behind(after, CLICKHOUSE))
         json, started_ms, uuids = self._hosts.columns(
             Sql(
-                f"SELECT json, started_ms, uuid FROM {CDR_TABLE} WHERE {condition.text}"
-                " ORDER BY started_ms DESC, uuid DESC LIMIT ? OFFSET ?",
-                (*condition.parameters, limit, skip),
+                f"SELECT json, started_ms, uuid {source.text} ORDER BY started_ms DESC, uuid DESC LIMIT ? OFFSET ?",
+                (*source.parameters, limit, skip),
             )
         ) or ((), (), ())
         self._refuse_purged(query, as_of)
@@ -264,11 +279,11 @@ class ClickhouseStore:
             known = self._mentions.get(key)
         if known is not None and known[0] == as_of:
             return known[1]
-        condition = self._where(Query(scope=scope), as_of)
+        source = self._from(Query(scope=scope), as_of)
         names = ("agent_id", "queue_id", "campaign_id", "team_ids", "wrapup_code")
         listed = ", ".join(f"groupUniqArray({name})" for name in names)
         agents, queues, campaigns, teams, codes = self._hosts.rows(
-            Sql(f"SELECT {listed} FROM {CDR_TABLE} WHERE {condition.text}", condition.parameters)
+            Sql(f"SELECT {listed} {source.text}", source.parameters)
         )[0]
         found = Mentioned(
             agents=frozenset(agents) - {0},
@@ -347,38 +362,30 @@ class ClickhouseStore:
             + "".join(" AND seq_to NOT BETWEEN ? AND ?" for _ in point.void),
             (account_id, upto, *(n for span in point.void for n in (span.first, span.last))),
         )
-        ((count,),) = self._hosts.rows(
-            Sql(
-                f"SELECT uniqExact(seq) FROM {CDR_TABLE} WHERE account_id = ? AND content = 1"
-                f" AND seq IN (SELECT seq FROM {CDR_TABLE} WHERE {ended.text})",
-                (account_id, *ended.parameters),
-            )
+        gone = Sql(
+            f"account_id = ? AND content = 1 AND seq IN (SELECT seq FROM {CDR_TABLE} WHERE {ended.text})",
+            (account_id, *ended.parameters),
         )
-        if count:
-            self._delete(
-                Sql(
-                    f"account_id = ? AND seq IN (SELECT seq FROM {CDR_TABLE} WHERE {ended.text})",
-                    (account_id, *ended.parameters),
-                )
-            )
+        ((count,),) = self._hosts.rows(Sql(f"SELECT count() FROM {CDR_TABLE} WHERE {gone.text}", gone.parameters))
+        # Parts change one after another: a version must not outlive the row that tells of its end.
+        self._delete(gone)
+        self._delete(both(Sql("content = 0"), ended))
         return int(count)
 
     def _forget(self, account_id: int, span: Span) -> None:
-        """Drop all that was written under void numbers, and what it said of other versions' ends."""
-        for column in ("seq_to", "ended_ms"):
-            self._hosts.command(
-                Sql(
-                    f"ALTER TABLE {self._local} UPDATE {column} = 0"
-                    " WHERE account_id = ? AND content = 1 AND seq_to BETWEEN ? AND ?",
-                    (account_id, span.first, span.last),
-                )
-            )
+        """Drop all that was written under void numbers, and what it said of other versions' ends: first where that
+        stands by itself, so that no merge can add it to a version again."""
         self._delete(
+            Sql("account_id = ? AND content = 0 AND seq_to BETWEEN ? AND ?", (account_id, span.first, span.last))
+        )
+        self._hosts.command(
             Sql(
-                "account_id = ? AND (seq BETWEEN ? AND ? OR (content = 0 AND seq_to BETWEEN ? AND ?))",
-                (account_id, span.first, span.last, span.first, span.last),
+                f"ALTER TABLE {self._local} UPDATE seq_to = 0, ended_ms = 0"
+                " WHERE account_id = ? AND content = 1 AND seq_to BETWEEN ? AND ?",
+                (account_id, span.first, span.last),
             )
         )
+        self._delete(Sql("account_id = ? AND seq BETWEEN ? AND ?", (account_id, span.first, span.last)))
         self._commits.forgotten(account_id, span)
 
     def _delete(self, condition: Sql) -> None:
@@ -390,22 +397,34 @@ class ClickhouseStore:
         for account_id in self._commits.accounts():
             point = self._fresh(account_id)
             answering = self.days(account_id, point)
-            kept = self.days(account_id, point, together=True)
+            kept = self.days(account_id, point, slowly=True)
             for day in sorted(kept.keys() | answering.keys()):
                 one, other = kept.get(day, (0, 0)), answering.get(day, (0, 0))
                 yield DayCheck(account_id, day, one[0], other[0], one == other)
 
-    def days(self, account_id: int, point: Point, *, together: bool = False) -> dict[str, tuple[int, int]]:
-        """For each UTC day the number of live records and a checksum over them; `together`: asked the slow way."""
-        condition = where(_whole(account_id), point.seq, CLICKHOUSE, point.void)
+    def days(self, account_id: int, point: Point, *, slowly: bool = False) -> dict[str, tuple[int, int]]:
+        """For each UTC day the number of live records and a checksum over them; `slowly`: with the
+        rows of each version put together."""
+        dialect = _TOGETHER if slowly else CLICKHOUSE
+        condition = where(_whole(account_id), point.seq, dialect, point.void)
         found = self._hosts.rows(
             Sql(
-                f"SELECT {_DAY} AS day, count(), {_SUMMED} FROM {CDR_TABLE}{' FINAL' if together else ''}"
+                f"SELECT {_DAY} AS day, count(), {_SUMMED} FROM {CDR_TABLE}{' FINAL' if slowly else ''}"
                 f" WHERE {condition.text} GROUP BY day",
                 condition.parameters,
             )
         )
         return {date.fromordinal(_EPOCH + day).isoformat(): (count, int(sum_)) for day, count, sum_ in found}
+
+    def bytes_on_disk(self) -> dict[str, int]:
+        """What the tables take on the disk of the node that is asked, with their indexes."""
+        found = self._hosts.rows(
+            Sql(
+                "SELECT table, sum(bytes_on_disk) FROM system.parts WHERE active AND database = currentDatabase()"
+                " GROUP BY table"
+            )
+        )
+        return dict(found)
 
     def integrity(self) -> list[str]:
         """What is wrong with the parts of the tables; of a cluster each node has to be asked by its own means."""

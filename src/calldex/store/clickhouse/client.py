@@ -256,16 +256,19 @@ class Hosts:
     # --- hosts --------------------------------------------------------------------------------------------------------
 
     def _asked(self, ask: Callable[[Client], _T], seconds: float) -> _T:
-        """What a host answers within some seconds, one after another, those that failed a moment ago last; no further
-        one is asked when twice as many have gone."""
+        """What a host answers within some seconds, one after another, those that failed a moment ago last. When one has
+        not answered in that time, all others together have as much again."""
         began, told = time.monotonic(), ""
         for round_ in range(_ROUNDS):
-            for host in sorted(self._hosts, key=lambda host: host.shunned):
-                if time.monotonic() - began > 2 * seconds:
+            hosts = sorted(self._hosts, key=lambda host: host.shunned)
+            for number, host in enumerate(hosts):
+                gone = time.monotonic() - began
+                wait = seconds if gone < seconds else (2 * seconds - gone) / (len(hosts) - number)
+                if wait <= 0:
                     break
                 try:
                     host.check()
-                    with host.client(seconds) as client:
+                    with host.client(wait) as client:
                         found = ask(client)
                 except Error as error:
                     told = self._failed(host, error)

@@ -53,6 +53,7 @@ class Changes:
         self._ended: dict[int, int] = {}
         self._closings: list[_Closing] = []
         self._placed: set[tuple[bytes, int]] = set()
+        self._accepted = 0
 
     @property
     def uuids(self) -> list[bytes]:
@@ -69,6 +70,11 @@ class Changes:
         """How many records it takes away."""
         return self._new_made.count(None)
 
+    @property
+    def grown(self) -> int:
+        """How many more live records there are after it."""
+        return self._accepted - self.gone
+
     def decide(self, live: Mapping[bytes, Known]) -> list[Outcome]:
         """What becomes of each record, in their order; those removed come last."""
         self._placed = {(uuid, known.started_ms) for uuid, known in live.items()}
@@ -80,6 +86,7 @@ class Changes:
                 outcomes.append(Outcome.UNCHANGED)
                 continue
             self._add(now, uuid, made.values[_STARTED], made)
+            self._accepted += known is None
             outcomes.append(Outcome.ACCEPTED if known is None else Outcome.UPDATED)
         for uuid in self._removed:
             known = now.get(uuid)

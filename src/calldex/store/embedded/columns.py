@@ -1,7 +1,8 @@
 """The columns: DuckDB answers questions. Derived: they hold nothing that the ledger lacks, and are made again from it
 when in doubt.
 
-One table without any index or constraint (DuckDB's lose rows, see `docs/decisions`), appended in the order of commits.
+One table of versions, and one of the parties in them (see `parties`), without any index or constraint (DuckDB's lose
+rows, see `docs/decisions`), appended in the order of commits.
 `applied` is the last commit it has taken in, changed in the same transaction, so what a query sees is always a whole
 number of commits. The only module that knows duckdb.
 
@@ -18,13 +19,15 @@ import threading
 import time
 from bisect import bisect_left, insort
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import duckdb
+import msgspec
 import numpy as np
 
 from calldex.access import Scope
@@ -33,6 +36,7 @@ from calldex.query import Query
 from calldex.recent import remember
 from calldex.store import Mentioned, Position
 from calldex.store.embedded.ledger import ROW_NAMES, Closing
+from calldex.store.embedded.parties import NO_PARTY, PARTY, Parties, Party
 from calldex.store.sql import DUCKDB, LIVE, Sql, behind, both, columns_ddl, layout, where
 
 BUCKET_MS: Final = 15 * 60 * 1000
@@ -44,15 +48,23 @@ default, six times as many, makes bulk loading in batches half as fast."""
 
 _TABLE: Final = (
     "CREATE TABLE kept.cdr (seq BIGINT NOT NULL, seq_to BIGINT NOT NULL, account_id INTEGER NOT NULL,"
-    f" uuid UUID NOT NULL, {columns_ddl(DUCKDB)})"
+    f" uuid UUID NOT NULL, {columns_ddl(DUCKDB)}, party INTEGER NOT NULL)"
+)
+_PARTIES: Final = (
+    "CREATE TABLE kept.party (party INTEGER NOT NULL, agent_id BIGINT NOT NULL, queue_id BIGINT NOT NULL,"
+    " campaign_id BIGINT NOT NULL, team_ids VARCHAR NOT NULL)"
 )
 _META: Final = "CREATE TABLE kept.meta (store_id VARCHAR, layout VARCHAR, applied BIGINT)"
-_LAYOUT: Final = hashlib.sha256(f"{duckdb.__version__.partition('.')[0]} {_TABLE} {ROW_GROUP}".encode()).hexdigest()
+_LAYOUT: Final = hashlib.sha256(
+    f"{duckdb.__version__.partition('.')[0]} {_TABLE} {_PARTIES} {ROW_GROUP}".encode()
+).hexdigest()
 _NEWEST_FIRST: Final = "ORDER BY started_ms DESC, uuid DESC"
 _WAL_LIMIT: Final = "64MB"
 _DIRECT_SKIP: Final = 10_000
 _EARLIEST: Final = -(1 << 62)
 _FAR: Final = 10**9
+_AT_LEAST: Final = 2048
+"""Rows that DuckDB looks at together: looking at fewer costs as much, and looking again as much as the first time."""
 _TOTALS: Final = 4096
 """Of so many searches the total is remembered."""
 _MENTIONS: Final = 256
@@ -134,6 +146,7 @@ class Columns:
         self._totals: OrderedDict[tuple[bytes, bytes], _Total] = OrderedDict()
         self._purges = 0
         self._mentions: OrderedDict[bytes, tuple[int, Mentioned]] = OrderedDict()
+        self._parties = Parties(())
         self._running: dict[int, tuple[float, duckdb.DuckDBPyConnection]] = {}
         self._idle = threading.Condition()
         self._closed = False
@@ -169,6 +182,7 @@ class Columns:
         if tables == 0:
             self._connection.begin()
             self._connection.execute(_TABLE)
+            self._connection.execute(_PARTIES)
             self._connection.execute(_META)
             self._connection.execute("INSERT INTO kept.meta VALUES (?, ?, 0)", [store_id, _LAYOUT])
             self._connection.commit()
@@ -176,6 +190,8 @@ class Columns:
         if len(found) != 1 or found[0][:2] != (store_id, _LAYOUT):
             self._connection.close()
             raise Damaged("made by another version of the program, or for another ledger")
+        parties = self._connection.execute(f"SELECT {', '.join(PARTY)} FROM kept.party ORDER BY party").fetchall()
+        self._parties = Parties(parties)
         return int(found[0][2])
 
     def _count(self) -> None:
@@ -222,15 +238,22 @@ class Columns:
             if closings:
                 self._close_versions(closings)
             if rows:
-                connection.register("source", _arrays(rows))
-                connection.execute(f"INSERT INTO kept.cdr SELECT {_FROM_SOURCE} FROM source")
-                connection.unregister("source")
+                known = len(self._parties)
+                self._append("cdr", _arrays(rows, self._parties.numbered([_party_of(row) for row in rows])))
+                if fresh := self._parties.since(known):
+                    self._append("party", _columns(("party", *PARTY), fresh))
             connection.execute("UPDATE kept.meta SET applied = ?", [upto])
             connection.commit()
         except BaseException:
             with suppress(duckdb.Error):  # an error that ended the transaction itself
                 connection.rollback()
             raise
+
+    def _append(self, table: str, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        self._connection.register("source", arrays)
+        names = ["uuid::UUID AS uuid" if name == "uuid" else name for name in arrays]
+        self._connection.execute(f"INSERT INTO kept.{table} BY NAME SELECT {', '.join(names)} FROM source")
+        self._connection.unregister("source")
 
     def _close_versions(self, closings: Sequence[Closing]) -> None:
         closed = {
@@ -271,6 +294,21 @@ class Columns:
 
     # --- answering ----------------------------------------------------------------------------------------------------
 
+    def _where(self, query: Query, as_of: int) -> Sql:
+        return where(query, as_of, msgspec.structs.replace(DUCKDB, reach=self._reach))
+
+    def _reach(self, scope: Scope) -> tuple[Sql, ...]:
+        """The conditions of which one suffices for a version to be within the lists of a scope.
+
+        A version that was taken in meanwhile may be of a party that had no number yet when the bits were made. As of
+        whatever commit it is searched, such a version is not seen.
+        """
+        numbered_upto = self.applied
+        if scope.whole or scope.nothing or self._parties.full:
+            return DUCKDB.reach(scope)
+        party = f"CASE WHEN seq <= ? THEN party ELSE {NO_PARTY} END"
+        return (Sql(f"get_bit(?::BLOB::BIT, {party}) = 1", (self._parties.within(scope), numbered_upto)),)
+
     def head(self, account_id: int) -> int:
         """The last applied commit that touched an account: searches as of it see all that is applied."""
         with self._lock:
@@ -295,12 +333,12 @@ class Columns:
             ended_after = self._account(query.scope.account_id).ended
         if known is not None and known.as_of == as_of:
             return known.records
-        condition = where(query, as_of, DUCKDB)
+        condition = self._where(query, as_of)
         if known is not None and known.as_of < as_of:
             count = known.records + self._count_of(both(Sql("seq > ?", (known.as_of,)), condition))
             if ended_after > known.as_of:
                 ended = Sql("seq_to > ? AND seq_to <= ?", (known.as_of, as_of))
-                count -= self._count_of(both(ended, where(query, known.as_of, DUCKDB)))
+                count -= self._count_of(both(ended, self._where(query, known.as_of)))
         else:
             count = self._count_of(condition)
         with self._lock:
@@ -328,7 +366,7 @@ class Columns:
         return found
 
     def _mentioned(self, scope: Scope, as_of: int) -> Mentioned:
-        condition = where(Query(scope=scope), as_of, DUCKDB)
+        condition = self._where(Query(scope=scope), as_of)
 
         def named(column: str) -> set[Any]:
             found = self._ask(f"SELECT DISTINCT {column} FROM kept.cdr WHERE {condition.text}", condition)
@@ -345,7 +383,7 @@ class Columns:
     def page(self, query: Query, as_of: int, *, limit: int, total: int, after: Position | None, skip: int) -> Seqs:
         """The commit numbers of the first `limit` matching records behind a position, newest first, after skipping
         some."""
-        condition = where(query, as_of, DUCKDB)
+        condition = self._where(query, as_of)
         end_ms = query.end_ms
         if after is not None:
             condition = both(condition, behind(after, DUCKDB))
@@ -363,7 +401,8 @@ class Columns:
         """Instants to look back to, each farther than the one before, the last unbounded.
 
         The share of the account's records that match tells how far back so many of them lie; where they are sparser
-        than on average, it takes another look, eight times as far.
+        than on average, as at night within the reach of those who work by day, it takes another look, eight times as
+        far.
         """
         with self._lock:
             account = self._account(query.scope.account_id)
@@ -371,6 +410,8 @@ class Columns:
         share = max(all_records / max(total, 1), 1.0)
         # Where only some match, their number in a stretch of time varies about its mean by its square root.
         need = 1.1 * share * (records + (3 * math.sqrt(records) if share > 1 else 0))
+        if share > 1:
+            need = max(need, _AT_LEAST)
         while total:
             with self._lock:
                 start_ms = account.reaching_back(end_ms, need)
@@ -401,12 +442,15 @@ class Columns:
         return _EARLIEST, 0
 
     def days(self) -> dict[tuple[int, str], tuple[int, int]]:
-        """For each account and UTC day the number of live records and a checksum over them, see `checksum`."""
+        """For each account and UTC day the number of live records and a checksum over them, see `checksum`; only of
+        those whose party is what its number stands for."""
         found = self._ask(
             "SELECT account_id, strftime(make_timestamp(started_ms * 1000), '%Y-%m-%d') AS day, count(*),"
-            " sum(md5_number_lower(" + _SUMMED + ")::HUGEINT) % 18446744073709551616 FROM kept.cdr"
-            f" WHERE seq_to = {LIVE} GROUP BY account_id, day",
-            Sql(""),
+            " sum(md5_number_lower(" + _SUMMED + ")::HUGEINT) % 18446744073709551616"
+            f" FROM kept.cdr AS row LEFT JOIN kept.party USING (party) WHERE seq_to = {LIVE}"
+            f" AND ((party = {NO_PARTY} AND ?) OR ({_MEMBERS.format('row')}) = ({_MEMBERS.format('party')}))"
+            " GROUP BY account_id, day",
+            Sql("", (self._parties.full,)),
             timeout_s=math.inf,
         )
         return {(account_id, day): (count, int(checksum)) for account_id, day, count, checksum in found}
@@ -461,12 +505,10 @@ class Columns:
 _OBJECTS: Final = frozenset({"uuid", *(c.name for c in layout(DUCKDB) if c.type.startswith("VARCHAR"))})
 
 
-def _arrays(rows: Sequence[tuple[Any, ...]]) -> dict[str, np.ndarray[Any, Any]]:
-    """The rows in order of time, as one array for each column, which DuckDB reads in place."""
-    arrays = {
-        name: np.array(column, dtype=object if name in _OBJECTS else np.int64)
-        for name, column in zip(ROW_NAMES, zip(*rows, strict=True), strict=True)
-    }
+def _arrays(rows: Sequence[tuple[Any, ...]], parties: Sequence[int]) -> dict[str, np.ndarray[Any, Any]]:
+    """The rows and the numbers of their parties in order of time, as one array for each column, which DuckDB reads in
+    place."""
+    arrays = _columns(ROW_NAMES, rows) | {"party": np.array(parties, dtype=np.int64)}
     started_ms = arrays["started_ms"]
     if (started_ms[1:] >= started_ms[:-1]).all():
         return arrays
@@ -474,10 +516,18 @@ def _arrays(rows: Sequence[tuple[Any, ...]]) -> dict[str, np.ndarray[Any, Any]]:
     return {name: array[order] for name, array in arrays.items()}
 
 
-_FROM_SOURCE: Final = ", ".join("uuid::UUID" if name == "uuid" else name for name in ROW_NAMES)
+def _columns(names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> dict[str, np.ndarray[Any, Any]]:
+    return {
+        name: np.array(column, dtype=object if name in _OBJECTS else np.int64)
+        for name, column in zip(names, zip(*rows, strict=True), strict=True)
+    }
 
 
-_SUMMED: Final = f"concat_ws('|', {', '.join(name for name in ROW_NAMES if name != 'seq_to')})"
+_party_of: Final[Callable[[tuple[Any, ...]], Party]] = itemgetter(*map(ROW_NAMES.index, PARTY))
+
+
+_SUMMED: Final = f"concat_ws('|', {', '.join(f'row.{name}' for name in ROW_NAMES if name != 'seq_to')})"
+_MEMBERS: Final = ", ".join(f"{{0}}.{name}" for name in PARTY)
 
 
 def checksum(row: Sequence[Any]) -> int:

@@ -18,6 +18,7 @@ def upgrade() -> None:
         sa.Column("account_id", sa.Integer, nullable=False, autoincrement=False),
         sa.Column("published", sa.BigInteger, nullable=False),
         sa.Column("reserved", sa.BigInteger, nullable=False),
+        sa.Column("live", sa.BigInteger, nullable=False),
         sa.Column("purged", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("account_id", name="pk_commits"),
     )
