@@ -22,6 +22,7 @@ from calldex import cli
 from calldex.address import Address
 from calldex.api.lookups import USER_FILTERS
 from calldex.api.metrics import Metrics
+from calldex.api.untaken import Untaken
 from calldex.api.workers import Workers
 from calldex.errors import CalldexError, Unavailable
 from calldex.fields import FIELDS, FILTERS, MAX_VALUES, PARAMETERS, Filter
@@ -203,7 +204,7 @@ def _metrics() -> Iterator[str]:
     yield "What `GET /metrics` tells, in the text format of Prometheus."
     with TemporaryDirectory() as folder, Node(Settings(data=Path(folder))) as node:
         workers = Workers("none", 1, 0, lambda: Unavailable(""))
-        lines = Metrics(node, workers, workers).text().decode().splitlines()
+        lines = Metrics(node, workers, workers, Untaken()).text().decode().splitlines()
     told = [line.split(" ", 3) for line in lines if line.startswith(("# HELP", "# TYPE")) and "_created" not in line]
     yield _table(
         ("metric", "kind", "meaning"),

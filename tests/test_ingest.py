@@ -25,8 +25,9 @@ from calldex.formats.asterisk_settings import AsteriskSettings
 from calldex.formats.jsonl import FORMAT as JSONL
 from calldex.formats.jsonl import JsonlSettings
 from calldex.ingest import Feed, Ingest, Summary
+from calldex.reading import Followed
 from calldex.record import Cdr, Rejected, Team, stable_id, time_uuid
-from calldex.store import Outcome, Store
+from calldex.store import Outcome, Quarantined, Store
 from calldex.wire import v2
 from tests import reference
 from tests.engines import answer, disagreeing, embedded, everything, put
@@ -235,6 +236,19 @@ def test_retry(site: Site) -> None:
     assert (0, 1, 0, 1) == counts(site.ingest.retry(site.feed(unread="y"), pieces, "retry"))
     assert kept[1:] == list(site.store.quarantined(site.account_id))
     assert [(1, "y"), (2, "fine x")] == site.calls()
+
+
+def test_a_piece_that_is_retried_stays_one(site: Site) -> None:
+    """Whatever its parts are: those that can be read are, and it is kept as it was, with the reason of now."""
+    raw = b'"one\n' + pbx_row(1) + b"two"
+    feed = Feed(account_id=site.account_id, source="pbx", format=ASTERISK, settings=AsteriskSettings(zone="UTC"))
+    site.ingest.run(feed, [raw], "file")
+    kept = list(site.store.quarantined(site.account_id))
+    for each in kept:
+        site.ingest.retry(feed, [(each.id, each.raw)], "retry")
+    assert [(each.id, each.raw) for each in kept] == [
+        (each.id, each.raw) for each in site.store.quarantined(site.account_id)
+    ]
 
 
 def test_records_are_kept_in_one_form(site: Site) -> None:
@@ -519,14 +533,15 @@ def master(site: Site) -> Callable[[bytes], Summary]:
 @pytest.mark.parametrize("first", range(1, len(pbx_row(1)), 23))
 def test_a_file_that_grows(site: Site, first: int) -> None:
     """A row that is read before it is written to its end, cut behind any byte, waits in the quarantine, and leaves it
-    in the commit that brings more of it; in the end every row is there once, and nothing in the quarantine."""
+    with the import that brings more of it; in the end every row is there once, and nothing in the quarantine."""
     take = master(site)
     file = pbx_row(0) + pbx_row(1)
     for cut in range(first, min(first + 23, len(pbx_row(1)))):
-        assert 1 == take(file[: len(pbx_row(0)) + cut]).rejected
+        summary = take(file[: len(pbx_row(0)) + cut])
+        assert (1, 1) == (summary.rejected, summary.unfinished)
         (piece,) = site.store.quarantined(site.account_id)
         assert (UNFINISHED, "line 3") == (piece.reason, piece.where)
-        assert pbx_row(1)[:cut].removesuffix(b"\n") == piece.raw
+        assert pbx_row(1)[:cut] == piece.raw
     assert (1, 0, 1, 0) == counts(take(file))
     assert [] == list(site.store.quarantined(site.account_id))
     assert 2 == answer(site.store, everything(site.account_id))[0]
@@ -555,6 +570,72 @@ def test_a_whole_row_that_cannot_be_read(site: Site) -> None:
     row = pbx_row(1).replace(b"10:01:00", b"noon").replace(b"user\n", b"user")
     for cut in (60, len(row) - 1):
         take(pbx_row(0) + row[:cut])
-    take(pbx_row(0) + row)
+    summary = take(pbx_row(0) + row)
+    assert (1, 0) == (summary.rejected, summary.unfinished)
     (piece,) = site.store.quarantined(site.account_id)
     assert (row[:-1], True) == (piece.raw, piece.reason.startswith("end is not a time"))
+
+
+@pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("before", [0, 1, 700])
+@pytest.mark.parametrize("alone", [1, 1 << 20])
+def test_lines_that_grow(site: Site, bom: bytes, before: int, alone: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Likewise the last line of a file of records, whoever reads it and however the stream is cut."""
+    monkeypatch.setattr("calldex.reading.ALONE", alone)
+    file = bom + b"".join(v2.encode(record(n)) + b"\n" for n in range(before + 2))
+    last = file.rindex(b"\n", 0, -1) + 1 if before else len(bom + v2.encode(record(0))) + 1
+    for cut in (last + 1, last + 9, last + 200, len(file) - 2):
+        size = max(1, cut // 7)
+        pieces = [file[start : min(start + size, cut)] for start in range(0, cut, size)]
+        summary = site.ingest.run(site.records(), pieces, "calls.jsonl")
+        assert (1, 1) == (summary.rejected, summary.unfinished)
+        (piece,) = site.store.quarantined(site.account_id)
+        assert (UNFINISHED, f"line {before + 2}", file[last:cut]) == (piece.reason, piece.where, piece.raw)
+    assert (1, 0, before + 1, 0) == counts(site.ingest.run(site.records(), [file], "calls.jsonl"))
+    assert [] == list(site.store.quarantined(site.account_id))
+
+
+def test_a_first_line_that_grows(site: Site) -> None:
+    """It is known again behind a byte order mark, too."""
+    line = b"\xef\xbb\xbf" + v2.encode(record(1))
+    assert 1 == site.ingest.run(site.records(), [line[:50]], "calls.jsonl").unfinished
+    assert (1, 0, 0, 0) == counts(site.ingest.run(site.records(), [line[:2], line[2:49], line[49:]], "calls.jsonl"))
+    assert [] == list(site.store.quarantined(site.account_id))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_what_follows_a_piece(data: st.DataObject) -> None:
+    """However a stream is cut, the pieces that stand in their lines with more behind them are those found."""
+    text = st.text("ab\n", max_size=12).map(str.encode)
+    stream = data.draw(text)
+    pieces = [
+        piece(n, data.draw(st.integers(1, 5)), data.draw(text.filter(bool)))
+        for n in range(data.draw(st.integers(0, 4)))
+    ]
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=4)))
+    chunks = [stream[start:end] for start, end in itertools.pairwise([0, *cuts, len(stream)])]
+    followed = Followed(chunks, pieces)
+    assert stream == b"".join(followed)
+    expected = set()
+    for each in pieces:
+        before = int(each.where.removeprefix("line ")) - 1
+        stands = stream.split(b"\n", before)[before:] or [b""]
+        if stands[0].startswith(each.raw) and stands[0] != each.raw:
+            expected.add(each.id)
+    assert expected == followed.continued
+
+
+def piece(id_: int, line: int, raw: bytes) -> Quarantined:
+    """A piece that lies in the quarantine."""
+    return Quarantined(
+        id=id_,
+        account_id=1,
+        source="",
+        format="jsonl",
+        origin="file",
+        where=f"line {line}",
+        reason=UNFINISHED,
+        raw=raw,
+        at_ms=0,
+    )

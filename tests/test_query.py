@@ -168,9 +168,10 @@ def test_unknown_and_repeated_parameters() -> None:
     assert ["unknown parameter, did you mean 'agent_ids'?"] == [p.message for p in problems(("agent_id", "1"))]
     assert ["unknown parameter, did you mean 'disposition'?"] == [p.message for p in problems(("Disposition", ""))]
     twice = problems(("cli", "1"), ("cli", "1"), ("wrapup_codes", ""), ("wrapup_code_ids", "1"))
-    assert [("cli", "given more than once"), ("wrapup_code_ids", "given more than once")] == [
-        (problem.parameter, problem.message) for problem in twice
-    ]
+    assert [
+        ("cli", "given more than once", "one value"),
+        ("wrapup_code_ids", "given more than once", "one value, or several, comma-separated"),
+    ] == [(problem.parameter, problem.message, problem.valid) for problem in twice]
 
 
 def test_all_that_is_wrong_is_told_at_once() -> None:

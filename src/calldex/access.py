@@ -44,7 +44,7 @@ PERMISSIONS: Final[Mapping[Permission, str]] = {
     "download_recordings": "download their recordings",
     "export": "export them to files",
     "see_numbers": "see full telephone numbers, and search parts of them",
-    "match_numbers": "where numbers are masked, find the records of one full number",
+    "match_numbers": "find the records of one full number, where numbers are masked",
     "see_sensitive": "see the fields that the account lists as sensitive",
     "ingest": "write records",
     "manage_users": "manage users, teams, keys and names",

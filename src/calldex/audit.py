@@ -30,6 +30,7 @@ Action = Literal[
     "download",
     "export",
     "ingest",
+    "quarantine_dropped",
     "sign_in",
     "sign_in_failed",
     "sign_out",
@@ -75,7 +76,7 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Who acts, and from where.
 
     `actor` is his e-mail address, or the one he tried to sign in with; `owner` or `calldex`. `account_id` is 0 where
-    it is not known. `credential` is the prefix of his key, or `session`.
+    there is none. `credential` is the prefix of his key, or `session`.
     """
 
     actor: str

@@ -10,17 +10,30 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from itertools import chain
-from typing import Final
+from itertools import chain, groupby
+from typing import Final, TypeVar
 
 import msgspec
 
 from calldex.directory import Directory, Seen
 from calldex.errors import IdempotencyMismatch
 from calldex.formats import UNFINISHED, FormatSettings, RecordFormat, Row, RowFormat
-from calldex.reading import BATCH_BYTES, Block, Mention, Metered, batches, block, mentions, read_blocks, sourced
+from calldex.reading import (
+    BATCH_BYTES,
+    Block,
+    Followed,
+    Mention,
+    Metered,
+    batches,
+    block,
+    mentions,
+    read_blocks,
+    sourced,
+)
 from calldex.record import Cdr, Rejected, canonical, to_ms
 from calldex.store import Batch, KeptRow, Outcome, Quarantined, Receipt, Reject, Store
+
+_T = TypeVar("_T")
 
 BATCH: Final = 10_000
 """How many pieces are committed at once; fewer where they are long, see `reading.BATCH_BYTES`."""
@@ -41,14 +54,15 @@ class Feed(msgspec.Struct, frozen=True, kw_only=True):
 class Summary(msgspec.Struct):
     """What became of the pieces read: of records, or of rows of calls.
 
-    A row that begins a call is accepted, one that adds to a known call updates it. `interactions` counts the records
-    that were made or changed.
+    A row that begins a call is accepted, one that adds to a known call updates it. `unfinished` counts those of the
+    rejected within which the stream ended; `interactions` the records that were made or changed.
     """
 
     accepted: int = 0
     updated: int = 0
     unchanged: int = 0
     rejected: int = 0
+    unfinished: int = 0
     interactions: int = 0
 
     @property
@@ -72,6 +86,11 @@ class Summary(msgspec.Struct):
                 case Outcome.UNCHANGED:
                     self.unchanged += 1
 
+    def reject(self, rejects: Sequence[Reject]) -> None:
+        """Count what could not be read."""
+        self.rejected += len(rejects)
+        self.unfinished += sum(reject.reason == UNFINISHED for reject in rejects)
+
 
 class Ingest:
     """Writes what formats read. May be used from several threads."""
@@ -87,30 +106,42 @@ class Ingest:
         """Take in a byte stream, batch by batch; `progress` is told after each commit. `origin` names the stream in
         the quarantine."""
         summary = Summary()
-        stream = Metered(chunks)
+        followed = Followed(chunks, self._unfinished(feed))
+        stream = Metered(followed)
         if isinstance(feed.format, RowFormat):
-            begun = self._unfinished(feed)
             for rows in batches(feed.format.rows(stream, feed.settings), BATCH, stream):
-                self._rows(feed, feed.format, rows, origin, summary, released=_continued(begun, rows))
+                self._rows(feed, feed.format, rows, origin, summary)
                 progress(summary)
         else:
             with closing(read_blocks(feed.format, feed.settings, feed.source, stream, BATCH)) as blocks:
                 for joined in _joined(blocks, stream):
                     self._records(feed, joined, origin, summary)
                     progress(summary)
+        if followed.continued:
+            # What stands there whole by now and still cannot be read lies in the quarantine for another reason.
+            self.drop(piece for piece in self._unfinished(feed) if piece.id in followed.continued)
         self._store.settle()
         return summary
 
+    def drop(self, pieces: Iterable[Quarantined]) -> None:
+        """Take pieces out of the quarantine, for good."""
+        for (account_id, source, format_), group in groupby(pieces, lambda p: (p.account_id, p.source, p.format)):
+            released = [piece.id for piece in group]
+            batch = Batch(account_id=account_id, source=source, format=format_, origin="", released=released)
+            self._store.write(batch, wait=False)
+
     def retry(self, feed: Feed, quarantined: Sequence[tuple[int, bytes]], origin: str) -> Summary:
-        """Read pieces of the quarantine again, each by itself; those that can be read now leave it."""
+        """Read pieces of the quarantine again, each by itself; those that can be read now leave it, of the others the
+        reason is that of now."""
         summary = Summary()
         for id_, raw in quarantined:
+            stream = [raw, b"\n"]
             if isinstance(feed.format, RowFormat):
-                rows = list(feed.format.rows([raw, b"\n"], feed.settings))
+                rows = _again(feed.format.rows(stream, feed.settings), raw)
                 released = [] if any(isinstance(row, Rejected) for row in rows) else [id_]
                 self._rows(feed, feed.format, rows, origin, summary, released=released)
             else:
-                read = block(feed.format.read([raw, b"\n"], feed.settings), feed.source)
+                read = block(_again(feed.format.read(stream, feed.settings), raw), feed.source)
                 self._records(feed, [read], origin, summary, released=[] if read.rejects else [id_])
         self._store.settle()
         return summary
@@ -161,6 +192,11 @@ class Ingest:
             raise IdempotencyMismatch("this Idempotency-Key came before with another body; use a new one")
         return None if known is None else known.answer
 
+    def _unfinished(self, feed: Feed) -> list[Quarantined]:
+        """The pieces of a source within which a file ended that was still being written, or was cut off."""
+        kept = self._store.quarantined(feed.account_id, UNFINISHED)
+        return [piece for piece in kept if (piece.source, piece.format) == (feed.source, feed.format.name)]
+
     # --- records ------------------------------------------------------------------------------------------------------
 
     def _records(
@@ -182,7 +218,7 @@ class Ingest:
             wait=False,
         )
         summary.add(outcomes)
-        summary.rejected += len(rejects)
+        summary.reject(rejects)
         summary.interactions += sum(outcome is not Outcome.UNCHANGED for outcome in outcomes)
 
     def _note(self, account_id: int, found: Iterable[Mention]) -> None:
@@ -190,11 +226,6 @@ class Ingest:
         self._directory.note_seen(account_id, [Seen(*mention) for mention in found])
 
     # --- rows of calls ------------------------------------------------------------------------------------------------
-
-    def _unfinished(self, feed: Feed) -> list[Quarantined]:
-        """The rows of a source in which a file ended that was still being written, or was cut off."""
-        kept = self._store.quarantined(feed.account_id, UNFINISHED)
-        return [piece for piece in kept if (piece.source, piece.format) == (feed.source, feed.format.name)]
 
     def _rows(
         self,
@@ -249,7 +280,7 @@ class Ingest:
         summary.accepted += begun
         summary.updated += len(new) - begun
         summary.unchanged += len(rows) - len(new)
-        summary.rejected += len(rejects)
+        summary.reject(rejects)
         summary.interactions += sum(outcome is not Outcome.UNCHANGED for outcome in outcomes)
 
     def _in_teams(self, account_id: int, record: Cdr) -> Cdr:
@@ -280,20 +311,12 @@ def _calls(rows: Iterable[KeptRow]) -> list[list[KeptRow]]:
     return list(calls.values())
 
 
-def _continued(begun: Iterable[Quarantined], pieces: Sequence[Row | Rejected]) -> list[int]:
-    """The unfinished rows that one of these pieces goes on with: their ids, to be released as it is committed.
-
-    It must stand in the same line, of whichever file of the source (a file may have been rotated since), and begin
-    with all that was there. Then nothing is lost with the unfinished one, and what a file really ended with stays.
-    """
-    found: list[int] = []
-    by_place = {piece.where: piece for piece in pieces} if begun else {}
-    for kept in begun:
-        piece = by_place.get(kept.where)
-        if piece is not None and piece.raw.startswith(kept.raw):
-            as_it_was = piece.raw == kept.raw and isinstance(piece, Rejected) and piece.reason == UNFINISHED
-            found += [] if as_it_was else [kept.id]
-    return found
+def _again(pieces: Iterable[_T | Rejected], raw: bytes) -> list[_T | Rejected]:
+    """What a piece of the quarantine is by now; where several of its parts cannot be read, it stays one piece."""
+    found = list(pieces)
+    problem = next((piece for piece in found if isinstance(piece, Rejected)), None)
+    read: list[_T | Rejected] = [piece for piece in found if not isinstance(piece, Rejected)]
+    return read if problem is None else [*read, msgspec.structs.replace(problem, raw=raw)]
 
 
 def _joined(blocks: Iterable[Block], stream: Metered) -> Iterator[list[Block]]:

@@ -48,6 +48,10 @@ class Networks:
         found = read_address(address)
         return any(found in network for network in self._networks)
 
+    def covers(self, other: Networks) -> bool:
+        """Whether every address of others lies in one of these."""
+        return all(any(_within(each, network) for network in self._networks) for each in other._networks)
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Networks) and self._networks == other._networks
 
@@ -59,3 +63,9 @@ class Networks:
 
     def __repr__(self) -> str:
         return f"Networks({str(self)!r})"
+
+
+def _within(small: IPv4Network | IPv6Network, large: IPv4Network | IPv6Network) -> bool:
+    if isinstance(small, IPv4Network) and isinstance(large, IPv4Network):
+        return small.subnet_of(large)
+    return isinstance(small, IPv6Network) and isinstance(large, IPv6Network) and small.subnet_of(large)

@@ -112,6 +112,10 @@ _CANONICAL: Final[Mapping[str, str]] = {name: f.name for name, f in FILTER.items
 }
 
 
+_SINGLE: Final = frozenset((Op.BEGINS, Op.CONTAINS, Op.IS, Op.LONGER, Op.SHORTER))
+"""Filters that take one value."""
+
+
 def _by_name(pairs: Iterable[tuple[str, str]], problems: list[Problem]) -> dict[str, str]:
     given: dict[str, str] = {}
     seen: set[str] = set()
@@ -121,7 +125,9 @@ def _by_name(pairs: Iterable[tuple[str, str]], problems: list[Problem]) -> dict[
             valid = ", ".join(sorted(_CANONICAL))
             problems.append(Problem(name[:100], value[:100], f"unknown parameter{suggest(name, _CANONICAL)}", valid))
         elif canonical in seen:
-            problems.append(Problem(name, value[:100], "given more than once", "one value, several comma-separated"))
+            several = canonical in FILTER and FILTER[canonical].op not in _SINGLE
+            valid = "one value, or several, comma-separated" if several else "one value"
+            problems.append(Problem(name, value[:100], "given more than once", valid))
         else:
             seen.add(canonical)
             if value.strip():

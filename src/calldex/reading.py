@@ -15,6 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
+from codecs import BOM_UTF8
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -29,7 +30,7 @@ import msgspec
 from calldex.errors import Unavailable
 from calldex.formats import LINE_LIMIT, FormatSettings, LineFormat, RecordFormat
 from calldex.record import Cdr, NamedKind, Rejected, to_ms
-from calldex.store import Ready, Reject
+from calldex.store import Quarantined, Ready, Reject
 from calldex.store.sql import ready
 
 ALONE: Final = 8 << 20
@@ -73,6 +74,53 @@ class Metered:
         for chunk in self._chunks:
             self.taken += len(chunk)
             yield chunk
+
+
+class Followed:
+    """A byte stream, and which unfinished pieces of the quarantine stand in it with more behind them than there was.
+
+    Such a piece must stand in its own line, of whichever file of the source (a file may have been rotated since), with
+    all that was there. Then nothing is lost with it, and what a file really ended with is not among `continued`.
+    """
+
+    def __init__(self, chunks: Iterable[bytes], unfinished: Iterable[Quarantined]) -> None:
+        self._chunks = chunks
+        self.continued: set[int] = set()
+        """Ids of pieces."""
+        self._wanted: dict[int, list[tuple[int, bytes]]] = {}
+        """By line: the ids of pieces, and what has to stand there."""
+        for piece in unfinished:
+            line = int(piece.where.removeprefix("line "))
+            wanted = self._wanted.setdefault(line, [])
+            wanted.append((piece.id, piece.raw))
+            if line == 1:
+                wanted.append((piece.id, BOM_UTF8 + piece.raw))  # which is no part of what the first line says
+
+    def __iter__(self) -> Iterator[bytes]:
+        if not self._wanted:
+            yield from self._chunks
+            return
+        line, awaited = 1, self._wanted.pop(1, [])
+        for chunk in self._chunks:
+            awaited = self._still(awaited, chunk)
+            last, start = line + chunk.count(b"\n"), 0
+            for begun in sorted(number for number in self._wanted if number <= last):
+                while line < begun:
+                    start = chunk.index(b"\n", start) + 1
+                    line += 1
+                awaited += self._still(self._wanted.pop(begun), chunk[start:])
+            line = last
+            yield chunk
+
+    def _still(self, awaited: Iterable[tuple[int, bytes]], text: bytes) -> list[tuple[int, bytes]]:
+        """What of the pieces is still to come when this text has come."""
+        left = []
+        for id_, raw in awaited:
+            if len(text) > len(raw) and text.startswith(raw):
+                self.continued.add(id_)
+            elif raw.startswith(text):
+                left.append((id_, raw[len(text) :]))
+        return left
 
 
 _ENCODE: Final = msgspec.msgpack.Encoder().encode

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -135,18 +137,36 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Api, "address", str(next(ADDRESSES)))
 
 
+@pytest.fixture(scope="session")
+def hired(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """A data directory without records, and its keys: to be copied, as making one takes longer than most tests."""
+    data = tmp_path_factory.mktemp("hired")
+    with Node(Settings(data=data, threads=2)) as node:
+        return data, people(node)
+
+
+@contextmanager
+def opened(data: Path, keys: dict[str, str], folder: Path, runner: asyncio.Runner) -> Iterator[Site]:
+    """A site on a copy of a data directory, in a folder that is not there yet."""
+    shutil.copytree(data, folder)
+    with Node(Settings(data=folder, threads=2)) as node:
+        yield Site(node, Api(public(node), runner), dict(keys), [], [])
+
+
 @pytest.fixture
-def empty(tmp_path: Path, runner: asyncio.Runner) -> Iterator[Site]:
+def empty(hired: tuple[Path, dict[str, str]], tmp_path: Path, runner: asyncio.Runner) -> Iterator[Site]:
     """A site without records, of the test's own."""
-    with Node(Settings(data=tmp_path / "data", threads=2)) as node:
-        yield Site(node, Api(public(node), runner), people(node), [], [])
+    with opened(*hired, tmp_path / "data", runner) as site:
+        yield site
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory, runner: asyncio.Runner) -> Iterator[Site]:
+def shared(
+    hired: tuple[Path, dict[str, str]], tmp_path_factory: pytest.TempPathFactory, runner: asyncio.Runner
+) -> Iterator[Site]:
     """A site without records, for those tests of a module that do not get in each other's way."""
-    with Node(Settings(data=tmp_path_factory.mktemp("shared"), threads=2)) as node:
-        yield Site(node, Api(public(node), runner), people(node), [], [])
+    with opened(*hired, tmp_path_factory.mktemp("shared") / "data", runner) as site:
+        yield site
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import queue
 import re
@@ -20,7 +21,7 @@ from tests.api.conftest import people, write
 _PROGRAM = """
 import sys
 import msgspec
-from calldex.api import door, protocol
+from calldex.api import door, protocol, untaken
 from calldex.api.server import serve
 from calldex.node import Node
 from calldex.settings import resolve
@@ -30,7 +31,7 @@ async def control(scope, receive, send):
     await send({"type": "http.response.body", "body": b""})
 
 given, patience = map(msgspec.json.decode, sys.argv[1:3])
-for module in (door, protocol):
+for module in (door, protocol, untaken):
     for name in patience.keys() & vars(module).keys():
         setattr(module, name, patience[name])
 with Node(resolve(None, {"port": 0, "threads": 1, **given}, {})[0]) as node:
@@ -40,7 +41,7 @@ print("ended", flush=True)
 
 
 class Server:
-    """A server with some settings, and other values of the constants of `api.door` and `api.protocol`."""
+    """A server with some settings, and other values of the constants of `api.door`, `protocol`, `untaken`."""
 
     def __init__(self, data: Path, patience: dict[str, float] | None = None, **given: object) -> None:
         words = [json.dumps({"data": str(data), **given}, default=str), json.dumps(patience or {})]
@@ -48,7 +49,8 @@ class Server:
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self.log: list[str] = []
         self._urls: queue.Queue[str] = queue.Queue()
-        self._reading = threading.Thread(target=self._read)
+        atexit.register(self.process.kill)  # a test that failed did not stop it, and nobody may wait for it then
+        self._reading = threading.Thread(target=self._read, daemon=True)
         self._reading.start()
         try:
             self.url = self._urls.get(timeout=60)

@@ -132,6 +132,49 @@ def test_a_reply_that_is_taken_slowly(hasty: Served) -> None:
     assert before == cut(server).get("reply", 0)
 
 
+@pytest.fixture
+def narrow(tmp_path: Path) -> Iterator[Served]:
+    """A server that makes no more pages when two or three of them wait to be taken."""
+    data, keys = data_of(tmp_path, records=10_000)
+    server = Server(data, {"MOST_BYTES": 25_000_000, "PATIENCE_S": 0.3})
+    yield server, keys
+    assert 0 == server.end()[0]
+
+
+def untaken(server: Server) -> float:
+    """How many bytes of replies wait to be taken."""
+    found = re.search(r"^calldex_reply_bytes (.*)$", httpx.get(f"{server.url}/metrics").text, re.MULTILINE)
+    assert found is not None
+    return float(found[1])
+
+
+def test_replies_that_wait_to_be_taken(narrow: Served) -> None:
+    """Beyond a bound on what lies in memory for slow clients no page is made for anybody: after a while 503. Once they
+    have left, pages are made again."""
+    server, keys = narrow
+    url = f"{server.url}/api/v2/cdr?key={keys['admin']}&per_page=1"
+    with contextlib.ExitStack() as slow:
+        slow.enter_context(ask(server, keys["admin"], 4096))
+        assert 200 == httpx.get(url).status_code
+        deadline = time.monotonic() + 60
+        while untaken(server) <= 25_000_000:
+            slow.enter_context(ask(server, keys["admin"], 4096))
+            time.sleep(0.3)
+            assert time.monotonic() < deadline
+        refused = httpx.get(url)
+        assert (503, "1", "urn:calldex:error:unavailable") == (
+            refused.status_code,
+            refused.headers["retry-after"],
+            refused.json()["type"],
+        )
+        assert 25_000_000 < untaken(server) < 50_000_000
+    deadline = time.monotonic() + 20
+    while untaken(server):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert 200 == httpx.get(url).status_code
+
+
 # --- how many ---------------------------------------------------------------------------------------------------------
 
 

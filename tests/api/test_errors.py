@@ -12,6 +12,7 @@ from calldex.api.edge import Edge
 from calldex.api.limits import Limits
 from calldex.api.metrics import Metrics
 from calldex.api.openapi import operations
+from calldex.api.untaken import Untaken
 from calldex.api.workers import Workers
 from calldex.errors import Unavailable
 from calldex.networks import Networks
@@ -89,7 +90,7 @@ def test_a_fault_of_ours_is_logged_and_not_told(site: Site, capsys: pytest.Captu
 def metrics(site: Site) -> Metrics:
     """Metrics of a server that does nothing."""
     idle = Workers("idle", 1, 0, lambda: Unavailable("idle"))
-    return Metrics(site.node, idle, idle)
+    return Metrics(site.node, idle, idle, Untaken())
 
 
 def test_every_reply_has_safe_headers(site: Site) -> None:
@@ -105,7 +106,7 @@ def test_a_request_id_is_kept_if_it_is_one(site: Site) -> None:
     with capture_logs() as logs:
         kept = site.api.get("/", headers={"X-Request-Id": "trace-1.2_3"}).headers["x-request-id"]
     assert "trace-1.2_3" == kept == logs[-1]["request_id"]
-    for given in ("", "a b", "x" * 65, "<script>"):
+    for given in ("", "a b", "x" * 65, "<script>", site.keys["admin"]):
         made = site.api.get("/", headers={"X-Request-Id": given}).headers["x-request-id"]
         assert given != made
         assert 16 == len(made)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from calldex.directory import TeamChanges
+from calldex.access import Reach
+from calldex.directory import GroupChanges, TeamChanges
 from calldex.record import Cdr, Team
 from tests.api.conftest import Site, write
 
@@ -52,6 +53,28 @@ def test_what_records_name_is_listed(named: Site, path: str, expected: list[dict
     else:
         assert expected[0] in named.api.get(url, named.keys["admin"]).json()
     assert expected[0] not in named.api.get(url, named.keys["other"]).json()
+
+
+@pytest.mark.parametrize(
+    ("sensitive", "expected"),
+    [
+        (("wrapup_code", "wrapup_description"), []),
+        (("wrapup_code",), []),
+        (("wrapup_description",), [{"code": "0100", "description": "0100"}]),
+        (("comment",), [{"code": "0100", "description": "0100: Sale"}]),
+    ],
+)
+@pytest.mark.parametrize("reach", [Reach(agents=(7,)), Reach(whole=True)])
+def test_what_is_hidden_is_not_listed(
+    named: Site, reach: Reach, sensitive: tuple[str, ...], expected: list[dict[str, str]]
+) -> None:
+    """Who sees no wrap-up codes in records finds none in the look-up, and no description of what he sees without."""
+    directory = named.node.directory
+    directory.put_group("main", None, GroupChanges(name="Blind", permissions=("see_cdrs",), reach=reach))
+    key = directory.create_key(directory.add_user("eve@example.com", "Eve", groups=("Blind",)).email)
+    directory.set_account("main", sensitive=sensitive)
+    assert expected == named.api.get("/api/v2/cdr/wrapup_codes", key).json()
+    assert 1 == len(named.api.get("/api/v2/cdr/wrapup_codes", named.keys["admin"]).json())
 
 
 def test_users_are_listed_in_the_contracts_shape(empty: Site) -> None:

@@ -25,7 +25,9 @@ def described(site: Site) -> OpenApiSchema:
     return schemathesis.openapi.from_asgi("/openapi.json", from_an_address(site.api.app))
 
 
-@pytest.mark.parametrize("mode", list(GenerationMode))
+@pytest.mark.parametrize(
+    "mode", [GenerationMode.POSITIVE, pytest.param(GenerationMode.NEGATIVE, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize(
     ("path", "method"),
     [(each.path, each.method) for each in operations() if not each.path.startswith(PREFIX)],  # `admin` asks the others

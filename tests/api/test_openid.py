@@ -16,7 +16,9 @@ from joserfc.jwk import OctKey, RSAKey
 
 from calldex.access import Reach
 from calldex.api import openid, provider
-from calldex.directory import AuditFilter, Directory, GroupChanges, OpenidClient
+from calldex.api.signin import now_ms
+from calldex.directory import AuditFilter, Client, Directory, GroupChanges, OpenidClient
+from calldex.errors import Unauthorized
 from tests.api.conftest import Site
 from tests.openid.providers import CLIENT_ID, CLIENT_SECRET, Liar, lying, real
 
@@ -34,7 +36,9 @@ PEOPLE: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["asked", "in the ID token"])
+@pytest.fixture(
+    scope="module", params=[False, pytest.param(True, marks=pytest.mark.slow)], ids=["asked", "in the ID token"]
+)
 def issuer(request: pytest.FixtureRequest) -> Iterator[str]:
     """A real provider."""
     with real(PEOPLE, in_id_token=request.param) as found:
@@ -176,6 +180,32 @@ def test_rights_follow_the_provider(browser: Browser, directory: Directory, issu
 
 
 @pytest.mark.parametrize(
+    ("role", "stays"), [(None, False), ("agent", False), ("admin", True)], ids=["nobody", "an agent", "an admin"]
+)
+def test_nobody_waits_for_who_will_be_more(
+    browser: Browser, directory: Directory, issuer: str, role: str | None, stays: bool
+) -> None:
+    """Whoever had keys, a password and sessions under an address before its owner came with greater rights than they
+    were made for, has none of them afterwards."""
+    directory.set_openid(client_of(issuer))
+    ana = directory.add_user("ana@example.com", "Ana", role)
+    key, came = directory.create_key(ana.email, ("read", "manage")), Client(address="198.51.100.7")
+    directory.set_password(ana.email, "correct horse battery")
+    token = directory.open_session(ana.id, came, now_ms()).token
+    assert 303 == browser.sign_in("ana").status_code
+    assert 200 == browser.status
+    found = directory.find_key(key), directory.find_session(token, now_ms())
+    assert [stays] * 2 == [each is not None for each in found]
+    if stays:
+        directory.sign_in(ana.email, "correct horse battery", came, now_ms())
+    else:
+        with pytest.raises(Unauthorized):
+            directory.sign_in(ana.email, "correct horse battery", came, now_ms())
+        noted = directory.audit_entries(directory.account().id, AuditFilter(action="user_changed"), 10)
+        assert ["1 keys, 1 sessions and the password"] == [each.detail["ended"] for each in noted]
+
+
+@pytest.mark.parametrize(
     ("login", "refusal"),
     [
         ("eve", (403, "nothing in the provider's groups lets you in here")),
@@ -207,7 +237,7 @@ def test_who_is_disabled(browser: Browser, directory: Directory, issuer: str) ->
     directory.disable_user("ana@example.com")
     assert (403, 401) == (browser.sign_in("ana").status_code, browser.status)
     assert "agent" == directory.user("ana@example.com").role
-    noted = directory.audit_entries(None, AuditFilter(action="sign_in_failed"), 10)
+    noted = directory.audit_entries(directory.account().id, AuditFilter(action="sign_in_failed"), 10)
     assert [("ana@example.com", 403)] == [(each.actor, each.status) for each in noted]
 
 

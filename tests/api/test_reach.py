@@ -37,7 +37,7 @@ AGENTS: Final = (1, 2, 3, 4, 5)
 TEAMS: Final = (11, 12, 13)
 QUEUES: Final = (21, 22, 23)
 CAMPAIGNS: Final = (31, 32)
-SENSITIVE: Final = ("comment", "tags")
+SENSITIVE: Final = ("comment", "tags", "wrapup_code")
 NUMBERS: Final = ("447700900412", "447700900413", "12025550143", "1001", "anonymous")
 READS: Final = tuple(
     p for p in get_args(Permission) if p not in ("ingest", "manage_users", "manage_access", "read_audit")
@@ -49,7 +49,14 @@ ROLE_REACH: Final[Mapping[str, Mapping[str, object]]] = {
     "agent": {"own": True},
     "hardware_phone": {},
 }
-EMPTY: Final[dict[str, Any]] = {"events": [], "legs": [], "recording": None, "comment": None, "tags": []}
+EMPTY: Final[dict[str, Any]] = {
+    "events": [],
+    "legs": [],
+    "recording": None,
+    "comment": None,
+    "tags": [],
+    "wrapup_code": None,
+}
 
 
 def records(seed: int, size: int = 60) -> list[Cdr]:
@@ -164,6 +171,7 @@ def refused(asker: Asker, asked: Mapping[str, str]) -> bool:
         ("see_numbers" not in asker.permissions and parts & set(asked))
         or (not asker.permissions & {"see_numbers", "match_numbers"} and exact & set(asked))
         or ("see_details" not in asker.permissions and "events" in asked)
+        or ("see_sensitive" not in asker.permissions and "wrapup_codes" in asked)
     )
 
 
@@ -275,6 +283,8 @@ def _wrong_lookups(site: Site, asker: Asker, visible: Sequence[Cdr]) -> Iterator
         found = site.api.get(f"/api/v2/cdr/{name}", asker.key).json()
         told = {entry["code" if name == "wrapup_codes" else "id"] for entry in found} & set(ids)
         expected = set(ids) if whole else listed[name] & set(ids)
+        if name == "wrapup_codes" and "see_sensitive" not in asker.permissions:
+            expected = set()
         if told != expected:
             yield f"{name}: {sorted(told)} instead of {sorted(expected, key=str)}"
     users = site.api.get("/api/v3/cdr/users", asker.key).json()
@@ -325,6 +335,7 @@ ASKED: Final = st.fixed_dictionaries(
         "team_ids": st.sampled_from(("11", "12,13")),
         "disposition": st.just("missed"),
         "min_duration": st.just("30"),
+        "wrapup_codes": st.sampled_from(("0100", "0100,0200")),
     },
 )
 

@@ -174,6 +174,21 @@ def test_nobody_learns_who_there_is(guest: Browser) -> None:
     assert [] == [name for reply in replies for name in cookies_of(reply)]
 
 
+def test_a_failure_is_the_accounts_to_see(empty: Site) -> None:
+    """A failure under the address of somebody of an account is in its audit, whatever was wrong, and in no other's;
+    under an address that nobody has, in none's. The reply is the same."""
+    addresses = (ANN, "analyst@main.example.com", "other@other.example.com", "nobody@example.com")
+    empty.node.directory.disable_user("analyst@main.example.com")
+    replies = [Browser(empty.api, next(_addresses)).sign_in(email.upper(), "wrong") for email in addresses]
+    assert 1 == len({(reply.status_code, reply.json()["error"], reply.headers.get("set-cookie")) for reply in replies})
+    directory = empty.node.directory
+    failed = AuditFilter(action="sign_in_failed")
+    for account, expected in (("main", addresses[1::-1]), ("other", addresses[2:3])):
+        found = directory.audit_entries(directory.account(account).id, failed, 10)
+        assert [(email, None, 401) for email in expected] == [(e.actor, e.user_id, e.status) for e in found]
+    assert [0] == [e.account_id for e in directory.audit_entries(None, failed, 10) if e.actor == addresses[3]]
+
+
 def test_delays_and_whom_they_do_not_hit(browser: Browser) -> None:
     """After a failure the next attempt has to wait, and is told how long; elsewhere, and in a browser that is known,
     nobody waits."""

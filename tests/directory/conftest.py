@@ -14,7 +14,8 @@ from calldex.directory import Directory
 from tests.conftest import database
 from tests.directory.places import Place, SqlitePlace
 
-BOTH: Final = ("sqlite", "postgresql")
+# The quick part of the tests looks at PostgreSQL by what is its matter alone, and leaves the rest to SQLite.
+BOTH: Final = ("sqlite", pytest.param("postgresql", marks=pytest.mark.slow))
 
 
 @pytest.fixture(scope="session")

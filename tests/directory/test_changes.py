@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from calldex.access import Principal, Reach, permissions_of, scope_of
-from calldex.directory import Client, Directory, GroupChanges, TeamChanges, UserChanges, snapshot
+from calldex.directory import Client, Directory, GroupChanges, Guard, Seen, TeamChanges, UserChanges, snapshot
 from calldex.directory.database import now_ms
-from calldex.errors import CalldexError, Conflict, Forbidden
+from calldex.errors import CalldexError, Conflict, Forbidden, NotFound
 from tests.directory.places import Place
 
 ENDS: list[Callable[[Directory, str], object]] = [
@@ -121,6 +125,11 @@ ALLOWED: list[tuple[Callable[[Directory, Guarded], object], list[tuple[str, tupl
         [(BEA, LEADS), (BEA, LEADS), (CY, ("Agent",)), (DI, ("Agent",))],
     ),
     (
+        lambda d, guard: d.set_account("main", agents_see_own=False, guard=guard),
+        [(CY, ("Agent",)), (CY, ("Agent",)), (DI, ("Agent",)), (DI, ("Agent",))],
+    ),
+    (lambda d, guard: d.set_account("main", agents_see_own=True, sensitive=("tags",), guard=guard), []),
+    (
         lambda d, guard: d.import_users("main", f"email,skills\n{CY},French\n{DI},\n".encode(), guard=guard),
         [(CY, ("Agent",))],
     ),
@@ -224,3 +233,193 @@ def test_nothing_is_half_done(staff: Directory) -> None:
         staff.put_team("main", "Sales", TeamChanges(queues=(6,), supervisors=("nobody@example.com",)))
     assert found == staff.find_key(key)
     assert (5,) == staff.team("main", "Sales").queues
+
+
+# --- whom a change concerns -------------------------------------------------------------------------------------------
+
+ADA = "ada@example.com"
+PEOPLE = (ADA, BEA, CY, DI)
+TEAMS = ("Sales", "Care")
+ROLE = st.sampled_from((None, "agent", "supervisor", "analyst"))
+SOME_TEAMS = st.lists(st.sampled_from(TEAMS), max_size=2, unique=True).map(tuple)
+SOME_PEOPLE = st.lists(st.sampled_from(PEOPLE), max_size=3, unique=True).map(tuple)
+SOME_GROUPS = st.lists(st.sampled_from(("History", "Own")), max_size=2, unique=True).map(tuple)
+WANTED = st.fixed_dictionaries(
+    {},
+    optional={
+        "role": ROLE,
+        "groups": SOME_GROUPS,
+        "teams": SOME_TEAMS,
+        "supervises": SOME_TEAMS,
+        "agent_id": st.integers(1, 6),
+        "extension": st.sampled_from(("1", "2")),
+        "disabled": st.booleans(),
+    },
+)
+TEAM = st.fixed_dictionaries(
+    {},
+    optional={
+        "queues": st.lists(st.integers(1, 3), max_size=2, unique=True).map(tuple),
+        "agents": SOME_PEOPLE,
+        "supervisors": SOME_PEOPLE,
+    },
+)
+GROUP = st.fixed_dictionaries(
+    {},
+    optional={
+        "permissions": st.lists(st.sampled_from(("see_cdrs", "listen")), max_size=2, unique=True).map(tuple),
+        "reach": st.builds(Reach, own=st.booleans(), teams=st.sampled_from(((), (7,)))),
+    },
+)
+Step = Callable[[Directory, Guard], object]
+
+
+def csv_of(lines: list[tuple[str, str | None, tuple[str, ...]]]) -> bytes:
+    """A file of users."""
+    rows = {email: f"{email},{role or ''},{';'.join(teams)}\n" for email, role, teams in lines}
+    return ("email,role,teams\n" + "".join(rows.values())).encode()
+
+
+STEPS: st.SearchStrategy[Step] = st.one_of(
+    st.builds(
+        lambda email, wanted: lambda d, guard: d.change_user(email, UserChanges(**wanted), guard=guard),
+        st.sampled_from(PEOPLE),
+        WANTED,
+    ),
+    st.builds(
+        lambda wanted, id_, teams: (
+            lambda d, guard: d.add_user(
+                "new@example.com", "New", **{**wanted, "agent_id": id_, "teams": teams}, guard=guard
+            )
+        ),
+        WANTED,
+        st.sampled_from((5, 6)),
+        SOME_TEAMS,
+    ),
+    st.builds(lambda email: lambda d, guard: d.remove_user(email, guard=guard), st.sampled_from(PEOPLE)),
+    st.builds(
+        lambda lines: lambda d, guard: d.import_users("main", csv_of(lines), guard=guard),
+        st.lists(st.tuples(st.sampled_from(PEOPLE), ROLE, SOME_TEAMS), max_size=3),
+    ),
+    st.builds(
+        lambda team, wanted: lambda d, guard: d.put_team("main", team, TeamChanges(**wanted), guard=guard),
+        st.sampled_from(TEAMS),
+        TEAM,
+    ),
+    st.builds(lambda team: lambda d, guard: d.remove_team("main", team, guard=guard), st.sampled_from(TEAMS)),
+    st.builds(
+        lambda group, wanted: lambda d, guard: d.put_group("main", group, GroupChanges(**wanted), guard=guard),
+        st.sampled_from(("History", "Own")),
+        GROUP,
+    ),
+    st.builds(lambda name: lambda d, guard: d.remove_group("main", name, guard=guard), st.sampled_from(("History",))),
+    st.builds(lambda see: lambda d, guard: d.set_account("main", agents_see_own=see, guard=guard), st.booleans()),
+)
+
+
+@pytest.fixture(scope="module")
+def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Directory]]:
+    """People with roles, groups and teams, some of whom records name; each example has a copy."""
+    path = tmp_path_factory.mktemp("crowd") / "directory.sqlite"
+    with Directory.open(path) as directory:
+        for id_, name in ((7, "Sales"), (8, "Care")):
+            directory.put_team("main", id_, TeamChanges(name=name, queues=(id_ - 6,)))
+        directory.put_group("main", None, GroupChanges(name="History", permissions=("see_cdrs",)))
+        directory.put_group("main", None, GroupChanges(name="Own", permissions=("see_cdrs",), reach=Reach(own=True)))
+        directory.add_user("adam@example.com", "Adam", "admin", agent_id=99)
+        for id_, (email, more) in enumerate(
+            (
+                (ADA, {"role": "supervisor", "supervises": ("Sales", "Care")}),
+                (BEA, {"role": "supervisor", "supervises": ("Sales",), "groups": ("History",)}),
+                (CY, {"role": "agent", "teams": ("Sales",)}),
+                (DI, {"teams": ("Care",), "groups": ("History", "Own")}),
+            ),
+            1,
+        ):
+            directory.add_user(email, email, agent_id=id_, **more)  # type: ignore[arg-type]
+        directory.note_seen(directory.account().id, [Seen("agent", id_, None, 1) for id_ in (1, 3, 5)])
+        yield path, directory
+
+
+def calls_shown(directory: Directory) -> set[tuple[int, int]]:
+    """Which teams show whose calls: team id and agent id."""
+    return {(team, user.agent_id) for user in directory.users("main") for team in user.teams}
+
+
+@pytest.mark.slow
+@settings(max_examples=150, deadline=None)
+@given(step=STEPS)
+def test_nobody_concerned_is_overlooked(crowd: tuple[Path, Directory], step: Step) -> None:
+    """Whatever changes, everybody whose rights are others than before is shown as he was and as he is, and everybody
+    whose calls other teams show now, if records name him: as somebody who sees them. Found out here by comparing all
+    there is."""
+    original, _ = crowd
+    path = original.with_name("copy.sqlite")
+    path.unlink(missing_ok=True)
+    crowd[1].backup(path)
+    shown: list[Principal] = []
+    with Directory.open(path) as directory:
+
+        def all_of_them() -> dict[int, Principal]:
+            return {user.id: directory.principal(user.email) for user in directory.users("main")}
+
+        before, calls_before = all_of_them(), calls_shown(directory)
+        try:
+            step(directory, shown.append)
+        except (Conflict, NotFound):
+            assert before == all_of_them()
+            return
+        after, calls_after = all_of_them(), calls_shown(directory)
+    for user_id in before.keys() | after.keys():
+        was, becomes = before.get(user_id), after.get(user_id)
+        if was != becomes:
+            assert [] == [each for each in (was, becomes) if each is not None and each not in shown]
+    moved = {agent for _, agent in calls_before ^ calls_after} & {1, 3, 5}
+    seeing = {each.agent_id for each in shown if ["his calls"] == [group.name for group in each.groups]}
+    assert moved <= seeing
+
+
+@pytest.mark.slow
+def test_everything_is_noticed_on_another_node_in_time(staff: Directory, place: Place) -> None:
+    """Within 5 s, really measured: keys and sessions of who was removed, disabled, signed out or has a new password;
+    keys that were revoked, groups, teams, and names that were removed."""
+    assert snapshot.RECHECK_S < 4
+    names = ("removed", "disabled", "revoked", "ended", "password", "moved")
+    emails = {name: f"{name}@example.com" for name in names}
+    for name, email in emails.items():
+        staff.add_user(email, name, "agent", teams=("Sales",), groups=("History",))
+    keys = {name: staff.create_key(email) for name, email in emails.items()}
+    client, at_ms = Client(address=""), now_ms()
+    tokens = {name: staff.open_session(staff.user(email).id, client, at_ms) for name, email in emails.items()}
+    main, agent = staff.account().id, staff.user(emails["moved"]).agent_id
+    key_id = {key.email: key.id for key in staff.list_keys()}[emails["revoked"]]
+    with place.open() as other:
+        other.note_seen(main, [Seen("queue", 9, "Zulu", 1)])
+
+        def seen(directory: Directory) -> tuple[dict[str, tuple[bool, bool]], list[str], list[int]]:
+            found = {
+                name: (
+                    directory.find_key(keys[name]) is not None,
+                    directory.find_session(tokens[name].token, at_ms) is not None,
+                )
+                for name in names
+            }
+            owner = directory.find_key(keys["moved"])
+            groups = [] if owner is None else [group.name for group in owner.groups]
+            return found, groups, [team.id for team in directory.teams_at(main, agent, now_ms())]
+
+        everybody = dict.fromkeys(names, (True, True))
+        assert (everybody, ["Agent", "History"], [7]) == seen(other)
+        staff.remove_user(emails["removed"])
+        staff.disable_user(emails["disabled"])
+        staff.revoke_key(str(key_id))
+        staff.end_session(tokens["ended"].session.id)
+        staff.set_password(emails["password"], "correct horse battery")
+        staff.change_user(emails["moved"], UserChanges(groups=(), teams=()))
+        staff.remove_name("main", "queue", 9)
+        time.sleep(snapshot.RECHECK_S + 0.1)
+        gone = {"removed": (False, False), "disabled": (False, False), "revoked": (False, True)}
+        gone |= {"ended": (True, False), "password": (True, False)}
+        assert ({**everybody, **gone}, ["Agent"], []) == seen(other) == seen(staff)
+        other.note_seen(main, [Seen("queue", 9, "Zulu", 1)])
+        assert [9] == [entry.key for entry in staff.names("main", "queue")]

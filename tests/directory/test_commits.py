@@ -159,15 +159,17 @@ def test_many_rows(directory: Directory) -> None:
 
 
 def test_the_quarantine(directory: Directory) -> None:
-    """A piece lies in it once until it is released, however long it is."""
+    """A piece lies in it once until it is released, however long it is, for the reason that was given last."""
     commits = directory.commits()
     rejects = [Reject("bad", f"line {n}", b"\0raw\xff" * 10_000 + str(n).encode()) for n in range(3)]
     commit(commits, kept=batch(rejects=rejects))
-    commit(commits, kept=batch(rejects=[rejects[0]]))
+    commit(commits, kept=batch(rejects=[rejects[0], rejects[0]]))
     kept = list(commits.quarantined(ACCOUNT, None))
     assert [reject.raw for reject in rejects] == [piece.raw for piece in kept]
     assert ["bad"] * 3 == [piece.reason for piece in commits.quarantined(None, "bad")]
     assert [] == list(commits.quarantined(ACCOUNT + 1, None)) == list(commits.quarantined(None, "good"))
+    commit(commits, kept=batch(rejects=[Reject("worse", "line 9", rejects[0].raw)]))
+    assert [(kept[0].id, "line 0")] == [(piece.id, piece.where) for piece in commits.quarantined(None, "worse")]
     commit(commits, kept=batch(released=[kept[1].id]))
     assert [rejects[0].raw, rejects[2].raw] == [piece.raw for piece in commits.quarantined(ACCOUNT, None)]
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from calldex.directory import Directory, Named, NamedKind, NameEntry, Seen, WrapupCode, lookups
+from calldex.directory import Directory, Named, NamedKind, NameEntry, Seen, WrapupCode, lookups, snapshot
 from calldex.errors import BadParameters, Conflict, NotFound
 from tests.directory.places import Place, SqlitePlace
 
@@ -179,6 +179,35 @@ def test_a_name_that_is_removed(directory: Directory) -> None:
     assert [] == directory.names("main", "queue")
     directory.note_seen(main, [Seen("queue", 5, "Zulu", 3)])
     assert [NameEntry(5, "Zulu", pinned=False)] == directory.names("main", "queue")
+
+
+def test_a_name_that_another_process_removes(directory: Directory, place: Place) -> None:
+    """It does not come back by what was noted before, though that is written later; it does when a record tells again,
+    to the process that knew it already."""
+    main = directory.account().id
+    with place.open() as other:
+        for at in (10, 20):
+            other.note_seen(main, [Seen("queue", 5, "Zulu", at), Seen("queue", 6, "Yankee", at)])
+        directory.remove_name("main", "queue", 5)
+        other.flush_seen()
+        assert [NameEntry(6, "Yankee", pinned=False)] == directory.names("main", "queue")
+        assert [(20,)] == place.execute("SELECT seen_ms FROM named WHERE kind = 'queue'")
+        other.note_seen(main, [Seen("queue", 5, "Zulu", 3)])
+        assert [6, 5] == [entry.key for entry in directory.names("main", "queue")]
+
+
+def test_a_name_that_another_process_removed_a_while_ago(
+    directory: Directory, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within the time between two looks a process that ingests notices that it is gone."""
+    main = directory.account().id
+    with place.open() as other:
+        for at, recheck_s, expected in ((10, 60.0, 0), (20, 60.0, 0), (30, 0.0, 1)):
+            monkeypatch.setattr(snapshot, "RECHECK_S", recheck_s)
+            other.note_seen(main, [Seen("queue", 5, "Zulu", at)])
+            if at == 10:
+                directory.remove_name("main", "queue", 5)
+            assert expected == len(directory.names("main", "queue"))
 
 
 def test_a_name_with_a_nul(directory: Directory, place: Place) -> None:

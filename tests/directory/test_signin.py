@@ -438,6 +438,16 @@ def test_what_ends_a_session_ends_it_at_once(ann: Directory, end: Callable[[Dire
     assert ann.find_session(token, NOW) is None
 
 
+def test_a_session_that_ended_stays_ended(ann: Directory) -> None:
+    """Who was disabled and is enabled again has to sign in again, also in the moment after."""
+    token = signed_in(ann).token
+    assert ann.find_session(token, NOW) is not None
+    ann.disable_user(ANN)
+    ann.enable_user(ANN)
+    assert ann.find_session(token, NOW) is None
+    assert ann.find_session(signed_in(ann).token, NOW) is not None
+
+
 def test_a_session_elsewhere(ann: Directory, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """A session that another process began works at once; one that it ended ends within the time between two looks."""
     ann.find_session("x" * 43, NOW)

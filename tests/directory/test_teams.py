@@ -196,3 +196,11 @@ def test_nobody_is_in_too_many_teams(directory: Directory) -> None:
         directory.put_team("main", 51, TeamChanges(name="T51", agents=(ANN,)))
     directory.put_team("main", 51, TeamChanges(name="T51", supervisors=(ANN,)))
     assert 50 == len(directory.user(ANN).teams)
+
+
+def test_not_every_wrong_member_is_told(directory: Directory) -> None:
+    """Of very many that are wrong the first are: what a list can cost is bounded."""
+    for name, wrong in (("agents", tuple(f"x{n}@example.com" for n in range(500))), ("queues", tuple("abc" * 200))):
+        with pytest.raises(BadParameters) as error:
+            directory.put_team("main", None, TeamChanges(name="X", **{name: wrong}))
+        assert 100 == len(error.value.problems)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calldex.formats import LINE_LIMIT
+from calldex.formats import LINE_LIMIT, UNFINISHED
 from calldex.formats.jsonl import FORMAT, JsonlSettings
 from calldex.record import Cdr, Rejected
 from calldex.wire import v2
@@ -99,6 +99,23 @@ def test_changed_bytes(records: list[Cdr], data: st.DataObject) -> None:
     found = read(b"\n".join([LINE, bytes(damaged), *lines[1:]]))
     assert LINE == served(found[:1])[0]
     assert lines[1:] == served(found[-len(lines[1:]) :] if lines[1:] else [])
+
+
+@settings(max_examples=50, deadline=None)
+@given(cdrs(), st.data())
+def test_a_last_line_that_is_cut(record: Cdr, data: st.DataObject) -> None:
+    """A beginning of a record's line is unfinished if the stream ends with it, wherever it is cut, and is no JSON if
+    the line ends. What was never going to be a record is not unfinished."""
+    line = v2.encode(record)
+    part = line[: data.draw(st.integers(1, len(line) - 1))]
+    assert [Rejected(UNFINISHED, "line 2", part)] == read(LINE, b"\n", part)[1:]
+    (found,) = read(part, b"\n")
+    assert isinstance(found, Rejected)
+    assert found.reason.startswith("not JSON")
+    for junk in (b"nonsense", b"[{", b'{"uuid" 1', b'{"uuid": "\\ud800"}', b"{}", b"12", b"\xff{"):
+        (found,) = read(junk)
+        assert isinstance(found, Rejected)
+        assert found.reason != UNFINISHED
 
 
 @pytest.mark.parametrize("size", [LINE_LIMIT, LINE_LIMIT + 1, 2 * LINE_LIMIT])

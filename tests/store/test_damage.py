@@ -22,7 +22,7 @@ from calldex.access import Scope
 from calldex.errors import StoreNotReady, UnreadableInput, WrongVersion
 from calldex.query import parse
 from calldex.record import Cdr, from_ms, time_uuid
-from calldex.store import Store
+from calldex.store import Outcome, Store
 from calldex.store.embedded import COLUMNS_FILE, LEDGER_FILE, EmbeddedStore
 from calldex.store.embedded.columns import Columns
 from tests.engines import LONG_S, answer, disagreeing, embedded, everything, put
@@ -291,6 +291,22 @@ def test_settling_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         going_on.set()
         store.settle()
         assert 2 == answer(store, everything())[0]
+
+
+def test_waiting_for_what_was_written_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who writes, or erases, while the columns stand still is told so after a time; what he did is kept."""
+    going_on = threading.Event()
+    apply = Columns.apply
+    monkeypatch.setattr(Columns, "apply", lambda *given: going_on.wait(60) and apply(*given))
+    with closing(EmbeddedStore(tmp_path, memory_mb=128, threads=1, timeout_s=0.2, superseded_kept_s=LONG_S)) as store:
+        store.settle()
+        with pytest.raises(StoreNotReady, match="what was written is kept"):
+            put(store, [record(0), record(1)])
+        with pytest.raises(StoreNotReady, match="what was written is kept"):
+            store.erase(1, [record(0).uuid])
+        going_on.set()
+        assert [Outcome.UNCHANGED] == put(store, [record(1)])
+        assert 1 == answer(store, everything())[0]
 
 
 def test_settling_waits_as_long_as_columns_come_nearer(

@@ -227,6 +227,32 @@ def test_a_full_disk_at_the_start(tmp_path: Path) -> None:
             embedded(tmp_path)
 
 
+def test_a_backup_on_a_full_disk(tmp_path: Path) -> None:
+    """It says so, in words that are about that."""
+    (tmp_path / "disk").mkdir()
+    with closing(embedded(tmp_path)) as store, small_disk(tmp_path / "disk"):
+        (tmp_path / "disk" / "ballast").write_bytes(bytes((12 << 20) - 32768))
+        put(store, many(0))
+        with pytest.raises(DiskFull, match=r"there is no room to copy the ledger to .*disk"):
+            store.backup(tmp_path / "disk")
+
+
+def test_the_log_does_not_grow_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one commit follows another, the write-ahead log is folded into the database beside them, also while
+    somebody reads; it begins anew, so that it stays about as long as it may be."""
+    monkeypatch.setattr("calldex.store.embedded.ledger._CHECKPOINT_PAGES", 50)
+    monkeypatch.setattr("calldex.store.embedded.ledger._MOST_PAGES", 200)
+    log, longest = tmp_path / f"{LEDGER_FILE}-wal", 0
+    with closing(embedded(tmp_path)) as store:
+        for n in range(60):
+            store.write(whole_batch(n), wait=False)
+            assert store.get(1, many(n)[1].uuid) is not None
+            longest = max(longest, log.stat().st_size)
+        assert (tmp_path / LEDGER_FILE).stat().st_size > 2 * longest
+    assert longest < 400 * 8192
+    assert not log.exists()
+
+
 def test_erasing_on_a_full_disk(tmp_path: Path) -> None:
     """An erasure that cannot be written is refused whole."""
     with closing(embedded(tmp_path)) as store:

@@ -32,6 +32,7 @@ from calldex.api.openapi import document
 from calldex.api.openid import OpenidSignIn
 from calldex.api.reply import JSON, error_reply, sized
 from calldex.api.signin import Sessions
+from calldex.api.untaken import Untaken
 from calldex.api.workers import Workers
 from calldex.errors import CalldexError, MethodNotAllowed, NotFound, TooMany, Unavailable
 from calldex.node import Node
@@ -41,13 +42,15 @@ POSTS_WAITING: Final = 64
 
 
 def public(node: Node) -> Starlette:
-    """The app over a node, which stays the caller's to close. Its state has the server's `metrics` and `limits`."""
+    """The app over a node, which stays the caller's to close. Its state has the server's `metrics`, `limits`
+    and `untaken`."""
     settings = node.settings
     searches = Workers("search", settings.max_queries, settings.max_waiting, _too_busy)
     posts = Workers("ingest", POSTS_AT_ONCE, POSTS_WAITING, _too_many)
-    metrics = Metrics(node, searches, posts)
+    untaken = Untaken()
+    metrics = Metrics(node, searches, posts, untaken)
     limits = Limits(settings, metrics.limited)
-    cdr = CdrPages(node, searches, metrics)
+    cdr = CdrPages(node, searches, metrics, untaken)
     lookups = Lookups(node, searches)
     health = Health(node, metrics)
     sessions = Sessions(node)
@@ -74,7 +77,7 @@ def public(node: Node) -> Starlette:
         middleware=[Middleware(Edge, metrics=metrics, limits=limits, trusted=settings.trusted_proxies)],
         exception_handlers={CalldexError: _refused, HTTPException: _refused},
     )
-    app.state.metrics, app.state.limits = metrics, limits
+    app.state.metrics, app.state.limits, app.state.untaken = metrics, limits, untaken
     app.router.redirect_slashes = False  # a redirect would repeat the key that stands in the query string
     return app
 

@@ -19,6 +19,7 @@ from calldex.api.finished import Finished, FinishedPages
 from calldex.api.inputs import caller, pairs_of
 from calldex.api.metrics import Metrics
 from calldex.api.reply import JSON, PRIVATE, Coding, coded, coding_for, coding_headers, tag_matches
+from calldex.api.untaken import Untaken
 from calldex.api.workers import Workers
 from calldex.audit import searched
 from calldex.errors import StoreNotReady
@@ -34,10 +35,11 @@ START_S: Final = 2.0
 class CdrPages:
     """The handler, over a node."""
 
-    def __init__(self, node: Node, workers: Workers, metrics: Metrics) -> None:
+    def __init__(self, node: Node, workers: Workers, metrics: Metrics, untaken: Untaken) -> None:
         self._node = node
         self._workers = workers
         self._metrics = metrics
+        self._untaken = untaken
         self._finished = FinishedPages()
 
     async def get(self, request: Request) -> Response:
@@ -54,6 +56,7 @@ class CdrPages:
             # included.
             hour_ms = now_ms - now_ms % _HOUR_MS
             async with self._workers.place(request.receive):
+                await self._untaken.admit()
                 reply, noted.rows = await self._workers.run(
                     lambda: self._answer(query, wanted, hour_ms, coding, if_none_match)
                 )

@@ -18,6 +18,7 @@ import structlog
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from calldex.api.inputs import KEY_MARK
 from calldex.api.limits import Limits
 from calldex.api.metrics import Metrics
 from calldex.api.proxies import origin_of
@@ -56,7 +57,8 @@ class Edge:
         began = time.perf_counter()
         headers = Headers(scope=scope)
         given = headers.get("x-request-id", "")
-        request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        is_one = _REQUEST_ID.fullmatch(given) and KEY_MARK not in given  # or a misplaced key would be logged
+        request_id = given if is_one else secrets.token_hex(8)
         scope["calldex.request_id"] = request_id
         status, sent = 0, 0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 from starlette.requests import Request
@@ -20,27 +20,33 @@ PATIENCE_S: Final = 3.0
 _HEADERS: Final = {"Cache-Control": "no-store"}
 
 
+class _Told(NamedTuple):
+    """Whether a part is down, and what is wrong with it, as it may be with one that is not."""
+
+    down: bool
+    reason: str | None
+
+
 class _Asked:
     """A part of the node that is asked how it is, in a thread; only once at a time, however many want to know."""
 
-    def __init__(self, ask: Callable[[], None]) -> None:
+    def __init__(self, ask: Callable[[], str | None]) -> None:
         self._ask = ask
-        self._asking: asyncio.Task[str | None] | None = None
+        self._asking: asyncio.Task[_Told] | None = None
 
-    async def told(self) -> str | None:
-        """What is wrong with it; None if all is well."""
+    async def told(self) -> _Told:
+        """How it is."""
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(asyncio.to_thread(self._answer))
         asking = self._asking
         done, _ = await asyncio.wait({asking}, timeout=PATIENCE_S)
-        return asking.result() if done else f"it did not answer within {PATIENCE_S:g} s"
+        return asking.result() if done else _Told(True, f"it did not answer within {PATIENCE_S:g} s")
 
-    def _answer(self) -> str | None:
+    def _answer(self) -> _Told:
         try:
-            self._ask()
+            return _Told(False, self._ask())
         except CalldexError as error:
-            return error.message
-        return None
+            return _Told(True, error.message)
 
 
 class Health:
@@ -76,13 +82,13 @@ class Health:
         store, directory = await asyncio.gather(self._store.told(), self._directory.told())
         state = self._node.store.state()
         if not state.ready:
-            store = state.reason or "it cannot answer"
-        told: tuple[tuple[Part, str | None], ...] = (("store", store), ("directory", directory))
-        down = {part: reason for part, reason in told if reason is not None}
+            store = _Told(True, state.reason or "it cannot answer")
+        parts: dict[Part, _Told] = {"store": store, "directory": directory}
+        down = tuple(part for part, told in parts.items() if told.down)
         return Readiness(
             ready=not down,
-            down=tuple(down),
+            down=down,
             behind=state.behind,
             total=state.total,
-            reason="; ".join(f"{part}: {reason}" for part, reason in down.items()) or None,
+            reason="; ".join(f"{part}: {told.reason}" for part, told in parts.items() if told.reason) or None,
         )

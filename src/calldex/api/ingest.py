@@ -12,6 +12,8 @@ import re
 import time
 import zlib
 from collections.abc import Sequence
+from io import BytesIO
+from itertools import islice
 from typing import Final
 
 import msgspec
@@ -26,6 +28,7 @@ from calldex.api.reply import JSON, OUTCOMES, IngestReply, RecordOutcome, sized
 from calldex.api.workers import Workers
 from calldex.directory import KeyOwner
 from calldex.errors import BadParameters, BadRequest, Problem, TooLarge, UnsupportedMedia
+from calldex.formats import LINE_LIMIT
 from calldex.node import Node
 from calldex.record import Cdr, Rejected
 from calldex.store import Outcome
@@ -34,13 +37,14 @@ from calldex.wire import v2
 BODY_LIMIT: Final = 16 * 1024 * 1024
 """Bytes of a body, as sent and also when inflated."""
 MOST_RECORDS: Final = 10_000
+MOST_COMMAS: Final = 1_000_000
+"""How many an array may have, inside of its records and between them. Real ones have half as many at most; `[0,0,0...`
+of 16 MiB would need half a gigabyte, and a second in which nothing else runs, before its elements could be counted."""
 ARRAY_TYPE: Final = "application/json"
 LINES_TYPES: Final = ("application/x-ndjson", "application/jsonl")
 _MEDIA: Final = (ARRAY_TYPE, *LINES_TYPES)
 _RECEIPT_KEY: Final = re.compile(r"[!-~]{1,200}")
 _ARRAY: Final = msgspec.json.Decoder(list[msgspec.Raw])
-_SURROGATE: Final = re.compile(rb"(?<!\\)((?:\\\\)*)\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
-"""An escape that is half of a character; a backslash before it would have made it plain text."""
 
 
 class _Counts(msgspec.Struct, frozen=True):
@@ -164,14 +168,24 @@ def _inflated(sent: bytes) -> bytes:
 def _pieces(body: bytes, media_type: str) -> list[Cdr | Rejected]:
     body = body.removeprefix(codecs.BOM_UTF8)  # some clients put one there; it is no part of any record
     try:
-        raws: Sequence[bytes | msgspec.Raw] = (
-            _elements(body) if media_type == ARRAY_TYPE else [line for line in body.split(b"\n") if line.strip()]
-        )
+        raws = _elements(body) if media_type == ARRAY_TYPE else _lines(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequest(f"the body is not a JSON array of records: {error}") from None
     if len(raws) > MOST_RECORDS:
-        raise TooLarge(f"the body holds {len(raws)} records; a request may hold {MOST_RECORDS}")
-    return [v2.decode(bytes(raw), f"record {index}") for index, raw in enumerate(raws)]
+        raise TooLarge(f"a request may hold {MOST_RECORDS} records; this one has more")
+    return [_piece(bytes(raw), f"record {index}") for index, raw in enumerate(raws)]
+
+
+def _piece(raw: bytes, where: str) -> Cdr | Rejected:
+    if len(raw) > LINE_LIMIT:
+        return Rejected(f"longer than {LINE_LIMIT} bytes", where, raw)
+    return v2.decode(raw, where)
+
+
+def _lines(body: bytes) -> Sequence[bytes]:
+    """The lines that are not blank; of too many no more than are needed to see that."""
+    found = (line.removesuffix(b"\n") for line in BytesIO(body) if not line.isspace())
+    return list(islice(found, MOST_RECORDS + 1))
 
 
 def _elements(body: bytes) -> Sequence[bytes | msgspec.Raw]:
@@ -180,10 +194,12 @@ def _elements(body: bytes) -> Sequence[bytes | msgspec.Raw]:
     The decoder stops at half of a character (`\\ud800` alone), although JSON allows it. With such escapes out of its
     sight it tells where the elements are, so that only the record that has one is rejected.
     """
+    if body.count(b",") > MOST_COMMAS:
+        raise TooLarge(f"a request may have {MOST_COMMAS} commas; this one has more. Send fewer records at once")
     try:
         return _ARRAY.decode(body)
     except msgspec.DecodeError:
-        seen = _SURROGATE.sub(rb"\1\\ufffd", body)
+        seen = v2.without_halves(body)
     elements: list[bytes] = []
     end = 0
     for raw in map(bytes, _ARRAY.decode(seen)):

@@ -1,7 +1,7 @@
 """The look-ups: what records call agents, queues, teams, campaigns and wrap-up codes, and who the users are.
 
 Bare JSON arrays. Who sees the whole account sees all of it; others see what the records within their reach name, and
-what their reach itself lists.
+what their reach itself lists. What the mask hides in records is not listed either.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from calldex.access import Scope
+from calldex.access import Mask, Scope
 from calldex.api.audited import audited
 from calldex.api.cdr import readable
 from calldex.api.inputs import caller, only, pairs_of
@@ -63,7 +63,7 @@ class Lookups:
             seen = self._within(scope)
             if kind == "wrapup_code":
                 codes = self._directory.wrapup_codes(scope.account_id)
-                return [each for each in codes if seen is None or each.code in seen.wrapup_codes]
+                return _unmasked([each for each in codes if seen is None or each.code in seen.wrapup_codes], scope.mask)
             entries = self._directory.lookup(scope.account_id, kind)
             return [each for each in entries if seen is None or each.id in getattr(seen, f"{kind}s")]
 
@@ -123,3 +123,10 @@ class Lookups:
             async with self._workers.place(request.receive):
                 reply, noted.rows = await self._workers.run(answer)
         return reply
+
+
+def _unmasked(codes: list[WrapupCode], mask: Mask) -> list[WrapupCode]:
+    """What is left of wrap-up codes where records have them hidden."""
+    if "wrapup_code" in mask.hidden:
+        return []
+    return [WrapupCode(each.code, each.code) for each in codes] if "wrapup_description" in mask.hidden else codes

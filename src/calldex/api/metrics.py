@@ -8,6 +8,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from calldex.api.reply import OUTCOMES, IngestReply
+from calldex.api.untaken import Untaken
 from calldex.api.workers import Workers
 from calldex.node import Node
 
@@ -18,7 +19,7 @@ _BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2
 class Metrics:
     """The measures of one server."""
 
-    def __init__(self, node: Node, searches: Workers, posts: Workers) -> None:
+    def __init__(self, node: Node, searches: Workers, posts: Workers, untaken: Untaken) -> None:
         self._registry = registry = CollectorRegistry()
         self._requests = Counter(
             "calldex_requests", "Requests answered.", ("route", "method", "status"), registry=registry
@@ -43,6 +44,8 @@ class Metrics:
             registry=registry,
         )
         self.connections = Gauge("calldex_connections", "Open connections.", registry=registry)
+        waiting = Gauge("calldex_reply_bytes", "Bytes of replies that clients have not taken yet.", registry=registry)
+        waiting.set_function(untaken.bytes)
         behind = Gauge("calldex_columns_behind", "Commits that searches do not see yet.", registry=registry)
         behind.set_function(lambda: node.store.state().behind)
         self.ready = Gauge("calldex_ready", "1 if everything is answered, as /readyz tells.", registry=registry)

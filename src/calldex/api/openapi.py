@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Mapping
+from functools import cache
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -73,8 +74,9 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """What the reply can be instead: text of this type."""
 
 
+@cache
 def document() -> Json:
-    """The whole document."""
+    """The whole document; the same one each time."""
     sent = (CdrPage, ErrorReply, Unready, IngestReply, Named, WrapupCode, ListedUser, Readiness, AuditPage)
     signing_in = (Credentials, NewPassword, SignedInUser, SessionReply)
     _, schemas = msgspec.json.schema_components([*sent, *signing_in, *_administered()], ref_template=_REF)

@@ -19,7 +19,7 @@ from calldex.api.cookies import OPENID, cookie_of, origin_of, set_cookie
 from calldex.api.inputs import only, query_pairs
 from calldex.api.signin import Sessions, now_ms
 from calldex.audit import ITSELF, Action, Actor, entry
-from calldex.directory import Client, OpenidClient, SignedIn, User, UserChanges
+from calldex.directory import Client, OpenidClient, SignedIn, User
 from calldex.errors import BadRequest, Forbidden, NotFound
 from calldex.node import Node
 
@@ -87,7 +87,8 @@ class OpenidSignIn:
             email = claims.email
             signed = await self._sessions.run(request, lambda: self._let_in(client, claims, came, at_ms))
         except Forbidden as refused:
-            await self._sessions.note_failure(request, email, refused)
+            account = await asyncio.to_thread(self._node.directory.account, client.account)
+            await self._sessions.note_failure(request, email, account.id, refused)
             raise
         await self._sessions.welcome(request, signed)
         response = RedirectResponse("/", 303, {"Cache-Control": "no-store"})
@@ -122,13 +123,14 @@ class OpenidSignIn:
         if user.account != client.account or user.disabled_at is not None:
             raise Forbidden("the user with your e-mail address is disabled, or is not of this account")
         if (user.role, set(user.groups)) != (rights.role, set(rights.groups)):
-            user = directory.change_user(user.email, UserChanges(role=rights.role, groups=rights.groups))
-            self._note("user_changed", user)
+            user, ended = directory.grant(user.account, user.email, rights)
+            self._note("user_changed", user, ended)
         return directory.open_session(user.id, came, at_ms)
 
-    def _note(self, action: Action, user: User) -> None:
+    def _note(self, action: Action, user: User, ended: str = "") -> None:
         """Note what a provider's word made of a user."""
         detail = {"by": "openid", "role": user.role or "", "groups": ", ".join(user.groups)}
+        detail |= {"ended": ended} if ended else {}
         self._node.audit.note(
             entry(Actor(actor=ITSELF, account_id=user.account_id), action, target=user.email, detail=detail)
         )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -16,7 +18,7 @@ from calldex.audit import OWNER, Actor, Entry, Link, Verified, entry, searched
 from calldex.backup import Manifest, backup
 from calldex.directory import AuditFilter, Source
 from calldex.errors import CalldexError, NotFound, suggest
-from calldex.formats import formats, settings_of
+from calldex.formats import UNFINISHED, formats, settings_of
 from calldex.ingest import Feed, Summary
 from calldex.node import Node
 from calldex.query import parse
@@ -24,7 +26,7 @@ from calldex.store import DayCheck, Quarantined
 
 QUARANTINE_LIMIT: Final = 10_000
 AUDIT_LIMIT: Final = 10_000
-_RETRIED_AT_ONCE: Final = 1_000
+_AT_ONCE: Final = 1_000
 
 
 # --- where records come from ------------------------------------------------------------------------------------------
@@ -113,7 +115,7 @@ class ShowQuarantined(Operation[Quarantined], frozen=True, kw_only=True):
         for piece in node.store.quarantined():
             if piece.id == self.id:
                 return piece
-        raise NotFound(f"there is nothing under {self.id} in the quarantine; `calldex quarantine list` shows it")
+        raise _nothing_under(self.id)
 
 
 class Retried(msgspec.Struct, frozen=True):
@@ -126,18 +128,21 @@ class Retried(msgspec.Struct, frozen=True):
 
 
 class RetryQuarantine(Operation[list[Retried]], frozen=True, kw_only=True):
-    """Read what is in the quarantine of one account or of all again, as its source is set up now."""
+    """Read pieces in the quarantine again, as their source is set up now: those with these ids, or without ids all but
+    the unfinished ones, which would be read as if nothing of them were missing."""
 
     account: str | None
+    ids: frozenset[int] = frozenset()
 
     def run(self, node: Node) -> list[Retried]:
         """Do it."""
         names = {account.id: account.name for account in node.directory.accounts()}
         retried: dict[tuple[int, str, str], Retried] = {}
         pieces = _quarantined(node, self.account)
-        for key, group in groupby(pieces, lambda piece: (piece.account_id, piece.source, piece.format)):
+        chosen = _named(pieces, self.ids) if self.ids else (each for each in pieces if each.reason != UNFINISHED)
+        for key, group in groupby(chosen, lambda piece: (piece.account_id, piece.source, piece.format)):
             account_id, source, format_ = key
-            while some := list(islice(group, _RETRIED_AT_ONCE)):
+            while some := list(islice(group, _AT_ONCE)):
                 before = retried.setdefault(key, Retried(source, format_, Summary()))
                 try:
                     feed = node.feed(source or None, format_, names[account_id])
@@ -148,6 +153,41 @@ class RetryQuarantine(Operation[list[Retried]], frozen=True, kw_only=True):
         for (account_id, *_), each in retried.items():
             _note_ingest(node, account_id, each.source or each.format, each.summary, 200)
         return list(retried.values())
+
+
+class DropQuarantined(Operation[int], frozen=True, kw_only=True):
+    """Take pieces out of the quarantine for good: those with these ids, or all of a source (empty: all that came
+    without one), of one account or of all; how many there were."""
+
+    account: str | None
+    ids: frozenset[int] = frozenset()
+    source: str | None = None
+
+    def run(self, node: Node) -> int:
+        """Do it."""
+        pieces = _quarantined(node, self.account)
+        found = _named(pieces, self.ids) if self.ids else (each for each in pieces if each.source == self.source)
+        dropped: Counter[tuple[int, str]] = Counter()
+        while some := list(islice(found, _AT_ONCE)):
+            node.ingest.drop(some)
+            dropped.update((piece.account_id, piece.source or piece.format) for piece in some)
+        for (account_id, target), count in dropped.items():
+            actor = Actor(actor=OWNER, account_id=account_id)
+            node.audit.note(entry(actor, "quarantine_dropped", target=target, detail={"pieces": count}))
+        return dropped.total()
+
+
+def _named(pieces: Iterator[Quarantined], ids: AbstractSet[int]) -> Iterator[Quarantined]:
+    """The pieces with these ids; `NotFound`, before anything is done, if one is not there."""
+    found = [piece for piece in pieces if piece.id in ids]
+    if missing := sorted(ids - {piece.id for piece in found}):
+        raise _nothing_under(*missing)
+    return iter(found)
+
+
+def _nothing_under(*ids: int) -> NotFound:
+    given = ", ".join(map(str, ids[:10]))
+    return NotFound(f"there is nothing under {given} in the quarantine; `calldex quarantine list` shows it")
 
 
 def _quarantined(node: Node, account: str | None) -> Iterator[Quarantined]:

@@ -21,6 +21,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from calldex.api.reply import CLOSED_POLICY, JSON, SAFE_HEADERS, STRICT_TRANSPORT, error_members
+from calldex.api.untaken import Untaken
 from calldex.errors import CalldexError, HeadTooLarge, NotHttp, UriTooLong
 
 HEAD_LIMIT: Final = 128 * 1024
@@ -56,7 +57,8 @@ def bare_reply(error: CalldexError, *, tls: bool = False) -> bytes:
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """HTTP/1.1 on one connection. `cut` is called when it is closed since the client is too slow, `left` at its end."""
+    """HTTP/1.1 on one connection. `cut` is called when it is closed since the client is too slow, `left` at its end;
+    `untaken` has it as long as its client has not taken all of a reply."""
 
     def __init__(
         self,
@@ -64,12 +66,15 @@ class BoundedHttp(HttpToolsProtocol):
         server_state: ServerState,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
+        *,
         cut: Callable[[Part], None] = lambda _: None,
         left: Callable[[], None] = lambda: None,
+        untaken: Untaken | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._cut = cut
         self._left = left
+        self._slow = untaken or Untaken()
         self._in_head = self._in_body = False
         self._ended = False
         self._head_bytes = 0
@@ -88,6 +93,7 @@ class BoundedHttp(HttpToolsProtocol):
         """Nothing is waited for any more."""
         self._expect_nothing()
         self._unwatch_reply()
+        self._slow.discard(self)
         super().connection_lost(exc)
         self._left()
 
@@ -168,7 +174,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _too_slow(self, part: Part) -> None:
         self._cut(part)
-        if self._unsent():
+        if self.unsent():
             self.transport.close()
         else:
             self.transport.abort()  # with TLS, `close` would wait for its answer
@@ -194,7 +200,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def timeout_keep_alive_handler(self) -> None:
         """The connection is idle; not so while its client still takes a reply."""
-        if self._unsent():
+        if self.unsent():
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
@@ -204,8 +210,11 @@ class BoundedHttp(HttpToolsProtocol):
     def _watch_reply(self) -> None:
         """Look again after a while how much was taken; called whenever something was written."""
         self._unwatch_reply()
-        if self._unsent():
+        if self.unsent():
+            self._slow.add(self)
             self._reply_check = self.loop.call_later(REPLY_SECONDS, self._judge_reply, self._untaken())
+        else:
+            self._slow.discard(self)
 
     def _judge_reply(self, before: int) -> None:
         if before - self._untaken() < min(before, REPLY_BYTES_A_SECOND * REPLY_SECONDS):
@@ -219,7 +228,7 @@ class BoundedHttp(HttpToolsProtocol):
             self._reply_check.cancel()
             self._reply_check = None
 
-    def _unsent(self) -> int:
+    def unsent(self) -> int:
         """How many bytes are written, but not in the hands of the system yet."""
         size = self.transport.get_write_buffer_size()
         under_tls = getattr(self.transport, "_ssl_protocol", None)
@@ -232,7 +241,7 @@ class BoundedHttp(HttpToolsProtocol):
         """How many bytes are written, but not in the hands of the client's system. Ours takes on much at once, so that
         for a while nothing would seem to move."""
         queue = fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(_INT.size))
-        return self._unsent() + int(_INT.unpack(queue)[0])
+        return self.unsent() + int(_INT.unpack(queue)[0])
 
 
 def _too_much(url: bytes) -> CalldexError:

@@ -58,8 +58,9 @@ Part = Literal["store", "directory"]
 
 
 class Readiness(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether everything can be answered; if not, which parts are `down`, and why. Where the store is being brought up
-    to date, `behind` of `total` commits are left."""
+    """Whether everything can be answered; if not, which parts are `down`, and why. One that answers has a `reason` as
+    well when some of its hosts do not. Where the store is being brought up to date, `behind` of `total` commits are
+    left."""
 
     ready: bool
     down: tuple[Part, ...]

@@ -21,6 +21,7 @@ from typing import Final
 
 import structlog
 import uvicorn
+from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
 from calldex.api.app import public
@@ -28,6 +29,7 @@ from calldex.api.door import Door
 from calldex.api.metrics import Metrics
 from calldex.api.protocol import BoundedHttp
 from calldex.api.tls import Certificate
+from calldex.api.untaken import Untaken
 from calldex.errors import BadSettings, CalldexError, PortTaken, Problem
 from calldex.node import SOCKET_FILE, Node
 
@@ -55,7 +57,7 @@ def serve(node: Node, control: ASGIApp, *, announce: Callable[[str], None]) -> N
         app = public(node)
         door = Door(port, settings, app.state.metrics, certificate.context if certificate else None)
         servers = [
-            (_PublicServer(_config(app, settings.shutdown_grace_s), door, app.state.metrics), port),
+            (_PublicServer(_config(app, settings.shutdown_grace_s), door, app), port),
             (_Server(_config(control, settings.shutdown_grace_s)), hatch),
         ]
         url = _base_url(port, "https" if certificate else "http")
@@ -133,10 +135,12 @@ class _Server(uvicorn.Server):
 class _PublicServer(_Server):
     """One whose connections come in by a door."""
 
-    def __init__(self, config: uvicorn.Config, door: Door, metrics: Metrics) -> None:
+    def __init__(self, config: uvicorn.Config, door: Door, app: Starlette) -> None:
         super().__init__(config)
         self._door = door
-        self._metrics = metrics
+        metrics: Metrics = app.state.metrics
+        self._cut = metrics.cut
+        self._untaken: Untaken = app.state.untaken
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self.servers = [self._door]  # type: ignore[list-item]
@@ -145,7 +149,8 @@ class _PublicServer(_Server):
         self.accepts.set()
 
     def _protocol(self, left: Callable[[], None]) -> BoundedHttp:
-        return BoundedHttp(self.config, self.server_state, self.lifespan.state, cut=self._metrics.cut, left=left)
+        state = self.server_state, self.lifespan.state
+        return BoundedHttp(self.config, *state, cut=self._cut, left=left, untaken=self._untaken)
 
 
 def _config(app: ASGIApp, grace_s: int) -> uvicorn.Config:

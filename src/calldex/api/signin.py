@@ -6,6 +6,7 @@ begin and end, so here alone that is noted. Nothing is decided about what somebo
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 import time
@@ -109,7 +110,8 @@ class Sessions:
                 request, lambda: self._directory.sign_in(given.email, given.password, client, at_ms)
             )
         except Unauthorized as refused:
-            await self.note_failure(request, given.email, refused)
+            account_id = await asyncio.to_thread(self._directory.account_of_email, given.email)
+            await self.note_failure(request, given.email, account_id, refused)
             raise
         owner = await self.welcome(request, signed)
         return self.with_cookies(request, signed, client, await self._described(request, owner))
@@ -197,9 +199,15 @@ class Sessions:
         await self._node.audit.record(entry(actor_of(request, owner), "sign_in"))
         return owner
 
-    async def note_failure(self, request: Request, email: str, refused: CalldexError) -> None:
-        """Note that somebody who calls himself by an e-mail address was not let in."""
-        actor = Actor(actor=email, address=address_of(request), request_id=request.scope["calldex.request_id"])
+    async def note_failure(self, request: Request, email: str, account_id: int, refused: CalldexError) -> None:
+        """Note that somebody who calls himself by an e-mail address was not let in, where the account's admins see
+        it."""
+        actor = Actor(
+            actor=email,
+            account_id=account_id,
+            address=address_of(request),
+            request_id=request.scope["calldex.request_id"],
+        )
         await self._node.audit.record(entry(actor, "sign_in_failed", status=refused.status))
 
     def with_cookies(self, request: Request, signed: SignedIn, client: Client, response: Response) -> Response:

@@ -67,7 +67,8 @@ class Control:
         try:
             response = self._runner.run(request)
         except httpx.TransportError as error:
-            raise Unavailable(f"the server that owns the data directory went away ({error}); try again") from error
+            why = str(error) or type(error).__name__
+            raise Unavailable(f"the server that owns the data directory went away ({why}); try again") from error
         if response.is_success:
             return response.content
         try:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 STDIN: Final = "-"
 EXIT_REJECTED: Final = 9
-"""All was read, and some of it lies in the quarantine."""
+"""All was read, and some of it cannot be read."""
 _PIECE: Final = 1 << 20
 _HEAD: Final = 64 * 1024
 """How much of a file its format is recognised by."""
@@ -39,7 +39,7 @@ Tell = Callable[[int], object]
 
 
 class Imported(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a file: counts of pieces, and what went wrong while it was read."""
+    """What became of a file: counts of pieces as of `ingest.Summary`, and what went wrong while it was read."""
 
     file: str
     read: int
@@ -47,11 +47,12 @@ class Imported(msgspec.Struct, frozen=True, kw_only=True):
     updated: int
     unchanged: int
     rejected: int
+    unfinished: int
     interactions: int
     problem: str | None = None
 
 
-_COUNTS: Final = ("read", "accepted", "updated", "unchanged", "rejected", "interactions")
+_COUNTS: Final = ("read", "accepted", "updated", "unchanged", "rejected", "unfinished", "interactions")
 
 
 class Input:
@@ -137,7 +138,9 @@ Examples:
   zcat old/*.gz | calldex import --format jsonl -
 
 \b
-Exit code 9: everything was read, but some pieces were rejected; see `calldex quarantine list`.
+Exit code 9: everything was read, but some pieces were rejected; see `calldex quarantine list`. It is 0 if all of these
+are unfinished: a file that is still being written may end within a row, which leaves the quarantine with an import of
+the whole of it.
 
 A file can be imported again at any time: what is known already is left unchanged. When an import is interrupted,
 what was committed until then stays.
@@ -193,7 +196,7 @@ def import_(
             _report(done, as_json)
     if first_problem is not None:
         raise click.exceptions.Exit(first_problem.exit_code)
-    if any(each.rejected for each in done):
+    if any(each.rejected > each.unfinished for each in done):
         raise click.exceptions.Exit(EXIT_REJECTED)
 
 
@@ -288,13 +291,18 @@ def _progress(inputs: list[Input]) -> Iterator[Callable[[Input], Tell]]:
 
 def _report(done: list[Imported], as_json: bool) -> None:
     # One interaction may have rows in several files, so those of all files are not added up.
-    counts = {name: sum(getattr(each, name) for each in done) for name in _COUNTS if name != "interactions"}
+    total = {name: sum(getattr(each, name) for each in done) for name in _COUNTS if name != "interactions"}
     if as_json:
-        output.json({"files": done, "total": counts})
+        output.json({"files": done, "total": total})
         return
-    rows: list[list[object]] = [[each.file, *(f"{getattr(each, name):,}" for name in _COUNTS)] for each in done]
+    shown = [name for name in _COUNTS if name != "unfinished"]
+    rows: list[list[object]] = [[each.file, *(f"{getattr(each, name):,}" for name in shown)] for each in done]
     if len(done) > 1:
-        rows.append(["in all", *(f"{count:,}" for count in counts.values()), ""])
-    output.table(["file", *_COUNTS], rows, right=_COUNTS)
-    if counts["rejected"]:
+        rows.append(["in all", *(f"{total[name]:,}" for name in shown if name in total), ""])
+    output.table(["file", *shown], rows, right=shown)
+    if total["rejected"]:
         output.say("Rejected pieces lie in the quarantine: `calldex quarantine list`.")
+    if total["unfinished"]:
+        output.say(
+            f"{total['unfinished']:,} unfinished, as a file ended there; an import of the whole file takes it out."
+        )

@@ -9,7 +9,7 @@ import click
 
 from calldex.cli import options, output
 from calldex.cli.command import Group
-from calldex.errors import BadParameters, Problem
+from calldex.errors import BadParameters, Problem, UsageProblem
 
 _LISTED: Final = 100
 
@@ -189,19 +189,31 @@ def show_quarantined(id: int, raw: bool, data: Path | None) -> None:  # noqa: A0
     output.table(["quarantined", str(piece.id)], rows)
 
 
-@quarantine.command("retry", epilog="Example: calldex quarantine retry")
+_IDS: Final = click.argument("ids", nargs=-1, type=int, metavar="[ID...]", help="Ids, as `quarantine list` shows them.")
+
+
+@quarantine.command(
+    "retry",
+    epilog="""\b
+Examples:
+  calldex quarantine retry
+  calldex quarantine retry 7 8
+""",
+)
+@_IDS
 @options.one_account
 @options.data
-def retry_quarantine(account: str | None, data: Path | None) -> None:
-    """Read everything in it again, as its source is set up now; what can be read leaves it.
+def retry_quarantine(ids: tuple[int, ...], account: str | None, data: Path | None) -> None:
+    """Read what is in it again, as its source is set up now; what can be read leaves it.
 
-    A row in which a file ended is read as if nothing were missing: for files that are not written any more.
+    Pieces within which a file ended are left out unless they are named: they are read as if nothing were missing, and a
+    call can be there twice if the whole of it comes after all.
     """
     from calldex.api.operations import RetryQuarantine
     from calldex.cli.client import connected
 
     with connected(data) as control:
-        retried = control.ask(RetryQuarantine(account=account))
+        retried = control.ask(RetryQuarantine(account=account, ids=frozenset(ids)))
     counts = ("accepted", "updated", "unchanged", "rejected")
     rows = [
         (each.source, each.format, *(getattr(each.summary, name) for name in counts), each.problem) for each in retried
@@ -209,3 +221,28 @@ def retry_quarantine(account: str | None, data: Path | None) -> None:
     output.table(("source", "format", *counts, "problem"), rows, right=counts)
     if any(each.problem for each in retried):
         raise click.exceptions.Exit(1)
+
+
+@quarantine.command(
+    "drop",
+    epilog="""\b
+Examples:
+  calldex quarantine drop 7 8
+  calldex quarantine drop --source pbx
+""",
+)
+@_IDS
+@click.option("--source", metavar="NAME", help="All that came from this source; empty, all that came without one.")
+@options.one_account
+@options.data
+def drop_quarantined(ids: tuple[int, ...], source: str | None, account: str | None, data: Path | None) -> None:
+    """Throw pieces away, for good."""
+    if bool(ids) == (source is not None):
+        raise UsageProblem("name the pieces to drop by their ids, or all of a source with --source; one of both")
+
+    from calldex.api.operations import DropQuarantined
+    from calldex.cli.client import connected
+
+    with connected(data) as control:
+        dropped = control.ask(DropQuarantined(account=account, ids=frozenset(ids), source=source))
+    output.say(f"Dropped {dropped:,} pieces.")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from msgspec import UNSET, UnsetType
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import insert, select, update
 
+from calldex.directory.changes import changing
 from calldex.directory.database import Part, now_ms
-from calldex.directory.model import Account, handle_problem, refuse, sensitive_problem, timezone_problem
-from calldex.directory.tables import accounts
-from calldex.errors import Conflict, NotFound, suggest
+from calldex.directory.model import Account, Guard, handle_problem, refuse, sensitive_problem, timezone_problem
+from calldex.directory.principals import find_account, read_accounts
+from calldex.directory.tables import accounts, users
+from calldex.errors import Conflict
 
 
 class Accounts(Part):
@@ -17,7 +19,7 @@ class Accounts(Part):
     def accounts(self) -> list[Account]:
         """Every account, by name."""
         with self._db.read() as connection:
-            return _accounts(connection)
+            return sorted(read_accounts(connection), key=lambda account: account.name)
 
     def account(self, name: str = "main") -> Account:
         """The account of that name; `NotFound` names those that exist."""
@@ -28,7 +30,7 @@ class Accounts(Part):
         """Add an account; `Conflict` if there is one of that name."""
         refuse([*handle_problem("name", name), *timezone_problem(timezone)])
         with self._db.write() as connection:
-            if any(account.name == name for account in _accounts(connection)):
+            if any(account.name == name for account in read_accounts(connection)):
                 raise Conflict(f"there is already an account {name!r}")
             connection.execute(
                 insert(accounts).values(
@@ -44,6 +46,7 @@ class Accounts(Part):
         timezone: str | UnsetType | None = UNSET,
         sensitive: tuple[str, ...] | UnsetType = UNSET,
         agents_see_own: bool | UnsetType = UNSET,
+        guard: Guard | None = None,
     ) -> Account:
         """Change an account; what is not given stays.
 
@@ -60,25 +63,11 @@ class Accounts(Part):
             values["sensitive"] = sorted(set(sensitive))
         if agents_see_own is not UNSET:
             values["agents_see_own"] = agents_see_own
-        with self._db.write(access=True) as connection:
-            account = find_account(connection, name)
+        with changing(self._db, name, guard) as change:
+            connection, account = change.connection, change.account
+            if agents_see_own not in (UNSET, account.agents_see_own):
+                agents = select(users.c.id).where(users.c.account_id == account.id, users.c.role == "agent")
+                change.concerns(connection.execute(agents).scalars())
             if values:
                 connection.execute(update(accounts).where(accounts.c.id == account.id).values(values))
             return find_account(connection, name)
-
-
-def find_account(connection: Connection, name: str) -> Account:
-    """The account of that name; `NotFound` names those that exist."""
-    known = {account.name: account for account in _accounts(connection)}
-    if name not in known:
-        raise NotFound(f"there is no account {name[:100]!r}{suggest(name, known)} Accounts: {', '.join(known)}")
-    return known[name]
-
-
-def _accounts(connection: Connection) -> list[Account]:
-    columns = (accounts.c.id, accounts.c.name, accounts.c.timezone, accounts.c.sensitive, accounts.c.agents_see_own)
-    found = (
-        Account(id_, name, timezone, tuple(sensitive), agents_see_own)
-        for id_, name, timezone, sensitive, agents_see_own in connection.execute(select(*columns))
-    )
-    return sorted(found, key=lambda account: account.name)

@@ -136,11 +136,12 @@ class Turn:
                 connection.execute(self._db.insert(tables.call_links).values(some).on_conflict_do_nothing())
 
     def _put_rejects(self, connection: Connection, batch: Batch, now: int) -> None:
-        """A piece that lies in the quarantine already stays there once."""
+        """A piece that lies in the quarantine already stays there once, for the reason that holds now."""
         quarantine = tables.quarantine
         for released in _parts(batch.released):
             connection.execute(delete(quarantine).where(quarantine.c.id.in_(released)))
-        for rejects in _parts(batch.rejects):
+        pieces = {hashlib.sha256(reject.raw).digest(): reject for reject in batch.rejects}
+        for part in _parts(list(pieces.items())):
             statement = self._db.insert(quarantine).values(
                 [
                     {
@@ -151,13 +152,19 @@ class Turn:
                         "place": reject.where,
                         "reason": reject.reason,
                         "raw": reject.raw,
-                        "digest": hashlib.sha256(reject.raw).digest(),
+                        "digest": digest,
                         "at_ms": now,
                     }
-                    for reject in rejects
+                    for digest, reject in part
                 ]
             )
-            connection.execute(statement.on_conflict_do_nothing())
+            connection.execute(
+                statement.on_conflict_do_update(
+                    index_elements=["account_id", "source", "format", "digest"],
+                    set_={"reason": statement.excluded.reason},
+                    where=quarantine.c.reason != statement.excluded.reason,
+                )
+            )
 
 
 class DirectoryCommits:

@@ -6,6 +6,7 @@ The contract's roles are listed with them, and changed by nobody. Who is in a gr
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -13,11 +14,10 @@ from msgspec import UNSET
 from sqlalchemy import Connection, delete, insert, select, update
 
 from calldex.access import ROLES
-from calldex.directory.accounts import find_account
 from calldex.directory.changes import changing
 from calldex.directory.database import Part, now_ms
 from calldex.directory.model import Account, GroupChanges, GroupInfo, Guard, refuse
-from calldex.directory.principals import custom_group, role_groups
+from calldex.directory.principals import custom_group, find_account, role_groups
 from calldex.directory.refs import Refs
 from calldex.directory.tables import group_members, groups, users
 from calldex.errors import BadParameters, Conflict, Problem
@@ -57,6 +57,7 @@ class Groups(Part):
             if id_ is None:
                 id_ = _added(connection, account_id, len(known), values)
             elif values:
+                change.concerns(_members(connection, id_))
                 connection.execute(update(groups).where(groups.c.id == id_).values(values))
             return _groups(connection, account_id)[id_]
 
@@ -64,9 +65,14 @@ class Groups(Part):
         """Remove a group; who was in it has lost at once what it granted."""
         with changing(self._db, account, guard) as change:
             found = _group(_groups(change.connection, change.account.id), group)
+            change.concerns(_members(change.connection, found.id))
             change.connection.execute(delete(group_members).where(group_members.c.group_id == found.id))
             change.connection.execute(delete(groups).where(groups.c.id == found.id))
         return found
+
+
+def _members(connection: Connection, group_id: int | None) -> Iterable[int]:
+    return connection.execute(select(group_members.c.user_id).where(group_members.c.group_id == group_id)).scalars()
 
 
 def _added(connection: Connection, account_id: int, known: int, values: dict[str, Any]) -> int:

@@ -17,11 +17,10 @@ from typing import Final
 from sqlalchemy import ColumnElement, Connection, bindparam, insert, or_, select, update
 
 from calldex.access import Principal
-from calldex.directory.accounts import find_account
 from calldex.directory.database import Database, Part, now_ms
 from calldex.directory.model import Guard, Key, KeyOwner, expiry_problem, networks_problem, refuse, scopes_problem
 from calldex.directory.people import find_user
-from calldex.directory.principals import principals
+from calldex.directory.principals import find_account, principals
 from calldex.directory.snapshot import Snapshot
 from calldex.directory.tables import api_keys, users
 from calldex.errors import Conflict, NotFound

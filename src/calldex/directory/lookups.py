@@ -14,9 +14,10 @@ from typing import Final, get_args
 
 from sqlalchemy import ColumnElement, Connection, delete, select, tuple_
 
-from calldex.directory.accounts import find_account
 from calldex.directory.database import Database, Part
 from calldex.directory.model import Named, NameEntry, Seen, WrapupCode, id_problem, refuse, text_problem
+from calldex.directory.principals import find_account
+from calldex.directory.snapshot import Snapshot
 from calldex.directory.tables import PINNED_MS, named
 from calldex.errors import BadParameters, NotFound, Problem, suggest
 from calldex.record import NamedKind
@@ -42,7 +43,8 @@ class Lookups(Part):
     def __init__(self, database: Database) -> None:
         super().__init__(database)
         self._lock = threading.Lock()
-        self._known: dict[_NameKey, _Stamp] = {}
+        # Of another change in the directory it may be that names were removed: then nothing is known any more.
+        self._known = Snapshot(database, self._nothing_known)
         self._pending: dict[_NameKey, _Stamp] = {}
         self._flush_at = time.monotonic() + FLUSH_S
 
@@ -53,9 +55,9 @@ class Lookups(Part):
         and written within a minute or so; if the process is killed meanwhile, only that time is lost. What is known
         costs no more than a look into memory.
         """
-        known = self._known
         news: dict[_NameKey, _Stamp] = {}
         with self._lock:
+            known = self._known.recent()
             for each in seen:
                 key = (account_id, each.kind, each.key)
                 stamp = _UNNAMED if each.name is None else (each.at_ms, each.name)
@@ -76,6 +78,7 @@ class Lookups(Part):
     def flush_seen(self) -> None:
         """Write everything that was noted."""
         with self._lock:
+            self._known.current()
             self._write(self._pending)
 
     def lookup(self, account_id: int, kind: NamedKind) -> list[Named]:
@@ -104,7 +107,6 @@ class Lookups(Part):
         refuse([*_key_problem(kind, key), *text_problem("name", name, 200)])
         with self._db.write(access=True) as connection:
             pin(self._db, connection, find_account(connection, account).id, kind, {key: name})
-        self._forget()
         return NameEntry(key, name, pinned=True)
 
     def remove_name(self, account: str, kind: NamedKind, key: int | str) -> None:
@@ -119,12 +121,17 @@ class Lookups(Part):
             if key not in known:
                 raise NotFound(f"there is no {kind} {str(key)[:64]!r}{suggest(str(key), map(str, known))}")
             connection.execute(delete(named).where(*_is(account_id, kind, key)))
-        self._forget()
 
-    def _forget(self) -> None:
-        """What is in memory is not what is in the database any more."""
-        with self._lock:
-            self._known.clear()
+    def _nothing_known(self, connection: Connection) -> dict[_NameKey, _Stamp]:
+        """No names; and of those that wait to be written again only what nobody removed meanwhile."""
+        if self._pending:
+            accounts = {account_id for account_id, _, _ in self._pending}
+            query = select(named.c.account_id, named.c.kind, named.c.id, named.c.code).where(
+                named.c.account_id.in_(accounts)
+            )
+            there = {(account_id, kind, id_ or code) for account_id, kind, id_, code in connection.execute(query)}
+            self._pending = {key: stamp for key, stamp in self._pending.items() if key in there}
+        return {}
 
     def _write(self, stamps: dict[_NameKey, _Stamp]) -> None:
         if stamps:

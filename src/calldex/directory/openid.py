@@ -12,13 +12,16 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import msgspec
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, select, update
 
-from calldex.access import ROLES, Role
-from calldex.directory.accounts import find_account
-from calldex.directory.database import Part
-from calldex.directory.model import refuse, text_problem
-from calldex.directory.tables import accounts, groups, openid
+from calldex.access import ROLES, Role, outranks
+from calldex.directory.changes import changing
+from calldex.directory.database import Part, now_ms
+from calldex.directory.model import User, UserChanges, refuse, text_problem
+from calldex.directory.people import find_user
+from calldex.directory.principals import find_account, principals
+from calldex.directory.roster import Roster
+from calldex.directory.tables import accounts, api_keys, groups, openid, sessions, users
 from calldex.errors import Forbidden, NotFound, Problem, suggest
 
 MOST_VALUES: Final = 1_000
@@ -106,6 +109,32 @@ class OpenidProviders(Part):
         if not roles and not found:
             raise Forbidden(f"nothing in the provider's {provider.claim} lets you in here")
         return Rights(next((role for role in ROLES if role in roles), None), found)
+
+    def grant(self, account: str, email: str, rights: Rights) -> tuple[User, str]:
+        """Give somebody the rights that a provider's word stands for, in place of those he had; and in words what has
+        ended, if anything.
+
+        Of who gets more than he had all keys, all sessions and the password end: whoever made them could not have given
+        so much, and may have waited under an address that was to be somebody else's.
+        """
+        with changing(self._db, account, None) as change:
+            connection = change.connection
+            user = find_user(connection, email)
+            himself = users.c.id == user.id
+            before = principals(connection, himself)[user.id]
+            roster = Roster(change, (user.email,))
+            roster.change(user, UserChanges(role=rights.role, groups=rights.groups))
+            roster.write()
+            ended = "" if outranks(before, principals(connection, himself)[user.id]) else _disowned(connection, user.id)
+            return find_user(connection, email), ended
+
+
+def _disowned(connection: Connection, user_id: int) -> str:
+    working = (api_keys.c.user_id == user_id, api_keys.c.revoked_at.is_(None))
+    keys = connection.execute(update(api_keys).where(*working).values(revoked_at=now_ms())).rowcount
+    connection.execute(update(users).where(users.c.id == user_id).values(password_hash=None))
+    ended = connection.execute(delete(sessions).where(sessions.c.user_id == user_id)).rowcount
+    return f"{keys} keys, {ended} sessions and the password"
 
 
 def is_secure(url: str) -> bool:

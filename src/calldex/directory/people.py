@@ -9,12 +9,11 @@ from msgspec import UNSET
 from sqlalchemy import Connection, delete, select
 
 from calldex.access import KeyScope, Principal
-from calldex.directory.accounts import find_account
 from calldex.directory.changes import changing
 from calldex.directory.database import Part
 from calldex.directory.model import Guard, Imported, ListedUser, User, UserChanges, UserFilter, refuse
 from calldex.directory.people_csv import take_users
-from calldex.directory.principals import principals
+from calldex.directory.principals import find_account, principals
 from calldex.directory.roster import Roster, read_users
 from calldex.directory.tables import api_keys, group_members, sessions, team_members, users
 from calldex.errors import NotFound, suggest
@@ -67,7 +66,7 @@ class People(Part):
         )
         refuse(wanted.problems())
         with changing(self._db, account, guard) as change:
-            roster = Roster(change)
+            roster = Roster(change, ())
             roster.add(email.lower(), wanted)
             roster.write()
             return find_user(change.connection, email)
@@ -77,7 +76,7 @@ class People(Part):
         would be left without an admin. He joins new teams now, and what he was before in teams he left stays known."""
         refuse(changes.problems())
         with changing(self._db, self.user(email).account, guard) as change:
-            roster = Roster(change)
+            roster = Roster(change, (email.lower(),))
             becomes = roster.change(find_user(change.connection, email), changes)
             roster.write()
             return find_user(change.connection, becomes.email)
@@ -96,15 +95,17 @@ class People(Part):
         `Conflict` if his account would be left without an admin."""
         with changing(self._db, self.user(email).account, guard) as change:
             user = find_user(change.connection, email)
-            change.touched.add(user.id)
+            change.touches((user.id,))
+            if user.teams:
+                change.moves((user.id,))
             for table in (api_keys, sessions, team_members, group_members):
                 change.connection.execute(delete(table).where(table.c.user_id == user.id))
             change.connection.execute(delete(users).where(users.c.id == user.id))
         return user
 
     def disable_user(self, email: str, *, guard: Guard | None = None) -> User:
-        """From now on none of the user's keys and sessions works; his name and his keys stay listed. `Conflict` if his
-        account would be left without an admin."""
+        """From now on none of the user's keys works, and his sessions have ended; his name and his keys stay listed.
+        `Conflict` if his account would be left without an admin."""
         return self.change_user(email, UserChanges(disabled=True), guard=guard)
 
     def enable_user(self, email: str, *, guard: Guard | None = None) -> User:

@@ -14,12 +14,10 @@ from typing import Any, Final
 
 from calldex.directory.model import Done, Imported, TeamChanges, UserChanges, refuse
 from calldex.directory.refs import reference
-from calldex.errors import BadParameters, CalldexError, Problem, TooLarge, suggest
+from calldex.errors import MOST_PROBLEMS, BadParameters, CalldexError, Problem, TooLarge, suggest
 
 MOST_LINES: Final = 100_000
 MOST_BYTES: Final = 16 << 20
-MOST_PROBLEMS: Final = 1_000
-"""How many of the wrong lines are told one by one."""
 USER_COLUMNS: Final = (
     *("email", "name", "role", "groups", "timezone", "extension", "sip_account", "caller_id"),
     *("skills", "agent_id", "teams", "supervises"),
@@ -98,9 +96,9 @@ def _take(text: bytes, columns: tuple[str, ...], take: Callable[[_Cells], Done])
             done.append(take(found))
         except CalldexError as error:
             problems += _of_line(number, error)
-    if len(problems) > MOST_PROBLEMS:
-        more = len(problems) - MOST_PROBLEMS
-        problems = [*problems[:MOST_PROBLEMS], Problem("file", "", f"has {more} more such problems")]
+        if len(problems) > MOST_PROBLEMS:
+            problems[MOST_PROBLEMS:] = [Problem("file", "", f"has more problems than these {MOST_PROBLEMS}")]
+            break
     refuse(problems)
     return Imported.of(done)
 

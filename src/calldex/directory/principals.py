@@ -1,4 +1,4 @@
-"""Principals as the directory knows them: users with all that decides what they may.
+"""Principals as the directory knows them: users with all that decides what they may, and the accounts they are of.
 
 The only way from rows to `access.Principal`: for keys, for sessions, for questions about somebody's rights, and for the
 guards of changes. A handful of queries for any number of users.
@@ -13,13 +13,15 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, func, select
 
 from calldex.access import ROLES, Group, Principal, Reach, Role
+from calldex.directory.model import Account
 from calldex.directory.tables import accounts, group_members, groups, team_members, team_queues, users
+from calldex.errors import NotFound, suggest
 
 effective_timezone: Final = func.coalesce(users.c.timezone, accounts.c.timezone, "UTC")
 
 
 def principals(connection: Connection, *conditions: ColumnElement[bool]) -> dict[int, Principal]:
-    """The users that fulfil conditions on `users` and `accounts`, the disabled ones as well, by user id.
+    """The users that fulfil conditions on `users`, the disabled ones as well, by user id.
 
     With all scopes and without a `credential`; who came with a key or a session replaces these.
     """
@@ -28,7 +30,6 @@ def principals(connection: Connection, *conditions: ColumnElement[bool]) -> dict
     leads = (
         select(team_members.c.user_id, team_members.c.team_id)
         .join_from(team_members, users)
-        .join(accounts, accounts.c.id == users.c.account_id)
         .where(team_members.c.as_supervisor, team_members.c.until_ms.is_(None), *conditions)
     )
     for user_id, team_id in connection.execute(leads):
@@ -37,31 +38,23 @@ def principals(connection: Connection, *conditions: ColumnElement[bool]) -> dict
     if supervised:
         for account_id, team_id, queue_id in connection.execute(select(team_queues)):
             queues[account_id, team_id].append(queue_id)
+    account_of = {account.id: account for account in read_accounts(connection)}
     found = {}
-    query = select(
-        users.c.id.label("user_id"),
-        users.c.email,
-        users.c.role,
-        users.c.agent_id,
-        users.c.account_id,
-        accounts.c.name.label("account"),
-        accounts.c.sensitive,
-        accounts.c.agents_see_own,
-        effective_timezone.label("timezone"),
-    )
-    for row in connection.execute(query.join_from(users, accounts).where(*conditions)):
-        teams = sorted(supervised.get(row.user_id, ()))
-        found[row.user_id] = Principal(
-            account_id=row.account_id,
-            account=row.account,
-            user_id=row.user_id,
-            email=row.email,
-            agent_id=row.agent_id,
-            timezone=row.timezone,
-            groups=(*role_groups(row.role, row.agents_see_own), *in_groups.get(row.user_id, ())),
+    query = select(users.c.id, users.c.email, users.c.role, users.c.agent_id, users.c.account_id, users.c.timezone)
+    for user_id, email, role, agent_id, account_id, timezone in connection.execute(query.where(*conditions)):
+        account = account_of[account_id]
+        teams = sorted(supervised.get(user_id, ()))
+        found[user_id] = Principal(
+            account_id=account_id,
+            account=account.name,
+            user_id=user_id,
+            email=email,
+            agent_id=agent_id,
+            timezone=timezone or account.timezone or "UTC",
+            groups=(*role_groups(role, account.agents_see_own), *in_groups.get(user_id, ())),
             supervised_teams=tuple(teams),
-            supervised_queues=tuple(sorted({id_ for team in teams for id_ in queues.get((row.account_id, team), ())})),
-            sensitive=tuple(row.sensitive),
+            supervised_queues=tuple(sorted({id_ for team in teams for id_ in queues.get((account_id, team), ())})),
+            sensitive=account.sensitive,
             credential="",
         )
     return found
@@ -85,10 +78,7 @@ def custom_group(id_: int, name: str, permissions: object, reach: object) -> Gro
 def _custom_groups(connection: Connection, *conditions: ColumnElement[bool]) -> dict[int, list[Group]]:
     """The groups that users are in beside their roles, by name."""
     members = (
-        select(group_members.c.user_id, group_members.c.group_id)
-        .join_from(group_members, users)
-        .join(accounts, accounts.c.id == users.c.account_id)
-        .where(*conditions)
+        select(group_members.c.user_id, group_members.c.group_id).join_from(group_members, users).where(*conditions)
     )
     groups_of: dict[int, list[int]] = defaultdict(list)
     for user_id, group_id in connection.execute(members):
@@ -100,3 +90,20 @@ def _custom_groups(connection: Connection, *conditions: ColumnElement[bool]) -> 
     return {
         user_id: sorted((known[id_] for id_ in ids), key=lambda group: group.name) for user_id, ids in groups_of.items()
     }
+
+
+def find_account(connection: Connection, name: str) -> Account:
+    """The account of that name; `NotFound` names those that exist."""
+    known = {account.name: account for account in read_accounts(connection)}
+    if name not in known:
+        raise NotFound(f"there is no account {name[:100]!r}{suggest(name, known)} Accounts: {', '.join(sorted(known))}")
+    return known[name]
+
+
+def read_accounts(connection: Connection) -> list[Account]:
+    """Every account."""
+    columns = (accounts.c.id, accounts.c.name, accounts.c.timezone, accounts.c.sensitive, accounts.c.agents_see_own)
+    return [
+        Account(id_, name, timezone, tuple(sensitive), agents_see_own)
+        for id_, name, timezone, sensitive, agents_see_own in connection.execute(select(*columns))
+    ]

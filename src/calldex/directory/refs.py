@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from calldex.errors import BadParameters, CalldexError, Conflict, NotFound, Problem, suggest
+from calldex.errors import MOST_PROBLEMS, BadParameters, CalldexError, Conflict, NotFound, Problem, suggest
 
 
 def reference(text: str) -> int | str:
@@ -48,10 +48,12 @@ class Refs:
         return ids[0]
 
     def ids(self, parameter: str, refs: Iterable[int | str]) -> tuple[int, ...]:
-        """The ids of those that are meant, in order; `BadParameters` with each that is not there."""
+        """The ids of those that are meant, in order; `BadParameters` with those that are not there."""
         found: set[int] = set()
         problems: list[Problem] = []
         for ref in refs:
+            if len(problems) >= MOST_PROBLEMS:
+                break
             try:
                 found.add(self.id(ref))
             except CalldexError as error:

@@ -20,7 +20,7 @@ from calldex.directory.members import Member, join, leave
 from calldex.directory.model import Done, User, UserChanges
 from calldex.directory.principals import effective_timezone
 from calldex.directory.refs import Refs
-from calldex.directory.tables import accounts, group_members, groups, team_members, users
+from calldex.directory.tables import accounts, group_members, groups, sessions, team_members, users
 from calldex.errors import BadParameters, CalldexError, Conflict, Problem
 from calldex.record import stable_id
 
@@ -31,16 +31,20 @@ _WRITTEN: Final = (*_PLAIN, "skills", "disabled_at")
 
 
 class Roster:
-    """The users of an account, with changes to them."""
+    """Users of an account, with changes to them: those of these e-mail addresses (in lower case), or all."""
 
-    def __init__(self, change: Change) -> None:
+    def __init__(self, change: Change, emails: Iterable[str] | None = None) -> None:
         connection, account_id = change.connection, change.account.id
         self._change = change
-        everywhere = connection.execute(select(users.c.email, users.c.account_id))
-        self._elsewhere = {email for email, account in everywhere if account != account_id}
-        self._before = {user.id: user for user in read_users(connection, users.c.account_id == account_id)}
+        self._emails: set[str] = set()
+        self._agents: set[int] = set()
+        for email, account, agent_id in connection.execute(select(users.c.email, users.c.account_id, users.c.agent_id)):
+            self._emails.add(email)
+            if account == account_id:
+                self._agents.add(agent_id)
+        these = () if emails is None else (users.c.email.in_(tuple(emails)),)
+        self._before = {user.id: user for user in read_users(connection, users.c.account_id == account_id, *these)}
         self._users = {user.email: user for user in self._before.values()}
-        self._agents = {user.agent_id: user.email for user in self._before.values()}
         self._teams = Refs("team", names_of(connection, account_id, "team"))
         own = select(groups.c.id, groups.c.name).where(groups.c.account_id == account_id)
         self._groups = Refs("group", dict(connection.execute(own).all()))
@@ -57,7 +61,7 @@ class Roster:
     def add(self, email: str, wanted: UserChanges) -> User:
         """Plan to add a user; `Conflict` if the e-mail address is somebody's. Without `agent_id` he gets the id under
         which records name an agent of his name; if another user of the account has that, the one of his address."""
-        if email in self._users:
+        if email in self._emails:
             raise _taken(email)
         return self._add(email, wanted)
 
@@ -105,29 +109,36 @@ class Roster:
     def _claim(self, user: User, becomes: User) -> None:
         """See to it that nobody else has his e-mail address or agent id."""
         if becomes.email != user.email:
-            if becomes.email in self._users or becomes.email in self._elsewhere:
+            if becomes.email in self._emails:
                 raise _taken(becomes.email)
+            self._emails.discard(user.email)
+            self._emails.add(becomes.email)
             self._users.pop(user.email, None)
         if becomes.agent_id != user.agent_id:
             if becomes.agent_id in self._agents:
                 raise Conflict(
                     f"another user of the account has the agent id {becomes.agent_id}; give one that is free"
                 )
-            self._agents.pop(user.agent_id, None)
+            self._agents.discard(user.agent_id)
+            self._agents.add(becomes.agent_id)
         self._users[becomes.email] = becomes
-        self._agents[becomes.agent_id] = becomes.email
 
     def write(self) -> None:
         """Write what was planned. Teams count ever since for who is new, for all others from now on."""
         changed = [user for user in self._planned.values() if user.id != _NEW and user != self._before[user.id]]
         new = [user for user in self._planned.values() if user.id == _NEW]
+        self._change.touches(user.id for user in changed)
+        self._change.moves(user.id for user in changed if _calls(user) != _calls(self._before[user.id]))
         if changed:
             columns: dict[str, Any] = {name: bindparam(f"new_{name}") for name in _WRITTEN}
             self._change.connection.execute(
                 update(users).where(users.c.id == bindparam("user_id")).values(columns),
                 [{"user_id": user.id, **{f"new_{name}": _cell(user, name) for name in _WRITTEN}} for user in changed],
             )
+        self._sign_out([user.id for user in changed if user.disabled_at and not self._before[user.id].disabled_at])
         ids = self._inserted(new)
+        self._change.adds(ids.values())
+        self._change.moves(ids[user.email] for user in new if user.teams)
         self._regroup([(user.id, self._before[user.id].groups, user.groups) for user in changed])
         self._regroup([(ids[user.email], (), user.groups) for user in new])
         account_id = self._change.account.id
@@ -137,7 +148,12 @@ class Roster:
         leave(self._change.connection, before - after, at)
         join(self._change.connection, account_id, after - before, at)
         join(self._change.connection, account_id, (each for user in new for each in _members(ids[user.email], user)), 0)
-        self._change.touched |= {user.id for user in changed} | set(ids.values())
+
+    def _sign_out(self, user_ids: list[int]) -> None:
+        """End the sessions of users for good: they do not go on when these are enabled again."""
+        if user_ids:
+            matches = sessions.c.user_id == bindparam("who")
+            self._change.connection.execute(delete(sessions).where(matches), [{"who": id_} for id_ in user_ids])
 
     def _inserted(self, new: Iterable[User]) -> dict[str, int]:
         """The ids of new users by e-mail address."""
@@ -163,6 +179,11 @@ class Roster:
 
 def _taken(email: str) -> CalldexError:
     return Conflict(f"there is already a user with the e-mail address {email}")
+
+
+def _calls(user: User) -> set[tuple[int, int]]:
+    """Which teams show whose calls because of a user."""
+    return {(user.agent_id, team) for team in user.teams}
 
 
 def _members(user_id: int, user: User) -> set[Member]:

@@ -136,7 +136,7 @@ class Sessions(Part):
     def _remembered(self, digest: bytes) -> _Remembered | None:
         """A session as it was in the database up to `RECHECK_S` ago."""
         known = self._session_memory.get(digest)
-        if known is None or known.generation != self._sessions_ended:
+        if known is None or known.generation != self._generation:
             return None
         return known if time.monotonic() < known.checked_at + RECHECK_S else None
 
@@ -220,12 +220,17 @@ class Sessions(Part):
         others = () if but is None else (sessions.c.id != but,)
         return connection.execute(delete(sessions).where(sessions.c.user_id == user_id, *others)).rowcount
 
+    @property
+    def _generation(self) -> int:
+        """Grows with whatever may have ended a session in this process."""
+        return self._sessions_ended + self._db.generation
+
     def _forget_sessions(self) -> None:
         """Ask the database again for every session."""
         self._sessions_ended += 1
 
     def _reread(self, digest: bytes) -> _Remembered | None:
-        generation, checked_at = self._sessions_ended, time.monotonic()
+        generation, checked_at = self._generation, time.monotonic()
         with self._db.read() as connection:
             found = _sessions(connection, sessions.c.hash == digest)
         if not found:

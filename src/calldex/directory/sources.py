@@ -7,9 +7,9 @@ from typing import Final
 
 from sqlalchemy import Connection, delete, insert, select
 
-from calldex.directory.accounts import find_account
 from calldex.directory.database import Part, now_ms
 from calldex.directory.model import Source, handle_problem, text_problem
+from calldex.directory.principals import find_account
 from calldex.directory.tables import accounts, sources
 from calldex.errors import BadParameters, Conflict, NotFound, Problem, suggest
 

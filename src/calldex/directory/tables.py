@@ -206,7 +206,7 @@ audit: Final = Table(
     metadata,
     Column("n", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
     Column("at_ms", BigInteger, nullable=False),
-    # 0 where the account is not known: a failed attempt to sign in.
+    # 0 where there is none: an attempt to sign in under an address that nobody has, or what is about the whole.
     Column("account_id", Integer, nullable=False),
     Column("actor", String(254), nullable=False),
     Column("action", String(32), nullable=False),

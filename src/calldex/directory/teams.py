@@ -11,17 +11,17 @@ from collections.abc import Iterable, Mapping
 from msgspec import UNSET
 from sqlalchemy import Connection, bindparam, delete, insert, select
 
-from calldex.directory.accounts import find_account
 from calldex.directory.changes import Change, changing
 from calldex.directory.database import Database, now_ms
 from calldex.directory.lookups import Lookups, names_of, pin, unname
 from calldex.directory.members import Member, join, leave, members_now, stays
 from calldex.directory.model import MOST_TEAMS, Done, Guard, Imported, TeamChanges, TeamInfo, id_problem, refuse
 from calldex.directory.people_csv import take_teams
+from calldex.directory.principals import find_account
 from calldex.directory.refs import Refs
 from calldex.directory.snapshot import Snapshot
 from calldex.directory.tables import team_queues, users
-from calldex.errors import BadParameters, Conflict, Problem, suggest
+from calldex.errors import MOST_PROBLEMS, BadParameters, Conflict, Problem, suggest
 from calldex.record import Team, stable_id
 
 _Part = tuple[int, bool]
@@ -59,9 +59,7 @@ class Teams(Lookups):
             plan = TeamsPlan(self._db, change)
             id_, _ = plan.put(team, changes)
             plan.write()
-            put = _teams(change.connection, change.account.id)[id_]
-        self._forget()
-        return put
+            return _teams(change.connection, change.account.id)[id_]
 
     def remove_team(self, account: str, team: int | str, *, guard: Guard | None = None) -> TeamInfo:
         """Remove a team; nobody is in it from now on. Records of its time stay its records, and a record that names it
@@ -72,13 +70,13 @@ class Teams(Lookups):
             found = _team(_teams(connection, account_id), team)
             id_ = found.id
             members = [member for member in members_now(connection, account_id) if member[1] == id_]
-            change.touched |= {member[0] for member in members}
+            change.touches(user_id for user_id, _, _ in members)
+            change.moves(user_id for user_id, _, as_supervisor in members if not as_supervisor)
             leave(connection, members, now_ms())
             connection.execute(
                 delete(team_queues).where(team_queues.c.account_id == account_id, team_queues.c.team_id == id_)
             )
             unname(connection, account_id, "team", id_)
-        self._forget()
         return found
 
     def import_teams(self, account: str, text: bytes, *, guard: Guard | None = None) -> Imported:
@@ -88,7 +86,6 @@ class Teams(Lookups):
             plan = TeamsPlan(self._db, change)
             done = take_teams(text, plan.put_line)
             plan.write()
-        self._forget()
         return done
 
     def teams_at(self, account_id: int, agent_id: int, at_ms: int) -> tuple[Team, ...]:
@@ -164,6 +161,8 @@ class TeamsPlan:
         problems: list[Problem] = []
         members: set[int] = set()
         for email in emails:
+            if len(problems) >= MOST_PROBLEMS:
+                break
             user_id = self._users.get(email.lower())
             if user_id is None:
                 message = f"there is no such user{suggest(email, self._users)}"
@@ -184,20 +183,23 @@ class TeamsPlan:
     def write(self) -> None:
         """Write what was planned."""
         connection, account_id = self._change.connection, self._change.account.id
-        pin(self._db, connection, account_id, "team", self._names)
         gone = {(id_, queue) for id_, then in self._queues_then.items() for queue in self._queue_ids(id_) - then}
         new = {(id_, queue) for id_, then in self._queues_then.items() for queue in then - self._queue_ids(id_)}
-        _change_queues(connection, account_id, gone, new)
         joined: set[Member] = set()
         left: set[Member] = set()
         for (team_id, as_supervisor), then in self._members_then.items():
             now = self._members_now.get((team_id, as_supervisor), set())
             joined |= {(user_id, team_id, as_supervisor) for user_id in then - now}
             left |= {(user_id, team_id, as_supervisor) for user_id in now - then}
+        for team_id, _ in gone | new:
+            self._change.concerns(self._members_now.get((team_id, True), ()))
+        self._change.touches(user_id for user_id, _, _ in joined | left)
+        self._change.moves(user_id for user_id, _, as_supervisor in joined | left if not as_supervisor)
+        pin(self._db, connection, account_id, "team", self._names)
+        _change_queues(connection, account_id, gone, new)
         at = now_ms()
         leave(connection, left, at)
         join(connection, account_id, joined, at)
-        self._change.touched |= {member[0] for member in joined | left}
 
     def _queue_ids(self, team_id: int) -> set[int]:
         return self._queues_now.get(team_id, set())

@@ -29,15 +29,12 @@ class Row(msgspec.Struct, frozen=True):
     * `key`: what makes the row itself (two rows with one key are the same row sent twice);
     * `links`: what ties it to other rows; rows that share a link, directly or through others, are one call.
       A row without links belongs to no call: it is kept, and shown to `assemble` of no call;
-    * `text`: the row, decoded, from which `assemble` can read everything again;
-    * `where` and `raw`: the place where it begins and its bytes, as of `Rejected`; not kept.
+    * `text`: the row, decoded, from which `assemble` can read everything again.
     """
 
     key: bytes
     links: tuple[str, ...]
     text: str
-    where: str = ""
-    raw: bytes = b""
 
 
 class RecordFormat(Protocol):
@@ -50,7 +47,8 @@ class RecordFormat(Protocol):
         """Whether the first bytes of a file (up to 64 KiB) are surely of this format."""
 
     def read(self, chunks: Iterable[bytes], settings: Any) -> Iterator[Cdr | Rejected]:
-        """The records of a byte stream, in its order and in their canonical form."""
+        """The records of a byte stream, in its order and in their canonical form; one within which the stream ends is
+        rejected as `UNFINISHED`."""
 
 
 @runtime_checkable
@@ -72,7 +70,7 @@ class RowFormat(Protocol):
         """Whether the first bytes of a file (up to 64 KiB) are surely of this format."""
 
     def rows(self, chunks: Iterable[bytes], settings: Any) -> Iterator[Row | Rejected]:
-        """The rows of a byte stream, in its order; one in which the stream ends is rejected as `UNFINISHED`."""
+        """The rows of a byte stream, in its order; one within which the stream ends is rejected as `UNFINISHED`."""
 
     def assemble(self, rows: Sequence[Row], settings: Any, source: str) -> Cdr | None:
         """The interaction that these rows (all known of one call) are; the same for every order of the same rows.
@@ -89,7 +87,8 @@ def formats() -> dict[str, RecordFormat | RowFormat]:
 
 
 UNFINISHED: Final = "unfinished: the file ends within this row; an import of the whole row takes this piece out of here"
-"""Why a row is rejected that is still being written, or was cut off: nothing tells the one from the other."""
+"""Why the last piece of a stream is rejected that is still being written, or was cut off: nothing tells the one from
+the other. Its place is "line N", the one with which it begins, and its `raw` all that stands there."""
 
 LINE_LIMIT: Final = 1 << 20
 """No format reads a line longer than this; a longer one is rejected whole."""

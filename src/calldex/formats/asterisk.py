@@ -100,7 +100,7 @@ class AsteriskFormat:
         reader = _Reader(settings)
         for line, ended in lines(chunks):
             yield from reader.line(line, ended)
-        yield from reader.end(UNFINISHED)
+        yield from reader.line(b"", ended=False)
 
     def assemble(self, rows: Sequence[Row], settings: AsteriskSettings, source: str) -> Cdr | None:
         """The call that these rows are; see `asterisk_calls.assemble`."""
@@ -119,7 +119,7 @@ class _Reader:
         self._open_size = 0
 
     def line(self, line: bytes, ended: bool) -> Iterator[Row | Rejected]:
-        """The rows that are complete with this line."""
+        """The rows that are complete with this line; one that is not ended is the last, and may be empty."""
         self._number += 1
         if self._number == 1:
             line = line.removeprefix(_BOM)
@@ -138,10 +138,10 @@ class _Reader:
         elif line.strip():
             yield from self._begun(line)
 
-    def end(self, reason: str = "a quote is never closed") -> Iterator[Rejected]:
-        """What the end of the stream, or a line that cannot belong to it, leaves of an unfinished record."""
+    def end(self) -> Iterator[Rejected]:
+        """What a line that cannot belong to it leaves of an open record."""
         if self._open:
-            yield self._rejected(reason, self._open)
+            yield self._rejected("a quote is never closed", self._open)
             self._close()
 
     def _begun(self, line: bytes) -> Iterator[Row | Rejected]:
@@ -172,8 +172,8 @@ class _Reader:
         raw = b"\n".join(record)
         try:
             if self._kind == "queue_log":
-                return _queue_row(raw, self._place(record), self._settings)
-            row = _cdr_row(raw, self._place(record), self._settings)
+                return _queue_row(raw, self._settings)
+            row = _cdr_row(raw, self._settings)
         except _Unreadable as error:
             return self._rejected(str(error), record)
         self._kind = "cdr"
@@ -238,7 +238,7 @@ def _text(value: str, charset: str) -> str:
     return value if value.isprintable() else value.translate(_CONTROLS)
 
 
-def _cdr_row(raw: bytes, where: str, settings: AsteriskSettings) -> Row:
+def _cdr_row(raw: bytes, settings: AsteriskSettings) -> Row:
     pieces = _split(raw)
     if settings.columns and len(pieces) > len(settings.columns):
         row = _rejoined(pieces, settings)
@@ -247,7 +247,7 @@ def _cdr_row(raw: bytes, where: str, settings: AsteriskSettings) -> Row:
         row = _checked(values, _columns(values, settings))
     # Of what was written, not of how it was decoded: the key stays if the source's settings are put right.
     key = _digest("cdr", *pieces)
-    return Row(key, _cdr_links(row, key), msgspec.json.encode(row).decode(), where, raw)
+    return Row(key, _cdr_links(row, key), msgspec.json.encode(row).decode())
 
 
 def _columns(values: list[str], settings: AsteriskSettings) -> tuple[str, ...]:
@@ -345,7 +345,7 @@ def _minutes(row: CdrRow) -> list[str]:
     return [f"{first + timedelta(minutes=minute):%Y%m%d%H%M}" for minute in kept]
 
 
-def _queue_row(raw: bytes, where: str, settings: AsteriskSettings) -> Row:
+def _queue_row(raw: bytes, settings: AsteriskSettings) -> Row:
     if not _QUEUE_LINE.match(raw):
         raise _Unreadable("not a queue_log line; valid is epoch|callid|queue|agent|event|parameters")
     pieces = raw.decode("latin-1").rstrip("\r|").split("|")
@@ -359,7 +359,7 @@ def _queue_row(raw: bytes, where: str, settings: AsteriskSettings) -> Row:
         leg = parameters[1] if row.event == "CONNECT" and len(parameters) > 1 else ""
         if leg != callid and _UNIQUEID.fullmatch(leg) and len(leg) <= _ID_LENGTH:
             links += (f"id:{leg}",)
-    return Row(_digest("queue", *pieces), links, msgspec.json.encode(row).decode(), where, raw)
+    return Row(_digest("queue", *pieces), links, msgspec.json.encode(row).decode())
 
 
 def _digest(*parts: str) -> bytes:

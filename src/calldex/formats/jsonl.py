@@ -1,7 +1,8 @@
 """JSON Lines: one record a line, in the shape version 2 of the API serves (`wire.v2`).
 
 What the API serves can be imported again and is equal. A line of another system may be looser, see `wire.v2.decode`.
-Blank lines count as nothing; the last line needs no line feed, since a JSON object shows where it ends.
+Blank lines count as nothing; the last line needs no line feed, since a JSON object shows where it ends. If that end is
+missing, the line is still being written, or was cut off.
 """
 
 from __future__ import annotations
@@ -9,11 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from calldex.formats import LINE_LIMIT, FormatSettings, LineFormat, lines
+import msgspec
+
+from calldex.formats import LINE_LIMIT, UNFINISHED, FormatSettings, LineFormat, lines
 from calldex.record import Cdr, Rejected
 from calldex.wire import v2
 
 _BOM: Final = b"\xef\xbb\xbf"
+_TRUNCATED: Final = "Input data was truncated"
+"""What msgspec says of JSON that lacks its end."""
 
 
 class JsonlSettings(FormatSettings, frozen=True):
@@ -37,12 +42,24 @@ class Jsonl:
 
     def read_part(self, chunks: Iterable[bytes], settings: FormatSettings, first: int) -> Iterator[Cdr | Rejected]:
         """Each line's record."""
-        for number, (line, _) in enumerate(lines(chunks), first):
+        for number, (line, ended) in enumerate(lines(chunks), first):
             text = line.removeprefix(_BOM) if number == 1 else line
             if len(line) > LINE_LIMIT:
                 yield Rejected(f"longer than {LINE_LIMIT} bytes", f"line {number}", line)
             elif text and not text.isspace():
-                yield v2.decode(text, f"line {number}")
+                found = v2.decode(text, f"line {number}")
+                is_cut = not ended and isinstance(found, Rejected) and _is_cut(text)
+                yield Rejected(UNFINISHED, f"line {number}", text) if is_cut else found
+
+
+def _is_cut(text: bytes) -> bool:
+    """Whether a text is the beginning of a JSON object, and no more than that."""
+    try:
+        # A number cut behind one of these would be told otherwise.
+        msgspec.json.decode(v2.without_halves(text).rstrip(b"+-.eE"))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return text.lstrip().startswith(b"{") and str(error) == _TRUNCATED
+    return False
 
 
 FORMAT: Final[LineFormat] = Jsonl()

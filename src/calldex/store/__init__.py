@@ -252,8 +252,9 @@ class Store(Protocol):
     def state(self) -> State:
         """Whether searches can be answered, as far as that is known without asking anybody."""
 
-    def answers(self) -> None:
-        """Return if it can be reached now; `Unavailable` if not. Takes seconds at most."""
+    def answers(self) -> str | None:
+        """Return if it can be reached now, and what of it cannot all the same; `Unavailable` if nothing can. Takes
+        seconds at most."""
 
     def close(self) -> None:
         """Finish what is running and let go of the files."""

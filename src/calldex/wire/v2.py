@@ -7,6 +7,7 @@ can be read again and is equal. Pure.
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Annotated, Any, Final
@@ -31,6 +32,8 @@ class Record(Cdr, frozen=True, kw_only=True, gc=False, forbid_unknown_fields=Tru
 _ENCODE: Final = msgspec.json.Encoder().encode
 _DECODE: Final = msgspec.json.Decoder(Record).decode
 _ANY: Final = msgspec.json.Decoder().decode
+_HALF: Final = re.compile(rb"(?<!\\)((?:\\\\)*)\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
+"""A backslash before it would have made it plain text."""
 _NAMES: Final = Cdr.__struct_fields__
 _NOTHING: Final = timedelta(0)
 _SECOND: Final = timedelta(seconds=1)
@@ -67,8 +70,22 @@ def decode(line: bytes, where: str) -> Cdr | Rejected:
     except (msgspec.ValidationError, UnicodeDecodeError):
         return _loose(line, where)
     except (msgspec.DecodeError, RecursionError) as error:
-        return Rejected(f"not JSON: {error}", where, line)
+        return Rejected(_not_json(line, error), where, line)
     return _sound(found, line, where)
+
+
+def without_halves(text: bytes) -> bytes:
+    """JSON with a whole character's escape wherever there was one of half a character (`\\ud800`): of the same length,
+    all else in its place. The decoder takes whatever follows such a half for the other one."""
+    return _HALF.sub(rb"\1\\ufffd", text)
+
+
+def _not_json(text: bytes, error: Exception) -> str:
+    try:
+        _ANY(without_halves(text))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return f"not JSON: {error}"
+    return "not JSON: an escape as \\ud800 is half of a character, and the other half is not behind it"
 
 
 def _sound(found: Record, line: bytes, where: str) -> Cdr | Rejected:
@@ -101,7 +118,7 @@ def _loose(line: bytes, where: str) -> Cdr | Rejected:
     try:
         found = _ANY(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return Rejected(f"not JSON: {error}", where, line)
+        return Rejected(_not_json(line, error), where, line)
     if not isinstance(found, dict):
         return Rejected(f"a record is a JSON object, this is {type(found).__name__}", where, line)
     try:

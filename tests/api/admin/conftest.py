@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from calldex.access import Reach
-from calldex.api.app import public
 from calldex.directory import GroupChanges
-from calldex.node import Node
-from calldex.settings import Settings
-from tests.api.conftest import Api, Site, people
+from tests.api.conftest import Site, opened
 
 PREFIX = "/api/admin/v1"
 ALL = ("read", "ingest", "manage")
@@ -25,10 +23,13 @@ class Office:
     `clerk` and `keeper`, who may only manage users, or access; `lead`, who may do both and sees the team 10; `reader`
     and `writer`, keys of an admin; `stranger`, the other account's admin."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, keys: dict[str, str]) -> None:
         self.site = site
         self.directory = site.node.directory
-        self.keys: dict[str, str] = {}
+        self.keys = keys
+
+    def open(self) -> None:
+        """Hire them."""
         for name, permissions, reach in (
             ("clerk", ("manage_users",), Reach()),
             ("keeper", ("manage_access",), Reach()),
@@ -72,14 +73,29 @@ class Office:
         return {problem["parameter"] for problem in reply.json()["problems"]}
 
 
+@pytest.fixture(scope="session")
+def furnished(
+    hired: tuple[Path, dict[str, str]], tmp_path_factory: pytest.TempPathFactory, runner: asyncio.Runner
+) -> tuple[Path, dict[str, str]]:
+    """The data directory of an office, and its keys: to be copied."""
+    folder = tmp_path_factory.mktemp("furnished") / "data"
+    with opened(*hired, folder, runner) as site:
+        office = Office(site, {})
+        office.open()
+        return folder, office.keys
+
+
 @pytest.fixture(scope="module")
-def standing(tmp_path_factory: pytest.TempPathFactory, runner: asyncio.Runner) -> Iterator[Office]:
+def standing(
+    furnished: tuple[Path, dict[str, str]], tmp_path_factory: pytest.TempPathFactory, runner: asyncio.Runner
+) -> Iterator[Office]:
     """An office in which tests change nothing."""
-    with Node(Settings(data=tmp_path_factory.mktemp("office"), threads=2)) as node:
-        yield Office(Site(node, Api(public(node), runner), people(node), [], []))
+    with opened(*furnished, tmp_path_factory.mktemp("office") / "data", runner) as site:
+        yield Office(site, site.keys)
 
 
 @pytest.fixture
-def office(empty: Site) -> Office:
+def office(furnished: tuple[Path, dict[str, str]], tmp_path: Path, runner: asyncio.Runner) -> Iterator[Office]:
     """An office of the test's own."""
-    return Office(empty)
+    with opened(*furnished, tmp_path / "data", runner) as site:
+        yield Office(site, site.keys)

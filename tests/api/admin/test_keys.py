@@ -74,6 +74,30 @@ def test_what_is_wrong_is_named(standing: Office, changes: dict[str, object], wr
     assert before == standing.done("GET", "/keys")["total"]
 
 
+def test_a_key_makes_no_key_that_outlives_it(office: Office) -> None:
+    """A key with an end makes none that works longer, one with networks none that works elsewhere: nobody makes more of
+    a key that he found than it is."""
+    ends = (datetime.now(UTC) + timedelta(days=1)).replace(microsecond=0)
+    limits = {"expires_at": ends.isoformat(), "networks": ["127.0.0.0/8", "2001:db8::/32"]}
+    made = office.done("POST", "/keys", json={"user": BOSS, "scopes": ["manage", "read"], **limits})
+    office.keys["short"] = made["key"]
+    later = (ends + timedelta(seconds=1)).isoformat()
+    body = {"user": BOSS, "scopes": ["read"], **limits}
+    for wider, what in (
+        ({"expires_at": later}, "ends later"),
+        ({"expires_at": None}, "ends later"),
+        ({"networks": []}, "works elsewhere"),
+        ({"networks": ["126.0.0.0/7"]}, "works elsewhere"),
+        ({"networks": ["127.0.0.1", "2001::/16"]}, "works elsewhere"),
+    ):
+        status, message = office.refused("POST", "/keys", "short", json={**body, **wider})
+        assert (403, True) == (status, what in message), message
+    narrower = {"networks": ["127.1.2.0/24", "2001:db8::1"], "expires_at": (ends - timedelta(hours=1)).isoformat()}
+    for limits_of_it in ({}, narrower):
+        office.done("POST", "/keys", "short", json={**body, **limits_of_it})
+    office.done("POST", "/keys", json={"user": BOSS, "scopes": ["read"]})
+
+
 def test_a_disabled_user_gets_no_key(office: Office) -> None:
     """It would not work."""
     id_ = office.person("ana")

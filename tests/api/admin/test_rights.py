@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from calldex.access import Permission, Reach
+from calldex.access import SCOPES, Permission, Reach
 from calldex.api.admin import ENDPOINTS
 from calldex.api.admin.endpoint import Endpoint
-from calldex.directory import AuditFilter, Client, GroupChanges, TeamChanges
+from calldex.directory import AuditFilter, Client, GroupChanges, Seen, TeamChanges
 from tests.api.admin.conftest import Office
 from tests.api.conftest import Site, write
 
@@ -72,6 +72,7 @@ def group(office: Office, name: str, permissions: tuple[str, ...], **reach: Any)
 
 BOSS = "boss@main.example.com"
 ANA = "ana@main.example.com"
+COLLEAGUE = "colleague@main.example.com"
 ATTEMPTS: dict[str, tuple[str, str, object]] = {
     "add an admin": ("POST", "/users", {"email": "x@example.com", "name": "X", "role": "admin"}),
     "add an analyst": ("POST", "/users", {"email": "x@example.com", "name": "X", "role": "analyst"}),
@@ -103,6 +104,18 @@ ATTEMPTS: dict[str, tuple[str, str, object]] = {
     "widen a group without members": ("PATCH", "/groups/{empty}", {"permissions": ["export"]}),
     "narrow a greater group": ("PATCH", "/groups/{exporters}", {"permissions": []}),
     "remove a greater group": ("DELETE", "/groups/{exporters}", None),
+    "see an agent's calls by his team": ("PATCH", "/users/{colleague}", {"teams": [20]}),
+    "see an agent's calls by a team": ("PATCH", "/teams/{team}", {"agents": [COLLEAGUE]}),
+    "see an agent's calls by a new team": ("POST", "/teams", {"name": "X", "agents": [COLLEAGUE]}),
+    "see an agent's calls by a file": ("POST", "/users/import", f"email,teams\n{COLLEAGUE},20\n".encode()),
+    "see an agent's calls by his id": ("PATCH", "/users/{mate}", {"agent_id": 78}),
+    "see an agent's calls by a new user": (
+        "POST",
+        "/users",
+        {"email": "x@example.com", "name": "X", "agent_id": 78, "teams": [20]},
+    ),
+    "hide an agent's calls": ("PATCH", "/users/{member}", {"teams": []}),
+    "hide an agent's calls for good": ("DELETE", "/users/{member}", None),
     "show sensitive fields to all": ("PATCH", "/account", {"sensitive": []}),
     "let agents see": ("PATCH", "/account", {"agents_see_own": True}),
 }
@@ -111,6 +124,12 @@ ATTEMPTS: dict[str, tuple[str, str, object]] = {
 @pytest.fixture(scope="module")
 def named(standing: Office) -> dict[str, int | None]:
     """The ids of those whom attempts are about; a team has a supervisor, so that its queues are somebody's rights."""
+    known = standing.directory
+    known.put_team("main", 20, TeamChanges(name="Twenty"))
+    # Those whom records name; 78 is somebody who is no user.
+    known.note_seen(known.account().id, [Seen("agent", id_, None, 1) for id_ in (77, 78, 79)])
+    for name, agent_id, teams in (("colleague", 77, ()), ("member", 79, (20,)), ("mate", 80, (20,))):
+        known.add_user(f"{name}@main.example.com", name, agent_id=agent_id, teams=teams)
     supervised = TeamChanges(name="Twenty", queues=(1,), supervisors=("supervisor@main.example.com",))
     return {
         "team": standing.directory.put_team("main", 20, supervised).id,
@@ -119,7 +138,7 @@ def named(standing: Office) -> dict[str, int | None]:
         "empty": group(standing, "empty", ()),
         "leads": standing.directory.group("main", "leads").id,
         "key": standing.directory.list_keys(BOSS)[0].id,
-        **{name: id_of(standing, name) for name in ("lead", "clerk", "boss")},
+        **{name: id_of(standing, name) for name in ("lead", "clerk", "boss", "colleague", "member", "mate")},
     }
 
 
@@ -191,6 +210,29 @@ def test_nobody_becomes_another_agent(office: Office) -> None:
     group(office, "own", ("see_cdrs", "manage_users"), own=True)
     id_ = office.person("ana", groups=("own",))
     assert 403 == office.ask("PATCH", f"/users/{id_}", "ana", json={"agent_id": 5}).status_code
+
+
+def test_what_agents_see_is_not_for_everybody_to_set(office: Office) -> None:
+    """Whether agents see their own calls is not for him to say who sees one team's alone, whatever he may there."""
+    office.directory.set_account("main", agents_see_own=False)
+    group(office, "foremen", (*SCOPES["read"], "manage_access"), teams=(10,))
+    office.person("ana", groups=("foremen",))
+    office.done("PATCH", "/account", "ana", json={"agents_see_own": False, "timezone": "Europe/London"})
+    status, message = office.refused("PATCH", "/account", "ana", json={"agents_see_own": True})
+    assert (403, "agent_ingest@main.example.com may more than you: records beyond your reach") == (status, message)
+    assert not office.directory.account().agents_see_own
+    office.done("PATCH", "/account", json={"agents_see_own": True})
+
+
+def test_an_agents_calls_go_with_him(office: Office) -> None:
+    """Who sees an agent's calls puts him into any team, and lets him leave it."""
+    office.directory.note_seen(office.directory.account().id, [Seen("agent", 77, None, 1)])
+    id_ = office.person("bo", agent_id=77)
+    group(office, "foremen", ("see_cdrs", "manage_users"), agents=(77,))
+    office.person("ana", groups=("foremen",))
+    office.done("POST", "/teams", "ana", json={"name": "Ten", "id": 10})
+    for teams in ([10], []):
+        assert teams == office.done("PATCH", f"/users/{id_}", "ana", json={"teams": teams})["teams"]
 
 
 def test_nobody_makes_himself_a_supervisor(office: Office) -> None:

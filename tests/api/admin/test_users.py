@@ -204,6 +204,23 @@ def test_it_is_told_who_sees_what(office: Office, site: Site) -> None:
     assert "no part of his reach" in unseen["reason"]
 
 
+def test_a_record_is_explained_to_who_sees_it(office: Office, site: Site) -> None:
+    """Whoever manages is told of a record no more than he sees himself: one beyond his reach is not there, as one that
+    nobody wrote; and with a key that does not read he is told nothing of records, whether they are there or not."""
+    inside, outside = (with_teams(record, team) for record, team in zip(site.main[:2], (10, 11), strict=True))
+    write(office.site.node, "main", [inside, outside])
+    path = f"/users/{office.person('ana', 'analyst')}/access"
+    assert office.done("GET", path, "lead", params={"record": inside.uuid})["record"]["visible"]
+    for uuid in (outside.uuid, site.main[3].uuid):
+        told = office.refused("GET", path, "lead", params={"record": uuid})
+        assert (404, f"there is no record {uuid}") == told
+    for name, needs in (("manager", "needs one for read"), ("clerk", "see_cdrs")):
+        replies = {office.refused("GET", path, name, params={"record": r.uuid}) for r in (inside, site.main[3])}
+        [(status, message)] = replies
+        assert (403, True) == (status, needs in message)
+        assert office.done("GET", path, name)["email"] == "ana@main.example.com"
+
+
 def with_teams(record: Cdr, team: int) -> Cdr:
     """A record whose agent was in one team."""
     fields = {name: getattr(record, name) for name in record.__struct_fields__}

@@ -9,7 +9,7 @@ from msgspec import UNSET, UnsetType
 
 from calldex.access import ROLES, permit
 from calldex.api.admin.endpoint import MANAGE_ACCESS, Call, Endpoint, Nothing
-from calldex.api.admin.rights import permit_group
+from calldex.api.admin.rights import guard_of, permit_group
 from calldex.directory import Account
 
 
@@ -30,7 +30,7 @@ def change_account(call: Call, changes: AccountChanges) -> Account:
     """Change the account.
 
     What is not sent stays. To change which fields are sensitive, one has to see them; to change whether the role agent
-    grants anything, to have what it grants.
+    grants anything, to have what it grants, and to see the records of everybody who has that role.
     """
     call.noted.target = call.actor.account
     if changes.sensitive is not UNSET:
@@ -38,7 +38,7 @@ def change_account(call: Call, changes: AccountChanges) -> Account:
     if changes.agents_see_own is not UNSET:
         permit_group(call.actor, ROLES["agent"])
     given = {name: value for name in changes.__struct_fields__ if (value := getattr(changes, name)) is not UNSET}
-    return call.directory.set_account(call.actor.account, **given)
+    return call.directory.set_account(call.actor.account, **given, guard=guard_of(call.actor))
 
 
 ENDPOINTS: Final = (

@@ -8,12 +8,14 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from calldex.access import KeyScope
+from calldex.access import KeyScope, Principal
 from calldex.api.admin.endpoint import MANAGE_USERS, Call, Endpoint, Listing, Nothing, Paging, paged
 from calldex.api.admin.rights import guard_of
-from calldex.directory import Key
+from calldex.directory import Key, KeyOwner
 from calldex.directory.keys import PREFIX_LENGTH
+from calldex.directory.model import networks_problem, refuse
 from calldex.errors import BadParameters, Forbidden, NotFound, Problem, suggest
+from calldex.networks import Networks
 from calldex.record import from_ms, to_ms
 
 Expiry = Annotated[
@@ -71,12 +73,9 @@ def list_keys(call: Call, wanted: KeyList) -> Listing[ListedKey]:
 def create_key(call: Call, new: NewKey) -> MadeKey:
     """Make a key for a user; this is the only time it can be seen.
 
-    A key makes no key for what it is not for itself.
+    A key makes no key for what it is not for itself, nor one that works longer or elsewhere than it does.
     """
-    beyond = [scope for scope in new.scopes if scope not in call.actor.scopes]
-    if beyond:
-        own = ", ".join(call.actor.scopes)
-        raise Forbidden(f"this key is for {own} only; it makes no key for {', '.join(beyond)}")
+    _permit_as_wide(call.actor, new)
     email = _email(call, new.user)
     call.noted.target = email
     text = call.directory.create_key(
@@ -104,6 +103,21 @@ def revoke_key(call: Call, _: Nothing) -> None:
             call.directory.revoke_key(str(id_), guard=guard_of(call.actor))
             return
     raise NotFound(f"there is no key {id_} that works")
+
+
+def _permit_as_wide(actor: Principal, new: NewKey) -> None:
+    """`Forbidden` if a new key would give more than what the actor came with."""
+    beyond = [scope for scope in new.scopes if scope not in actor.scopes]
+    if beyond:
+        raise Forbidden(f"this key is for {', '.join(actor.scopes)} only; it makes no key for {', '.join(beyond)}")
+    if not isinstance(actor, KeyOwner):
+        return
+    if actor.expires_at is not None and (new.expires_at is None or to_ms(new.expires_at) > actor.expires_at):
+        end = f"{from_ms(actor.expires_at):%Y-%m-%dT%H:%M:%SZ}"
+        raise Forbidden(f"this key ends at {end}; it makes no key that ends later")
+    refuse(networks_problem(new.networks))
+    if actor.networks and not (new.networks and Networks(actor.networks).covers(Networks(new.networks))):
+        raise Forbidden(f"this key works only from {', '.join(actor.networks)}; it makes no key that works elsewhere")
 
 
 def _email(call: Call, given: str) -> str:

@@ -23,8 +23,11 @@ from calldex.api.admin.endpoint import (
     paged,
 )
 from calldex.api.admin.rights import guard_of
+from calldex.api.cdr import readable
 from calldex.directory import Imported, User, UserChanges
 from calldex.errors import CalldexError, NotFound
+from calldex.fields import Op
+from calldex.query import Condition, Query
 from calldex.record import Cdr, Rejected, Uuid, from_ms
 from calldex.wire import v2
 
@@ -149,7 +152,8 @@ def remove_user(call: Call, _: Nothing) -> None:
 def explain_access(call: Call, asked: Explained) -> Explanation:
     """Explain what a user sees and may do, and by which groups; of a record, why he sees it or why not.
 
-    That is what his groups grant him: a key of his may grant less.
+    That is what his groups grant him: a key of his may grant less. Of a record that the caller does not see himself
+    he is told that there is none; with `record` it needs `see_cdrs` as well.
     """
     record = None if asked.record is UNSET else _record(call, asked.record)
     return explain(call.directory.principal(_user(call).email), record)
@@ -162,10 +166,14 @@ def _user(call: Call) -> User:
 
 
 def _record(call: Call, uuid: str) -> Cdr:
-    version = call.node.store.get(call.actor.account_id, uuid)
-    if version is None or version.json is None:
+    """A record, if the caller would find it himself."""
+    where = (Condition(Op.ANY_UUID, "uuid", (uuid,)),)
+    query = Query(scope=readable(call.actor), where=where)
+    store = call.node.store
+    found = store.slice(query, store.head(call.actor.account_id), limit=1, total=1)
+    if not found.count:
         raise NotFound(f"there is no record {uuid}")
-    record = v2.decode(version.json, uuid)
+    record = v2.decode(found.json, uuid)
     if isinstance(record, Rejected):
         raise CalldexError(f"the record {uuid} cannot be read: {record.reason}")
     return record

@@ -441,11 +441,12 @@ class ClickhouseStore:
         """See `Store.state`: nothing is ever behind."""
         return State(ready=True, behind=0, total=0)
 
-    def answers(self) -> None:
+    def answers(self) -> str | None:
         """See `Store.answers`: one host that answers is enough."""
         down = self._hosts.down()
         if len(down) == len(self._hosts.names):
             raise Unavailable(f"ClickHouse cannot be used now: {'; '.join(down)}", retry_after=2)
+        return "; ".join(down) or None
 
     def close(self) -> None:
         """See `Store.close`."""

@@ -258,8 +258,8 @@ class EmbeddedStore:
                 self._remember(written)
         if written.last_seq > written.before:
             self._wake()
-            if wait:
-                self._seen(written.last_seq)
+        if wait:  # also for what is unchanged: who wrote it first may not have waited
+            self._seen(written.last_seq)
         return written.outcomes
 
     def _remember(self, written: Written) -> None:
@@ -300,15 +300,15 @@ class EmbeddedStore:
         return self._reason is None and self._columns is not None and self._columns.applied >= seq
 
     def _seen(self, seq: int) -> None:
-        """Wait until a commit is visible, unless the columns are being made again."""
+        """Wait until a commit is visible, unless the columns are being made again; no longer than a query may take."""
         with self._changed:
             self._want(seq)
-            self._changed.wait_for(
-                lambda: (
-                    self._reason is not None
-                    or self._closing
-                    or (self._columns is not None and self._columns.applied >= seq)
-                )
+            seen = self._changed.wait_for(
+                lambda: self._reason is not None or self._closing or self._visible(seq), self._timeout_s
+            )
+        if not seen:
+            raise StoreNotReady(
+                "what was written is kept, but cannot be searched yet; sending it again changes nothing", retry_after=1
             )
 
     def settle(self) -> None:
@@ -455,7 +455,7 @@ class EmbeddedStore:
             return self._state()
 
     def answers(self) -> None:
-        """See `Store.answers`: it is in this process."""
+        """See `Store.answers`: it is in this process, and all of it."""
 
     def _state(self) -> State:
         applied = self._columns.applied if self._columns is not None else 0

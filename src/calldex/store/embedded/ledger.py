@@ -13,7 +13,8 @@ import secrets
 import time
 from array import array
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -36,7 +37,8 @@ from calldex.store import (
     Slice,
     Version,
 )
-from calldex.store.sql import LIVE, SQLITE, VALUE_NAMES, behind, both, columns_ddl, ready, uuid_bytes, values, where
+from calldex.store.embedded.schema import MIGRATIONS
+from calldex.store.sql import LIVE, SQLITE, VALUE_NAMES, behind, both, ready, uuid_bytes, values, where
 
 ROW_NAMES: Final = ("seq", "seq_to", "account_id", "uuid", *VALUE_NAMES)
 """What `columns` is given of a version, in this order."""
@@ -59,38 +61,10 @@ _DAY: Final = f"date((started_ms + {_FAR_S}000) / 1000 - {_FAR_S}, 'unixepoch')"
 RECEIPT_MS: Final = 24 * 3600 * 1000
 _CACHE_KIB: Final = 64 * 1024
 _CHECKPOINT_PAGES: Final = 8192
+_MOST_PAGES: Final = 4 * _CHECKPOINT_PAGES
+"""When so many pages lie in the write-ahead log, the writer folds them in itself, and waits for that."""
+_FOLDINGS: Final = 3
 _PAGE_BYTES: Final = 8192
-
-_SCHEMA_1: Final = f"""
-CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
-CREATE TABLE version (
-    seq INTEGER PRIMARY KEY, seq_to INTEGER NOT NULL, account_id INTEGER NOT NULL, uuid BLOB NOT NULL,
-    {columns_ddl(SQLITE)}, written_ms INTEGER NOT NULL, json TEXT
-);
-CREATE UNIQUE INDEX version_uuid ON version (account_id, uuid, seq_to);
-CREATE INDEX version_closed ON version (seq_to) WHERE seq_to < {LIVE};
-CREATE TABLE purged (account_id INTEGER PRIMARY KEY, seq INTEGER NOT NULL);
-CREATE TABLE call_row (
-    id INTEGER PRIMARY KEY, account_id INTEGER NOT NULL, source TEXT NOT NULL, key BLOB NOT NULL, links TEXT NOT NULL,
-    text TEXT NOT NULL, uuid BLOB, UNIQUE (account_id, source, key)
-);
-CREATE TABLE call_link (
-    account_id INTEGER NOT NULL, source TEXT NOT NULL, link TEXT NOT NULL, row_id INTEGER NOT NULL,
-    PRIMARY KEY (account_id, source, link, row_id)
-) WITHOUT ROWID;
-CREATE TABLE quarantine (
-    id INTEGER PRIMARY KEY, account_id INTEGER NOT NULL, source TEXT NOT NULL, format TEXT NOT NULL,
-    origin TEXT NOT NULL, place TEXT NOT NULL, reason TEXT NOT NULL, raw BLOB NOT NULL, at_ms INTEGER NOT NULL,
-    UNIQUE (account_id, source, format, raw)
-);
-CREATE TABLE receipt (
-    account_id INTEGER NOT NULL, key TEXT NOT NULL, digest BLOB NOT NULL, answer BLOB NOT NULL, at_ms INTEGER NOT NULL,
-    PRIMARY KEY (account_id, key)
-) WITHOUT ROWID;
-"""
-MIGRATIONS: Final = (_SCHEMA_1,)
-"""The n-th brings a ledger from schema version n to n + 1; a new one is added at the end, none is ever changed."""
-
 
 _BLANK: Final = Cdr(
     uuid="00000000-0000-0000-0000-000000000000",
@@ -131,10 +105,14 @@ class Ledger:
         try:
             self._writer = self._connect()
             self._migrate()
+            self._beside = self._connect()
         except (apsw.FullError, apsw.IOError) as error:
             raise DiskFull(f"the ledger {path} cannot be written: {error}") from error
         except (apsw.NotADBError, apsw.CorruptError, apsw.CantOpenError, apsw.ReadOnlyError) as error:
             raise UnreadableInput(f"the ledger {path} cannot be opened: {error}") from error
+        self._folder = ThreadPoolExecutor(1, "ledger-folder")
+        self._folding: Future[None] | None = None
+        self._writer.set_wal_hook(self._after_commit)
         self._readers: queue.LifoQueue[apsw.Connection] = queue.LifoQueue()
         self._all_readers: list[apsw.Connection] = []
         self.last_seq: int = _all(self._writer, "SELECT ifnull(max(seq), 0) FROM version")[0][0]
@@ -149,8 +127,23 @@ class Ledger:
             connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
-            connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+            connection.execute("PRAGMA wal_autocheckpoint = 0")
         return connection
+
+    def _after_commit(self, connection: apsw.Connection, name: str, pages: int) -> int:
+        """Have the write-ahead log folded into the database, beside the commits that follow: it takes a quarter of the
+        time that they do. If they keep it from coming to its end for long, the writer waits for it."""
+        if pages >= _MOST_PAGES:
+            _fold(connection)
+        elif pages >= _CHECKPOINT_PAGES and (self._folding is None or self._folding.done()):
+            self._folding = self._folder.submit(self._fold_beside)
+        return int(apsw.SQLITE_OK)
+
+    def _fold_beside(self) -> None:
+        """The first time takes long, and commits were added meanwhile; without these the log cannot begin anew."""
+        for _ in range(_FOLDINGS):
+            if _fold(self._beside):
+                return
 
     def _migrate(self) -> None:
         found = _all(self._writer, "PRAGMA user_version")[0][0]
@@ -183,7 +176,8 @@ class Ledger:
 
     def close(self) -> None:
         """Let go of the files; SQLite folds its write-ahead log into the database."""
-        for connection in (*self._all_readers, self._writer):
+        self._folder.shutdown()
+        for connection in (*self._all_readers, self._beside, self._writer):
             connection.close()
 
     # --- writing ------------------------------------------------------------------------------------------------------
@@ -300,11 +294,12 @@ class Ledger:
             )
 
     def _put_rejects(self, batch: Batch, now: int) -> None:
-        """A piece that lies in the quarantine already stays there once."""
+        """A piece that lies in the quarantine already stays there once, for the reason that holds now."""
         self._writer.executemany("DELETE FROM quarantine WHERE id = ?", [(id_,) for id_ in batch.released])
         self._writer.executemany(
-            "INSERT OR IGNORE INTO quarantine (account_id, source, format, origin, place, reason, raw, at_ms)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO quarantine (account_id, source, format, origin, place, reason, raw, at_ms)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (account_id, source, format, raw) DO UPDATE"
+            " SET reason = excluded.reason WHERE reason != excluded.reason",
             [
                 (batch.account_id, batch.source, batch.format, batch.origin, r.where, r.reason, r.raw, now)
                 for r in batch.rejects
@@ -513,7 +508,8 @@ class Ledger:
             with self._reader() as reader, copy.backup("main", reader, "main") as backup:
                 backup.step(-1)
         except (apsw.FullError, apsw.IOError) as error:
-            raise DiskFull(f"the ledger cannot be copied to {target}: {error}") from error
+            # The words of the error are about the connection that was read: "not an error".
+            raise DiskFull(f"there is no room to copy the ledger to {target}, or it cannot be written there") from error
         finally:
             copy.close()
 
@@ -645,6 +641,15 @@ def _quarantined(row: tuple[Any, ...]) -> Quarantined:
         raw=raw,
         at_ms=at_ms,
     )
+
+
+def _fold(connection: apsw.Connection) -> bool:
+    """Fold the write-ahead log into the database as far as that can be without waiting; whether all of it was. On a
+    full disk it stays, and is tried again later."""
+    with suppress(apsw.BusyError, apsw.FullError, apsw.IOError):
+        pages, folded = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        return pages == folded
+    return False
 
 
 def renew(path: Path) -> None:
