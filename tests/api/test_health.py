@@ -27,8 +27,10 @@ def test_the_root_and_the_process_answer(site: Site) -> None:
 
 
 def test_a_caught_up_store_is_ready(site: Site) -> None:
-    """A store that answers searches says so."""
-    reply = site.api.get("/readyz")
+    """A store that answers searches says so, soon after its start."""
+    deadline = time.monotonic() + 30
+    while (reply := site.api.get("/readyz")).status_code != 200 and time.monotonic() < deadline:
+        time.sleep(0.02)
     total = reply.json()["total"]
     assert 200 == reply.status_code
     assert {"ready": True, "down": [], "behind": 0, "total": total, "reason": None} == reply.json()

@@ -74,7 +74,8 @@ def test_a_directory_that_is_older_than_its_records(postgresql: PostgresqlPlace,
         ((account_id, last),) = hosts.rows(
             Sql("SELECT account_id, max(greatest(seq, seq_to)) AS last FROM cdr GROUP BY account_id")
         )
-    postgresql.execute(f"UPDATE commits SET published = {backup.published}, reserved = {backup.reserved}")
+    restored = ", ".join(f"{name} = {value}" for name, value in backup._asdict().items())
+    postgresql.execute(f"UPDATE commits SET {restored}")
     postgresql.execute(f"UPDATE commits SET reserved = greatest(reserved, {last}) WHERE account_id = {account_id}")
     with Node(settings) as node:
         assert then == answer(node.store, everything())

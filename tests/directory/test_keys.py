@@ -217,6 +217,26 @@ def test_a_zone_that_changes(directory: Directory, ann: str) -> None:
     assert ann in [user.email for user in directory.users()]
 
 
+def test_what_memory_knows(watched: tuple[Directory, list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory knows a key that was found, for as long as that counts; it is asked without a query, and what this process
+    changed it knows no more."""
+    directory, statements = watched
+    key = directory.create_key(directory.add_user("ann@example.com", "Ann", "admin").email, networks=("10.0.0.0/8",))
+    assert directory.known_key(key, "10.1.2.3") is None
+    found = directory.find_key(key, "10.1.2.3")
+    statements.clear()
+    assert found is not None
+    assert (found, None, None) == tuple(
+        directory.known_key(text, address) for text, address in ((key, "10.1.2.3"), (key, "11.1.2.3"), ("none", None))
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(snapshot, "RECHECK_S", 0.0)
+        assert directory.known_key(key, "10.1.2.3") is None
+    assert [] == statements
+    directory.revoke_key(key)
+    assert directory.known_key(key, "10.1.2.3") is None
+
+
 def test_known_keys_are_found_in_memory(watched: tuple[Directory, list[str]]) -> None:
     """Between two checks, a known key costs no query."""
     directory, statements = watched

@@ -88,6 +88,16 @@ def test_a_password_opens_a_session(ann: Directory) -> None:
     assert set(ROLES["analyst"].permissions) == permissions_of(owner)
 
 
+def test_what_memory_knows(ann: Directory) -> None:
+    """A session that was found, until it ends; not one that nobody asked for yet."""
+    token = signed_in(ann).token
+    assert ann.known_session(token, NOW) is None
+    assert ann.find_session(token, NOW) == ann.known_session(token, NOW) is not None
+    assert ann.known_session(token, NOW + LIFE_MS) is None
+    ann.end_session_of(token)
+    assert ann.known_session(token, NOW) is None
+
+
 @pytest.mark.parametrize("password", ["wrong", PASSWORD.upper(), PASSWORD + " ", " " * 12])
 def test_another_password_opens_nothing(ann: Directory, password: str) -> None:
     """Nothing but the password is the password."""
