@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-_ENGINES = ("duckdb", "apsw", "msgspec", "starlette", "uvicorn")
+_ENGINES = ("duckdb", "apsw", "chdb-core", "clickhouse-connect", "msgspec", "starlette", "uvicorn")
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):

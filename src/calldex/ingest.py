@@ -114,7 +114,7 @@ class Ingest:
                 progress(summary)
         else:
             with closing(read_blocks(feed.format, feed.settings, feed.source, stream, BATCH)) as blocks:
-                for joined in _joined(blocks, stream):
+                for joined in _joined(blocks, stream, BATCH * self._store.batches_at_once):
                     self._records(feed, joined, origin, summary)
                     progress(summary)
         if followed.continued:
@@ -319,14 +319,14 @@ def _again(pieces: Iterable[_T | Rejected], raw: bytes) -> list[_T | Rejected]:
     return read if problem is None else [*read, msgspec.structs.replace(problem, raw=raw)]
 
 
-def _joined(blocks: Iterable[Block], stream: Metered) -> Iterator[list[Block]]:
-    """The blocks, as many together as make a batch."""
+def _joined(blocks: Iterable[Block], stream: Metered, size: int) -> Iterator[list[Block]]:
+    """The blocks, as many together as make so many pieces."""
     held: list[Block] = []
     pieces = begun = 0
     for each in blocks:
         held.append(each)
         pieces += len(each.records) + len(each.rejects)
-        if pieces >= BATCH or stream.taken - begun >= BATCH_BYTES:
+        if pieces >= size or stream.taken - begun >= BATCH_BYTES:
             yield held
             held, pieces, begun = [], 0, stream.taken
     if held:

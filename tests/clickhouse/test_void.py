@@ -4,7 +4,7 @@ together and whenever what is left is dropped."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -24,6 +24,7 @@ from hypothesis.stateful import (
 
 from calldex.directory import Directory
 from calldex.directory.commits import DirectoryCommits, Turn
+from calldex.errors import Unavailable
 from calldex.record import Cdr, time_uuid
 from calldex.store import Batch, Receipt
 from calldex.store.clickhouse import ClickhouseStore
@@ -204,3 +205,14 @@ def test_a_node_dies(tmp_path: Path, address: Address) -> None:
             put(store, [changed])
             assert 1 == store.purge(LATER_MS)
             assert [v2.encode(changed)] == [version.json for version in store.history(1, UUIDS[0])]
+
+
+def test_a_directory_of_another_time(tmp_path: Path, address: Address) -> None:
+    """A directory that counted less than ClickHouse has is written to by nobody: numbers would be given twice."""
+    record = Cdr(uuid=UUIDS[0], type="inbound", disposition="answered", started_at=AT, duration_s=1)
+    for name, refused in (("one.db", False), ("another.db", True)):
+        with Directory.open(tmp_path / name) as directory:
+            store = ClickhouseStore(address, directory.commits(), timeout_s=20, superseded_kept_s=1e6)
+            with closing(store), pytest.raises(Unavailable) if refused else nullcontext() as raised:
+                put(store, [record])
+            assert refused == ("restored from another time" in str(raised and raised.value))

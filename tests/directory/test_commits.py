@@ -189,7 +189,7 @@ def test_loading(directory: Directory) -> None:
     commits = directory.commits()
     commits.load(ACCOUNT, 10)
     commits.load(ACCOUNT, 10)
-    assert (10, Point()) == (commits.loaded(ACCOUNT), commits.point(ACCOUNT))
+    assert (10, Point()) == (commits.reserved(ACCOUNT), commits.point(ACCOUNT))
     for _ in range(2):
         commits.load(ACCOUNT, 25, 20)
     assert Point(seq=25, live=20) == commits.point(ACCOUNT)

@@ -223,8 +223,8 @@ class DirectoryCommits:
                 connection.execute(self._db.insert(tables.commits).values(first).on_conflict_do_nothing())
         return Turn(self._db, account_id, point)
 
-    def loaded(self, account_id: int) -> int:
-        """See `Commits.loaded`."""
+    def reserved(self, account_id: int) -> int:
+        """See `Commits.reserved`."""
         with self._db.read() as connection:
             found = connection.execute(
                 select(tables.commits.c.reserved).where(tables.commits.c.account_id == account_id)

@@ -59,8 +59,8 @@ class Commits(Protocol):
     def turn(self, account_id: int) -> AbstractContextManager[Turn]:
         """Wait for the turn to write to an account. Raises `Unavailable` when that takes too long."""
 
-    def loaded(self, account_id: int) -> int:
-        """Up to which commit an account was loaded from another store; 0 if nothing was."""
+    def reserved(self, account_id: int) -> int:
+        """The greatest number that was ever given in an account, or loaded from another store; 0 if none was."""
 
     def load(self, account_id: int, upto: int, live: int | None = None) -> None:
         """Remember that an account is loaded up to a commit; with `live`, that is all of it, there are so many live

@@ -12,9 +12,10 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 from uuid import UUID
 
 import msgspec
@@ -68,6 +69,7 @@ class ClickhouseStore:
     """See `calldex.store.Store`."""
 
     backed_up_by = "ClickHouse's own BACKUP DATABASE"
+    batches_at_once = 5
 
     def __init__(self, address: Address, commits: Commits, *, timeout_s: float, superseded_kept_s: float) -> None:
         """Reach it, and find the tables of this version there; those of an engine in this process are made.
@@ -79,6 +81,7 @@ class ClickhouseStore:
         self._hosts = Hosts(address, timeout_s)
         self._lock = threading.Lock()
         self._points: dict[int, Point] = {}
+        self._proved: set[int] = set()
         self._totals: OrderedDict[tuple[bytes, bytes, int], int] = OrderedDict()
         self._mentions: OrderedDict[bytes, tuple[int, Mentioned]] = OrderedDict()
         self.store_id = commits.name()
@@ -118,8 +121,7 @@ class ClickhouseStore:
                     " use the Calldex that made it"
                 )
         engine, whole, _ = found[CDR_TABLE]
-        if engine.startswith(("Replicated", "Shared", "Distributed")):
-            self._hosts.replicated()
+        self._hosts.adapt(replicated=engine.startswith(("Replicated", "Shared", "Distributed")))
         if engine != "Distributed":
             return CDR_TABLE
         cluster = whole.removeprefix("Distributed('").partition("'")[0]
@@ -139,6 +141,7 @@ class ClickhouseStore:
         """What became of the records of a batch, and how many were removed."""
         account_id = batch.account_id
         changes = Changes(account_id, batch.records, batch.removed)
+        self._prove(account_id)
         with self._commits.turn(account_id) as turn:
             outcomes = changes.decide(self._live(account_id, turn.point, changes.uuids))
             receipt = batch.receipt(outcomes) if batch.receipt is not None else None
@@ -146,15 +149,31 @@ class ClickhouseStore:
                 first = turn.reserve(changes.count)
                 now = int(time.time() * 1000)
                 token = f"{self.store_id}-{account_id}-{first}"
-                # First where a record is found by its uuid: what is found there and not in `cdr` is not there yet.
-                for table, types, columns in (
-                    (UUID_TABLE, UUID_TYPES, changes.places()),
-                    (CDR_TABLE, CDR_TYPES, changes.versions(first, now)),
-                ):
-                    if columns[0]:
-                        self._hosts.insert(table, types, columns, token)
+                self._insert(changes.places(), changes.versions(first, now), token)
             turn.publish(batch, receipt, changes.grown)
         return outcomes, changes.gone
+
+    def _prove(self, account_id: int) -> None:
+        """Before this process writes to an account for the first time: nothing there has a number that was not given
+        yet, as after the directory was restored from an older copy than ClickHouse."""
+        if account_id in self._proved:
+            return
+        ((last,),) = self._hosts.rows(Sql(f"SELECT max(seq) FROM {CDR_TABLE} WHERE account_id = ?", (account_id,)))
+        reserved = self._commits.reserved(account_id)  # asked after it: what others reserve meanwhile is no fault
+        if last > reserved:
+            raise Unavailable(
+                f"ClickHouse has commits of the account {account_id} up to {last}, the directory counted {reserved}:"
+                " one of them was restored from another time; see `Backups` in docs/guides/cluster.md",
+                retry_after=60,
+            )
+        self._proved.add(account_id)
+
+    def _insert(self, places: Sequence[Sequence[Any]], versions: Sequence[Sequence[Any]], token: str) -> None:
+        """Both at once: neither is seen before it is published, and a place where nothing is does no harm."""
+        tables = ((UUID_TABLE, UUID_TYPES, places), (CDR_TABLE, CDR_TYPES, versions))
+        with ThreadPoolExecutor(len(tables), "clickhouse-insert") as pool:
+            for done in [pool.submit(self._hosts.insert, *table, token) for table in tables if table[2][0]]:
+                done.result()
 
     def _live(self, account_id: int, point: Point, uuids: Sequence[bytes]) -> dict[bytes, Known]:
         """The live versions of some records."""
@@ -178,17 +197,12 @@ class ClickhouseStore:
         they are `publish`ed. The same ones may be loaded again. Raises `Conflict` if it was written to otherwise."""
         first, last = versions[0].seq, versions[-1].seq
         token = f"{self.store_id}-{account_id}-load-{first}-{last}"
-        for table, types, columns in (
-            (UUID_TABLE, UUID_TYPES, loaded_places(account_id, versions)),
-            (CDR_TABLE, CDR_TYPES, loaded_versions(account_id, versions)),
-        ):
-            if columns[0]:
-                self._hosts.insert(table, types, columns, token)
+        self._insert(loaded_places(account_id, versions), loaded_versions(account_id, versions), token)
         self._commits.load(account_id, last)
 
     def loaded_upto(self, account_id: int) -> int:
         """Up to which commit an account was loaded."""
-        return self._commits.loaded(account_id)
+        return self._commits.reserved(account_id)
 
     def publish(self, account_id: int, upto: int) -> None:
         """What was loaded, up to a commit, is all there is: searches see it from now on."""

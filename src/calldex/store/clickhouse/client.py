@@ -71,6 +71,8 @@ _SETTINGS: Final[Mapping[str, object]] = {
     "mutations_sync": 2,
     "lightweight_deletes_sync": 2,
 }
+_NEWER_DEDUPLICATION: Final = "deduplicate_insert"
+"""What counts instead of `insert_deduplicate` where ClickHouse has it; a profile might switch it off."""
 _REPLICATED: Final[Mapping[str, object]] = {
     # Whichever replica answers has every insert that was acknowledged.
     "insert_quorum": "auto",
@@ -212,10 +214,12 @@ class Hosts:
         self._hosts = [_Host(address, number, dict(settings)) for number in range(len(address.host_names))]
         self._lock = threading.Lock()
 
-    def replicated(self) -> None:
-        """From now on know that the tables are replicated."""
+    def adapt(self, *, replicated: bool) -> None:
+        """From now on know whether the tables are replicated, and by which setting this version tells inserts apart."""
+        found = self.rows(Sql("SELECT name FROM system.settings WHERE name = ?", (_NEWER_DEDUPLICATION,)))
+        settings = {name: "enable" for (name,) in found} | (dict(_REPLICATED) if replicated else {})
         for host in self._hosts:
-            host.set(_REPLICATED)
+            host.set(settings)
 
     # --- operations ---------------------------------------------------------------------------------------------------
 

@@ -84,6 +84,7 @@ class EmbeddedStore:
         self._follower.start()
 
     backed_up_by = None
+    batches_at_once = 1
 
     @property
     def store_id(self) -> str:
