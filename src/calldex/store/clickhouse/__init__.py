@@ -163,7 +163,7 @@ class ClickhouseStore:
         if last > reserved:
             raise Unavailable(
                 f"ClickHouse has commits of the account {account_id} up to {last}, the directory counted {reserved}:"
-                " one of them was restored from another time; see `Backups` in docs/guides/cluster.md",
+                " one of them was restored from another time; see `Back up` in docs/guides/cluster.md",
                 retry_after=60,
             )
         self._proved.add(account_id)

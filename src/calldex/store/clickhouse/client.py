@@ -86,7 +86,7 @@ _log = structlog.get_logger(__name__)
 logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
 
 
-def _bound(sql: Sql) -> tuple[str, dict[str, Any]]:
+def bound(sql: Sql) -> tuple[str, dict[str, Any]]:
     """The text with a named parameter of its type for each question mark."""
     parts = sql.text.split("?")
     if len(parts) != len(sql.parameters) + 1:
@@ -225,7 +225,7 @@ class Hosts:
 
     def columns(self, sql: Sql) -> Sequence[Sequence[Any]]:
         """The columns of an answer; JSON as bytes."""
-        text, values = _bound(sql)
+        text, values = bound(sql)
 
         def ask(client: Client) -> Sequence[Sequence[Any]]:
             found = client.query(text, parameters=values, column_formats={"json": "bytes", "text": "bytes"})
@@ -239,7 +239,7 @@ class Hosts:
 
     def command(self, sql: Sql) -> None:
         """Do something that may be done twice."""
-        text, values = _bound(sql)
+        text, values = bound(sql)
         self._asked(lambda client: client.command(text, parameters=values), _INSERT_S)
 
     def insert(self, table: str, types: Mapping[str, str], columns: Sequence[Sequence[Any]], token: str) -> None:
