@@ -63,7 +63,7 @@ def test_every_engine_reads_what_is_written_for_it(engine: str, scope: Scope) ->
 
 def test_what_is_no_sql_is_not_read() -> None:
     """Each engine's reading can fail."""
-    wrong = Sql("account_id = ? AND AND", (1,))
+    wrong = Sql("account_id = ? AND (", (1,))
     assert not READS["clickhouse"][1](wrong)
     with pytest.raises(duckdb.ParserException):
         duckdb_reads(wrong)
