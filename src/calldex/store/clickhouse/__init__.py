@@ -51,6 +51,8 @@ _TOTALS: Final = 4096
 _MENTIONS: Final = 256
 _LOOKED_UP: Final = 3000
 """Uuids in one parameter: as text they stay below the 128 KiB that ClickHouse takes for one value."""
+_MANY: Final = 10
+"""When so many pages match, they are read in order."""
 _IN_FLIGHT_MS: Final = 24 * 3600 * 1000
 """So long after numbers were given up nothing that is still under way can arrive under them."""
 _DAY_MS: Final = 86_400_000
@@ -266,13 +268,18 @@ class ClickhouseStore:
     def slice(
         self, query: Query, as_of: int, *, limit: int, total: int, after: Position | None = None, skip: int = 0
     ) -> Slice:
-        """See `Store.slice`. The primary key has the records in order; JSON is read of those alone that are given."""
+        """See `Store.slice`. JSON is read of those records alone that are given.
+
+        The primary key has all records in order: where many match, reading ends with the page. Where so few do that a
+        good part of all had to be read for it, reading everything at once is faster.
+        """
         source = self._from(query, as_of)
         if after is not None:
             source = both(source, behind(after, CLICKHOUSE))
         json, started_ms, uuids = self._hosts.columns(
             Sql(
-                f"SELECT json, started_ms, uuid {source.text} ORDER BY started_ms DESC, uuid DESC LIMIT ? OFFSET ?",
+                f"SELECT json, started_ms, uuid {source.text} ORDER BY started_ms DESC, uuid DESC LIMIT ? OFFSET ?"
+                f" SETTINGS optimize_read_in_order = {int(total > _MANY * (skip + limit))}",
                 (*source.parameters, limit, skip),
             )
         ) or ((), (), ())
