@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from calldex.access import Mask
 from calldex.demo import interactions
 from calldex.fields import SENSITIVE
-from calldex.masking import ends, masked, masked_name, masked_number, masked_text
+from calldex.masking import ends, masked, masked_label, masked_name, masked_number, masked_text
 from calldex.record import Cdr, Event, Leg, canonical, from_ms
 from calldex.wire import v2
 from tests.strategies import batches
@@ -122,6 +123,117 @@ def test_what_is_no_number_stays() -> None:
     assert {name: json.loads(v2.encode(cdr))[name] for name in names} == {name: shown(cdr)[name] for name in names}
 
 
+OTHER = "12025550143"
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"legs": (Leg(started_at=from_ms(0), from_=OTHER),)},
+        {"legs": (Leg(started_at=from_ms(0)), Leg(started_at=from_ms(1), to=OTHER))},
+        {"events": (Event(type="blind_transfer", at=from_ms(0), number=OTHER),)},
+    ],
+)
+def test_a_number_of_a_leg_or_an_event_is_masked_in_the_record(members: dict[str, object]) -> None:
+    """A number that is not the record's `from`, `to` or `did` is one of its own all the same."""
+    cdr = one(
+        from_=NUMBER, recording=f"out-{OTHER}-20260703.wav", external_account_id=f"A{OTHER}", tags=(f"t{OTHER}",),
+        comment=f"to {OTHER}", custom={"x": f"y{OTHER}", f"n{OTHER}": 1}, **members,
+    )  # fmt: skip
+    found = shown(cdr)
+    assert OTHER not in json.dumps(found)
+    assert "out-1********43-20260703.wav" == found["recording"]
+
+
+def test_a_number_of_one_leg_is_masked_in_another() -> None:
+    """A channel may be called after the other party of another leg, or of an event."""
+    cdr = one(
+        legs=(Leg(started_at=from_ms(0), to=NUMBER), Leg(started_at=from_ms(1), peer_channel=f"SIP/{NUMBER}-{OTHER}")),
+        events=(Event(type="hold", at=from_ms(0), number=OTHER),),
+    )
+    assert "SIP/44********12-1********43" == shown(cdr)["legs"][1]["peer_channel"]
+
+
+def test_people_queues_and_campaigns_called_by_a_number() -> None:
+    """What looks like a telephone number is masked in what things are called, in whatever record; else it stays."""
+    when = from_ms(0)
+    cdr = one(
+        from_="anonymous", agent=NUMBER, queue="Line +44 20 7946 0018", campaign="q-442079460018",
+        wrapup_description=f"Sold to{NUMBER}",
+        events=(Event(type="answered", at=when, agent=f"x{NUMBER}", queue=OTHER),),
+        legs=(Leg(started_at=when, agent=NUMBER),),
+    )  # fmt: skip
+    found = shown(cdr)
+    names = ("agent", "queue", "campaign", "wrapup_description")
+    assert ["44********12", "Line 44********18", "q-44********18", "Sold to44********12"] == [found[n] for n in names]
+    assert ("x44********12", "1********43") == (found["events"][0]["agent"], found["events"][0]["queue"])
+    assert "44********12" == found["legs"][0]["agent"]
+    plain = one(
+        from_="2026", to="10001", agent="Ann 10001", agent_id=1, queue="Orders 24/7", queue_id=2,
+        campaign="Spring 2026", campaign_id=3, wrapup_description="0100: 2026 sale",
+        events=(Event(type="answered", at=when, agent="2026", queue='Orders "24/7"'),),
+        legs=(Leg(started_at=when, agent="2026"),),
+    )  # fmt: skip
+    assert json.loads(v2.encode(plain)) | {"from": "**26", "to": "***01"} == shown(plain)
+
+
+def test_an_extension_is_masked_as_a_number_alone() -> None:
+    """Of fewer than five characters it is not looked for elsewhere: a year that was masked would tell it."""
+    cdr = one(
+        from_="2026", to="1001", did="bob", recording="2026-09-16/1001-bob.mp3", comment="bob: 1001 in 2026",
+        custom={"2026": "1001", "x": 2026}, tags=("2026",), external_account_id="A-2026",
+        legs=(Leg(started_at=from_ms(0), from_="2026", channel="PJSIP/2026-00000001"),),
+        events=(Event(type="hold", at=from_ms(0), number="2026", detail="to 2026"),),
+    )  # fmt: skip
+    expected = json.loads(v2.encode(cdr)) | {"from": "**26", "to": "**01", "did": "*ob"}
+    expected["legs"][0]["from"] = expected["events"][0]["number"] = "**26"
+    assert expected == shown(cdr)
+    longer = shown(one(from_="20261", recording="2026-09-16/in-20261.mp3", comment="of 20261"))
+    assert ("***61", "2026-09-16/in-***61.mp3", "of ***61") == tuple(
+        longer[n] for n in ("from", "recording", "comment")
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("call447700900412", "call44********12"),
+        ("447700900412ext5", "44********12ext5"),
+        ("x+44 7700 900 412y", "x44********12y"),
+        ("add447700900412", "add44********12"),
+        ("fed447700900412bad", "fed44********12bad"),
+    ],
+)
+def test_a_number_is_masked_whatever_stands_beside_it(text: str, expected: str) -> None:
+    """Letters before and behind it do not hide that it is one."""
+    assert expected == masked_text(text, ())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "see 01980112-6123-8021-9123-512345678944.",
+        "md5 9e107d9d372bb6826bd81d3542a419d6",
+        "trace:4BF92F3577B34DA6",
+        "since 2026-09-16T09:00:14.123456Z, 2026-09-16T09:00",
+        "order 123456, SO-598829",
+    ],
+)
+def test_ids_and_instants_stay_in_texts(text: str) -> None:
+    """A uuid, hexadecimal text and an ISO 8601 instant hold as many digits, and are no numbers."""
+    assert text == masked_text(text, ())
+
+
+def test_a_number_of_ones_own_is_masked_in_an_id() -> None:
+    """Where the record itself says that it is a number, it is one."""
+    assert "9e107d9d7*******12b26bd81d3542a4" == masked_text("9e107d9d7700900412b26bd81d3542a4", ends(NUMBER))
+
+
+def test_a_name_of_a_custom_value_in_short_groups() -> None:
+    """A number is masked in the name of a custom value as in the value, however it is cut."""
+    assert {"*********12": "*********12"} == shown(one(custom={"07 70 09 00 41 2": "07 70 09 00 41 2"}))["custom"]
+
+
 def test_hidden_fields_are_empty() -> None:
     """Each field that may be hidden gets the value it has in a record that says nothing of it."""
     nothing = json.loads(v2.encode(one()))
@@ -159,7 +271,10 @@ def test_any_records(records: list[Cdr], hidden: set[str], numbers: bool) -> Non
     json_ = b",".join(map(v2.encode, records))
     before, after = (msgspec.json.decode(b"[%s]" % each) for each in (json_, masked(json_, mask)))
     empty = json.loads(v2.encode(one()))
-    concerned = {"from", "to", "did", "events", "legs", "recording", "external_account_id", "tags", "comment", "custom"}
+    concerned = {
+        *("from", "to", "did", "agent", "queue", "campaign", "wrapup_description", "events", "legs", "recording"),
+        *("external_account_id", "tags", "comment", "custom"),
+    }
     assert len(before) == len(after)
     for was, now in zip(before, after, strict=True):
         assert list(was) == list(now)
@@ -177,27 +292,49 @@ def test_any_records(records: list[Cdr], hidden: set[str], numbers: bool) -> Non
 
 
 NUMBERS = st.sampled_from(
-    (NUMBER, "12025550143", "1001", "99", "5", "1234567", "0441234567", "anonymous", 'a"b', "al\\ice", "\u00c91234567")
+    (
+        NUMBER,
+        "20261",
+        "bob",
+        "private",
+        "12025550143",
+        "1001",
+        "99",
+        "5",
+        "1234567",
+        "0441234567",
+        "anonymous",
+        'a"b',
+        "al\\ice",
+        "\u00c91234567",
+    )
 )
 PIECES = st.sampled_from(
     (
         *FORMS, "7700900412", "1001", "anonymous", "1234567", "123", "5", '"', "\\", "\u00e9", "\u00a0", "\u0664", "\n",
+        "20261", "private", "9e107d9d372bb6826bd81d3542a419d6", "2026-09-16T09:00",
         *" -()/.+ax,", "1 2 3 4 5 6 7", "SO-486085", ',"number":"', '},"source":', 'a"b', "al\\ice", "\u00c91234567",
     )
 )  # fmt: skip
 TEXTS = st.lists(PIECES, min_size=1, max_size=4).map("".join)
 VALUES = TEXTS | st.sampled_from((int(NUMBER), 1234567, 5, float(NUMBER), 1e7, 1e16, 1.5, 0.1234567, None, True, ""))
 EVENTS = st.builds(
-    Event, type=st.just("dtmf"), at=st.just(from_ms(0)), number=st.none() | NUMBERS, detail=st.none() | TEXTS
-)
+    Event, type=st.just("dtmf"), at=st.just(from_ms(0)), number=st.none() | NUMBERS, detail=st.none() | TEXTS,
+    agent=st.none() | TEXTS, queue=st.none() | TEXTS,
+)  # fmt: skip
 LEGS = st.builds(
-    Leg, started_at=st.just(from_ms(0)), from_=st.none() | NUMBERS, to=st.none() | NUMBERS, channel=st.none() | TEXTS
-)
+    Leg, started_at=st.just(from_ms(0)), from_=st.none() | NUMBERS, to=st.none() | NUMBERS, channel=st.none() | TEXTS,
+    agent=st.none() | TEXTS,
+)  # fmt: skip
 WRITTEN = st.fixed_dictionaries(
     {"from_": st.none() | NUMBERS, "to": st.none() | NUMBERS, "did": st.none() | NUMBERS},
     optional={
         "events": st.lists(EVENTS, max_size=2).map(tuple),
         "legs": st.lists(LEGS, max_size=1).map(tuple),
+        "agent": TEXTS,
+        "queue": TEXTS,
+        "campaign": TEXTS,
+        "wrapup_description": TEXTS,
         "recording": TEXTS,
         "external_account_id": TEXTS,
         "tags": st.lists(TEXTS, max_size=2).map(tuple),
@@ -209,7 +346,8 @@ WRITTEN = st.fixed_dictionaries(
 
 def naive(record: dict[str, Any]) -> dict[str, Any]:
     """A record with every text masked, whether it can hold a number or not."""
-    own = ends(record["from"], record["to"], record["did"])
+    parties = [leg.get(name) for leg in record["legs"] for name in ("from", "to")]
+    own = ends(record["from"], record["to"], record["did"], *parties, *(e.get("number") for e in record["events"]))
 
     def value(given: Any) -> Any:
         if given is None or isinstance(given, bool):
@@ -217,29 +355,21 @@ def naive(record: dict[str, Any]) -> dict[str, Any]:
         text = masked_text(str(given), own)
         return given if text == str(given) else text
 
+    def changed(part: dict[str, Any], change: Callable[[str], str], *names: str) -> None:
+        part.update({name: change(part[name]) for name in names if part.get(name)})
+
     found = dict(record)
-    for name in ("from", "to", "did"):
-        found[name] = record[name] and masked_number(record[name])
-    for name in ("recording", "external_account_id"):
-        found[name] = record[name] and masked_name(record[name], own)
-    found["comment"] = record["comment"] and masked_text(record["comment"], own)
+    changed(found, masked_number, "from", "to", "did")
+    changed(found, masked_label, "agent", "queue", "campaign", "wrapup_description")
+    changed(found, lambda name: masked_name(name, own), "recording", "external_account_id")
+    changed(found, lambda text: masked_text(text, own), "comment")
     found["tags"] = [masked_text(tag, own) for tag in record["tags"]]
-    found["custom"] = {
-        masked_text(name, own) if re.search(r"\d{3,}", name) else name: value(given)
-        for name, given in record["custom"].items()
-    }
-    for event in found["events"]:
-        if "number" in event:
-            event["number"] = masked_number(event["number"])
-        if "detail" in event:
-            event["detail"] = masked_text(event["detail"], own)
-    for leg in found["legs"]:
-        parties = (*own, *ends(leg.get("from"), leg.get("to")))
-        for name in ("from", "to"):
-            if name in leg:
-                leg[name] = masked_number(leg[name])
-        if "channel" in leg:
-            leg["channel"] = masked_name(leg["channel"], parties)
+    found["custom"] = {masked_text(name, own): value(given) for name, given in record["custom"].items()}
+    for part in (*found["events"], *found["legs"]):
+        changed(part, masked_number, "number", "from", "to")
+        changed(part, masked_label, "agent", "queue")
+        changed(part, lambda name: masked_name(name, own), "channel")
+        changed(part, lambda text: masked_text(text, own), "detail")
     return found
 
 
@@ -253,6 +383,13 @@ NOBODY: dict[str, Any] = {"from_": None, "to": None, "did": None}
 @example([NOBODY | {"custom": {"nbsp": "07700\u00a0900\u00a0412"}}])
 @example([NOBODY | {"from_": 'a"b', "custom": {"of": 'a"b'}}])
 @example([NOBODY | {"from_": "1001", "custom": {"of": "PJSIP/1001-2"}}])
+@example([NOBODY | {"events": (Event(type="hold", at=from_ms(0), agent='"' + NUMBER),)}])
+@example(
+    [NOBODY | {"events": (Event(type="hold", at=from_ms(0), queue="\u0661\u0662\u0663\u0664\u0665\u0666\u0667"),)}]
+)
+@example([NOBODY | {"events": (Event(type="hold", at=from_ms(0), agent="1 2 3x4 5 6 7"),)}])
+@example([NOBODY | {"custom": {"1": 1}, "legs": (Leg(started_at=from_ms(0), from_="20261"),)}])
+@example([NOBODY | {"from_": "20261", "custom": {"of": "PJSIP/20261-2"}}])
 @example([NOBODY | {"from_": "private", "custom": {"of": "a private line"}}])
 def test_texts_that_are_not_read_hold_no_number(written: list[dict[str, Any]]) -> None:
     """To the byte the same as if every text were read and masked."""

@@ -77,6 +77,42 @@ def test_what_is_hidden_is_not_listed(
     assert 1 == len(named.api.get("/api/v2/cdr/wrapup_codes", named.keys["admin"]).json())
 
 
+def test_what_is_masked_in_records_is_masked_in_look_ups(named: Site, site: Site) -> None:
+    """Who sees masked numbers sees none in what things are called, nor an order that tells how they compare; who sees
+    numbers sees it as it is. A person's extension stays, and no caller id is listed or asked for."""
+    number, larger = "447700900412", "447700900512"
+    records = [
+        cdr(
+            site.main[at], agent=called, agent_id=70 - at, queue=f"Line {called}", queue_id=80 + at,
+            campaign=f"q{called}", campaign_id=90 + at, wrapup_code=f"0{at}00", wrapup_description=f"Sold to {called}",
+        )
+        for at, called in ((2, number), (3, larger), (4, "20261"))
+    ]  # fmt: skip
+    write(named.node, "main", records)
+    directory = named.node.directory
+    directory.put_group("main", None, GroupChanges(name="Blind", permissions=("see_cdrs",), reach=Reach(whole=True)))
+    person = directory.add_user("eve@example.com", "Eve", groups=("Blind",), extension="20261", caller_id=number)
+    key = directory.create_key(person.email)
+    masked: dict[str, list[tuple[object, str]]] = {
+        "agents": [(66, "20261"), (67, "44********12"), (68, "44********12"), (7, "Ada")],
+        "queues": [(84, "Line 20261"), (82, "Line 44********12"), (83, "Line 44********12"), (8, "Sales")],
+        "campaigns": [(9, "Spring"), (94, "q20261"), (92, "q44********12"), (93, "q44********12")],
+        "wrapup_codes": [
+            ("0100", "0100: Sale"), ("0400", "Sold to 20261"), ("0200", "Sold to 44********12"),
+            ("0300", "Sold to 44********12"),
+        ],
+    }  # fmt: skip
+    for name, expected in masked.items():
+        found = [tuple(each.values()) for each in named.api.get(f"/api/v2/cdr/{name}", key).json()]
+        assert expected == [each for each in found if each in expected]
+        assert number not in str(found)
+        assert number in named.api.get(f"/api/v2/cdr/{name}", named.keys["admin"]).text
+    users = named.api.get("/api/v3/cdr/users", key, extension="20261")
+    assert ["20261"] == [user["extension"] for user in users.json()]
+    assert number not in users.text
+    assert 403 == named.api.get("/api/v3/cdr/users", key, caller_id=number).status_code
+
+
 def test_users_are_listed_in_the_contracts_shape(empty: Site) -> None:
     """Each user has the members of the contract, and another account's users are not there."""
     for id_, name in ((10, "North"), (11, "South")):

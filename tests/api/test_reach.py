@@ -137,10 +137,11 @@ def masked(number: str) -> str:
 
 
 def without_numbers(value: Any) -> Any:
-    """Text with every number of these records masked, wherever it stands."""
+    """Text with every number of these records masked, wherever it stands; an extension only where it stands alone."""
     if isinstance(value, str):
         for number in (*NUMBERS, "442079460018"):
-            value = value.replace(number, masked(number))
+            if len(number) > 4 or value == number:
+                value = value.replace(number, masked(number))
         return value
     if isinstance(value, list):
         return [without_numbers(each) for each in value]

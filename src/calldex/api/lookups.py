@@ -1,7 +1,7 @@
 """The look-ups: what records call agents, queues, teams, campaigns and wrap-up codes, and who the users are.
 
 Bare JSON arrays. Who sees the whole account sees all of it; others see what the records within their reach name, and
-what their reach itself lists. What the mask hides in records is not listed either.
+what their reach itself lists. What the mask hides in records is not listed either, and what it masks is masked here.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from calldex.api.workers import Workers
 from calldex.audit import withheld
 from calldex.directory import ListedUser, Named, NamedKind, UserFilter, WrapupCode
 from calldex.errors import Forbidden
+from calldex.masking import masked_label
 from calldex.node import Node
 from calldex.store import Mentioned
 
@@ -63,9 +64,13 @@ class Lookups:
             seen = self._within(scope)
             if kind == "wrapup_code":
                 codes = self._directory.wrapup_codes(scope.account_id)
-                return _unmasked([each for each in codes if seen is None or each.code in seen.wrapup_codes], scope.mask)
+                return _masked_codes(
+                    [each for each in codes if seen is None or each.code in seen.wrapup_codes], scope.mask
+                )
             entries = self._directory.lookup(scope.account_id, kind)
-            return [each for each in entries if seen is None or each.id in getattr(seen, f"{kind}s")]
+            return _masked(
+                [each for each in entries if seen is None or each.id in getattr(seen, f"{kind}s")], scope.mask
+            )
 
         async def get(request: Request) -> Response:
             return await self._answer(request, f"{kind}s", (), listed)
@@ -125,8 +130,19 @@ class Lookups:
         return reply
 
 
-def _unmasked(codes: list[WrapupCode], mask: Mask) -> list[WrapupCode]:
-    """What is left of wrap-up codes where records have them hidden."""
+def _masked(entries: list[Named], mask: Mask) -> list[Named]:
+    """What things are called as records say it under a mask; in order of that, since any other would tell more."""
+    if not mask.numbers:
+        return entries
+    return sorted((Named(each.id, masked_label(each.name)) for each in entries), key=lambda each: (each.name, each.id))
+
+
+def _masked_codes(codes: list[WrapupCode], mask: Mask) -> list[WrapupCode]:
+    """The same of wrap-up codes; none where records have them hidden."""
     if "wrapup_code" in mask.hidden:
         return []
-    return [WrapupCode(each.code, each.code) for each in codes] if "wrapup_description" in mask.hidden else codes
+    if "wrapup_description" in mask.hidden:
+        codes = [WrapupCode(each.code, each.code) for each in codes]
+    elif mask.numbers:
+        codes = [WrapupCode(each.code, masked_label(each.description)) for each in codes]
+    return sorted(codes, key=lambda each: (each.description, each.code))
