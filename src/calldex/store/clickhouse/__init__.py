@@ -22,7 +22,7 @@ import msgspec
 
 from calldex.access import Scope
 from calldex.errors import TokenExpired, Unavailable, UnreadableInput, UsageProblem, WrongVersion
-from calldex.fields import Op
+from calldex.fields import MAX_VALUES, Op
 from calldex.query import Query
 from calldex.recent import remember
 from calldex.store import (
@@ -49,6 +49,8 @@ from calldex.store.sql import CDR_TABLE, CLICKHOUSE, Sql, behind, both, together
 
 _TOTALS: Final = 4096
 _MENTIONS: Final = 256
+_SLICES: Final = 16
+_SLICE_BYTES: Final = 1 << 20
 _LOOKED_UP: Final = 3000
 """Uuids in one parameter: as text they stay below the 128 KiB that ClickHouse takes for one value."""
 _MANY: Final = 10
@@ -85,6 +87,7 @@ class ClickhouseStore:
         self._points: dict[int, Point] = {}
         self._proved: set[int] = set()
         self._totals: OrderedDict[tuple[bytes, bytes, int], int] = OrderedDict()
+        self._slices: OrderedDict[tuple[bytes, bytes, int], Slice] = OrderedDict()
         self._mentions: OrderedDict[bytes, tuple[int, Mentioned]] = OrderedDict()
         self.store_id = commits.name()
         """The same for every node that shares the store."""
@@ -242,7 +245,7 @@ class ClickhouseStore:
         rows together while it reads."""
         account_id = query.scope.account_id
         point = self._seen(account_id, as_of)
-        uuids = [uuid_bytes(str(v)) for c in query.where if c.op is Op.ANY_UUID for v in c.values]
+        uuids = _uuids(query)
         condition = where(query, min(as_of, point.seq), _TOGETHER if uuids else CLICKHOUSE, point.void)
         if uuids:
             condition = both(condition, _placed(account_id, uuids))
@@ -257,13 +260,28 @@ class ClickhouseStore:
         key = (query.scope.fingerprint(), query.fingerprint(), as_of)
         with self._lock:
             known = self._totals.get(key)
-        if known is None:
+        if known is None and _uuids(query):
+            known = self._whole_slice(query, as_of).count
+        elif known is None:
             source = self._from(query, as_of)
             ((known,),) = self._hosts.rows(Sql(f"SELECT count() {source.text}", source.parameters))
         self._refuse_purged(query, as_of)
         with self._lock:
             remember(self._totals, key, known, _TOTALS)
         return int(known)
+
+    def _whole_slice(self, query: Query, as_of: int) -> Slice:
+        """All records of a search that names uuids, which are so few that they are counted by giving them; remembered
+        for a moment, as whoever counts them asks for them next."""
+        key = (query.scope.fingerprint(), query.fingerprint(), as_of)
+        with self._lock:
+            known = self._slices.pop(key, None)
+        if known is None:
+            known = self._slice(query, as_of, MAX_VALUES, total=MAX_VALUES, after=None, skip=0)
+            if len(known.json) <= _SLICE_BYTES:
+                with self._lock:
+                    remember(self._slices, key, known, _SLICES)
+        return known
 
     def slice(
         self, query: Query, as_of: int, *, limit: int, total: int, after: Position | None = None, skip: int = 0
@@ -273,6 +291,14 @@ class ClickhouseStore:
         The primary key has all records in order: where many match, reading ends with the page. Where so few do that a
         good part of all had to be read for it, reading everything at once is faster.
         """
+        if _uuids(query) and after is None and not skip and limit >= total:
+            found = self._whole_slice(query, as_of)
+        else:
+            found = self._slice(query, as_of, limit, total=total, after=after, skip=skip)
+        self._refuse_purged(query, as_of)
+        return found
+
+    def _slice(self, query: Query, as_of: int, limit: int, *, total: int, after: Position | None, skip: int) -> Slice:
         source = self._from(query, as_of)
         if after is not None:
             source = both(source, behind(after, CLICKHOUSE))
@@ -283,7 +309,6 @@ class ClickhouseStore:
                 (*source.parameters, limit, skip),
             )
         ) or ((), (), ())
-        self._refuse_purged(query, as_of)
         if not json:
             return Slice(b"", 0, None)
         last = Position(started_ms[-1], str(UUID(bytes=uuids[-1])))
@@ -472,6 +497,11 @@ class ClickhouseStore:
     def close(self) -> None:
         """See `Store.close`."""
         self._hosts.close()
+
+
+def _uuids(query: Query) -> list[bytes]:
+    """Those that a search names."""
+    return [uuid_bytes(str(value)) for each in query.where if each.op is Op.ANY_UUID for value in each.values]
 
 
 def _whole(account_id: int) -> Query:
