@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
@@ -133,18 +133,30 @@ class ClickhouseStore:
 
     def write(self, batch: Batch, *, wait: bool = True) -> list[Outcome]:
         """See `Store.write`. What is acknowledged is always visible."""
-        return self._written(batch)[0]
+        changes = Changes(batch.account_id, batch.records, batch.removed)
+        return self._written(batch.account_id, lambda: (batch, changes))
+
+    def assemble(self, account_id: int, make: Callable[[], Batch]) -> list[Outcome]:
+        """See `Store.assemble`: it is made within the turn."""
+
+        def made() -> tuple[Batch, Changes]:
+            batch = make()
+            return batch, Changes(account_id, batch.records, batch.removed)
+
+        return self._written(account_id, made)
 
     def erase(self, account_id: int, uuids: Sequence[str]) -> int:
         """See `Store.erase`."""
-        return self._written(Batch(account_id=account_id, source="", format="", origin="", removed=uuids))[1]
+        changes = Changes(account_id, (), uuids)
+        batch = Batch(account_id=account_id, source="", format="", origin="")
+        self._written(account_id, lambda: (batch, changes))
+        return changes.gone
 
-    def _written(self, batch: Batch) -> tuple[list[Outcome], int]:
-        """What became of the records of a batch, and how many were removed."""
-        account_id = batch.account_id
-        changes = Changes(account_id, batch.records, batch.removed)
+    def _written(self, account_id: int, made: Callable[[], tuple[Batch, Changes]]) -> list[Outcome]:
+        """What became of the records of a batch."""
         self._prove(account_id)
         with self._commits.turn(account_id) as turn:
+            batch, changes = made()
             outcomes = changes.decide(self._live(account_id, turn.point, changes.uuids))
             receipt = batch.receipt(outcomes) if batch.receipt is not None else None
             if changes.count:
@@ -153,7 +165,7 @@ class ClickhouseStore:
                 token = f"{self.store_id}-{account_id}-{first}"
                 self._insert(changes.places(), changes.versions(first, now), token)
             turn.publish(batch, receipt, changes.grown)
-        return outcomes, changes.gone
+        return outcomes
 
     def _prove(self, account_id: int) -> None:
         """Before this process writes to an account for the first time: nothing there has a number that was not given
