@@ -45,7 +45,7 @@ from calldex.store.clickhouse.client import Hosts
 from calldex.store.clickhouse.schema import CDR_TYPES, LOCAL, UUID_TABLE, UUID_TYPES, VERSION, ddl, version_of
 from calldex.store.clickhouse.writing import Changes, Known, loaded_places, loaded_versions
 from calldex.store.commits import Commits, Point
-from calldex.store.sql import CDR_TABLE, CLICKHOUSE, Sql, behind, both, together, uuid_bytes, where
+from calldex.store.sql import CDR_TABLE, CLICKHOUSE, Sql, behind, both, ended, together, uuid_bytes, where
 
 _TOTALS: Final = 4096
 _MENTIONS: Final = 256
@@ -390,19 +390,15 @@ class ClickhouseStore:
         point = self._fresh(account_id)
         upto = min(upto, point.seq)
         self._commits.purged(account_id, upto)
-        ended = Sql(
-            "account_id = ? AND seq_to BETWEEN 1 AND ? AND seq_to <> seq"
-            + "".join(" AND seq_to NOT BETWEEN ? AND ?" for _ in point.void),
-            (account_id, upto, *(n for span in point.void for n in (span.first, span.last))),
-        )
+        gone_by = both(Sql("account_id = ? AND seq_to <> seq", (account_id,)), ended(upto, point.void))
         gone = Sql(
-            f"account_id = ? AND content = 1 AND seq IN (SELECT seq FROM {CDR_TABLE} WHERE {ended.text})",
-            (account_id, *ended.parameters),
+            f"account_id = ? AND content = 1 AND seq IN (SELECT seq FROM {CDR_TABLE} WHERE {gone_by.text})",
+            (account_id, *gone_by.parameters),
         )
         ((count,),) = self._hosts.rows(Sql(f"SELECT count() FROM {CDR_TABLE} WHERE {gone.text}", gone.parameters))
         # Parts change one after another: a version must not outlive the row that tells of its end.
         self._delete(gone)
-        self._delete(both(Sql("content = 0"), ended))
+        self._delete(both(Sql("content = 0"), gone_by))
         return int(count)
 
     def _forget(self, account_id: int, span: Span) -> None:
