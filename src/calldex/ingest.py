@@ -7,8 +7,8 @@ format by name, opens no file, speaks no HTTP.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import closing
 from itertools import chain, groupby
 from typing import Final, TypeVar
@@ -98,7 +98,6 @@ class Ingest:
     def __init__(self, directory: Directory, store: Store) -> None:
         self._directory = directory
         self._store = store
-        self._assembling = threading.Lock()
 
     def run(
         self, feed: Feed, chunks: Iterable[bytes], origin: str, progress: Callable[[Summary], None] = lambda _: None
@@ -240,48 +239,57 @@ class Ingest:
         """Keep the rows that are new, and assemble every call they belong to again."""
         rows = [piece for piece in pieces if not isinstance(piece, Rejected)]
         rejects = [Reject(piece.reason, piece.where, piece.raw) for piece in pieces if isinstance(piece, Rejected)]
-        with self._assembling:
+        new: dict[bytes, Row] = {}
+        calls: list[list[KeptRow]] = []
+
+        def make() -> Batch:
+            """The calls of which there are new rows."""
             known = self._store.known_rows(feed.account_id, feed.source, [row.key for row in rows])
-            new = {row.key: row for row in rows if row.key not in known}
+            new.update({row.key: row for row in rows if row.key not in known})
             links = sorted({link for row in new.values() for link in row.links})
             kept = self._store.rows_of_calls(feed.account_id, feed.source, links)
-            records: list[Cdr] = []
-            removed: set[str] = set()
-            changed: list[KeptRow] = []
-            begun = 0
-            for call in _calls([*(KeptRow(r.key, r.links, r.text, None) for r in new.values()), *kept]):
-                before = {row.uuid for row in call if row.uuid is not None}
-                record = (
-                    format_.assemble([Row(row.key, row.links, row.text) for row in call], feed.settings, feed.source)
-                    if call[0].links
-                    else None
-                )
-                begun += not any(row.key not in new for row in call)
-                if record is not None:
-                    records.append(sourced(canonical(self._in_teams(feed.account_id, record)), feed.source))
-                uuid = None if record is None else record.uuid
-                removed |= before - {uuid}
-                changed += [KeptRow(r.key, r.links, r.text, uuid) for r in call if r.key in new or r.uuid != uuid]
-            self._note(feed.account_id, mentions(records))
-            outcomes = self._store.write(
-                Batch(
-                    account_id=feed.account_id,
-                    source=feed.source,
-                    format=feed.format.name,
-                    origin=origin,
-                    records=records,
-                    removed=sorted(removed - {record.uuid for record in records}),
-                    rows=changed,
-                    rejects=rejects,
-                    released=released,
-                ),
-                wait=False,
-            )
+            calls.extend(_calls([*(KeptRow(r.key, r.links, r.text, None) for r in new.values()), *kept]))
+            batch = self._assembled(feed, format_, calls, new.keys())
+            return msgspec.structs.replace(batch, origin=origin, rejects=rejects, released=released)
+
+        outcomes = self._store.assemble(feed.account_id, make)
+        begun = sum(all(row.key in new for row in call) for call in calls)
         summary.accepted += begun
         summary.updated += len(new) - begun
         summary.unchanged += len(rows) - len(new)
         summary.reject(rejects)
         summary.interactions += sum(outcome is not Outcome.UNCHANGED for outcome in outcomes)
+
+    def _assembled(
+        self, feed: Feed, format_: RowFormat, calls: Sequence[Sequence[KeptRow]], new: AbstractSet[bytes]
+    ) -> Batch:
+        """The records of some calls, the rows that are new or belong to another call now, and the uuids that no call
+        has any more."""
+        records: list[Cdr] = []
+        removed: set[str] = set()
+        changed: list[KeptRow] = []
+        for call in calls:
+            before = {row.uuid for row in call if row.uuid is not None}
+            record = (
+                format_.assemble([Row(row.key, row.links, row.text) for row in call], feed.settings, feed.source)
+                if call[0].links
+                else None
+            )
+            if record is not None:
+                records.append(sourced(canonical(self._in_teams(feed.account_id, record)), feed.source))
+            uuid = None if record is None else record.uuid
+            removed |= before - {uuid}
+            changed += [KeptRow(r.key, r.links, r.text, uuid) for r in call if r.key in new or r.uuid != uuid]
+        self._note(feed.account_id, mentions(records))
+        return Batch(
+            account_id=feed.account_id,
+            source=feed.source,
+            format=feed.format.name,
+            origin="",
+            records=records,
+            removed=sorted(removed - {record.uuid for record in records}),
+            rows=changed,
+        )
 
     def _in_teams(self, account_id: int, record: Cdr) -> Cdr:
         """The record with the teams in which the directory has its agent when the call began, if it names none: rows

@@ -3,6 +3,7 @@ together and whenever what is left is dropped."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
@@ -11,7 +12,7 @@ from typing import Final
 
 import msgspec
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -21,16 +22,17 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from sqlalchemy import insert, update
 
-from calldex.directory import Directory
+from calldex.directory import Directory, tables
 from calldex.directory.commits import DirectoryCommits, Turn
 from calldex.errors import Unavailable
 from calldex.record import Cdr, time_uuid
-from calldex.store import Batch, Receipt
+from calldex.store import Batch, Receipt, Span
 from calldex.store.clickhouse import ClickhouseStore
 from calldex.store.clickhouse.address import Address
 from calldex.store.clickhouse.client import Hosts
-from calldex.store.sql import Sql
+from calldex.store.sql import Sql, ended
 from calldex.wire import v2
 from tests import reference
 from tests.engines import answer, chdb_database, disagreeing, everything, put
@@ -38,6 +40,7 @@ from tests.engines import answer, chdb_database, disagreeing, everything, put
 AT: Final = datetime(2026, 3, 31, 23, 30, tzinfo=UTC)
 UUIDS: Final = tuple(time_uuid(0, str(n)) for n in range(5))
 LATER_MS: Final = 2**52
+FAST_S: Final = 2.0
 
 
 class Died(Exception):
@@ -216,3 +219,39 @@ def test_a_directory_of_another_time(tmp_path: Path, address: Address) -> None:
             with closing(store), pytest.raises(Unavailable) if refused else nullcontext() as raised:
                 put(store, [record])
             assert refused == ("restored from another time" in str(raised and raised.value))
+
+
+@given(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 3)), min_size=1, max_size=8))
+@settings(max_examples=50, deadline=None)
+def test_which_numbers_are_void(found: list[tuple[int, int]]) -> None:
+    """Those within a span, its first and its last among them, and no others, however many spans there are."""
+    spans, at = [], 0
+    for gap, more in found:
+        spans.append(Span(at + gap, at + gap + more))
+        at += gap + more
+    numbers = list(range(1, at + 3))
+    with closing(Hosts(chdb_database(Path("/numbers")), 20)) as engine:
+        ending = ended(at + 2, spans)
+        rows = engine.rows(
+            Sql(f"SELECT toUInt64(arrayJoin(?)) AS seq_to WHERE {ending.text}", (numbers, *ending.parameters))
+        )
+    assert [n for n in numbers if not any(span.first <= n <= span.last for span in spans)] == [n for (n,) in rows]
+
+
+def test_many_spans(tmp_path: Path, address: Address) -> None:
+    """After an hour in which every other batch failed, searches take no longer than they may."""
+    record = Cdr(uuid=UUIDS[0], type="inbound", disposition="answered", started_at=AT, duration_s=1)
+    with Directory.open(tmp_path / "directory.db") as directory:
+        commits = directory.commits()
+        with closing(ClickhouseStore(address, commits, timeout_s=20, superseded_kept_s=1e6)) as store:
+            put(store, [record])
+            void = [{"account_id": 1, "first": n, "last": n, "at_ms": 0} for n in range(2, 6002, 2)]
+            with commits._db.write() as connection:  # noqa: SLF001 - as if it had been so
+                connection.execute(insert(tables.void_commits), void)
+                connection.execute(update(tables.commits).values(published=6001, reserved=6001))
+            began = time.monotonic()
+            assert text({record.uuid: record}) == answer(store, everything())
+            assert time.monotonic() - began < FAST_S
+            store.erase(1, [record.uuid])
+            assert text({}) == answer(store, everything())
+            assert text({record.uuid: record}) == answer(store, everything(), 6001)

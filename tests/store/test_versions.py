@@ -52,6 +52,16 @@ def test_outcomes(store: Store) -> None:
     assert history[-1] == store.get(1, UUIDS[0])
 
 
+def test_one_batch_may_be_of_many_months(store: Store) -> None:
+    """Records of twelve years are written at once, changed at once, moved at once."""
+    months = [datetime(2010 + n // 12, n % 12 + 1, 2, tzinfo=UTC) for n in range(150)]
+    batch = [record(time_uuid(0, str(month)), started_at=month) for month in months]
+    moved = [msgspec.structs.replace(each, started_at=each.started_at.replace(day=3)) for each in batch]
+    assert [Outcome.ACCEPTED] * 150 == put(store, batch)
+    assert [Outcome.UPDATED] * 150 == put(store, moved)
+    assert (150, b",".join(map(v2.encode, reversed(moved)))) == answer(store, everything())
+
+
 def test_one_batch_may_hold_a_record_several_times(store: Store) -> None:
     """Within one batch the order counts as it does between batches."""
     batch = [record(), record(UUIDS[1]), record(), record(comment="b"), record(comment="b"), record()]

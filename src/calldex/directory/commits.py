@@ -73,6 +73,8 @@ class Turn:
         with self._db.write() as connection:
             if self._reserved is not None:
                 self._move(connection, self._reserved, grown)
+            elif batch.rows and _counts(connection, self._account_id)[0] != self.point.seq:
+                raise Unavailable(_LOST, retry_after=1)  # what others kept meanwhile may belong to these rows
             self._put_rows(connection, batch)
             self._put_rejects(connection, batch, now)
             if receipt is not None and batch.receipt_key is not None:

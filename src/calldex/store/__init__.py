@@ -192,6 +192,10 @@ class Store(Protocol):
         """Commit a batch; one outcome for each record. When it returns, the batch is durable, and with `wait` also
         visible to searches. Raises `DiskFull`; then nothing of the batch was written."""
 
+    def assemble(self, account_id: int, make: Callable[[], Batch]) -> list[Outcome]:
+        """Commit the batch that `make` makes of rows that are kept: until it is durable, nobody on any node changes
+        rows of calls of this account. It need not be visible yet. Raises what `write` and `make` raise."""
+
     def settle(self) -> None:
         """Return when everything committed is visible to searches. Raises `DiskFull`, or `StoreNotReady` when that
         does not come nearer; what was committed is kept all the same."""

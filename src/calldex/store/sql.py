@@ -141,8 +141,7 @@ def _not_closed(query: Query, as_of: int, void: Sequence[Span]) -> Sql:
     """Of ClickHouse, where a version that ends gets another row under the same key, without content and with the
     commit that ended it in `seq_to`. The engine makes one of both in its own time, and 0 stands for not ended: so a
     row counts if it has content and no known end, and no other row tells of one."""
-    ended = _ended(as_of, void)
-    closed = both(Sql("account_id = ? AND content = 0", (query.scope.account_id,)), ended, *_within(query))
+    closed = both(Sql("account_id = ? AND content = 0", (query.scope.account_id,)), ended(as_of, void), *_within(query))
     return both(
         together(as_of, void),
         Sql(f"seq NOT IN (SELECT seq FROM {CDR_TABLE} WHERE {closed.text})", closed.parameters),
@@ -151,23 +150,26 @@ def _not_closed(query: Query, as_of: int, void: Sequence[Span]) -> Sql:
 
 def together(as_of: int, void: Sequence[Span]) -> Sql:
     """The same where ClickHouse has put all rows of a version together (FINAL)."""
-    ended, begun = _ended(as_of, void), _not_void("seq", void)
+    end = ended(as_of, void)
     return both(
-        Sql(f"content = 1 AND seq <= ?{begun.text}", (as_of, *begun.parameters)),
-        Sql(f"NOT ({ended.text})", ended.parameters),
+        Sql("content = 1 AND seq <= ?", (as_of,)),
+        *_not_void("seq", void),
+        Sql(f"NOT ({end.text})", end.parameters),
     )
 
 
-def _ended(as_of: int, void: Sequence[Span]) -> Sql:
-    not_void = _not_void("seq_to", void)
-    return Sql(f"seq_to BETWEEN 1 AND ?{not_void.text}", (as_of, *not_void.parameters))
+def ended(as_of: int, void: Sequence[Span]) -> Sql:
+    """The condition that a row of ClickHouse's tells of the end of a version, as of a commit."""
+    return both(Sql("seq_to BETWEEN 1 AND ?", (as_of,)), *_not_void("seq_to", void))
 
 
-def _not_void(column: str, void: Sequence[Span]) -> Sql:
-    return Sql(
-        "".join(f" AND {column} NOT BETWEEN ? AND ?" for _ in void),
-        tuple(number for span in void for number in (span.first, span.last)),
-    )
+def _not_void(column: str, void: Sequence[Span]) -> list[Sql]:
+    """The condition that a number is in none of the spans, which are ascending: the last that begins at it or before
+    has ended before it. As long for many spans as for one, and a search in them for each row; none for none."""
+    if not void:
+        return []
+    first, last = [0, *(span.first for span in void)], [0, *(span.last for span in void)]
+    return [Sql(f"transform(roundDown(toInt64({column}), ?), ?, ?) < {column}", (first, first, last))]
 
 
 _COMMON: Final[Mapping[Op, Callable[[Condition], Sql]]] = {
@@ -406,6 +408,7 @@ __all__ = [
     "behind",
     "both",
     "columns_ddl",
+    "ended",
     "granted",
     "ready",
     "together",

@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
@@ -45,7 +45,7 @@ from calldex.store.clickhouse.client import Hosts
 from calldex.store.clickhouse.schema import CDR_TYPES, LOCAL, UUID_TABLE, UUID_TYPES, VERSION, ddl, version_of
 from calldex.store.clickhouse.writing import Changes, Known, loaded_places, loaded_versions
 from calldex.store.commits import Commits, Point
-from calldex.store.sql import CDR_TABLE, CLICKHOUSE, Sql, behind, both, together, uuid_bytes, where
+from calldex.store.sql import CDR_TABLE, CLICKHOUSE, Sql, behind, both, ended, together, uuid_bytes, where
 
 _TOTALS: Final = 4096
 _MENTIONS: Final = 256
@@ -136,18 +136,30 @@ class ClickhouseStore:
 
     def write(self, batch: Batch, *, wait: bool = True) -> list[Outcome]:
         """See `Store.write`. What is acknowledged is always visible."""
-        return self._written(batch)[0]
+        changes = Changes(batch.account_id, batch.records, batch.removed)
+        return self._written(batch.account_id, lambda: (batch, changes))
+
+    def assemble(self, account_id: int, make: Callable[[], Batch]) -> list[Outcome]:
+        """See `Store.assemble`: it is made within the turn."""
+
+        def made() -> tuple[Batch, Changes]:
+            batch = make()
+            return batch, Changes(account_id, batch.records, batch.removed)
+
+        return self._written(account_id, made)
 
     def erase(self, account_id: int, uuids: Sequence[str]) -> int:
         """See `Store.erase`."""
-        return self._written(Batch(account_id=account_id, source="", format="", origin="", removed=uuids))[1]
+        changes = Changes(account_id, (), uuids)
+        batch = Batch(account_id=account_id, source="", format="", origin="")
+        self._written(account_id, lambda: (batch, changes))
+        return changes.gone
 
-    def _written(self, batch: Batch) -> tuple[list[Outcome], int]:
-        """What became of the records of a batch, and how many were removed."""
-        account_id = batch.account_id
-        changes = Changes(account_id, batch.records, batch.removed)
+    def _written(self, account_id: int, made: Callable[[], tuple[Batch, Changes]]) -> list[Outcome]:
+        """What became of the records of a batch."""
         self._prove(account_id)
         with self._commits.turn(account_id) as turn:
+            batch, changes = made()
             outcomes = changes.decide(self._live(account_id, turn.point, changes.uuids))
             receipt = batch.receipt(outcomes) if batch.receipt is not None else None
             if changes.count:
@@ -156,7 +168,7 @@ class ClickhouseStore:
                 token = f"{self.store_id}-{account_id}-{first}"
                 self._insert(changes.places(), changes.versions(first, now), token)
             turn.publish(batch, receipt, changes.grown)
-        return outcomes, changes.gone
+        return outcomes
 
     def _prove(self, account_id: int) -> None:
         """Before this process writes to an account for the first time: nothing there has a number that was not given
@@ -403,19 +415,15 @@ class ClickhouseStore:
         point = self._fresh(account_id)
         upto = min(upto, point.seq)
         self._commits.purged(account_id, upto)
-        ended = Sql(
-            "account_id = ? AND seq_to BETWEEN 1 AND ? AND seq_to <> seq"
-            + "".join(" AND seq_to NOT BETWEEN ? AND ?" for _ in point.void),
-            (account_id, upto, *(n for span in point.void for n in (span.first, span.last))),
-        )
+        gone_by = both(Sql("account_id = ? AND seq_to <> seq", (account_id,)), ended(upto, point.void))
         gone = Sql(
-            f"account_id = ? AND content = 1 AND seq IN (SELECT seq FROM {CDR_TABLE} WHERE {ended.text})",
-            (account_id, *ended.parameters),
+            f"account_id = ? AND content = 1 AND seq IN (SELECT seq FROM {CDR_TABLE} WHERE {gone_by.text})",
+            (account_id, *gone_by.parameters),
         )
         ((count,),) = self._hosts.rows(Sql(f"SELECT count() FROM {CDR_TABLE} WHERE {gone.text}", gone.parameters))
         # Parts change one after another: a version must not outlive the row that tells of its end.
         self._delete(gone)
-        self._delete(both(Sql("content = 0"), ended))
+        self._delete(both(Sql("content = 0"), gone_by))
         return int(count)
 
     def _forget(self, account_id: int, span: Span) -> None:

@@ -60,6 +60,7 @@ _SETTINGS: Final[Mapping[str, object]] = {
     "async_insert": 0,
     "insert_deduplicate": 1,
     "max_insert_block_size": 1_048_576,
+    "max_partitions_per_insert_block": 0,  # a batch may be of any number of months
     "input_format_parallel_parsing": 0,
     # Rows of one version are put together by merges alone; until then queries tell them apart.
     "optimize_on_insert": 0,
@@ -73,11 +74,17 @@ _SETTINGS: Final[Mapping[str, object]] = {
 }
 _NEWER_DEDUPLICATION: Final = "deduplicate_insert"
 """What counts instead of `insert_deduplicate` where ClickHouse has it; a profile might switch it off."""
+_SAME_PARTS: Final = "enable_shared_storage_snapshot_in_query"
+"""With it a search and its subqueries see the same parts; a merge between them could show a version that has ended."""
+OLDEST: Final = "25.6"
+"""The first ClickHouse that has it; some later ones have it and do not use it unless they are told to."""
 _REPLICATED: Final[Mapping[str, object]] = {
     # Whichever replica answers has every insert that was acknowledged.
     "insert_quorum": "auto",
     "insert_quorum_parallel": 0,
     "select_sequential_consistency": 1,
+    # What drops versions asks which those are, and each replica has the same.
+    "allow_nondeterministic_mutations": 1,
 }
 
 _T = TypeVar("_T")
@@ -215,9 +222,14 @@ class Hosts:
         self._lock = threading.Lock()
 
     def adapt(self, *, replicated: bool) -> None:
-        """From now on know whether the tables are replicated, and by which setting this version tells inserts apart."""
-        found = self.rows(Sql("SELECT name FROM system.settings WHERE name = ?", (_NEWER_DEDUPLICATION,)))
-        settings = {name: "enable" for (name,) in found} | (dict(_REPLICATED) if replicated else {})
+        """From now on know whether the tables are replicated, and use what this version has; `UnreadableInput` if it is
+        too old."""
+        newer = {_NEWER_DEDUPLICATION: "enable", _SAME_PARTS: "1"}
+        found = {name for (name,) in self.rows(Sql("SELECT name FROM system.settings WHERE name IN ?", ([*newer],)))}
+        if _SAME_PARTS not in found:
+            ((version,),) = self.rows(Sql("SELECT version()"))
+            raise UnreadableInput(f"{self._address} is ClickHouse {version}; Calldex needs {OLDEST} or newer")
+        settings = {name: newer[name] for name in found} | (dict(_REPLICATED) if replicated else {})
         for host in self._hosts:
             host.set(settings)
 

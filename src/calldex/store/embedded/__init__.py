@@ -73,6 +73,7 @@ class EmbeddedStore:
         self._columns: Columns | None = None
         self._reason: str | None = "starting"
         self._writing = threading.Lock()
+        self._assembling = threading.Lock()
         self._changed = threading.Condition()
         self._closing = False
         self._damage: str | None = None
@@ -262,6 +263,11 @@ class EmbeddedStore:
         if wait:  # also for what is unchanged: who wrote it first may not have waited
             self._seen(written.last_seq)
         return written.outcomes
+
+    def assemble(self, account_id: int, make: Callable[[], Batch]) -> list[Outcome]:
+        """See `Store.assemble`."""
+        with self._assembling:
+            return self.write(make(), wait=False)
 
     def _remember(self, written: Written) -> None:
         """Keep what was just written for the columns, so that they need not read it again; only so much of it."""
