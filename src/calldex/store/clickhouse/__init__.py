@@ -199,8 +199,9 @@ class ClickhouseStore:
         places = self._hosts.rows(_places(account_id, uuids))
         if not places:
             return {}
+        mine = Sql("account_id = ?", (account_id,))
         among = _placed(account_id, list({uuid for _, uuid in places}))
-        condition = both(among, CLICKHOUSE.live(_whole(account_id), point.seq, point.void))
+        condition = both(mine, among, CLICKHOUSE.live(_whole(account_id), point.seq, point.void))
         found = self._hosts.rows(
             Sql(
                 f"SELECT uuid, seq, started_ms, SHA256(json) FROM {CDR_TABLE} WHERE {condition.text}",
@@ -260,7 +261,7 @@ class ClickhouseStore:
         uuids = _uuids(query)
         condition = where(query, min(as_of, point.seq), _TOGETHER if uuids else CLICKHOUSE, point.void)
         if uuids:
-            condition = both(condition, _placed(account_id, uuids))
+            condition = both(condition, _placed(account_id, uuids))  # behind the scope, which has the account
         return Sql(f"FROM {CDR_TABLE}{' FINAL' if uuids else ''} WHERE {condition.text}", condition.parameters)
 
     def total(self, query: Query, as_of: int) -> int:
@@ -361,7 +362,8 @@ class ClickhouseStore:
     def history(self, account_id: int, uuid: str) -> list[Version]:
         """See `Store.history`."""
         point = self._fresh(account_id)
-        condition = both(_placed(account_id, [uuid_bytes(uuid)]), Sql("seq <= ?", (point.seq,)))
+        mine = Sql("account_id = ? AND seq <= ?", (account_id, point.seq))
+        condition = both(mine, _placed(account_id, [uuid_bytes(uuid)]))
         rows = self._hosts.rows(
             Sql(
                 f"SELECT seq, max(seq_to), max(content), max(written_ms), max(json) AS text FROM {CDR_TABLE}"
@@ -528,12 +530,9 @@ def _places(account_id: int, uuids: Sequence[bytes]) -> Sql:
 
 
 def _placed(account_id: int, uuids: Sequence[bytes]) -> Sql:
-    """The condition that a version is one of these records."""
+    """The condition that a version of the account is one of these records."""
     places = _places(account_id, uuids)
-    return Sql(
-        f"account_id = ? AND (started_ms, uuid) IN ({places.text})",
-        (account_id, *places.parameters),
-    )
+    return Sql(f"(started_ms, uuid) IN ({places.text})", places.parameters)
 
 
 def _void(point: Point, seq: int) -> bool:
