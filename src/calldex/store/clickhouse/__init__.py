@@ -214,6 +214,10 @@ class ClickhouseStore:
         self._insert(loaded_places(account_id, versions), loaded_versions(account_id, versions), token)
         self._commits.load(account_id, last)
 
+    def holds_any(self) -> bool:
+        """Whether there is a row of any account, whoever wrote it."""
+        return bool(self._hosts.rows(Sql(f"SELECT 1 FROM {CDR_TABLE} LIMIT 1")))
+
     def loaded_upto(self, account_id: int) -> int:
         """Up to which commit an account was loaded."""
         return self._commits.reserved(account_id)
