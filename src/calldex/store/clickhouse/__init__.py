@@ -127,6 +127,11 @@ class ClickhouseStore:
         if engine != "Distributed":
             return CDR_TABLE
         cluster = whole.removeprefix("Distributed('").partition("'")[0]
+        if not self._hosts.rows(Sql("SELECT 1 FROM system.clusters WHERE cluster = ? LIMIT 1", (cluster,))):
+            raise UnreadableInput(
+                f"the table {CDR_TABLE} of {address} is one of the cluster {cluster!r}, which ClickHouse does not know;"
+                " correct its `remote_servers`, or make the tables with the name that stands there"
+            )
         return f"{CDR_TABLE}{LOCAL} ON CLUSTER '{cluster}'"
 
     # --- writing ------------------------------------------------------------------------------------------------------
