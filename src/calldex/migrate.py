@@ -35,6 +35,9 @@ Tell = Callable[[str, int, int], None]
 class Loading(Protocol):
     """What a store offers that can be filled from another one."""
 
+    def holds_any(self) -> bool:
+        """Whether anything lies in it already, seen or not."""
+
     def load(self, account_id: int, versions: Sequence[Loaded]) -> None:
         """Take versions of an account, in the order of their commits; the same ones may be given again."""
 
@@ -86,7 +89,10 @@ def migrate(settings: Settings, tell: Tell) -> Migrated:
         if not isinstance(store, Loading):
             raise UsageProblem(f"the store {settings.store} cannot be filled from another")
         copying, apart = directory.copying(), not settings.directory.embedded
-        copying.begin(f"{ledger.store_id} {ledger.last_seq}", new=apart)
+        mark = f"{ledger.store_id} {ledger.last_seq}"
+        if not copying.is_claimed() and store.holds_any():
+            raise Conflict(f"{settings.store} has records already; move into databases that are empty")
+        copying.begin(mark, new=apart)
         copied = _directory(copying, directory_file, tell) if apart else None
         _beside(copying, ledger, tell)
         _versions(store, ledger, tell)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from signal import SIGCONT, SIGSTOP
 from typing import Final
+from uuid import uuid4
 
 import msgspec
 import pytest
@@ -19,10 +20,10 @@ from calldex.directory import Directory
 from calldex.errors import Unavailable, UsageProblem, WrongVersion
 from calldex.store import Outcome, Store
 from calldex.store.clickhouse import client
-from calldex.store.clickhouse.schema import UUID_TABLE, ddl
+from calldex.store.clickhouse.schema import UUID_TABLE, comment, ddl
 from calldex.store.sql import CDR_TABLE
 from tests.clickhouse.cluster import Cluster, Host
-from tests.clickhouse.front import READ_ONLY, TOO_MANY_PARTS, Fault, Kind, Moment
+from tests.clickhouse.front import READ_ONLY, TOO_MANY_PARTS, Fault, Kind, Moment, answering
 from tests.clickhouse.load import GROUPS, SHARED, SIZE, Given, batch, groups, impatient, opened, seen, uuid
 from tests.clickhouse.story import Node, Story
 from tests.engines import disagreeing
@@ -200,6 +201,16 @@ def test_who_is_down_is_known_in_time(store: Store, hosts: Cluster) -> None:
     began = time.monotonic()
     store.answers()
     assert time.monotonic() - began < health.PATIENCE_S
+
+
+def test_inserts_that_wait_for_each_other(store: Store, hosts: Cluster, new_account: Callable[[], int]) -> None:
+    """While the insert of another node has no quorum yet, a replicated table takes no other: it is waited for."""
+    account = new_account()
+    other = answering(286, "Quorum for previous write has not been satisfied yet.", ("insert",), times=8)
+    for host in hosts.hosts:
+        host.fail(other)
+    assert [Outcome.ACCEPTED] * SIZE == store.write(batch(account, 0, "new"))
+    assert {0: "new"} == held(store, account)
 
 
 def test_a_write_that_comes_late_is_not_seen(
@@ -472,3 +483,25 @@ def test_a_schema_of_another_version(
     version = "schema version 2" if comment.endswith("2") else "no schema of Calldex"
     with refused(table, version, "version 1", lacks=hosts.password, error=WrongVersion):
         opened(hosts.address(database=other), directory)
+
+
+def test_a_cluster_that_does_not_exist(hosts: Cluster, directory: Directory, other: str) -> None:
+    """Tables of a cluster that ClickHouse has no more, as after its configuration was changed, are told from it."""
+    hosts.execute("DROP TABLE cdr SYNC", other)
+    # Only what is attached is taken without the cluster.
+    hosts.execute(
+        f"ATTACH TABLE cdr UUID '{uuid4()}' (seq UInt64)"
+        f" ENGINE = Distributed('gone', '{other}', 'cdr_local', seq) COMMENT '{comment()}'",
+        other,
+    )
+    with refused("cluster 'gone'", "`remote_servers`", lacks=hosts.password):
+        opened(hosts.address(database=other), directory)
+
+
+def test_a_table_that_goes(hosts: Cluster, directory: Directory, other: str) -> None:
+    """When a table is gone under a node that runs, reading and writing are refused for now, as if the host was."""
+    with closing(opened(hosts.address(database=other), directory)) as store:
+        hosts.execute("DROP TABLE cdr_uuid SYNC", other)
+        for work in (lambda: store.history(1, uuid(1, 0, 0)), lambda: store.write(batch(10**6, 0, "new"))):
+            with pytest.raises(Unavailable, match="cdr_uuid"):
+                work()

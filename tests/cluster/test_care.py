@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Final
 
 import msgspec
 import pytest
@@ -20,6 +22,9 @@ from tests.directory.places import PostgresqlPlace
 from tests.engines import answer, disagreeing, everything, put
 
 pytestmark = pytest.mark.slow
+GUIDE: Final = Path(__file__).parents[2] / "docs" / "guides" / "cluster.md"
+LATER: Final = 2
+"""An account that was first written to after the backup."""
 
 
 def test_a_backup_is_refused(postgresql: PostgresqlPlace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,19 +73,24 @@ def test_a_directory_that_is_older_than_its_records(postgresql: PostgresqlPlace,
             backup = connection.execute(select(tables.commits)).one()
         put(node.store, longer[150:250])
         node.store.erase(1, [records[0].uuid])
+        put(node.store, records[:9], LATER)
     # The guide's statements: what ClickHouse has, and what is done with it.
     with Node(settings) as node:
         hosts = node.store._hosts  # type: ignore[attr-defined]  # noqa: SLF001
-        ((account_id, last),) = hosts.rows(
-            Sql("SELECT account_id, max(greatest(seq, seq_to)) AS last FROM cdr GROUP BY account_id")
-        )
+        last = hosts.rows(Sql("SELECT account_id, max(greatest(seq, seq_to)) AS last FROM cdr GROUP BY account_id"))
     restored = ", ".join(f"{name} = {value}" for name, value in backup._asdict().items())
+    postgresql.execute(f"DELETE FROM commits WHERE account_id = {LATER}")
     postgresql.execute(f"UPDATE commits SET {restored}")
-    postgresql.execute(f"UPDATE commits SET reserved = greatest(reserved, {last}) WHERE account_id = {account_id}")
+    guide = re.search(r"INSERT INTO commits .*?;", GUIDE.read_text(), re.DOTALL)
+    for account_id, number in last:
+        assert guide is not None
+        postgresql.execute(guide[0].replace("<account_id>", str(account_id)).replace("<last>", str(number)))
     with Node(settings) as node:
         assert then == answer(node.store, everything())
         put(node.store, [records[299]])
         assert (201, []) == (answer(node.store, everything())[0], disagreeing(node.store))
+        put(node.store, records[20:25], LATER)
+        assert 5 == answer(node.store, everything(LATER))[0]
         put(node.store, longer[:200])
         found = msgspec.json.decode(b"[" + answer(node.store, everything())[1] + b"]")
         expected = {each.uuid: each.duration_s for each in (*longer[:200], records[299])}

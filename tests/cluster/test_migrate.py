@@ -202,7 +202,17 @@ def test_where_something_is_already(data: Path, postgresql: PostgresqlPlace, tmp
         assert ["ann@example.com"] == [user.email for user in directory.users()]
     told(data, f"chdb://{tmp_path}/chdb")
     with pytest.raises(Conflict, match=r"is in use already \(commits"):
-        told(data, f"chdb://{tmp_path}/chdb")
+        told(data, f"chdb://{tmp_path}/other")
+
+
+def test_a_store_with_rows_that_nobody_counts(data: Path, postgresql: PostgresqlPlace, tmp_path: Path) -> None:
+    """What another migration or another directory left in the store is not mixed into what is moved: it would be seen
+    one day, or stop all writing."""
+    told(data, f"chdb://{tmp_path}/chdb")
+    with pytest.raises(Conflict, match=r"chdb has records already; move into databases that are empty"):
+        told(data, f"chdb://{tmp_path}/chdb", postgresql.address)
+    with postgresql.open() as directory:
+        directory.copying().refuse_unfinished()
 
 
 def test_what_cannot_be_moved(data: Path, tmp_path: Path) -> None:

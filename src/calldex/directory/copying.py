@@ -44,10 +44,14 @@ class Copying:
 
     def refuse_unfinished(self) -> None:
         """`Conflict` if a migration into this database has begun and not ended."""
-        if self._mark() is not None:
+        if self.is_claimed():
             raise Conflict(
                 f"a migration into {self._db.name} has begun and is not done: run `calldex migrate` again, to its end"
             )
+
+    def is_claimed(self) -> bool:
+        """Whether something is being moved into the database already."""
+        return self._mark() is not None
 
     def begin(self, mark: str, *, new: bool) -> None:
         """Claim the database, or go on: `mark` says what is moved into it. `new`: nothing else may be in it yet.

@@ -130,6 +130,11 @@ class ClickhouseStore:
         if engine != "Distributed":
             return CDR_TABLE
         cluster = whole.removeprefix("Distributed('").partition("'")[0]
+        if not self._hosts.rows(Sql("SELECT 1 FROM system.clusters WHERE cluster = ? LIMIT 1", (cluster,))):
+            raise UnreadableInput(
+                f"the table {CDR_TABLE} of {address} is one of the cluster {cluster!r}, which ClickHouse does not know;"
+                " correct its `remote_servers`, or make the tables with the name that stands there"
+            )
         return f"{CDR_TABLE}{LOCAL} ON CLUSTER '{cluster}'"
 
     # --- writing ------------------------------------------------------------------------------------------------------
@@ -217,6 +222,10 @@ class ClickhouseStore:
         token = f"{self.store_id}-{account_id}-load-{first}-{last}"
         self._insert(loaded_places(account_id, versions), loaded_versions(account_id, versions), token)
         self._commits.load(account_id, last)
+
+    def holds_any(self) -> bool:
+        """Whether there is a row of any account, whoever wrote it."""
+        return bool(self._hosts.rows(Sql(f"SELECT 1 FROM {CDR_TABLE} LIMIT 1")))
 
     def loaded_upto(self, account_id: int) -> int:
         """Up to which commit an account was loaded."""

@@ -40,6 +40,8 @@ _SHUNNED_S: Final = 3.0
 """For so long after a failure a host is asked last."""
 _ROUNDS: Final = 2
 """How often all hosts are tried before it is given up."""
+_PAUSE_S: Final = 0.2
+"""Between those."""
 _INSERT_S: Final = 30.0
 """How long a host may take for an insert."""
 _LATE_S: Final = 2.0
@@ -49,9 +51,13 @@ _AGAIN_S: Final = 2
 
 _TIMED_OUT: Final = frozenset({159, 160})
 _FULL: Final = frozenset({243})
-_ELSEWHERE: Final = frozenset({164, 202, 209, 210, 225, 236, 242, 252, 279, 285, 286, 289, 319, 394, 415, 439, 999})
-"""Of ClickHouse's error codes those that another host, or the same one later, may not give: read-only, too many
-queries, too many parts, no network, no Keeper, no quorum, shutting down and the like."""
+_ELSEWHERE: Final = frozenset(
+    (*(60, 164, 202, 209, 210, 225, 236, 242, 252, 279), *(285, 286, 289, 319, 394, 415, 439, 497, 701, 999))
+)
+"""Of ClickHouse's error codes those that another host, or the same one later, may not give: no such table, read-only,
+too many queries, too many parts, no network, no Keeper, no quorum, shutting down, no right, no cluster and the like."""
+_NEXT: Final = 286
+"""Another insert has not reached its quorum yet: they go one after another, and whoever waits comes next."""
 _REFUSED: Final = frozenset({192, 193, 194, 516})
 _UNKNOWN_DATABASE: Final = 81
 
@@ -274,8 +280,11 @@ class Hosts:
     def _asked(self, ask: Callable[[Client], _T], seconds: float) -> _T:
         """What a host answers within some seconds, one after another, those that failed a moment ago last. When one has
         not answered in that time, all others together have as much again."""
-        began, told = time.monotonic(), ""
-        for round_ in range(_ROUNDS):
+        began, told, rounds, next_ = time.monotonic(), "", 0, False
+        while rounds < _ROUNDS or (next_ and time.monotonic() - began < seconds):
+            if rounds:
+                time.sleep(_PAUSE_S)
+            rounds += 1
             hosts = sorted(self._hosts, key=lambda host: host.shunned)
             for number, host in enumerate(hosts):
                 gone = time.monotonic() - began
@@ -287,12 +296,10 @@ class Hosts:
                     with host.client(wait) as client:
                         found = ask(client)
                 except Error as error:
-                    told = self._failed(host, error)
+                    told, next_ = self._failed(host, error), error.code == _NEXT
                 else:
                     host.answered, host.failed = time.monotonic(), -1e9
                     return found
-            if round_ + 1 < _ROUNDS:
-                time.sleep(0.2)
         raise Unavailable(f"ClickHouse cannot be used now: {told}", retry_after=_AGAIN_S)
 
     def _failed(self, host: _Host, error: Error) -> str:
@@ -305,6 +312,8 @@ class Hosts:
             raise error
         if code in _FULL and len(self._hosts) == 1:
             raise DiskFull(f"ClickHouse has no room left: {told}") from error
+        if code == _NEXT:
+            return told
         if not host.shunned:
             _log.warning("clickhouse_host_failed", host=host.name, reason=_told(error))
         host.failed, host.answered = time.monotonic(), -1e9
