@@ -93,6 +93,11 @@ _REPLICATED: Final[Mapping[str, object]] = {
     "allow_nondeterministic_mutations": 1,
 }
 
+_MOST: Final = 3000
+_LONGEST: Final = 30_000
+"""Values of a list and characters of a text in one parameter: as UTF-8, quoted, they stay below the 128 KiB that
+ClickHouse takes for one over HTTP."""
+
 _T = TypeVar("_T")
 _log = structlog.get_logger(__name__)
 # Each failure is told by us, once, with the host.
@@ -100,17 +105,37 @@ logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
 
 
 def bound(sql: Sql) -> tuple[str, dict[str, Any]]:
-    """The text with a named parameter of its type for each question mark."""
+    """The text with a named parameter of its type for each question mark; with several where a value is long."""
     parts = sql.text.split("?")
     if len(parts) != len(sql.parameters) + 1:
         raise ValueError(f"{len(sql.parameters)} parameters for {len(parts) - 1} question marks in {sql.text}")
     text = [parts[0]]
     values: dict[str, Any] = {}
-    for number, (value, part) in enumerate(zip(sql.parameters, parts[1:], strict=True)):
-        name = f"p{number}"
-        written, values[name] = _parameter(name, value)
-        text += (written, part)
+    for value, part in zip(sql.parameters, parts[1:], strict=True):
+        match value:
+            case str() if len(value) > _LONGEST:
+                text.append(_joined("concat", [_one(values, some) for some in _cut(value, _LONGEST)]))
+            case list() if len(value) > _MOST:
+                text.append(_joined("arrayConcat", [_one(values, some) for some in _cut(value, _MOST)]))
+            case _:
+                text.append(_one(values, value))
+        text.append(part)
     return "".join(text), values
+
+
+def _cut(value: Any, length: int) -> list[Any]:
+    return [value[at : at + length] for at in range(0, len(value), length)]
+
+
+def _joined(function: str, parts: list[str]) -> str:
+    return f"{function}({', '.join(parts)})"
+
+
+def _one(values: dict[str, Any], value: Parameter) -> str:
+    """Add a parameter, and how it is written."""
+    name = f"p{len(values)}"
+    written, values[name] = _parameter(name, value)
+    return written
 
 
 def _parameter(name: str, value: Parameter) -> tuple[str, Any]:
