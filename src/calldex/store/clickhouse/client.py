@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any, Final, TypeVar
 
 import clickhouse_connect
@@ -364,6 +365,10 @@ class Hosts:
 
     def open(self) -> None:
         """Reach one host, or say why none can be with `UnreadableInput`, within seconds: all are tried at once."""
+        if self._address.path and find_spec("chdb") is None:
+            raise UnreadableInput(
+                f"{self._address} needs the engine that comes with Calldex's extra `chdb`: install it"
+            )
         failures: list[tuple[str, Error]] = []
         pool = ThreadPoolExecutor(len(self._hosts), "clickhouse-start")
         for trial in as_completed([pool.submit(self._reached, host) for host in self._hosts]):
@@ -401,6 +406,11 @@ def _start_error(address: Address, failures: Sequence[tuple[str, Error]]) -> Unr
     if answer.code == _UNKNOWN_DATABASE:
         return UnreadableInput(
             f"ClickHouse at {name} has no database {address.database!r}; create it, or name another in `store`"
+        )
+    if address.path:
+        return UnreadableInput(
+            f"ClickHouse's engine cannot use {address.path}: {_told(answer)}; another process may have it open, or this"
+            " one may not write there"
         )
     told = "; ".join(f"{name}: {_told(error)}" for name, error in failures)
     return UnreadableInput(f"ClickHouse cannot be reached: {told}. Check hosts, port and `secure` in `store`")
