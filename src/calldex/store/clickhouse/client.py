@@ -45,6 +45,9 @@ _PAUSE_S: Final = 0.2
 """Between those."""
 _INSERT_S: Final = 30.0
 """How long a host may take for an insert."""
+_CHANGE_S: Final = 300.0
+"""How long it may take to drop versions, which waits for merges and for every replica. Given up and begun again each
+minute, it would pile up; no request waits for it."""
 _LATE_S: Final = 2.0
 """How much longer than a query may take its answer is waited for: the host stops it by itself."""
 _AGAIN_S: Final = 2
@@ -284,7 +287,7 @@ class Hosts:
     def command(self, sql: Sql) -> None:
         """Do something that may be done twice."""
         text, values = bound(sql)
-        self._asked(lambda client: client.command(text, parameters=values), _INSERT_S)
+        self._asked(lambda client: client.command(text, parameters=values), _CHANGE_S)
 
     def insert(self, table: str, types: Mapping[str, str], columns: Sequence[Sequence[Any]], token: str) -> None:
         """Insert rows, given as columns in the order of `types`. Under the same token, they are kept once."""
