@@ -40,6 +40,8 @@ STATUS: Final = {
     439: 503,
 }
 """The HTTP status of an error; 500 of any other (`exceptionCodeToHTTPStatus.cpp`)."""
+LONGEST: Final = 1 << 17
+"""Bytes of a parameter (`http_max_field_value_size`)."""
 _CODE: Final = re.compile(r"Code: (\d+)\. DB::Exception: (.*)", re.DOTALL)
 _FORMAT: Final = re.compile(rb"\bFORMAT\s+(\w+)\s*;?\s*$", re.IGNORECASE)
 _WITH_DATA: Final = re.compile(
@@ -74,6 +76,8 @@ class Engine(Server):
         settings = {
             name: value for name, value in given.items() if name not in TRANSPORT | {f"param_{n}" for n in bound}
         }
+        if (longest := max(len(value.encode()) for value in (*given.values(), ""))) > LONGEST:
+            raise Failed(1000, f"Field value of {longest} bytes is too long")
         given_format = _FORMAT.search(sql[-200:])
         form = given_format[1].decode() if given_format else given.get("default_format", "TabSeparated")
         try:

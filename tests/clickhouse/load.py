@@ -123,7 +123,7 @@ def batch(account: int, group: int, text: str) -> Batch:
 
 def impatient(seconds: float) -> dict[str, float]:
     """Constants of `store.clickhouse.client` with which nobody waits half a minute for a host that hangs."""
-    return {"_INSERT_S": seconds, "_LATE_S": 0.5}
+    return {"_INSERT_S": seconds, "_CHANGE_S": seconds, "_LATE_S": 0.5}
 
 
 def opened(store: str, directory: Directory, timeout_s: float = 5.0) -> Store:

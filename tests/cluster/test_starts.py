@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from calldex.address import StoreAddress
+from calldex.errors import UnreadableInput
+from calldex.node import Node
+from calldex.settings import Settings
 from tests.cluster.sites import refused
 from tests.directory.places import PostgresqlPlace
 from tests.postgres import Server
@@ -78,3 +82,16 @@ def test_a_directory_of_a_newer_calldex(postgresql: PostgresqlPlace, tmp_path: P
     code, told = refused(postgresql.address, tmp_path)
     assert (7, True) == (code, "has version 9999" in told and "use the Calldex that wrote it, or a newer one" in told)
     assert [("9999",)] == postgresql.execute("SELECT version_num FROM alembic_version")
+
+
+def test_an_engine_in_this_process_that_cannot_be_used(tmp_path: Path) -> None:
+    """A folder that cannot be written is named, with what may be the reason."""
+    code, told = refused("chdb:///proc/records", tmp_path, "--store")
+    assert (5, True) == (code, "engine cannot use /proc/records: " in told and "may have it open" in told), told
+
+
+def test_an_engine_that_is_not_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Where the extra is missing, the start says so."""
+    monkeypatch.setattr("calldex.store.clickhouse.client.find_spec", lambda _: None)
+    with pytest.raises(UnreadableInput, match="comes with Calldex's extra `chdb`"):
+        Node(Settings(data=tmp_path / "data", store=StoreAddress(f"chdb://{tmp_path}/chdb")))

@@ -51,8 +51,6 @@ _TOTALS: Final = 4096
 _MENTIONS: Final = 256
 _SLICES: Final = 16
 _SLICE_BYTES: Final = 1 << 20
-_LOOKED_UP: Final = 3000
-"""Uuids in one parameter: as text they stay below the 128 KiB that ClickHouse takes for one value."""
 _MANY: Final = 10
 """When so many pages match, they are read in order."""
 _IN_FLIGHT_MS: Final = 24 * 3600 * 1000
@@ -529,12 +527,9 @@ def _whole(account_id: int) -> Query:
 
 def _places(account_id: int, uuids: Sequence[bytes]) -> Sql:
     """Where records of these uuids begin, or began when they had another version."""
-    parts = [list(uuids[at : at + _LOOKED_UP]) for at in range(0, len(uuids), _LOOKED_UP)]
-    listed = ", ".join("?" * len(parts))
     return Sql(
-        f"SELECT started_ms, uuid FROM {UUID_TABLE}"
-        f" WHERE account_id = ? AND uuid IN (SELECT arrayJoin(arrayConcat({listed})))",
-        (account_id, *parts),
+        f"SELECT started_ms, uuid FROM {UUID_TABLE} WHERE account_id = ? AND uuid IN (SELECT arrayJoin(?))",
+        (account_id, list(uuids)),
     )
 
 

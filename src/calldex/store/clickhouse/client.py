@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any, Final, TypeVar
 
 import clickhouse_connect
@@ -44,6 +45,9 @@ _PAUSE_S: Final = 0.2
 """Between those."""
 _INSERT_S: Final = 30.0
 """How long a host may take for an insert."""
+_CHANGE_S: Final = 300.0
+"""How long it may take to drop versions, which waits for merges and for every replica. Given up and begun again each
+minute, it would pile up; no request waits for it."""
 _LATE_S: Final = 2.0
 """How much longer than a query may take its answer is waited for: the host stops it by itself."""
 _AGAIN_S: Final = 2
@@ -93,6 +97,11 @@ _REPLICATED: Final[Mapping[str, object]] = {
     "allow_nondeterministic_mutations": 1,
 }
 
+_MOST: Final = 3000
+_LONGEST: Final = 30_000
+"""Values of a list and characters of a text in one parameter: as UTF-8, quoted, they stay below the 128 KiB that
+ClickHouse takes for one over HTTP."""
+
 _T = TypeVar("_T")
 _log = structlog.get_logger(__name__)
 # Each failure is told by us, once, with the host.
@@ -100,17 +109,37 @@ logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
 
 
 def bound(sql: Sql) -> tuple[str, dict[str, Any]]:
-    """The text with a named parameter of its type for each question mark."""
+    """The text with a named parameter of its type for each question mark; with several where a value is long."""
     parts = sql.text.split("?")
     if len(parts) != len(sql.parameters) + 1:
         raise ValueError(f"{len(sql.parameters)} parameters for {len(parts) - 1} question marks in {sql.text}")
     text = [parts[0]]
     values: dict[str, Any] = {}
-    for number, (value, part) in enumerate(zip(sql.parameters, parts[1:], strict=True)):
-        name = f"p{number}"
-        written, values[name] = _parameter(name, value)
-        text += (written, part)
+    for value, part in zip(sql.parameters, parts[1:], strict=True):
+        match value:
+            case str() if len(value) > _LONGEST:
+                text.append(_joined("concat", [_one(values, some) for some in _cut(value, _LONGEST)]))
+            case list() if len(value) > _MOST:
+                text.append(_joined("arrayConcat", [_one(values, some) for some in _cut(value, _MOST)]))
+            case _:
+                text.append(_one(values, value))
+        text.append(part)
     return "".join(text), values
+
+
+def _cut(value: Any, length: int) -> list[Any]:
+    return [value[at : at + length] for at in range(0, len(value), length)]
+
+
+def _joined(function: str, parts: list[str]) -> str:
+    return f"{function}({', '.join(parts)})"
+
+
+def _one(values: dict[str, Any], value: Parameter) -> str:
+    """Add a parameter, and how it is written."""
+    name = f"p{len(values)}"
+    written, values[name] = _parameter(name, value)
+    return written
 
 
 def _parameter(name: str, value: Parameter) -> tuple[str, Any]:
@@ -258,7 +287,7 @@ class Hosts:
     def command(self, sql: Sql) -> None:
         """Do something that may be done twice."""
         text, values = bound(sql)
-        self._asked(lambda client: client.command(text, parameters=values), _INSERT_S)
+        self._asked(lambda client: client.command(text, parameters=values), _CHANGE_S)
 
     def insert(self, table: str, types: Mapping[str, str], columns: Sequence[Sequence[Any]], token: str) -> None:
         """Insert rows, given as columns in the order of `types`. Under the same token, they are kept once."""
@@ -339,6 +368,10 @@ class Hosts:
 
     def open(self) -> None:
         """Reach one host, or say why none can be with `UnreadableInput`, within seconds: all are tried at once."""
+        if self._address.path and find_spec("chdb") is None:
+            raise UnreadableInput(
+                f"{self._address} needs the engine that comes with Calldex's extra `chdb`: install it"
+            )
         failures: list[tuple[str, Error]] = []
         pool = ThreadPoolExecutor(len(self._hosts), "clickhouse-start")
         for trial in as_completed([pool.submit(self._reached, host) for host in self._hosts]):
@@ -376,6 +409,11 @@ def _start_error(address: Address, failures: Sequence[tuple[str, Error]]) -> Unr
     if answer.code == _UNKNOWN_DATABASE:
         return UnreadableInput(
             f"ClickHouse at {name} has no database {address.database!r}; create it, or name another in `store`"
+        )
+    if address.path:
+        return UnreadableInput(
+            f"ClickHouse's engine cannot use {address.path}: {_told(answer)}; another process may have it open, or this"
+            " one may not write there"
         )
     told = "; ".join(f"{name}: {_told(error)}" for name, error in failures)
     return UnreadableInput(f"ClickHouse cannot be reached: {told}. Check hosts, port and `secure` in `store`")
