@@ -85,6 +85,7 @@ class Node:
             self.pager = Pager(self.store, sealer, settings.token_days * DAY_MS)
             self.ingest = Ingest(self.directory, self.store)
             self.audit = Auditor(self.directory)
+            self._purge_at = 0.0
             self._opened = opened.pop_all()
 
     def feed(self, source: str | None, format_name: str | None, account: str = "main") -> Feed:
@@ -122,6 +123,9 @@ class Node:
         self.directory.drop_sessions(now_ms)
         self.directory.drop_failures(now_ms)
         self.audit.keep(now_ms, self.settings.audit_days)
+        if time.monotonic() < self._purge_at:
+            return 0
+        self._purge_at = time.monotonic() + self.store.purge_every_s
         return self.store.purge(now_ms)
 
     def __enter__(self) -> Self:

@@ -181,6 +181,10 @@ class Store(Protocol):
     `QueryTimeout` beyond their time, and `TokenExpired` as of a commit behind which versions were purged."""
 
     @property
+    def purge_every_s(self) -> float:
+        """How long to wait at least between two purges."""
+
+    @property
     def batches_at_once(self) -> int:
         """How many batches of an import (see `ingest.BATCH`) are best committed as one."""
 

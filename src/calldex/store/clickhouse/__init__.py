@@ -72,6 +72,7 @@ class ClickhouseStore:
 
     backed_up_by = "ClickHouse's own BACKUP DATABASE"
     batches_at_once = 5
+    purge_every_s = 3600.0  # it rewrites parts
 
     def __init__(self, address: Address, commits: Commits, *, timeout_s: float, superseded_kept_s: float) -> None:
         """Reach it, and find the tables of this version there; those of an engine in this process are made.

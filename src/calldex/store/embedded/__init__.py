@@ -86,6 +86,7 @@ class EmbeddedStore:
 
     backed_up_by = None
     batches_at_once = 1
+    purge_every_s = 0.0
 
     @property
     def store_id(self) -> str:
