@@ -259,7 +259,8 @@ class Database:
                     f"the directory database {self.name} has version {found}, "
                     f"this Calldex knows none above {tables.VERSION}; use the Calldex that wrote it, or a newer one"
                 )
-            _upgrade(connection)
+            if found != tables.VERSION:  # else another process was faster
+                _upgrade(connection)
             if self.is_sqlite and connection.exec_driver_sql("PRAGMA foreign_key_check").first():
                 raise UnreadableInput(f"the directory database {self.name} has rows that name others that do not exist")
         self._engine.dispose()  # connections that migrated do not check references
