@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-import select
+import selectors
 import signal
 import subprocess
 import sys
@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, Any
 
 import msgspec
 from click.testing import CliRunner, Result
@@ -54,6 +55,13 @@ def ended(started: subprocess.Popen[bytes], stdin: bytes | None = None) -> tuple
     return started.returncode, out.decode(), err.decode()
 
 
+def readable(stream: IO[Any], seconds: float) -> bool:
+    """Whether something can be read of it within so long. `select` would not do: it knows no descriptor above 1023."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(stream, selectors.EVENT_READ)
+        return bool(selector.select(seconds))
+
+
 @contextmanager
 def serving(*words: object, data: Path) -> Iterator[tuple[str, str]]:
     """A server, until the block ends: its base URL and everything it printed until it served."""
@@ -63,7 +71,7 @@ def serving(*words: object, data: Path) -> Iterator[tuple[str, str]]:
     deadline = time.monotonic() + SECONDS
     try:
         while "until Ctrl-C" not in printed:
-            ready, _, _ = select.select([server.stdout], [], [], max(deadline - time.monotonic(), 0))
+            ready = readable(server.stdout, max(deadline - time.monotonic(), 0))
             more = os.read(server.stdout.fileno(), 65536).decode() if ready else ""
             assert more, f"it did not come to serve: {printed}"
             printed += more

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import select
 import signal
 import socket
 import subprocess
@@ -24,6 +23,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
+from tests.cli.tools import readable
 from tests.clickhouse.front import Fault
 
 ROOT: Final = Path(__file__).parents[2]
@@ -53,7 +53,7 @@ class Program:
     def _line(self) -> str:
         """The next line it says; it goes on if it was stopped, as often as that happens."""
         assert self._process.stdout is not None
-        while not select.select([self._process.stdout], [], [], 0.05)[0]:
+        while not readable(self._process.stdout, 0.05):
             self._process.send_signal(signal.SIGCONT)
         line = self._process.stdout.readline()
         if not line:
