@@ -236,14 +236,19 @@ class _Host:
     def set(self, settings: Mapping[str, object]) -> None:
         """Clients from now on have these settings as well."""
         self._settings |= settings
-        self.close()
+        self._end_idle()
 
-    def close(self) -> None:
+    def _end_idle(self) -> None:
         while True:
             try:
                 self._idle.get_nowait().close()
             except queue.Empty:
                 return
+
+    def close(self) -> None:
+        self._end_idle()
+        if self._pool is not None:
+            self._pool.clear()
 
 
 class Hosts:
