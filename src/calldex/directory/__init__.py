@@ -7,7 +7,6 @@ several threads, and from several processes.
 
 from __future__ import annotations
 
-import secrets
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -121,13 +120,7 @@ class Directory(Accounts, People, Groups, Keys, Teams, Sources, Signin, OpenidPr
 
     def secret(self, name: str, size: int) -> bytes:
         """The secret of that name: `size` random bytes, made when first asked for and the same ever after."""
-        statement = self._db.insert(tables.secrets).values(name=name, value=secrets.token_bytes(size))
-        with self._db.write() as connection:
-            connection.execute(statement.on_conflict_do_nothing())
-            value = connection.execute(select(tables.secrets.c.value).where(tables.secrets.c.name == name)).scalar_one()
-        if len(value) != size:
-            raise ValueError(f"the secret {name!r} has {len(value)} bytes, not {size}")
-        return bytes(value)
+        return self._db.secret(name, size)
 
     def commits(self) -> DirectoryCommits:
         """What counts the commits of a store of several nodes."""

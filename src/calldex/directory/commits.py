@@ -8,7 +8,6 @@ reserved and not published are void for ever. See docs/decisions/0019.
 from __future__ import annotations
 
 import hashlib
-import secrets
 import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -21,11 +20,9 @@ from sqlalchemy import Connection, Row, delete, select, update
 from calldex.directory import tables
 from calldex.directory.database import BUSY_TIMEOUT_MS, Database, now_ms
 from calldex.errors import Conflict, Unavailable
-from calldex.store import Batch, KeptRow, Quarantined, Receipt, Span
+from calldex.store import RECEIPT_MS, Batch, KeptRow, Quarantined, Receipt, Span
 from calldex.store.commits import Point
 
-RECEIPT_MS: Final = 24 * 3600 * 1000
-"""How long a receipt is kept at least; an older one counts as if it were not there."""
 _AT_ONCE: Final = 500
 """Values in one list: each engine takes at least so many."""
 _TURN_LOCK: Final = 0x43445231
@@ -178,13 +175,7 @@ class DirectoryCommits:
 
     def name(self) -> str:
         """See `Commits.name`."""
-        statement = self._db.insert(tables.secrets).values(name="store_id", value=secrets.token_bytes(16))
-        with self._db.write() as connection:
-            connection.execute(statement.on_conflict_do_nothing())
-            value = connection.execute(
-                select(tables.secrets.c.value).where(tables.secrets.c.name == "store_id")
-            ).scalar_one()
-        return bytes(value).hex()
+        return self._db.secret("store_id", 16).hex()
 
     def point(self, account_id: int) -> Point:
         """See `Commits.point`."""

@@ -6,6 +6,7 @@ SQLite on one machine, PostgreSQL where several nodes share a directory; only th
 from __future__ import annotations
 
 import os
+import secrets
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -217,6 +218,16 @@ class Database:
             connection.execute(select(tables.change.c.n))
             if not self.is_sqlite and connection.execute(text("SHOW transaction_read_only")).scalar() == "on":
                 raise Unavailable("the directory database can only be read now", retry_after=1)
+
+    def secret(self, name: str, size: int) -> bytes:
+        """The secret of that name: `size` random bytes, made when first asked for and the same ever after."""
+        statement = self.insert(tables.secrets).values(name=name, value=secrets.token_bytes(size))
+        with self.write() as connection:
+            connection.execute(statement.on_conflict_do_nothing())
+            value = connection.execute(select(tables.secrets.c.value).where(tables.secrets.c.name == name)).scalar_one()
+        if len(value) != size:
+            raise ValueError(f"the secret {name!r} has {len(value)} bytes, not {size}")
+        return bytes(value)
 
     def insert(self, table: Table) -> sqlite.Insert | postgresql.Insert:
         """An INSERT that can say what happens on a conflict; both engines spell it alike."""

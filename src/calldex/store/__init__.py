@@ -12,13 +12,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
 from calldex.access import Scope
 from calldex.query import Query
 from calldex.record import Cdr
+
+RECEIPT_MS: Final = 24 * 3600 * 1000
+"""How long a receipt counts; an older one is as if it were not there."""
 
 
 class Outcome(Enum):

@@ -26,6 +26,7 @@ from calldex.fields import MAX_VALUES, Op
 from calldex.query import Query
 from calldex.recent import remember
 from calldex.store import (
+    RECEIPT_MS,
     Batch,
     DayCheck,
     KeptRow,
@@ -57,7 +58,6 @@ _IN_FLIGHT_MS: Final = 24 * 3600 * 1000
 """So long after numbers were given up nothing that is still under way can arrive under them."""
 _DAY_MS: Final = 86_400_000
 _EPOCH: Final = date(1970, 1, 1).toordinal()
-_RECEIPT_MS: Final = 24 * 3600 * 1000
 _DAY: Final = f"intDiv(started_ms - positiveModulo(started_ms, {_DAY_MS}), {_DAY_MS})"
 _SUMMED: Final = (
     "sum(reinterpretAsUInt64(substring(MD5(concat(toString(seq), '|', lower(hex(uuid)), '|', json)), 9, 8)))"
@@ -407,7 +407,7 @@ class ClickhouseStore:
 
     def purge(self, now_ms: int) -> int:
         """See `Store.purge`. What was given up long ago goes as well."""
-        self._commits.drop_receipts(now_ms - _RECEIPT_MS)
+        self._commits.drop_receipts(now_ms - RECEIPT_MS)
         for account_id, span in self._commits.void_before(now_ms - _IN_FLIGHT_MS):
             self._forget(account_id, span)
         before_ms = now_ms - int(self._superseded_kept_s * 1000)

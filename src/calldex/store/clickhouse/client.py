@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import queue
 import re
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -259,7 +258,6 @@ class Hosts:
         self._timeout_s = timeout_s
         settings = {**_SETTINGS, "max_execution_time": max(1, round(timeout_s))}
         self._hosts = [_Host(address, number, dict(settings)) for number in range(len(address.host_names))]
-        self._lock = threading.Lock()
 
     def adapt(self, *, replicated: bool) -> None:
         """From now on know whether the tables are replicated, and use what this version has; `UnreadableInput` if it is

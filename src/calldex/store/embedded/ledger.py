@@ -26,6 +26,7 @@ from calldex.errors import DiskFull, UnreadableInput, WrongVersion
 from calldex.query import Query
 from calldex.record import Cdr, from_ms
 from calldex.store import (
+    RECEIPT_MS,
     Batch,
     KeptRow,
     Loaded,
@@ -58,7 +59,6 @@ _FAR_S: Final = 10**11
 """More seconds than any instant lies before 1970."""
 _DAY: Final = f"date((started_ms + {_FAR_S}000) / 1000 - {_FAR_S}, 'unixepoch')"
 """The UTC day of a version, of years before 1970 as well: SQLite divides towards zero."""
-RECEIPT_MS: Final = 24 * 3600 * 1000
 _CACHE_KIB: Final = 64 * 1024
 _CHECKPOINT_PAGES: Final = 8192
 _MOST_PAGES: Final = 4 * _CHECKPOINT_PAGES
