@@ -34,7 +34,7 @@ from calldex.formats import LINE_LIMIT, UNFINISHED, FormatSettings, Row, lines
 from calldex.formats.asterisk_calls import assemble
 from calldex.formats.asterisk_rows import CdrRow, QueueRow, epoch_of
 from calldex.formats.asterisk_settings import COLUMNS, SKIPPED, AsteriskSettings, local_time
-from calldex.record import Cdr, Rejected
+from calldex.records.record import Cdr, Rejected
 
 _BOM: Final = b"\xef\xbb\xbf"
 _QUEUE_LINE: Final = re.compile(rb"\d{1,11}\|[^|]*\|[^|]*\|[^|]*\|[A-Za-z][0-9A-Za-z_-]*(?:\||\r?$)")

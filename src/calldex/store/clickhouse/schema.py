@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from calldex.errors import BadSettings, Problem
-from calldex.fields import COLUMNS, Kind
+from calldex.records.fields import COLUMNS, Kind
 from calldex.store.sql import CDR_TABLE, CLICKHOUSE, layout
 
 VERSION: Final = 1

@@ -32,8 +32,8 @@ import numpy as np
 
 from calldex.access import Scope
 from calldex.errors import QueryTimeout
-from calldex.query import Query
 from calldex.recent import remember
+from calldex.search.query import Query
 from calldex.store import Mentioned, Position
 from calldex.store.embedded.ledger import ROW_NAMES, Closing
 from calldex.store.embedded.parties import NO_PARTY, PARTY, Parties, Party
