@@ -228,7 +228,7 @@ def test_a_fault_of_ours_is_logged_and_not_told(site: Site, monkeypatch: pytest.
 WRITER = """
 import sys, threading
 from pathlib import Path
-from calldex.audit import Actor, entry
+from calldex.audit.chain import Actor, entry
 from calldex.audit.writer import Auditor
 from calldex.directory import Directory
 

@@ -262,7 +262,7 @@ class _Worker:
         self._socket, its = socket.socketpair()
         with its:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", "from calldex.reading import work; work()"],
+                [sys.executable, "-P", "-c", "from calldex.ingest.workers import work; work()"],
                 stdin=its.fileno(),
                 stdout=subprocess.DEVNULL,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
