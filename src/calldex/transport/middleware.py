@@ -19,12 +19,12 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from calldex.errors import CalldexError, Unavailable
+from calldex.keys import without_keys
 from calldex.networks import Networks, read_address
 from calldex.transport.limits import Limits
 from calldex.transport.metrics import Metrics
 from calldex.transport.proxies import origin_of
 from calldex.transport.replies import CLOSED_POLICY, SAFE_HEADERS, STRICT_TRANSPORT, error_reply
-from calldex.transport.requests import KEY_MARK
 from calldex.transport.workers import ClientGone
 
 UNCOUNTED: Final = frozenset({"/healthz", "/readyz", "/metrics"})
@@ -57,7 +57,7 @@ class Edge:
         began = time.perf_counter()
         headers = Headers(scope=scope)
         given = headers.get("x-request-id", "")
-        is_one = _REQUEST_ID.fullmatch(given) and KEY_MARK not in given  # or a misplaced key would be logged
+        is_one = _REQUEST_ID.fullmatch(given) and without_keys(given) == given  # or a misplaced key would be logged
         request_id = given if is_one else secrets.token_hex(8)
         scope["calldex.request_id"] = request_id
         status, sent = 0, 0
