@@ -19,6 +19,7 @@ import msgspec
 
 from calldex.errors import BadParameters, Problem
 from calldex.fields import FILTER, PARAMETERS, Filter, Op
+from calldex.keys import without_keys
 from calldex.record import plain_uuid
 from calldex.zones import timezones
 
@@ -130,7 +131,9 @@ def entry(
 
 
 def one_line(text: str, most: int) -> str:
-    """A text as one line of characters that can be shown, of which no database, terminal or log makes anything else."""
+    """A text as one line of characters that can be shown, of which no database, terminal or log makes anything else;
+    without the keys in it."""
+    text = without_keys(text)
     if not text.isprintable():
         text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
     return text if len(text) <= most else f"{text[: most - 24]}... ({len(text)} characters)"

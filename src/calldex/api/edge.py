@@ -18,13 +18,13 @@ import structlog
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from calldex.api.inputs import KEY_MARK
 from calldex.api.limits import Limits
 from calldex.api.metrics import Metrics
 from calldex.api.proxies import origin_of
 from calldex.api.reply import CLOSED_POLICY, SAFE_HEADERS, STRICT_TRANSPORT, error_reply
 from calldex.api.workers import ClientGone
 from calldex.errors import CalldexError, Unavailable
+from calldex.keys import without_keys
 from calldex.networks import Networks, read_address
 
 UNCOUNTED: Final = frozenset({"/healthz", "/readyz", "/metrics"})
@@ -57,7 +57,7 @@ class Edge:
         began = time.perf_counter()
         headers = Headers(scope=scope)
         given = headers.get("x-request-id", "")
-        is_one = _REQUEST_ID.fullmatch(given) and KEY_MARK not in given  # or a misplaced key would be logged
+        is_one = _REQUEST_ID.fullmatch(given) and without_keys(given) == given  # or a misplaced key would be logged
         request_id = given if is_one else secrets.token_hex(8)
         scope["calldex.request_id"] = request_id
         status, sent = 0, 0

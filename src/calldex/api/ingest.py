@@ -29,6 +29,7 @@ from calldex.api.workers import Workers
 from calldex.directory import KeyOwner
 from calldex.errors import BadParameters, BadRequest, Problem, TooLarge, UnsupportedMedia
 from calldex.formats import LINE_LIMIT
+from calldex.keys import without_keys
 from calldex.node import Node
 from calldex.record import Cdr, Rejected
 from calldex.store import Outcome
@@ -106,7 +107,7 @@ def _reply(pieces: Sequence[Cdr | Rejected], outcomes: Sequence[Outcome]) -> Ing
     records: list[RecordOutcome] = []
     for index, piece in enumerate(pieces):
         if isinstance(piece, Rejected):
-            found = RecordOutcome(index, "rejected", reason=piece.reason)
+            found = RecordOutcome(index, "rejected", reason=without_keys(piece.reason))
         else:
             found = RecordOutcome(index, next(left).value, uuid=piece.uuid)
         counts[found.outcome] += 1

@@ -40,7 +40,6 @@ BODY_GRACE_SECONDS: Final = 5.0
 BODY_BYTES_A_SECOND: Final = 1024
 """How fast a body has to come on average, after a while."""
 MOST_PAIRS: Final = 100
-KEY_MARK: Final = "cdx_"
 DIRECTORY_SECONDS: Final = 5.0
 """How long a request waits for the directory to say whose it is."""
 _asking: Final = ThreadPoolExecutor(1, thread_name_prefix="who")
@@ -160,8 +159,7 @@ async def caller(request: Request, directory: Directory, pairs: Pairs, now_ms: i
     """Who asks, by his key or else by the cookie of his session, and what is left of his parameters without the key.
 
     `Unauthorized` without either, `Unavailable` if the directory does not tell now, `RateExceeded` for too many
-    requests, `BadParameters` for several keys, `Forbidden` for what another site made his browser send. What looks like
-    a key and stands where no key belongs is hidden from here on, so that no error can repeat it.
+    requests, `BadParameters` for several keys, `Forbidden` for what another site made his browser send.
     """
     keys = {value.strip() for name, value in pairs if name == "key"} - {""}
     scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
@@ -181,7 +179,7 @@ async def caller(request: Request, directory: Directory, pairs: Pairs, now_ms: i
         owner = found
     else:
         owner = await session_of(request, directory, now_ms)
-    return owner, [(hidden(name), hidden(value)) for name, value in pairs if name != "key"]
+    return owner, [(name, value) for name, value in pairs if name != "key"]
 
 
 async def session_of(request: Request, directory: Directory, now_ms: int) -> SessionOwner:
@@ -213,11 +211,6 @@ def _admit(request: Request, who: tuple[str, int] | None) -> None:
     """`RateExceeded` if he, or who is nobody, came too often."""
     limits: Limits = request.app.state.limits
     limits.admit(request.scope, who)
-
-
-def hidden(text: str) -> str:
-    """What is told of a text: nothing, if it looks like a key."""
-    return "(a key)" if KEY_MARK in text else text
 
 
 def only(pairs: Pairs, known: tuple[str, ...]) -> dict[str, str]:

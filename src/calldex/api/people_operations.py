@@ -22,8 +22,8 @@ from calldex.directory import (
     User,
     UserChanges,
 )
-from calldex.directory.keys import PREFIX_LENGTH
 from calldex.errors import BadParameters, NotFound, Problem
+from calldex.keys import PREFIX_LENGTH
 from calldex.node import Node
 from calldex.record import Rejected, plain_uuid
 from calldex.wire import v2

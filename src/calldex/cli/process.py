@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 import structlog
 
+from calldex.keys import without_keys
 from calldex.settings import Origin, Settings
 
 
@@ -23,10 +24,10 @@ def prepare(settings: Settings, origins: Mapping[str, Origin], *, serving: bool)
 
 
 class _Stderr:
-    """Writes finished log lines to standard error, whatever that is at the time."""
+    """Writes finished log lines to standard error, whatever that is at the time; without the keys in them."""
 
     def msg(self, line: str) -> None:
-        sys.stderr.write(line + "\n")
+        sys.stderr.write(without_keys(line) + "\n")
         sys.stderr.flush()
 
     debug = info = warning = error = exception = critical = msg

@@ -12,9 +12,9 @@ from calldex.access import KeyScope, Principal
 from calldex.api.admin.endpoint import MANAGE_USERS, Call, Endpoint, Listing, Nothing, Paging, paged
 from calldex.api.admin.rights import guard_of
 from calldex.directory import Key, KeyOwner
-from calldex.directory.keys import PREFIX_LENGTH
 from calldex.directory.model import networks_problem, refuse
 from calldex.errors import BadParameters, Forbidden, NotFound, Problem, suggest
+from calldex.keys import PREFIX_LENGTH
 from calldex.networks import Networks
 from calldex.record import from_ms, to_ms
 
