@@ -238,7 +238,7 @@ lock = threading.Lock()
 def work(which):
     number = 0
     while True:
-        writer.note(entry(Actor(actor=f"w{which}"), "search", rows=number))
+        auditor.note(entry(Actor(actor=f"w{which}"), "search", rows=number))
         with lock:
             print(which, number, flush=True)
         number += 1
