@@ -10,7 +10,7 @@ from __future__ import annotations
 import queue
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -20,8 +20,8 @@ from uuid import UUID
 import msgspec
 
 from calldex.errors import Unavailable, UnreadableInput, WrongVersion
-from calldex.query import Query
-from calldex.record import Cdr, from_ms
+from calldex.records.record import Cdr, from_ms
+from calldex.search.query import Query
 from calldex.store import (
     RECEIPT_MS,
     Batch,
@@ -509,7 +509,7 @@ class Ledger:
             found = [str(row[0]) for row in each(reader, "PRAGMA integrity_check(20)")]
         return [] if found == ["ok"] else found
 
-    def backup(self, target: Path) -> Iterator[None]:
+    def backup(self, target: Path) -> Generator[None, None, None]:
         """Copy the database into a new file, consistent, while it is written to between two steps. Raises `DiskFull`.
 
         The writer copies: what it writes meanwhile it writes to the copy as well, and nobody reads for so long that the

@@ -8,7 +8,7 @@ file is.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -143,7 +143,7 @@ def fold(connection: Connection, *, wholly: bool = False) -> bool:
     return False
 
 
-def copy(writer: Connection, target: Path) -> Iterator[None]:
+def copy(writer: Connection, target: Path) -> Generator[None, None, None]:
     """Copy a database into a new file, some pages at each step, through the connection that writes to it: between two
     steps it may write, and does so to the copy as well. (If another one did, SQLite would begin again.)"""
     with told(target, room=f"there is no room to copy the ledger to {target}, or it cannot be written there"):
