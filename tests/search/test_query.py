@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from calldex.access import Scope
 from calldex.errors import BadParameters, Problem
-from calldex.records.fields import FILTER, FILTERS, PARAMETERS
+from calldex.records.fields import FILTER, FILTERS
 from calldex.records.record import DISPOSITIONS, EVENT_TYPES, INTERACTION_TYPES, to_ms
-from calldex.search.query import Condition, PageRequest, Query, Value, parse
+from calldex.search.query import PARAMETERS, Condition, PageRequest, Query, Value, parse
 from calldex.zones import timezones
 from tests.strategies import ZONES
 
