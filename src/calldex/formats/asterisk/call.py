@@ -120,9 +120,15 @@ class Call:
         return max(moments)
 
     @cached_property
+    def is_open(self) -> bool:
+        """Whether a caller is still in a queue or with its agent, as far as is known. A CDR row is written when its
+        path is over, so rows alone never say that a call goes on."""
+        return any(visit.finish is None for visit in self.visits)
+
+    @cached_property
     def ended_at(self) -> datetime | None:
-        """The end of the last row or queue stay; None while one goes on, or while nothing says that it ended."""
-        if any(visit.finish is None for visit in self.visits):
+        """The end of the last row or queue stay; None while one goes on, or if no row tells it."""
+        if self.is_open:
             return None
         ends = [path.end for path in self.paths if path.end is not None]
         ends += [visit.finish for visit in self.visits if visit.finish is not None]
@@ -152,7 +158,10 @@ class Call:
     def marks(self) -> set[str]:
         """What may tell a dialer or a click-to-call: contexts, account codes, user fields."""
         return {
-            mark for path in self.paths for mark in (path.row.dcontext, path.row.accountcode, path.row.userfield) if mark
+            mark
+            for path in self.paths
+            for mark in (path.row.dcontext, path.row.accountcode, path.row.userfield)
+            if mark
         }
 
     @cached_property

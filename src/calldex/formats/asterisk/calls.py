@@ -18,7 +18,7 @@ from calldex.formats.asterisk.lengths import lengths_of
 from calldex.formats.asterisk.outcome import agent, answered_at, disposition, end_reason, leg_agent, queue
 from calldex.formats.asterisk.rows import CdrRow, Path, QueueRow, caller, epoch_of, fit, number
 from calldex.formats.asterisk.settings import AsteriskSettings, Profile, profile
-from calldex.record import Cdr, Flag, InteractionType, Leg, stable_id, time_uuid, to_ms
+from calldex.records.record import Cdr, Flag, InteractionType, Leg, stable_id, time_uuid, to_ms
 
 _DECODER: Final = msgspec.json.Decoder(CdrRow | QueueRow)
 _MOST_PARTS: Final = 1000
@@ -90,7 +90,9 @@ def _legs(call: Call, kind: InteractionType) -> tuple[Leg, ...]:
     the earliest."""
     paths = call.paths
     if len(paths) > _MOST_PARTS:
-        weight = sorted(range(len(paths)), key=lambda at: (not paths[at].is_person, not paths[at].row.recordingfile, at))
+        weight = sorted(
+            range(len(paths)), key=lambda at: (not paths[at].is_person, not paths[at].row.recordingfile, at)
+        )
         paths = [paths[at] for at in sorted(weight[:_MOST_PARTS])]
     return tuple(_leg(path, call.profile, kind) for path in paths)
 
@@ -131,7 +133,7 @@ def _custom(call: Call, events_left_out: int) -> dict[str, str | int | float | b
 
 def _flags(call: Call, is_cut: bool) -> tuple[Flag, ...]:
     flags: list[tuple[Flag, bool]] = [
-        ("provisional", call.ended_at is None),
+        ("provisional", call.is_open),
         ("time_suspect", call.is_suspect or is_cut),
         ("disposition_unknown", any(path.unknown_word for path in call.paths)),
     ]

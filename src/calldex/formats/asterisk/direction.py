@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from calldex.formats.asterisk.call import Call
 from calldex.formats.asterisk.rows import Path, dial_targets, is_local, number
-from calldex.record import InteractionType
+from calldex.records.record import InteractionType
 
 ORIGINATED = ("dialer", "click_to_call")
 """Kinds of calls that the PBX begins itself: whoever it calls first is not yet who is to be reached."""

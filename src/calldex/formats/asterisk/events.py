@@ -8,13 +8,13 @@ from typing import Final
 import msgspec
 from msgspec.json import encode
 
-from calldex.fields import TRANSFERS
 from calldex.formats.asterisk.call import Call
 from calldex.formats.asterisk.outcome import leg_agent, queue
 from calldex.formats.asterisk.rows import SECOND, Path, fit, number
 from calldex.formats.asterisk.transfers import row_events
-from calldex.formats.asterisk.visits import Visit
-from calldex.record import Event, EventType, InteractionType
+from calldex.formats.asterisk.visits import QueueEvent, Visit
+from calldex.records.fields import TRANSFERS
+from calldex.records.record import Event, EventType, InteractionType
 
 _ORDER: Final[tuple[EventType, ...]] = (
     *("ring_no_answer", "exit_timeout", "exit_empty", "exit_key", "forwarded"),
@@ -91,13 +91,11 @@ def _visit_events(visit: Visit, call: Call) -> Iterator[Event]:
             type=_EXITS[left.row.event], at=left.at, queue=name, duration_s=visit.wait_s, detail=fit(key or "", 400)
         )
     elif "TRANSFER" in left.row.event:
-        yield _transfer(visit, call)
+        yield _transfer(visit, left, call)
 
 
-def _transfer(visit: Visit, call: Call) -> Event:
+def _transfer(visit: Visit, left: QueueEvent, call: Call) -> Event:
     """What the log says of an agent who handed the caller over."""
-    left = visit.left
-    assert left is not None
     name, agent = fit(visit.queue, 200), fit(call.profile.person(left.row.agent), 200)
     if left.row.event == "ATTENDEDTRANSFER":
         detail = fit(" ".join(left.row.parameters[:-3]), 400)
@@ -107,6 +105,4 @@ def _transfer(visit: Visit, call: Call) -> Event:
     )
     word: EventType = "queue_transfer" if onward else "blind_transfer"
     target, context = (*left.row.parameters, "", "")[:2]
-    return Event(
-        type=word, at=left.at, queue=name, agent=agent, number=number(target), detail=fit(context, 400)
-    )
+    return Event(type=word, at=left.at, queue=name, agent=agent, number=number(target), detail=fit(context, 400))

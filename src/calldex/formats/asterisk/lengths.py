@@ -42,9 +42,7 @@ def lengths_of(call: Call, talks: Sequence[Path], answered_at: datetime | None) 
     fitting_talk = _cut(talk, talk_fits)
     fitting_wait = _cut(wait, duration - (fitting_talk or 0))
     over = _sum(talk, wait) - _sum(fitting_talk, fitting_wait)
-    return Lengths(
-        ended_at, duration, fitting_talk, _cut(ring, duration), fitting_wait, over > 1 + len(call.visits)
-    )
+    return Lengths(ended_at, duration, fitting_talk, _cut(ring, duration), fitting_wait, over > 1 + len(call.visits))
 
 
 def _cut(length: int | None, most: int) -> int | None:
@@ -72,7 +70,7 @@ def _talk(call: Call, talks: Sequence[Path]) -> int | None:
     """Seconds talked to persons: what the queues say, and the rows that begin when they have let go of the caller; None
     while somebody still talks."""
     if not call.served:
-        return None if call.ended_at is None else _union(talks)
+        return None if call.is_open else _union(talks)
     said = [visit.talk_s for visit in call.served]
     finishes = [visit.finish for visit in call.served if visit.finish is not None]
     if None in said or len(finishes) < len(said):

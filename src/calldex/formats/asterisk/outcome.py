@@ -17,7 +17,7 @@ from calldex.formats.asterisk.direction import ORIGINATED
 from calldex.formats.asterisk.rows import CdrRow, Path, fit, is_local
 from calldex.formats.asterisk.settings import Profile
 from calldex.formats.asterisk.visits import SERVED
-from calldex.record import Disposition, EndReason, InteractionType
+from calldex.records.record import Disposition, EndReason, InteractionType
 
 _END_REASONS: Final[dict[str, EndReason]] = {
     "COMPLETEAGENT": "agent_disconnect",
@@ -38,7 +38,7 @@ def answered_at(call: Call, talks: Sequence[Path]) -> datetime | None:
 
 def disposition(call: Call, kind: InteractionType, answered: datetime | None) -> Disposition:
     """The outcome in the words that the contract allows for this type; of a call that is not over, how it stands."""
-    if call.ended_at is None:
+    if call.is_open:
         return "active" if answered is not None else "waiting"
     if answered is not None:
         return "answered"

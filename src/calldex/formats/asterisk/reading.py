@@ -22,7 +22,7 @@ from calldex.formats import LINE_LIMIT, UNFINISHED, Row
 from calldex.formats.asterisk.links import ANY_CHANNEL, ID_LENGTH, cdr_links, queue_links
 from calldex.formats.asterisk.rows import UNIQUEID, CdrRow, QueueRow, epoch_of
 from calldex.formats.asterisk.settings import COLUMNS, SKIPPED, AsteriskSettings, local_time
-from calldex.record import Rejected
+from calldex.records.record import Rejected
 
 _BOM: Final = b"\xef\xbb\xbf"
 _QUEUE_LINE: Final = re.compile(rb"\d{1,11}\|[^|]*\|[^|]*\|[^|]*\|[A-Za-z][0-9A-Za-z_-]*(?:\||\r?$)")
@@ -48,6 +48,8 @@ _MOST_SECONDS: Final = 2**31 - 1
 
 _NONE: Final = frozenset(("NULL", "\\N", "_undef_"))
 _CONTROLS: Final = {code: " " if chr(code) in "\t\n\r" else None for code in (*range(32), *range(127, 160))}
+
+
 class _Unreadable(Exception):
     """Why a record is no row. Never leaves this module."""
 

@@ -81,6 +81,7 @@ _NOBODY: Final = frozenset(
 _CLID: Final = re.compile(r'"?(.*?)"?\s*<([^<>]*)>', re.DOTALL)
 _PLAIN_NUMBER: Final = re.compile(r"\+?[0-9 ().\-/]*[0-9][0-9 ().\-/]*", re.ASCII)
 
+
 def epoch_of(name: str) -> datetime | None:
     """The second in which a channel was made, from its uniqueid; None if the id does not hold one."""
     match = UNIQUEID.fullmatch(name)

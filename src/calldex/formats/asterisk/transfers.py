@@ -21,7 +21,7 @@ from typing import Final
 from calldex.formats.asterisk.call import Call, queue_of
 from calldex.formats.asterisk.outcome import person
 from calldex.formats.asterisk.rows import SECOND, Path, dial_targets, fit, is_local, number, whole
-from calldex.record import Event
+from calldex.records.record import Event
 
 _AT_ONCE: Final = 2 * SECOND
 _PARKS: Final = frozenset(("park", "parkandannounce"))
@@ -164,7 +164,9 @@ class _Seen:
         if target is None or (row.dst, row.dcontext) == (before.row.dst, before.row.dcontext):
             return None
         if path.is_queue:
-            return Event(type="queue_transfer", at=path.start, agent=agent, queue=fit(queue_of(row), 200), number=target)
+            return Event(
+                type="queue_transfer", at=path.start, agent=agent, queue=fit(queue_of(row), 200), number=target
+            )
         return Event(
             type="blind_transfer",
             at=path.start,

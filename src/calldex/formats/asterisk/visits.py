@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from calldex.formats.asterisk.rows import MOST_SECONDS, SECOND, QueueRow, digits, epoch_of, whole_seconds
-from calldex.record import from_ms
+from calldex.records.record import from_ms
 
 _ORDER: Final = {"DID": 0, "ENTERQUEUE": 1, "CONNECT": 3}
 _STAYING: Final = frozenset(("ENTERQUEUE", "CONNECT", "RINGNOANSWER", "RINGCANCELED"))
