@@ -19,8 +19,8 @@ import msgspec
 
 from calldex.errors import BadParameters, Problem
 from calldex.fields import FILTER, PARAMETERS, Filter, Op
-from calldex.keys import without_keys
 from calldex.record import plain_uuid
+from calldex.texts import without_keys
 from calldex.zones import timezones
 
 Action = Literal[

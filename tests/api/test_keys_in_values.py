@@ -14,8 +14,8 @@ from starlette.requests import Request
 from calldex.api.inputs import query_pairs
 from calldex.cli.process import _Stderr
 from calldex.errors import NotFound
-from calldex.keys import KEY_MARK, without_keys
 from calldex.record import Cdr
+from calldex.texts import KEY_MARK, without_keys
 from tests.api.conftest import Site, newest_first, uuids_of, write
 
 KEY = "cdx_" + "aB3-_" * 8 + "xyz"

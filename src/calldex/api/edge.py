@@ -24,8 +24,8 @@ from calldex.api.proxies import origin_of
 from calldex.api.reply import CLOSED_POLICY, SAFE_HEADERS, STRICT_TRANSPORT, error_reply
 from calldex.api.workers import ClientGone
 from calldex.errors import CalldexError, Unavailable
-from calldex.keys import without_keys
 from calldex.networks import Networks, read_address
+from calldex.texts import without_keys
 
 UNCOUNTED: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 """What is asked by machines that must get an answer when others ask too much."""

@@ -29,10 +29,10 @@ from calldex.api.workers import Workers
 from calldex.directory import KeyOwner
 from calldex.errors import BadParameters, BadRequest, Problem, TooLarge, UnsupportedMedia
 from calldex.formats import LINE_LIMIT
-from calldex.keys import without_keys
 from calldex.node import Node
 from calldex.record import Cdr, Rejected
 from calldex.store import Outcome
+from calldex.texts import without_keys
 from calldex.wire import v2
 
 BODY_LIMIT: Final = 16 * 1024 * 1024

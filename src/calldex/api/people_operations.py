@@ -23,9 +23,9 @@ from calldex.directory import (
     UserChanges,
 )
 from calldex.errors import BadParameters, NotFound, Problem
-from calldex.keys import PREFIX_LENGTH
 from calldex.node import Node
 from calldex.record import Rejected, plain_uuid
+from calldex.texts import PREFIX_LENGTH
 from calldex.wire import v2
 
 

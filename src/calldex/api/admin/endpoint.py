@@ -26,8 +26,8 @@ from calldex.api.workers import Workers
 from calldex.audit import Action
 from calldex.directory import Directory, Imported, NamedKind
 from calldex.errors import BadRequest, NotFound, UnsupportedMedia
-from calldex.keys import holds_key
 from calldex.node import Node
+from calldex.texts import holds_key
 
 PREFIX: Final = "/api/admin/v1"
 BODY_LIMIT: Final = 1 << 20

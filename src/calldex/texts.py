@@ -1,7 +1,7 @@
-"""Keys in texts: a text is told without them, whatever tells it.
+"""Texts that come from outside: what is no text, and what of a text is told.
 
-Errors, the log and the audit tell texts that came from outside, and a key may stand in one where none belongs. It is
-hidden as it is told, never in the value itself: what was sent is taken as it is. Pure.
+Errors, the log and the audit tell such texts, and a key may stand in one where none belongs. It is hidden as it is
+told, never in the value itself: what was sent is taken as it is. Pure.
 """
 
 from __future__ import annotations
@@ -25,3 +25,13 @@ def without_keys(text: str) -> str:
 def holds_key(text: str) -> bool:
     """Whether a whole key stands in a text."""
     return KEY_MARK in text and _WHOLE.search(text) is not None
+
+
+def is_whole(text: str) -> bool:
+    """Whether a text can be written again: it holds no half of a character (a surrogate), as JSON's `\\ud800` alone and
+    bytes of a command line that are not UTF-8 become in Python."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
