@@ -343,18 +343,6 @@ def ready(cdr: Cdr) -> Ready:
     return Ready(cdr.uuid, values(cdr), v2.encode(cdr))
 
 
-def columns_ddl(dialect: Dialect) -> str:
-    """The definitions of the columns that `values` fills, comma-separated."""
-    names = ["started_ms " + ("BIGINT" if dialect is DUCKDB else "INTEGER") + " NOT NULL"]
-    names += [f"{column.name} {_not_null(column.type)}" for column in layout(dialect)]
-    return ", ".join(names)
-
-
-def _not_null(type_: str) -> str:
-    name, _, rest = type_.partition(" ")
-    return f"{name} NOT NULL {rest}".rstrip()
-
-
 def where(query: Query, as_of: int, dialect: Dialect, void: Sequence[Span] = ()) -> Sql:
     """The condition that a version is among the rows granted, was live as of a commit (those that are void count as if
     they were not there), and matches the filters."""
@@ -407,7 +395,6 @@ __all__ = [
     "Value",
     "behind",
     "both",
-    "columns_ddl",
     "ended",
     "granted",
     "ready",

@@ -37,7 +37,8 @@ from calldex.recent import remember
 from calldex.store import Mentioned, Position
 from calldex.store.embedded.ledger import ROW_NAMES, Closing
 from calldex.store.embedded.parties import NO_PARTY, PARTY, Parties, Party
-from calldex.store.sql import DUCKDB, LIVE, Sql, behind, both, columns_ddl, layout, where
+from calldex.store.embedded.schema import COLUMNS
+from calldex.store.sql import DUCKDB, LIVE, Sql, behind, both, layout, where
 
 BUCKET_MS: Final = 15 * 60 * 1000
 """Every time zone in use is a whole number of these away from UTC, so days of any zone are whole buckets."""
@@ -46,18 +47,9 @@ ROW_GROUP: Final = 20_480
 """Rows that DuckDB stores together; as many at once it writes in their final form, without its write-ahead log. The
 default, six times as many, makes bulk loading in batches half as fast."""
 
-_TABLE: Final = (
-    "CREATE TABLE kept.cdr (seq BIGINT NOT NULL, seq_to BIGINT NOT NULL, account_id INTEGER NOT NULL,"
-    f" uuid UUID NOT NULL, {columns_ddl(DUCKDB)}, party INTEGER NOT NULL)"
-)
-_PARTIES: Final = (
-    "CREATE TABLE kept.party (party INTEGER NOT NULL, agent_id BIGINT NOT NULL, queue_id BIGINT NOT NULL,"
-    " campaign_id BIGINT NOT NULL, team_ids VARCHAR NOT NULL)"
-)
-_META: Final = "CREATE TABLE kept.meta (store_id VARCHAR, layout VARCHAR, applied BIGINT)"
-_LAYOUT: Final = hashlib.sha256(
-    f"{duckdb.__version__.partition('.')[0]} {_TABLE} {_PARTIES} {ROW_GROUP}".encode()
-).hexdigest()
+_DUCKDB: Final = duckdb.__version__.partition(".")[0]
+_FIRST_LAYOUT: Final = "cd05d5b0940d32cf394902f5e328b595236f6447230fae6acc2a5491fb6e4978"
+"""What columns of schema version 1, written by DuckDB 2, are marked with."""
 _NEWEST_FIRST: Final = "ORDER BY started_ms DESC, uuid DESC"
 _WAL_LIMIT: Final = "64MB"
 _DIRECT_SKIP: Final = 10_000
@@ -179,20 +171,24 @@ class Columns:
         tables = self._connection.execute(
             "SELECT count(*) FROM duckdb_tables() WHERE database_name = 'kept'"
         ).fetchall()[0][0]
-        if tables == 0:
+        version = 0
+        if tables:
+            found = self._connection.execute("SELECT store_id, layout FROM kept.meta").fetchall()
+            versions = {(store_id, _layout(migration.number)): migration.number for migration in COLUMNS}
+            version = versions.get(found[0], 0) if len(found) == 1 else 0
+            if not version:
+                self._connection.close()
+                raise Damaged("made by another version of the program, or for another ledger")
+        for migration in COLUMNS[version:]:
             self._connection.begin()
-            self._connection.execute(_TABLE)
-            self._connection.execute(_PARTIES)
-            self._connection.execute(_META)
-            self._connection.execute("INSERT INTO kept.meta VALUES (?, ?, 0)", [store_id, _LAYOUT])
+            self._connection.execute(migration.text)
+            if migration.number == 1:
+                self._connection.execute("INSERT INTO kept.meta VALUES (?, '', 0)", [store_id])
+            self._connection.execute("UPDATE kept.meta SET layout = ?", [_layout(migration.number)])
             self._connection.commit()
-        found = self._connection.execute("SELECT store_id, layout, applied FROM kept.meta").fetchall()
-        if len(found) != 1 or found[0][:2] != (store_id, _LAYOUT):
-            self._connection.close()
-            raise Damaged("made by another version of the program, or for another ledger")
         parties = self._connection.execute(f"SELECT {', '.join(PARTY)} FROM kept.party ORDER BY party").fetchall()
         self._parties = Parties(parties)
-        return int(found[0][2])
+        return int(self._connection.execute("SELECT applied FROM kept.meta").fetchall()[0][0])
 
     def _count(self) -> None:
         found = self._connection.execute(
@@ -500,6 +496,11 @@ class Columns:
             self._connection.execute("CHECKPOINT kept")
             self._connection.execute("DETACH kept")
         self._connection.close()
+
+
+def _layout(version: int) -> str:
+    """What columns of a schema version are marked with. Those of another DuckDB are made again."""
+    return _FIRST_LAYOUT if version == 1 and _DUCKDB == "2" else f"schema {version} of DuckDB {_DUCKDB}"
 
 
 _OBJECTS: Final = frozenset({"uuid", *(c.name for c in layout(DUCKDB) if c.type.startswith("VARCHAR"))})
