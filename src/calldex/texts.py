@@ -14,6 +14,7 @@ KEY_MARK: Final = "cdx_"
 PREFIX_LENGTH: Final = 8
 """How much of a key is kept and told in the clear, for people to tell their keys apart."""
 _MORE_THAN_PREFIX: Final = re.compile(KEY_MARK + r"[A-Za-z0-9_-]{5,}")
+_ITEM: Final = re.compile(r'\s*+(?:"((?:[^"]++|"")*+)"\s*+|(?!")([^,]*+))(?=,|\Z)')
 _WHOLE: Final = re.compile(KEY_MARK + r"[A-Za-z0-9_-]{43}")
 
 
@@ -35,3 +36,29 @@ def is_whole(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def listed(text: str) -> list[str]:
+    """The items of a list with commas between them, without the blanks around them.
+
+    One that begins with a double quote ends with one, may hold commas, and has each double quote in it twice, as in
+    CSV: `"Sale, big",0100`. `ValueError` says what is wrong.
+    """
+    if '"' not in text:
+        return [item.strip() for item in text.split(",")]
+    items: list[str] = []
+    at = 0
+    while at <= len(text):
+        found = _ITEM.match(text, at)
+        if found is None:
+            raise ValueError("has a double quote that is not closed, or text behind one that is")
+        quoted, plain = found.groups()
+        items.append(plain.strip() if quoted is None else quoted.replace('""', '"'))
+        at = found.end() + 1
+    return items
+
+
+def as_item(text: str) -> str:
+    """A text as an item of such a list."""
+    needs = "," in text or text.startswith('"') or text != text.strip()
+    return '"' + text.replace('"', '""') + '"' if needs else text

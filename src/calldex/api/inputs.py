@@ -29,7 +29,7 @@ from calldex.errors import (
     UnsupportedMedia,
     suggest,
 )
-from calldex.texts import is_whole
+from calldex.texts import as_item, is_whole
 
 Pairs = list[tuple[str, str]]
 Caller = KeyOwner | SessionOwner
@@ -145,7 +145,7 @@ def _is_plain(value: Any) -> bool:
 
 
 def _text(value: Any) -> str:
-    return "" if value is None else value if isinstance(value, str) else ",".join(value)
+    return "" if value is None else value if isinstance(value, str) else ",".join(map(as_item, value))
 
 
 # --- who asks ---------------------------------------------------------------------------------------------------------
@@ -161,9 +161,12 @@ async def caller(request: Request, directory: Directory, pairs: Pairs, now_ms: i
     """Who asks, by his key or else by the cookie of his session, and what is left of his parameters without the key.
 
     `Unauthorized` without either, `Unavailable` if the directory does not tell now, `RateExceeded` for too many
-    requests, `BadParameters` for several keys, `Forbidden` for what another site made his browser send.
+    requests, `BadParameters` for a key that is given twice, `Forbidden` for what another site made his browser send.
     """
-    keys = {value.strip() for name, value in pairs if name == "key"} - {""}
+    given = [value.strip() for name, value in pairs if name == "key"]
+    if len(given) > 1:
+        raise BadParameters([Problem("key", "", "given more than once", "one key, in one place")])
+    keys = {*given} - {""}
     scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         keys |= {bearer.strip()} - {""}
