@@ -21,7 +21,7 @@ from calldex.directory import Directory, Named, WrapupCode
 from calldex.errors import IdempotencyMismatch
 from calldex.formats import UNFINISHED, FormatSettings, Row, RowFormat, lines
 from calldex.formats.asterisk import FORMAT as ASTERISK
-from calldex.formats.asterisk_settings import AsteriskSettings
+from calldex.formats.asterisk.settings import AsteriskSettings
 from calldex.formats.jsonl import FORMAT as JSONL
 from calldex.formats.jsonl import JsonlSettings
 from calldex.ingest import Feed, Ingest, Summary

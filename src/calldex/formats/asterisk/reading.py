@@ -1,22 +1,11 @@
-"""Asterisk: rows of `Master.csv` (cdr_csv, cdr_custom) and of `queue_log`.
+"""Bytes of Asterisk's files become rows: of `Master.csv` (cdr_csv, cdr_custom) and of `queue_log`.
 
-First station of a record on its way in: bytes become `Row` or `Rejected`; `asterisk_calls` makes calls of the rows.
-A row is one path between two channels, or one queue event; it is never a call by itself and nothing is decided about
-calls here. This module opens no file, knows no zone, and never raises on input.
+First station of a record on its way in: `calls` makes calls of the rows. A row is one path between two channels, or
+one queue event; it is never a call by itself and nothing is decided about calls here. This module opens no file, knows
+no zone, and never raises on input.
 
 Both kinds of file come through one door. A stream is a queue_log if a line of that form (`epoch|callid|queue|agent|
 event|...`) comes before any CDR row, else CSV.
-
-How the rows of a call find each other (`Row.links`)
-----------------------------------------------------
-* A CDR row has its linkedid and its uniqueid, a queue_log row its callid, which is the uniqueid of the caller, and in
-  CONNECT the uniqueid of the agent's leg. All are names of channels and are one kind of link. A transfer rewrites the
-  linkedid of the channels it joins to the oldest one, rows already written keep the old one; the uniqueid, which is on
-  rows of both kinds, ties them, so that a call and the consultation that led to its transfer are one call.
-* Without a linkedid (old tables, the shipped cdr_custom) rows are tied by uniqueid and by channels of the same name
-  in use in the same minute, both halves of a Local channel being one. Only names numbered by a counter count: before
-  it the suffix was a memory address, which the next call may get within the second.
-* A row that has nothing of this is a call of its own. Events of queues and agents (QUEUESTART, PAUSE, ...) are no call.
 """
 
 from __future__ import annotations
@@ -24,17 +13,16 @@ from __future__ import annotations
 import csv
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Final
 
 import msgspec
 
-from calldex.formats import LINE_LIMIT, UNFINISHED, FormatSettings, Row, lines
-from calldex.formats.asterisk_calls import assemble
-from calldex.formats.asterisk_rows import CdrRow, QueueRow, epoch_of
-from calldex.formats.asterisk_settings import COLUMNS, SKIPPED, AsteriskSettings, local_time
-from calldex.record import Cdr, Rejected
+from calldex.formats import LINE_LIMIT, UNFINISHED, Row
+from calldex.formats.asterisk.rows import CdrRow, QueueRow, epoch_of
+from calldex.formats.asterisk.settings import COLUMNS, SKIPPED, AsteriskSettings, local_time
+from calldex.record import Rejected
 
 _BOM: Final = b"\xef\xbb\xbf"
 _QUEUE_LINE: Final = re.compile(rb"\d{1,11}\|[^|]*\|[^|]*\|[^|]*\|[A-Za-z][0-9A-Za-z_-]*(?:\||\r?$)")
@@ -80,34 +68,7 @@ class _Unreadable(Exception):
     """Why a record is no row. Never leaves this module."""
 
 
-class AsteriskFormat:
-    """Asterisk's CDR rows and queue log; see `formats.RowFormat`."""
-
-    name = "asterisk"
-    settings: type[FormatSettings] = AsteriskSettings
-
-    def sniff(self, head: bytes) -> bool:
-        """Whether a complete line among the first ones is a row of cdr_csv, shipped cdr_custom or queue_log."""
-        complete = head.removeprefix(_BOM).split(b"\n")[:-1]
-        return any(_QUEUE_LINE.match(line) or _looks_like_cdr(line) for line in complete[:_SNIFFED_LINES])
-
-    def rows(self, chunks: Iterable[bytes], settings: AsteriskSettings) -> Iterator[Row | Rejected]:
-        """The rows of a byte stream. Lines of nothing but white space are no record.
-
-        A last line without line end is `UNFINISHED`, whatever can be seen in it: a row cut behind one of its columns
-        is a row of another width. So is a last row in a value of which the stream ends.
-        """
-        reader = _Reader(settings)
-        for line, ended in lines(chunks):
-            yield from reader.line(line, ended)
-        yield from reader.line(b"", ended=False)
-
-    def assemble(self, rows: Sequence[Row], settings: AsteriskSettings, source: str) -> Cdr | None:
-        """The call that these rows are; see `asterisk_calls.assemble`."""
-        return assemble([row.text for row in rows], settings, source)
-
-
-class _Reader:
+class Reader:
     """Puts lines together to records, and records to rows. Holds one record at most."""
 
     def __init__(self, settings: AsteriskSettings) -> None:
@@ -185,6 +146,12 @@ class _Reader:
     def _place(self, record: list[bytes]) -> str:
         """The line with which a record begins."""
         return f"line {self._open_from if self._open and record[0] is self._open[0] else self._number}"
+
+
+def recognised(head: bytes) -> bool:
+    """Whether a complete line among the first ones is a row of cdr_csv, shipped cdr_custom or queue_log."""
+    complete = head.removeprefix(_BOM).split(b"\n")[:-1]
+    return any(_QUEUE_LINE.match(line) or _looks_like_cdr(line) for line in complete[:_SNIFFED_LINES])
 
 
 def _balanced(line: bytes) -> bool:
@@ -364,6 +331,3 @@ def _queue_row(raw: bytes, settings: AsteriskSettings) -> Row:
 
 def _digest(*parts: str) -> bytes:
     return hashlib.blake2b("\x1f".join(parts).encode(), digest_size=16).digest()
-
-
-FORMAT: Final = AsteriskFormat()

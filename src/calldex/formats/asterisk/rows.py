@@ -1,6 +1,6 @@
 """What one row of Asterisk says: a CDR row with its times as instants, a queue event, a stay in a queue.
 
-Between reading and the call: `asterisk` keeps rows in these shapes, `asterisk_calls` decides over what they say. Here a
+Between reading and the call: `reading` keeps rows in these shapes, `calls` decides over what they say. Here a
 row is only understood, each by itself; no other row, no direction and no outcome of a call is known here.
 """
 
@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from calldex.formats.asterisk_settings import Profile
+from calldex.formats.asterisk.settings import Profile
 from calldex.record import from_ms
 
 

@@ -1,6 +1,6 @@
 """One Asterisk call, put together from its CDR rows and queue events.
 
-Second station of a record on its way in: `asterisk` has read the rows, ingest has gathered those of one call, and here
+Second station of a record on its way in: `reading` has read the rows, ingest has gathered those of one call, and here
 they become one `Cdr`. Pure: the same rows give the same record in any order, and nothing is remembered.
 
 Three things a row says are not what they seem. ANSWERED is about the channel: `Answer()`, an announcement and a queue
@@ -19,7 +19,7 @@ from typing import Final
 import msgspec
 from msgspec.json import encode
 
-from calldex.formats.asterisk_rows import (
+from calldex.formats.asterisk.rows import (
     MOST_SECONDS,
     SECOND,
     SERVED,
@@ -42,7 +42,7 @@ from calldex.formats.asterisk_rows import (
     visits_of,
     whole_seconds,
 )
-from calldex.formats.asterisk_settings import AsteriskSettings, Profile, profile
+from calldex.formats.asterisk.settings import AsteriskSettings, Profile, profile
 from calldex.record import (
     Cdr,
     Disposition,
