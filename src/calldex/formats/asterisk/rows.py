@@ -14,7 +14,7 @@ from typing import Final, Literal
 import msgspec
 
 from calldex.formats.asterisk.settings import Profile
-from calldex.record import from_ms
+from calldex.record import WITHHELD, from_ms
 
 
 class CdrRow(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_field="row", tag="cdr"):
@@ -62,6 +62,8 @@ _QUARTER: Final = timedelta(minutes=15)
 _JITTER: Final = timedelta(seconds=5)
 _WIDEST_ZONE: Final = timedelta(hours=26)
 _ROUNDING_S: Final = 2
+_FIRST_S: Final = 946_684_800
+"""The first second of 2000, before which there was no Asterisk."""
 MOST_SECONDS: Final = 2**31 - 1
 Outcome = Literal["answered", "no_answer", "busy", "failed"]
 _OUTCOMES: Final[dict[str, Outcome]] = {
@@ -72,12 +74,7 @@ _OUTCOMES: Final[dict[str, Outcome]] = {
 }
 """Words of the CDR without blanks, `_` and `-`; the numbers are what some back ends write instead."""
 
-_NOBODY: Final = frozenset(
-    (
-        *("anonymous", "unknown", "unavailable", "restricted", "private", "withheld", "asterisk"),
-        *("s", "h", "i", "t", "o", "e", "a"),
-    )
-)
+_NOBODY: Final = WITHHELD | {"asterisk", "s", "h", "i", "t", "o", "e", "a"}
 """What stands for no number: words for a withheld one, and the dialplan's own extensions."""
 _CLID: Final = re.compile(r'"?(.*?)"?\s*<([^<>]*)>', re.DOTALL)
 _PLAIN_NUMBER: Final = re.compile(r"\+?[0-9 ().\-/]*[0-9][0-9 ().\-/]*", re.ASCII)
@@ -247,6 +244,8 @@ def path_of(row: CdrRow, known: Profile) -> Path:
 def queue_event_of(row: QueueRow) -> QueueEvent:
     """A line with its time as an instant."""
     at, epoch = from_ms(row.time * 1000), epoch_of(row.callid)
+    if epoch is None and row.time < _FIRST_S:
+        return QueueEvent(row, at, True)
     if epoch is not None and at < epoch:
         # The clock was set back, or the file has relative times: the caller's channel was there before his queue.
         return QueueEvent(row, epoch, True)
