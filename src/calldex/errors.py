@@ -300,6 +300,20 @@ class UnreadableInput(UsageProblem):
     exit_code = 5
 
 
+class RecordDamaged(CalldexError):
+    """A record is not what was written, by its checksum; the others are served."""
+
+    code = "record_damaged"
+    status = 500
+
+
+class StoreDamaged(UnreadableInput):
+    """A file of the store is not what was written; nothing but a backup helps."""
+
+    code = "store_damaged"
+    status = 500
+
+
 class DataDirInUse(UsageProblem):
     """Another process owns the data directory."""
 

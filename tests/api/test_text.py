@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from calldex.errors import BadSettings
-from calldex.fields import FILTER, PARAMETERS
+from calldex.records.fields import FILTER, PARAMETERS
 from calldex.settings import resolve
 from tests.api.conftest import Site
 from tests.cli.tools import calldex

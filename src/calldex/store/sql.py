@@ -14,11 +14,11 @@ from uuid import UUID
 import msgspec
 
 from calldex.access import Scope
-from calldex.fields import COLUMNS, Kind, Op, id_set, prefix_key, prefix_range
-from calldex.query import Condition, Query, Value
-from calldex.record import Cdr, Event, to_ms
+from calldex.records import codec
+from calldex.records.fields import COLUMNS, Kind, Op, id_set, prefix_key, prefix_range
+from calldex.records.record import Cdr, Event, to_ms
+from calldex.search.query import Condition, Query, Value
 from calldex.store import Position, Ready, Span
-from calldex.wire import v2
 
 LIVE: Final = 1 << 62
 """`seq_to` of a version that is not superseded."""
@@ -366,7 +366,7 @@ values: Final = _compiled()
 
 def ready(cdr: Cdr) -> Ready:
     """A record, in its canonical form, as stores keep it."""
-    return Ready(cdr.uuid, values(cdr), v2.encode(cdr))
+    return Ready(cdr.uuid, values(cdr), codec.encode(cdr))
 
 
 def where(query: Query, as_of: int, dialect: Dialect, void: Sequence[Span] = ()) -> Sql:

@@ -15,7 +15,7 @@ from calldex.directory import Key, KeyOwner
 from calldex.directory.model import networks_problem, refuse
 from calldex.errors import BadParameters, Forbidden, NotFound, Problem, suggest
 from calldex.networks import Networks
-from calldex.record import from_ms, to_ms
+from calldex.records.record import from_ms, to_ms
 from calldex.texts import PREFIX_LENGTH
 
 Expiry = Annotated[
