@@ -281,6 +281,7 @@ def test_times_that_contradict_each_other_are_flagged(values: dict[str, str]) ->
         ("client1", "client1"),
         ("anonymous", None),
         ("Unknown", None),
+        ("RESTRICTED", None),
         ("s", None),
         ("", None),
         ("9" * 80, "9" * 63 + "…"),
@@ -381,3 +382,9 @@ def test_only_files_of_asterisk_look_like_it() -> None:
     assert {"asterisk-22", "asterisk_cdr_csv", "asterisk_queue_log", "asterisk_testsuite"} == found
     assert not FORMAT.sniff(b"")
     assert not FORMAT.sniff(line()[:-1])
+
+
+def test_a_queue_event_of_an_impossible_time_is_suspect() -> None:
+    """A time before there was any Asterisk, as a date without separators is when read as seconds, is flagged."""
+    call = one(b"20260108|call-1|support|NONE|ENTERQUEUE||447700900100|1\n20260118|call-1|support|NONE|ABANDON|1|1|10")
+    assert "time_suspect" in call.flags

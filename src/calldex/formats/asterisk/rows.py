@@ -13,6 +13,7 @@ from typing import Final, Literal
 import msgspec
 
 from calldex.formats.asterisk.settings import Profile
+from calldex.records.record import WITHHELD
 
 
 class CdrRow(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_field="row", tag="cdr"):
@@ -71,12 +72,7 @@ _OUTCOMES: Final[dict[str, Outcome]] = {
 }
 """Words of the CDR without blanks, `_` and `-`; the numbers are what some back ends write instead."""
 
-_NOBODY: Final = frozenset(
-    (
-        *("anonymous", "unknown", "unavailable", "restricted", "private", "withheld", "asterisk"),
-        *("s", "h", "i", "t", "o", "e", "a"),
-    )
-)
+_NOBODY: Final = WITHHELD | {"asterisk", "s", "h", "i", "t", "o", "e", "a"}
 """What stands for no number: words for a withheld one, and the dialplan's own extensions."""
 _CLID: Final = re.compile(r'"?(.*?)"?\s*<([^<>]*)>', re.DOTALL)
 _PLAIN_NUMBER: Final = re.compile(r"\+?[0-9 ().\-/]*[0-9][0-9 ().\-/]*", re.ASCII)

@@ -29,6 +29,8 @@ SERVED: Final = {
     "ATTENDEDTRANSFER": (-3, -2),
 }
 """Events that end an agent's part, and where they say how long the caller waited and talked."""
+_FIRST_S: Final = 946_684_800
+"""The first second of 2000, before which there was no Asterisk."""
 _JITTER: Final = 2 * SECOND
 """How far two times of one moment may lie apart in two logs."""
 _ROUNDING_S: Final = 2
@@ -122,6 +124,8 @@ class Visit:
 def queue_event_of(row: QueueRow, shifted: timedelta) -> QueueEvent:
     """A line with its time as an instant, moved by what the clock of the call's CDR rows is off."""
     at, epoch = from_ms(row.time * 1000), epoch_of(row.callid)
+    if epoch is None and row.time < _FIRST_S:
+        return QueueEvent(row, at + shifted, True)
     if epoch is not None and at < epoch:
         # The clock was set back, or the file has relative times: the caller's channel was there before his queue.
         return QueueEvent(row, epoch + shifted, True)
