@@ -16,6 +16,7 @@ import msgspec
 
 from calldex.errors import BadParameters, BadRequest, Problem, suggest
 from calldex.records.fields import Parameter
+from calldex.texts import listed
 
 S = TypeVar("S", bound=msgspec.Struct)
 Form = Literal["number", "list", "other"]
@@ -64,7 +65,7 @@ def read_members(
             try:
                 value = _of_text(found[name], field.type) if text else found[name]
                 read[field.name] = msgspec.convert(value, field.type, strict=not text)
-            except msgspec.ValidationError as error:
+            except ValueError as error:  # msgspec's are of this kind
                 problems.append(_problem(name, found[name], field.type, str(error), text=text))
         elif field.required:
             problems.append(Problem(name, "", "is missing", _valid(field.type)))
@@ -77,7 +78,7 @@ def _of_text(text: str, kind: Any) -> Any:
         case "number":
             return int(text) if text.isascii() and text.isdigit() and len(text) <= _LONGEST_NUMBER else None
         case "list":
-            return [item.strip() for item in text.split(",")]
+            return listed(text)
     return text
 
 

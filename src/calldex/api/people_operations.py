@@ -23,9 +23,9 @@ from calldex.directory import (
     UserChanges,
 )
 from calldex.errors import BadParameters, Problem
-from calldex.keys import PREFIX_LENGTH
 from calldex.node import Node
 from calldex.records.record import plain_uuid
+from calldex.texts import PREFIX_LENGTH
 
 
 def _given(changes: msgspec.Struct) -> str:

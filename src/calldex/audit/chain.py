@@ -20,9 +20,9 @@ import msgspec
 
 from calldex.errors import BadParameters, Problem
 from calldex.inputs import form_of, words_of
-from calldex.keys import without_keys
 from calldex.records.fields import DAY_PARAMETERS, FILTER, Filter, Op
 from calldex.records.record import plain_uuid
+from calldex.texts import without_keys
 from calldex.zones import timezones
 
 Action = Literal[

@@ -24,8 +24,8 @@ from calldex.audit.noting import Noted
 from calldex.directory import Directory, Imported, NamedKind
 from calldex.errors import BadRequest, NotFound, UnsupportedMedia
 from calldex.inputs import from_json, from_members
-from calldex.keys import holds_key
 from calldex.node import Node
+from calldex.texts import holds_key
 from calldex.transport.replies import JSON, sized
 from calldex.transport.requests import Pairs, body_of, caller, media_type_of, only, query_pairs
 from calldex.transport.workers import Workers
