@@ -16,6 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
+import numpy as np
 import structlog
 
 from calldex.access import Scope
@@ -36,6 +37,7 @@ from calldex.store import (
     Version,
 )
 from calldex.store.embedded.columns import ROW_GROUP, Columns, Damaged, NoRoom, checksum
+from calldex.store.embedded.index import Array, Index, halves
 from calldex.store.embedded.ledger import Ledger, Written
 
 LEDGER_FILE: Final = "ledger.db"
@@ -62,14 +64,16 @@ class _Chunk(NamedTuple):
 class EmbeddedStore:
     """See `calldex.store.Store`."""
 
-    def __init__(self, data: Path, *, memory_mb: int, threads: int, timeout_s: float, superseded_kept_s: float) -> None:
+    def __init__(
+        self, data: Path, *, memory_mb: int, index_mb: int, threads: int, timeout_s: float, superseded_kept_s: float
+    ) -> None:
         """Open or create the store in a data directory. `superseded_kept_s`: how long a superseded version is kept,
         longer than any search token lives."""
         self._superseded_kept_s = superseded_kept_s
         self._timeout_s = timeout_s
         self._path = data / COLUMNS_FILE
         self._ledger = Ledger(data / LEDGER_FILE)
-        self._memory_mb, self._threads = memory_mb, threads
+        self._memory_mb, self._index_mb, self._threads = memory_mb, index_mb, threads
         self._columns: Columns | None = None
         self._reason: str | None = "starting"
         self._writing = threading.Lock()
@@ -129,13 +133,20 @@ class EmbeddedStore:
             self._columns = Columns(
                 self._path,
                 self._ledger.store_id,
+                self._uuids,
                 memory_mb=self._memory_mb,
+                index_mb=self._index_mb,
                 threads=self._threads,
                 timeout_s=self._timeout_s,
             )
             if self._columns.applied > self._ledger.last_seq:
                 raise Damaged("ahead of the ledger")
         return self._columns
+
+    def _uuids(self, seqs: Array) -> Array | None:
+        """See `Index`."""
+        found = self._ledger.uuids(np.ascontiguousarray(seqs))
+        return halves(found) if len(found) == len(seqs) else None
 
     def _keep_up(self, columns: Columns) -> None:
         """Take in commits until the store closes; ready as soon as all are that there were at the beginning. While some
@@ -445,9 +456,11 @@ class EmbeddedStore:
                 count, sum_ = kept.get((row[2], day), (0, 0))
                 kept[row[2], day] = (count + 1, (sum_ + checksum(row)) % 2**64)
             answering = self._answer(lambda columns: columns.days())
+            damaged = self._answer(lambda columns: columns.damaged_days())
         for account_id, day in sorted(kept.keys() | answering.keys()):
             one, other = kept.get((account_id, day), (0, 0)), answering.get((account_id, day), (0, 0))
-            yield DayCheck(account_id, day, one[0], other[0], one == other)
+            equal = one == other and (account_id, day) not in damaged
+            yield DayCheck(account_id, day, one[0], other[0], equal)
 
     def integrity(self) -> list[str]:
         """What is wrong with the ledger's file; empty when it is sound."""
@@ -464,6 +477,10 @@ class EmbeddedStore:
 
     def answers(self) -> None:
         """See `Store.answers`: it is in this process, and all of it."""
+
+    def index(self) -> Index:
+        """The index of the columns that answer now, which is begun to be made if it was not asked for before."""
+        return self._answer(lambda columns: columns.index())
 
     def _state(self) -> State:
         applied = self._columns.applied if self._columns is not None else 0
