@@ -21,16 +21,16 @@ from msgspec import inspect as types
 from calldex import cli
 from calldex.address import Address
 from calldex.api.lookups import USER_FILTERS
-from calldex.api.metrics import Metrics
-from calldex.api.untaken import Untaken
-from calldex.api.workers import Workers
 from calldex.errors import CalldexError, Unavailable
-from calldex.fields import FIELDS, FILTERS, MAX_VALUES, PARAMETERS, Filter
 from calldex.formats import RowFormat, formats
 from calldex.node import Node
-from calldex.record import DISPOSITIONS, END_REASONS, EVENT_TYPES, INTERACTION_TYPES, Event, Leg, Team
+from calldex.records.codec import Record
+from calldex.records.fields import FIELDS, FILTERS, MAX_VALUES, PARAMETERS, Filter
+from calldex.records.record import DISPOSITIONS, END_REASONS, EVENT_TYPES, INTERACTION_TYPES, Event, Leg, Team
 from calldex.settings import FILE_NAME, PREFIX, Settings
-from calldex.wire.v2 import Record
+from calldex.transport.backpressure import Untaken
+from calldex.transport.metrics import Metrics
+from calldex.transport.workers import Workers
 
 FOLDER: Final = Path(__file__).parent / "reference"
 
@@ -51,6 +51,7 @@ PARTS: Final[dict[type[msgspec.Struct], dict[str, str]]] = {
         "number": "The number it was about, such as the target of a transfer.",
         "duration_s": "How long it lasted, seconds.",
         "detail": "What else the source said about it.",
+        "to_agent": "Of a transfer: the person who took it.",
     },
     Leg: {
         "started_at": "When the path was opened.",
@@ -65,6 +66,7 @@ PARTS: Final[dict[type[msgspec.Struct], dict[str, str]]] = {
         "disposition": "How it ended, in the source's own word.",
         "duration_s": "From begin to end, seconds.",
         "talk_s": "Connected to a person, seconds.",
+        "recording": "Reference of the recording of this path, hidden from whom the record's own is hidden.",
     },
 }
 """What the members of a record's parts mean."""

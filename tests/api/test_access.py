@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from calldex.fields import FILTERS
-from calldex.record import Cdr
-from calldex.wire import v2
+from calldex.records import codec
+from calldex.records.fields import FILTERS
+from calldex.records.record import Cdr
 from tests.api.conftest import Site
 
 READING = (
@@ -44,6 +44,17 @@ def test_two_keys_are_refused(site: Site) -> None:
     for second in (site.keys["other"], "cdx_wrong"):
         reply = site.api.get(f"/api/v2/cdr?key={second}", site.keys["admin"])
         assert (400, "key") == (reply.status_code, reply.json()["problems"][0]["parameter"])
+
+
+def test_a_key_is_given_once(site: Site) -> None:
+    """The parameter twice is refused as every repeated one is, be it the same key, or empty."""
+    key = site.keys["admin"]
+    for query in (f"key={key}&key={key}", f"key={key}&key="):
+        reply = site.api.get(f"/api/v2/cdr?{query}")
+        assert (400, "given more than once") == (reply.status_code, reply.json()["problems"][0]["message"])
+    body = {"Content-Type": "application/json"}
+    reply = site.api.request("GET", f"/api/v2/cdr?key={key}", content=json.dumps({"key": key}), headers=body)
+    assert 400 == reply.status_code
 
 
 @pytest.mark.parametrize("path", READING)
@@ -134,7 +145,7 @@ def test_a_key_is_never_repeated(site: Site) -> None:
 
 def names_of(records: list[Cdr], other: list[Cdr]) -> set[str]:
     """What tells one account's records from the other's: uuids and numbers that the other's have nowhere."""
-    known = str([v2.encode(record) for record in other])
+    known = str([codec.encode(record) for record in other])
     names = {name for record in records for name in (record.uuid, record.from_, record.to) if name and len(name) > 8}
     return {name for name in names if name not in known}
 

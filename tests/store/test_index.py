@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calldex.access import Scope
-from calldex.fields import prefix_key
-from calldex.query import Query, parse
-from calldex.record import Cdr, Team, from_ms
+from calldex.records import codec
+from calldex.records.fields import prefix_key
+from calldex.records.record import Cdr, Team, from_ms
+from calldex.search.query import Query, parse
 from calldex.store.embedded import EmbeddedStore, index
 from calldex.store.embedded.index import is_narrow
-from calldex.wire import v2
 from tests import reference
 from tests.engines import LONG_S, answer, disagreeing, embedded, put
 
@@ -147,7 +147,7 @@ def test_any_life_of_records(tmp_path_factory: pytest.TempPathFactory, data: st.
         for as_of, kept in past.items():
             for asked, scope in queries:
                 visible = [cdr for cdr in kept.values() if scope.admits(cdr)]
-                expected = list(map(v2.encode, reference.answer(visible, asked)))
+                expected = list(map(codec.encode, reference.answer(visible, asked)))
                 pages = [b",".join(expected[at : at + 2]) for at in range(0, len(expected), 2)]
                 assert pages == found(store, meant(asked, scope), as_of)
         indexed(store)
@@ -217,7 +217,7 @@ def test_many_records_of_one_instant(tmp_path: Path) -> None:
         head = store.head(1)
         assert 6000 == made.count(OWN, head)
         assert None is made.newest(OWN, head, start_ms=None, end_ms=None, after=None, most=10)
-        expected = b",".join(map(v2.encode, reference.answer(same, {})[:10]))
+        expected = b",".join(map(codec.encode, reference.answer(same, {})[:10]))
         assert expected == store.slice(OWN, head, limit=10, total=6000).json
 
 

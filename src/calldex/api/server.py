@@ -25,13 +25,13 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
 from calldex.api.app import public
-from calldex.api.door import Door
-from calldex.api.metrics import Metrics
-from calldex.api.protocol import BoundedHttp
-from calldex.api.tls import Certificate
-from calldex.api.untaken import Untaken
 from calldex.errors import BadSettings, CalldexError, PortTaken, Problem
 from calldex.node import SOCKET_FILE, Node
+from calldex.transport.backpressure import Untaken
+from calldex.transport.listener import Door
+from calldex.transport.metrics import Metrics
+from calldex.transport.protocol import BoundedHttp
+from calldex.transport.tls import Certificate
 
 HOUSEKEEPING_S: Final = 60.0
 _BACKLOG: Final = 1024
@@ -185,6 +185,8 @@ def _port(host: str, port: int) -> socket.socket:
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         listening = socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+    except UnicodeError:
+        raise BadSettings([Problem("host", host[:100], "is neither a host name nor an address")]) from None
     except socket.gaierror as error:
         raise BadSettings([Problem("host", host[:100], f"cannot be resolved: {error.strerror}")]) from None
     except OSError as error:

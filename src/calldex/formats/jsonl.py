@@ -1,8 +1,8 @@
-"""JSON Lines: one record a line, in the shape version 2 of the API serves (`wire.v2`).
+"""JSON Lines: one record a line, in the shape version 2 of the API serves (`records.codec`).
 
-What the API serves can be imported again and is equal. A line of another system may be looser, see `wire.v2.decode`.
-Blank lines count as nothing; the last line needs no line feed, since a JSON object shows where it ends. If that end is
-missing, the line is still being written, or was cut off.
+What the API serves can be imported again and is equal. A line of another system may be looser, see
+`records.codec.decode`. Blank lines count as nothing; the last line needs no line feed, since a JSON object shows where
+it ends. If that end is missing, the line is still being written, or was cut off.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Final
 import msgspec
 
 from calldex.formats import LINE_LIMIT, UNFINISHED, FormatSettings, LineFormat, lines
-from calldex.record import Cdr, Rejected
-from calldex.wire import v2
+from calldex.records import codec
+from calldex.records.record import Cdr, Rejected
 
 _BOM: Final = b"\xef\xbb\xbf"
 _TRUNCATED: Final = "Input data was truncated"
@@ -47,7 +47,7 @@ class Jsonl:
             if len(line) > LINE_LIMIT:
                 yield Rejected(f"longer than {LINE_LIMIT} bytes", f"line {number}", line)
             elif text and not text.isspace():
-                found = v2.decode(text, f"line {number}")
+                found = codec.decode(text, f"line {number}")
                 is_cut = not ended and isinstance(found, Rejected) and _is_cut(text)
                 yield Rejected(UNFINISHED, f"line {number}", text) if is_cut else found
 
@@ -56,7 +56,7 @@ def _is_cut(text: bytes) -> bool:
     """Whether a text is the beginning of a JSON object, and no more than that."""
     try:
         # A number cut behind one of these would be told otherwise.
-        msgspec.json.decode(v2.without_halves(text).rstrip(b"+-.eE"))
+        msgspec.json.decode(codec.without_halves(text).rstrip(b"+-.eE"))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return text.lstrip().startswith(b"{") and str(error) == _TRUNCATED
     return False

@@ -17,8 +17,8 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from calldex.access import Scope
-from calldex.query import Query
-from calldex.record import Cdr
+from calldex.records.record import Cdr
+from calldex.search.query import Query
 
 RECEIPT_MS: Final = 24 * 3600 * 1000
 """How long a receipt counts; an older one is as if it were not there."""
@@ -55,6 +55,13 @@ class Span(msgspec.Struct, frozen=True):
 
     first: int
     last: int
+
+
+class Head(msgspec.Struct, frozen=True):
+    """How far a chain of commits has come: the number of the last one, and its link (empty where none is kept)."""
+
+    seq: int
+    hash: bytes
 
 
 class KeptRow(msgspec.Struct, frozen=True):

@@ -32,10 +32,10 @@ import numpy as np
 import structlog
 
 from calldex.access import Scope
-from calldex.errors import QueryTimeout
-from calldex.fields import PREFIX_DIGITS, Op
-from calldex.query import Query
+from calldex.errors import QueryTimeout, Unavailable
 from calldex.recent import remember
+from calldex.records.fields import PREFIX_DIGITS, Op
+from calldex.search.query import Query
 from calldex.store import Mentioned, Position
 from calldex.store.embedded.by_time import BUCKET_MS, EARLIEST, AccountTimes
 from calldex.store.embedded.index import (
@@ -53,7 +53,7 @@ from calldex.store.embedded.index import (
 from calldex.store.embedded.ledger import ROW_NAMES, Closing
 from calldex.store.embedded.parties import NO_PARTY, PARTY, Parties, Party, reach_of
 from calldex.store.embedded.schema import COLUMNS
-from calldex.store.sql import DUCKDB, LIVE, Sql, behind, both, layout, where
+from calldex.store.sql import DUCKDB, Sql, behind, both, layout, where
 
 ROW_GROUP: Final = 20_480
 """Rows that DuckDB stores together; as many at once it writes in their final form, without its write-ahead log. The
@@ -328,9 +328,9 @@ class Columns:
             if len(found["seq"]):
                 yield found
 
-    def damaged_days(self) -> set[tuple[int, str]]:
-        """The accounts and UTC days of which the index, if there is one, does not hold what the table does. Then it is
-        made again. Nothing must be written meanwhile."""
+    def damaged_days(self, as_of: int) -> set[tuple[int, str]]:
+        """The accounts and UTC days of which the index, if there is one, does not hold what the table does, as of a
+        commit. Then it is made again."""
         index = self._index
         if index is None or not index.complete:
             return set()
@@ -339,12 +339,12 @@ class Columns:
         found = self._ask(
             f"SELECT account_id, (started_ms + {_FAR * _DAY_MS}) // {_DAY_MS} - {_FAR} AS day, count(*),"
             f" (sum({terms}) % 18446744073709551616 + 18446744073709551616) % 18446744073709551616"
-            f" FROM kept.cdr WHERE seq_to = {LIVE} AND party <> {NO_PARTY} GROUP BY account_id, day",
-            Sql(""),
+            " FROM kept.cdr WHERE seq <= ? AND seq_to > ? GROUP BY account_id, day",
+            Sql("", (as_of, as_of)),
             timeout_s=math.inf,
         )
         right = {(account_id, day): (count, int(sum_)) for account_id, day, count, sum_ in found}
-        differ = {day for day, _ in right.items() ^ index.days().items()}
+        differ = {day for day, _ in right.items() ^ index.days(as_of).items()}
         if differ and not self._parties.full:
             _log.warning("index_damaged", days=len(differ))
             with self._changing:
@@ -528,16 +528,16 @@ class Columns:
             skip -= count
         return EARLIEST, 0
 
-    def days(self) -> dict[tuple[int, str], tuple[int, int]]:
-        """For each account and UTC day the number of live records and a checksum over them, see `checksum`; only of
-        those whose party is what its number stands for."""
+    def days(self, as_of: int) -> dict[tuple[int, str], tuple[int, int]]:
+        """For each account and UTC day the number of records that were live as of a commit and a checksum over them,
+        see `checksum`; only of those whose party is what its number stands for."""
         found = self._ask(
             "SELECT account_id, strftime(make_timestamp(started_ms * 1000), '%Y-%m-%d') AS day, count(*),"
             " sum(md5_number_lower(" + _SUMMED + ")::HUGEINT) % 18446744073709551616"
-            f" FROM kept.cdr AS row LEFT JOIN kept.party USING (party) WHERE seq_to = {LIVE}"
+            f" FROM kept.cdr AS row LEFT JOIN kept.party USING (party) WHERE seq <= ? AND seq_to > ?"
             f" AND ((party = {NO_PARTY} AND ?) OR ({_MEMBERS.format('row')}) = ({_MEMBERS.format('party')}))"
             " GROUP BY account_id, day",
-            Sql("", (self._parties.full,)),
+            Sql("", (as_of, as_of, self._parties.full)),
             timeout_s=math.inf,
         )
         return {(account_id, day): (count, int(checksum)) for account_id, day, count, checksum in found}
@@ -647,15 +647,13 @@ def _failure(error: duckdb.Error) -> Damaged | NoRoom:
 
 @contextmanager
 def _named_errors(timeout_s: float) -> Iterator[None]:
-    """What went wrong in a query, as `QueryTimeout` or `Damaged`; anything else is a fault of ours and stays itself."""
+    """What a query may end with although nothing is wrong, in our words; whatever else the engine says stays as it is,
+    and whoever asked takes it for damage."""
     try:
         yield
     except duckdb.InterruptException:
         raise QueryTimeout(f"the query took longer than {timeout_s:g} s and was stopped") from None
-    except (
-        duckdb.IOException,
-        duckdb.FatalException,
-        duckdb.InternalException,
-        duckdb.SerializationException,
-    ) as error:
-        raise Damaged(str(error).partition("\n")[0]) from error
+    except duckdb.OutOfMemoryException:
+        raise Unavailable(
+            "the query needs more memory than `columns_memory_mb` permits; ask for less at once, or raise that setting"
+        ) from None

@@ -22,8 +22,8 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from calldex.fields import COLUMN, PREFIX_DIGITS, Op, prefix_key, prefix_range
-from calldex.query import Condition, Query
+from calldex.records.fields import COLUMN, PREFIX_DIGITS, Op, prefix_key, prefix_range
+from calldex.search.query import Condition, Query
 from calldex.store.embedded.parties import PARTY, Parties, reach_of
 from calldex.store.sql import LIVE
 
@@ -464,16 +464,16 @@ class Index:
 
     # --- checking -----------------------------------------------------------------------------------------------------
 
-    def days(self) -> dict[tuple[int, int], tuple[int, int]]:
-        """For each account and UTC day (counted from 1970) the number of versions that are not ended, and a checksum
-        over them and their order, see `SUMMED`."""
+    def days(self, as_of: int) -> dict[tuple[int, int], tuple[int, int]]:
+        """For each account and UTC day (counted from 1970) the number of records that were live as of a commit, and a
+        checksum over them and their order, see `SUMMED`."""
         with self._changing, self._lock:
             codes = np.array([word_sum(word) for word in self._words] or [0], dtype=np.uint64)
             found: dict[tuple[int, int], tuple[int, int]] = {}
             for account_id, account in self._accounts.items():
                 _settle(account)
                 for segment in account.segments:
-                    for day, count, sum_ in _days(segment, codes):
+                    for day, count, sum_ in _days(segment, codes, as_of):
                         before = found.get((account_id, day), (0, 0))
                         found[account_id, day] = (before[0] + count, (before[1] + sum_) % 2**64)
             return found
@@ -485,11 +485,11 @@ SUMMED: Final = {
 """What a version adds to the checksum: each of these so many times, modulo 2**64."""
 
 
-def _days(segment: Segment, codes: Array) -> Iterator[tuple[int, int, int]]:
+def _days(segment: Segment, codes: Array, as_of: int) -> Iterator[tuple[int, int, int]]:
     """Day, number and checksum."""
     rows = segment.rows()
     rows[_WORDS] = codes[rows[_WORDS]]
-    live = rows["seq_to"] == LIVE
+    live = (rows["seq"] <= as_of) & (rows["seq_to"] > as_of)
     sums = np.zeros(np.count_nonzero(live), dtype=np.uint64)
     for name, odd in SUMMED.items():
         sums += rows[name][live].astype(np.uint64) * np.uint64(odd)

@@ -15,8 +15,8 @@ from typing import Any, Final
 import numpy as np
 
 from calldex.access import Scope
-from calldex.query import Condition
 from calldex.recent import remember
+from calldex.search.query import Condition
 
 MOST: Final = 65_536
 """So many parties are numbered, about 20 MB."""
