@@ -35,7 +35,7 @@ SEGMENT: Final = 1 << 20
 """So many versions a segment may have: to merge as many takes a fifth of a second, in which nothing is taken in."""
 _MOST_ROWS: Final = 1 << 21
 """Of more versions than these, lying together, the columns tell faster."""
-_MOST_PLACES: Final = 1 << 17
+_MOST_PLACES: Final = 1 << 19
 """The same of versions that lie apart."""
 _MOST_STRETCHES: Final = 4096
 """The same of stretches of versions: each costs a microsecond or two."""
@@ -81,9 +81,10 @@ class _Wanted(NamedTuple):
 
 
 class _Chosen(NamedTuple):
-    """Where in a segment to look: stretches of it, or single places; and how many versions that are."""
+    """Where in a segment to look: stretches of it, or the single places of a number; and how many versions that are."""
 
     stretches: Sequence[slice]
+    number: str | None
     places: Array | None
     size: int
 
@@ -160,13 +161,14 @@ class Segment:
         stretches = self._stretches(wanted)
         count = sum(each.stop - each.start for each in stretches)
         best: Array | None = None
+        rarest: str | None = None
         for name, low, high in wanted.numbers:
             order = self.by_number[name]
             begin = bisect_left(order, low, key=self.kept[name].item)
             end = bisect_right(order, high, key=self.kept[name].item, lo=begin)
             if (end - begin) * 16 < (count if best is None else len(best) * 16):
-                best = order[begin:end]
-        return _Chosen(stretches, best, count if best is None else len(best))
+                best, rarest = order[begin:end], name
+        return _Chosen(stretches, rarest, best, count if best is None else len(best))
 
     def _stretches(self, wanted: _Wanted) -> list[slice]:
         start_ms, end_ms = wanted.start_ms, wanted.end_ms
@@ -185,8 +187,9 @@ class Segment:
         """Which of the chosen are meant; None if all of them are."""
         terms = [test(chosen.of(self.kept[name])) for name, test in wanted.tests]
         for name, low, high in wanted.numbers:
-            keys = chosen.of(self.kept[name])
-            terms.append((keys >= np.uint64(low)) & (keys <= np.uint64(high)))
+            if name != chosen.number:
+                keys = chosen.of(self.kept[name])
+                terms.append((keys >= np.uint64(low)) & (keys <= np.uint64(high)))
         if self.last > wanted.as_of:
             terms.append(chosen.of(self.seqs).astype(np.int64) <= wanted.as_of - self.first)
         if self.ended is not None:
