@@ -98,9 +98,16 @@ EVENTS: Final = st.builds(
     number=maybe(NUMBERS),
     duration_s=maybe(LENGTHS),
     detail=maybe(st.text(max_size=20)),
+    to_agent=maybe(NAMES),
 )
 LEGS: Final = st.builds(
-    Leg, started_at=TIMES, answered_at=maybe(TIMES), from_=maybe(NUMBERS), channel=maybe(NAMES), talk_s=maybe(LENGTHS)
+    Leg,
+    started_at=TIMES,
+    answered_at=maybe(TIMES),
+    from_=maybe(NUMBERS),
+    channel=maybe(NAMES),
+    talk_s=maybe(LENGTHS),
+    recording=maybe(NAMES),
 )
 CUSTOM: Final = st.dictionaries(
     st.text(min_size=1, max_size=8),

@@ -93,6 +93,14 @@ EventType = Literal[
     "callback_requested",
     "recording_started",
     "dtmf",
+    "ring_no_answer",
+    "exit_timeout",
+    "exit_empty",
+    "exit_key",
+    "forwarded",
+    "parked",
+    "retrieved",
+    "pickup",
 ]
 NamedKind = Literal["agent", "queue", "team", "campaign", "wrapup_code"]
 """What records name and the look-ups list."""
@@ -122,6 +130,7 @@ Number = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 Word = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=4000)]
+Recording = Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
 Score = Annotated[float, msgspec.Meta(ge=0, le=100)]
 CustomValue = Annotated[str, msgspec.Meta(max_length=1000)] | int | float | bool | None
 
@@ -134,7 +143,10 @@ class Team(msgspec.Struct, frozen=True, gc=False):
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """Something that happened during the interaction."""
+    """Something that happened during the interaction.
+
+    Of a transfer `agent` handed it over, `number` is where to, and `to_agent` who took it.
+    """
 
     type: EventType
     at: Instant
@@ -143,6 +155,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
     number: Number | None = None
     duration_s: Seconds | None = None
     detail: Annotated[str, msgspec.Meta(max_length=400)] | None = None
+    to_agent: Name | None = None
 
 
 class Leg(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, rename={"from_": "from"}):
@@ -163,6 +176,7 @@ class Leg(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fals
     disposition: Word | None = None
     duration_s: Seconds | None = None
     talk_s: Seconds | None = None
+    recording: Recording | None = None
 
 
 class Cdr(msgspec.Struct, frozen=True, kw_only=True, gc=False, rename={"from_": "from"}):
@@ -196,7 +210,7 @@ class Cdr(msgspec.Struct, frozen=True, kw_only=True, gc=False, rename={"from_": 
     events: Annotated[tuple[Event, ...], msgspec.Meta(max_length=1000)] = ()
     legs: Annotated[tuple[Leg, ...], msgspec.Meta(max_length=1000)] = ()
     linked_uuids: Annotated[tuple[Uuid, ...], msgspec.Meta(max_length=1000)] = ()
-    recording: Annotated[str, msgspec.Meta(min_length=1, max_length=1000)] | None = None
+    recording: Recording | None = None
     external_account_id: Word | None = None
     tags: Annotated[tuple[Word, ...], msgspec.Meta(max_length=100)] = ()
     comment: Text | None = None
