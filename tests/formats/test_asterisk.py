@@ -18,6 +18,7 @@ from calldex.formats import UNFINISHED, Row
 from calldex.formats.asterisk import FORMAT
 from calldex.formats.asterisk.settings import AsteriskSettings
 from calldex.records.record import Cdr
+from tests.formats.test_asterisk_consistent import contradictions
 from tests.formats.tools import (
     ASTERISK_22,
     GOLDENS,
@@ -47,6 +48,7 @@ def test_the_rows_of_a_golden_make_its_calls(case: str) -> None:
     files = [folder / name for name in ("Master.csv", "queue_log") if (folder / name).exists()]
     expected = msgspec.json.Decoder(Cdr).decode_lines((GOLDENS / case / "expected.jsonl").read_bytes())
     assert expected == calls(rows_of(*files, known=known), known)
+    assert [] == [problem for call in expected for problem in contradictions(call)]
 
 
 def real_calls() -> list[Cdr]:
