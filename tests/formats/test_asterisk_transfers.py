@@ -164,7 +164,7 @@ def test_a_transfer_to_the_outside() -> None:
 
 def test_a_transfer_to_a_queue() -> None:
     """The queue is named; the queue's row is its answer."""
-    queue = {"dst": "702", "dcontext": "xfer", "lastapp": "Queue", "lastdata": "702,t"}
+    queue: dict[str, Any] = {"dst": "702", "dcontext": "xfer", "lastapp": "Queue", "lastdata": "702,t"}
     call = call_of(FIRST, row(CALLER, "PJSIP/202-00000003", 45, 50, 105, own=1, **queue))
     assert [("queue_transfer", 45, "Alice Moreno", "702", None)] == handed(call)
     assert ["702"] == [event.queue for event in call.events if event.type == "queue_transfer"]
