@@ -1,11 +1,11 @@
 // How values are written. Times are in the zone that is named on the page; lengths are m:ss.
-import { language } from './i18n.svelte';
+import { locale as ours } from './i18n.svelte';
 
 export type Clock = '24' | '12';
 const made = new Map<string, Intl.DateTimeFormat>();
 
 /** A formatter that is made once: making one takes longer than a row. */
-function formatter(zone: string, options: Intl.DateTimeFormatOptions, locale = language() as string): Intl.DateTimeFormat {
+function formatter(zone: string, options: Intl.DateTimeFormatOptions, locale = ours()): Intl.DateTimeFormat {
     const name = `${locale} ${zone} ${JSON.stringify(options)}`;
     let found = made.get(name);
     if (!found) {
@@ -30,7 +30,7 @@ export function shortTime(at: string | number, zone: string, clock: Clock = '24'
 export function day(at: string | number, zone: string): string {
     const date = new Date(at);
     const thisYear = formatter(zone, { year: 'numeric' }).format(date) === formatter(zone, { year: 'numeric' }).format(new Date());
-    return formatter(zone, { day: 'numeric', month: 'short', ...(thisYear ? {} : { year: 'numeric' }) }).format(date);
+    return formatter(zone, { day: '2-digit', month: 'short', ...(thisYear ? {} : { year: 'numeric' }) }).format(date);
 }
 
 export function longDay(at: string | number, zone: string): string {
@@ -52,11 +52,11 @@ export function length(seconds: number | null | undefined): string {
 }
 
 export function count(n: number): string {
-    return n.toLocaleString(language());
+    return n.toLocaleString(ours());
 }
 
 export function percent(part: number, whole: number): string {
-    return whole ? (part / whole).toLocaleString(language(), { style: 'percent', maximumFractionDigits: 1 }) : '';
+    return whole ? (part / whole).toLocaleString(ours(), { style: 'percent', maximumFractionDigits: 1 }) : '';
 }
 
 /** A full number has its plus sign; an extension, a short code, a word and a masked number stay as they are. */
@@ -76,5 +76,5 @@ const STEPS: [Intl.RelativeTimeFormatUnit, number][] = [
 export function ago(at: string, now: number): string {
     const seconds = (Date.parse(at) - now) / 1000;
     const [unit, size] = STEPS.find(([, size]) => Math.abs(seconds) >= size) ?? STEPS[3]!;
-    return new Intl.RelativeTimeFormat(language(), { numeric: 'auto', style: 'short' }).format(Math.round(seconds / size), unit);
+    return new Intl.RelativeTimeFormat(ours(), { numeric: 'auto', style: 'short' }).format(Math.round(seconds / size), unit);
 }

@@ -41,6 +41,11 @@ export function language(): Language {
     return said.language;
 }
 
+/** How dates and figures are written: the way of the person's own country where it speaks the page's language. */
+export function locale(): string {
+    return navigator.languages?.find((name) => name.startsWith(`${said.language}-`)) ?? (said.language === 'en' ? 'en-GB' : said.language);
+}
+
 /** A text with its `{places}` filled; of one with a plural, the form that `n` asks for. */
 export function t(key: Key, values: Record<string, string | number> = {}): string {
     const entry: string | Plural = said.words[key];

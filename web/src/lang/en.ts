@@ -131,6 +131,7 @@ export default {
     'cell.only': 'Only this (=)',
     'cell.without': 'Without this (-)',
     'cell.copy': 'Copy (c)',
+    'cell.copy_short': 'copy',
     'cell.cannot': 'The API cannot leave this value out.',
 
     'column.started_at': 'Time',

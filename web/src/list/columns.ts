@@ -21,7 +21,7 @@ const text = (parameter: string, value: string | null): [string, string] | null 
 
 export const COLUMNS: Column[] = [
     { id: 'started_at', label: 'column.started_at', width: 78, text: (r) => r.started_at },
-    { id: 'type', label: 'column.type', width: 108, text: (r) => r.type, filter: (r) => ['type', r.type] },
+    { id: 'type', label: 'column.type', width: 122, text: (r) => r.type, filter: (r) => ['type', r.type] },
     { id: 'from', label: 'column.from', width: 142, grow: true, text: (r) => phone(r.from), filter: (r) => text('from', r.from) },
     { id: 'to', label: 'column.to', width: 142, grow: true, text: (r) => phone(r.to), filter: (r) => text('to', r.to) },
     { id: 'disposition', label: 'column.disposition', width: 128, text: (r) => r.disposition, filter: (r) => ['disposition', r.disposition] },
@@ -91,23 +91,30 @@ export function widthsWritten(found: Map<string, number>): string {
     return [...found].map(([name, width]) => `${name}:${Math.round(width)}`).join(',');
 }
 
+function widthOf(column: Column, resized: Map<string, number>, days: boolean): number {
+    return resized.get(column.id) ?? (column.id === 'started_at' && days ? 132 : column.width);
+}
+
 /** The tracks of the grid that the rows are. */
 export function tracks(columns: Column[], resized: Map<string, number>, days: boolean): string {
     return columns
         .map((column) => {
-            const width = resized.get(column.id);
-            if (width) return `${width}px`;
-            const own = column.id === 'started_at' && days ? 132 : column.width;
-            return column.grow ? `minmax(${own}px, ${own}fr)` : `${own}px`;
+            const width = widthOf(column, resized, days);
+            return column.grow && !resized.has(column.id) ? `minmax(${width}px, ${width}fr)` : `${width}px`;
         })
         .join(' ');
+}
+
+/** How wide a row is at least. */
+export function least(columns: Column[], resized: Map<string, number>, days: boolean): number {
+    return columns.reduce((sum, column) => sum + widthOf(column, resized, days), 12);
 }
 
 // --- shapes: a word's colour is never all that tells it -----------------------------------------------------------------
 
 export type Tone = 'good' | 'warn' | 'bad' | 'rest';
 const GOOD = ['answered', 'sent', 'delivered', 'available', 'active'];
-const WARN = ['abandoned', 'dialer_abandoned', 'system_abandoned', 'answered_by_VM', 'machine_answered'];
+const WARN = ['abandoned', 'dialer_abandoned'];
 const BAD = ['missed', 'failed', 'busy', 'no_answer', 'rejected', 'system_reject', 'not_sent', 'not_delivered', 'route_unavailable', 'absent'];
 
 export function tone(disposition: string): Tone {
