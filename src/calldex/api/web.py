@@ -18,8 +18,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from calldex.api.reply import Coding, coding_for, coding_headers, tag_matches
 from calldex.errors import NotFound
+from calldex.transport.replies import Coding, coding_for, coding_headers, tag_matches
 
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self';"
@@ -37,8 +37,8 @@ _TYPES: Final[Mapping[str, str]] = {
 }
 _FOREVER: Final = "public, max-age=31536000, immutable"
 _UNBUILT: Final = (
-    b"<!doctype html><title>Calldex</title><p>The page was not built. Install the package (<code>make demo</code> does),"
-    b' or ask the API: <a href="/docs">/docs</a>.'
+    b"<!doctype html><title>Calldex</title><p>The page was not built: install the package (<code>make demo</code> does)"
+    b', or ask the API: <a href="/docs">/docs</a>.'
 )
 
 

@@ -92,7 +92,7 @@ export function widthsWritten(found: Map<string, number>): string {
 }
 
 function widthOf(column: Column, resized: Map<string, number>, days: boolean): number {
-    return resized.get(column.id) ?? (column.id === 'started_at' && days ? 132 : column.width);
+    return resized.get(column.id) ?? (column.id === 'started_at' && days ? 144 : column.width);
 }
 
 /** The tracks of the grid that the rows are. */

@@ -42,20 +42,20 @@ export const negated = (name: string): boolean => name.endsWith('_not');
 class Filters {
     all = $state<Filter[]>([]);
     names = $state<Record<string, Map<string, string>>>({});
-    #asked = false;
+    #asked: Promise<void> | null = null;
     #lookups = new Set<string>();
 
     /** Ask the API which filters it has; once. */
-    async load(): Promise<void> {
-        if (this.#asked) return;
-        this.#asked = true;
-        try {
-            const document = await ask<{ paths: Record<string, { get: { parameters: Parameter[] } }> }>('/openapi.json');
-            this.all = document.paths['/api/v2/cdr']!.get.parameters.filter((each) => !NO_FILTERS.includes(each.name) && each.in === 'query').map(described);
-        } catch (error) {
-            this.#asked = false;
+    load(): Promise<void> {
+        this.#asked ??= this.#ask().catch((error: unknown) => {
+            this.#asked = null;
             throw error;
-        }
+        });
+        return this.#asked;
+    }
+    async #ask(): Promise<void> {
+        const document = await ask<{ paths: Record<string, { get: { parameters: Parameter[] } }> }>('/openapi.json');
+        this.all = document.paths['/api/v2/cdr']!.get.parameters.filter((each) => !NO_FILTERS.includes(each.name) && each.in === 'query').map(described);
     }
 
     get(name: string): Filter | undefined {

@@ -71,7 +71,11 @@ export class Rows {
         const pages = [...Array.from({ length: to - from + 1 }, (_, at) => from + at), ...ahead];
         for (const page of pages) this.#touch(page);
         this.#wanted = pages.filter((page) => !this.#pages.has(page));
-        for (const [page, asking] of this.#asking) if (!this.#wanted.includes(page)) asking.abort();
+        for (const [page, asking] of this.#asking) {
+            if (this.#wanted.includes(page)) continue;
+            asking.abort();
+            this.#asking.delete(page);
+        }
         this.#next();
     }
 
