@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Final
 
 import httpx
@@ -141,4 +140,3 @@ def list_at(page: Page, url: str) -> None:
 def total(page: Page) -> int:
     """The total that the foot tells."""
     return int(page.get_by_test_id("total").inner_text().replace(",", ""))
-

@@ -172,7 +172,9 @@ def test_a_record_opens_beside_the_list_and_is_a_page_of_its_own(place: Place, p
     assert f"{place.url}/cdr/{shown[1]}?type=inbound&timezone=Europe/London".split("&")[0] == page.url.split("&")[0]
     page.keyboard.press("j")
     expect(page).to_have_url(page.url.replace(shown[1], shown[2]))
-    expect(page.get_by_test_id("row").and_(page.locator("[aria-selected=true]"))).to_have_attribute("data-uuid", shown[2])
+    expect(page.get_by_test_id("row").and_(page.locator("[aria-selected=true]"))).to_have_attribute(
+        "data-uuid", shown[2]
+    )
     page.keyboard.press("Escape")
     expect(record).to_have_count(0)
     assert page.url.startswith(f"{place.url}/?type=inbound")
