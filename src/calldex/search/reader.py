@@ -2,7 +2,8 @@
 that are accounted for.
 
 Every surface that shows records goes this way, and imports neither the store nor `search.query` for it: permit -> parse
--> scope -> wait until ready -> read as of S -> mask -> account for it (audit, metrics, places). Knows no HTTP.
+-> scope -> wait until ready -> read as of S -> mask -> vocabulary -> account for it (audit, metrics, places). It knows
+no HTTP.
 
 A route over records is a `Reading` and a handler. The reading says which permissions it needs, what the audit calls it,
 which parameters it takes (`Parameters`: filters, days, and an `Own` struct whose members' types and descriptions give
@@ -42,7 +43,6 @@ from typing import Any, Final, Generic, Literal, Protocol, TypeVar
 import msgspec
 
 from calldex.access import Permission, Principal, Scope, permit, scope_of
-from calldex.access.masking import masked
 from calldex.audit.chain import Action, Actor, searched
 from calldex.audit.noting import Noted, noting
 from calldex.audit.writer import Auditor
@@ -50,7 +50,7 @@ from calldex.errors import CalldexError, NotFound, StoreNotReady
 from calldex.records import codec
 from calldex.records.fields import Op
 from calldex.records.record import Cdr, Rejected
-from calldex.search.page import Page, Pager, Place
+from calldex.search.page import Page, Pager, Place, as_served
 from calldex.search.query import PAGES, Condition, O, PageRequest, Parameters, Query, parse
 from calldex.store import Mentioned, Position, Store, Version
 
@@ -102,7 +102,7 @@ SEARCH: Final = Reading(action="search", takes=PAGES)
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """Some records of a stream in their order: their JSON, masked and joined by commas, and how many."""
+    """Some records of a stream in their order: their JSON as served, joined by commas, and how many."""
 
     json: bytes
     count: int
@@ -137,7 +137,7 @@ class Stream:
 
 
 class Shown(msgspec.Struct, frozen=True):
-    """One record: its JSON, and the versions of it that are kept and seen, oldest first; all of them masked."""
+    """One record: its JSON, and the versions of it that are kept and seen, oldest first; all of them as served."""
 
     json: bytes
     versions: Sequence[Version]
@@ -280,13 +280,12 @@ class Search(Generic[O]):
         if not found.count:
             raise _unseen(uuid)
         self.told(1)
-        mask = self.scope.mask
         seen = [
-            msgspec.structs.replace(version, json=masked(version.json, mask))
+            msgspec.structs.replace(version, json=as_served(version.json, self.scope))
             for version in self._store.history(self.scope.account_id, uuid)
             if version.json is not None and self.scope.admits(_decoded(version.json, uuid))
         ]
-        return Shown(masked(found.json, mask), seen)
+        return Shown(as_served(found.json, self.scope), seen)
 
     @asynccontextmanager
     async def stream(self, size: int = BATCH) -> AsyncIterator[Stream]:
@@ -309,7 +308,7 @@ class Search(Generic[O]):
             found = self._store.slice(self._query, as_of, limit=min(size, left), total=total, after=after)
             if not found.count:
                 raise CalldexError(f"{left} of {total} records that were counted are not there")
-            yield Batch(masked(found.json, self.scope.mask), found.count)
+            yield Batch(as_served(found.json, self.scope), found.count)
             after, left = found.last, left - found.count
 
     def _head(self) -> int:
