@@ -19,6 +19,8 @@ from pathlib import Path
 from traceback import format_exc
 from typing import Any, Final, NamedTuple, TypeVar
 
+import msgspec
+import numpy as np
 import structlog
 
 from calldex.access import Scope
@@ -39,6 +41,7 @@ from calldex.store import (
     Version,
 )
 from calldex.store.embedded.columns import ROW_GROUP, Columns, Damaged, NoRoom, checksum
+from calldex.store.embedded.index import Array, Index, halves
 from calldex.store.embedded.ledger import PURGED_AT_ONCE, Ledger, Written
 
 LEDGER_FILE: Final = "ledger.db"
@@ -65,14 +68,16 @@ class _Chunk(NamedTuple):
 class EmbeddedStore:
     """See `calldex.store.Store`."""
 
-    def __init__(self, data: Path, *, memory_mb: int, threads: int, timeout_s: float, superseded_kept_s: float) -> None:
+    def __init__(
+        self, data: Path, *, memory_mb: int, index_mb: int, threads: int, timeout_s: float, superseded_kept_s: float
+    ) -> None:
         """Open or create the store in a data directory. `superseded_kept_s`: how long a superseded version is kept,
         longer than any search token lives."""
         self._superseded_kept_s = superseded_kept_s
         self._timeout_s = timeout_s
         self._path = data / COLUMNS_FILE
         self._ledger = Ledger(data / LEDGER_FILE)
-        self._memory_mb, self._threads = memory_mb, threads
+        self._memory_mb, self._index_mb, self._threads = memory_mb, index_mb, threads
         self._columns: Columns | None = None
         self._reason: str | None = "starting"
         self._writing = threading.Lock()
@@ -132,13 +137,20 @@ class EmbeddedStore:
             self._columns = Columns(
                 self._path,
                 self._ledger.store_id,
+                self._uuids,
                 memory_mb=self._memory_mb,
+                index_mb=self._index_mb,
                 threads=self._threads,
                 timeout_s=self._timeout_s,
             )
             if self._columns.applied > self._ledger.last_seq:
                 raise Damaged("ahead of the ledger")
         return self._columns
+
+    def _uuids(self, seqs: Array) -> Array | None:
+        """See `Index`."""
+        found = self._ledger.uuids(np.ascontiguousarray(seqs))
+        return halves(found) if len(found) == len(seqs) else None
 
     def _keep_up(self, columns: Columns) -> None:
         """Take in commits until the store closes; ready as soon as all are that there were at the beginning. While some
@@ -478,7 +490,10 @@ class EmbeddedStore:
         self.settle()
         as_of = self._ledger.last_seq
         answering = self._answer(lambda columns: columns.days(as_of), as_of)
-        yield from compared(self._ledger.days(as_of), answering)
+        damaged = self._answer(lambda columns: columns.damaged_days(as_of), as_of)
+        for day in compared(self._ledger.days(as_of), answering):
+            sound = (day.account_id, day.day) not in damaged
+            yield day if sound else msgspec.structs.replace(day, equal=False)
 
     def integrity(self) -> list[str]:
         """What is wrong with the ledger's file; empty when it is sound."""
@@ -499,6 +514,10 @@ class EmbeddedStore:
 
     def answers(self) -> None:
         """See `Store.answers`: it is in this process, and all of it."""
+
+    def index(self) -> Index:
+        """The index of the columns that answer now, which is begun to be made if it was not asked for before."""
+        return self._answer(lambda columns: columns.index())
 
     def _state(self) -> State:
         applied = self._columns.applied if self._columns is not None else 0
