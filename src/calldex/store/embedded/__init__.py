@@ -28,6 +28,7 @@ from calldex.search.query import Query
 from calldex.store import (
     Batch,
     DayCheck,
+    Head,
     KeptRow,
     Mentioned,
     Outcome,
@@ -40,6 +41,8 @@ from calldex.store import (
 )
 from calldex.store.embedded.columns import ROW_GROUP, Columns, Damaged, NoRoom, checksum
 from calldex.store.embedded.ledger import PURGED_AT_ONCE, Ledger, Written
+from calldex.store.embedded.proof import Fault
+from calldex.store.embedded.reader import proved
 
 LEDGER_FILE: Final = "ledger.db"
 COLUMNS_FILE: Final = "columns.duckdb"
@@ -50,6 +53,7 @@ _UNSEEN_S: Final = 1.0
 _PROGRESS_S: Final = 2.0
 _SOON_S: Final = 10.0
 _NO_ROOM_S: Final = 5.0
+_MOST_TOLD: Final = 100
 
 _T = TypeVar("_T")
 _log = structlog.get_logger(__name__)
@@ -65,14 +69,34 @@ class _Chunk(NamedTuple):
 class EmbeddedStore:
     """See `calldex.store.Store`."""
 
-    def __init__(self, data: Path, *, memory_mb: int, threads: int, timeout_s: float, superseded_kept_s: float) -> None:
+    def __init__(
+        self,
+        data: Path,
+        *,
+        memory_mb: int,
+        threads: int,
+        timeout_s: float,
+        superseded_kept_s: float,
+        keep: Callable[[str, Head], None] = lambda name, head: None,
+    ) -> None:
         """Open or create the store in a data directory. `superseded_kept_s`: how long a superseded version is kept,
-        longer than any search token lives."""
+        longer than any search token lives. `keep` keeps, by the store's name and on disk, the head of the chain of
+        commits: it is called after each commit, and the next one waits for it."""
         self._superseded_kept_s = superseded_kept_s
         self._timeout_s = timeout_s
         self._path = data / COLUMNS_FILE
         self._ledger = Ledger(data / LEDGER_FILE)
         self._memory_mb, self._threads = memory_mb, threads
+        self._keep = keep
+        self._keeper = ThreadPoolExecutor(1, "ledger-head")
+        self._keeping: Future[None] | None = None
+        try:
+            self._keep_head()
+            self._ledger.bind()
+        except BaseException:
+            self._ledger.close()
+            raise
+        self._proved = 0
         self._columns: Columns | None = None
         self._reason: str | None = "starting"
         self._writing = threading.Lock()
@@ -145,6 +169,7 @@ class EmbeddedStore:
         are taken in, the next ones are read."""
         started, first, logged = time.monotonic(), columns.applied, time.monotonic()
         last = self._ledger.last_seq
+        self._proved = 0 if columns.applied == 0 else last
         with ThreadPoolExecutor(1, "ledger-reader") as reader:
             ahead: Future[_Chunk] | None = None
             while not self._closing:
@@ -167,7 +192,20 @@ class EmbeddedStore:
         """The next commits to be taken in: whole groups of rows, or what there is."""
         pending = self._ledger.last_seq - after
         upto = after + min(pending if pending < ROW_GROUP else pending // ROW_GROUP * ROW_GROUP, _CHUNK)
+        if self._proved <= after:
+            self._prove(upto)
         return _Chunk(self._versions(after, upto), upto)
+
+    def _prove(self, upto: int) -> None:
+        """Where the columns are made again, the versions they are made of are proved before; those that are not what
+        was written are in them as they are, and nobody is given them."""
+        upto = self._ledger.linked_upto(upto)
+        found = list(self._ledger.faults(after=self._proved, upto=upto, ends=False))
+        if found:
+            _log.error("ledger_damaged", found=told(found))
+            with self._turn():
+                self._ledger.mark(found, after=self._proved, upto=upto)
+        self._proved = upto
 
     def _await_more(self, columns: Columns) -> None:
         """Wait for commits: for some that somebody waits for, or enough of them, or any for some time."""
@@ -272,6 +310,8 @@ class EmbeddedStore:
         """See `Store.write`. While the columns are being made again, visible means: once they are."""
         with self._turn():
             written = self._ledger.write(batch)
+            if written.last_seq > written.before:
+                self._keeping = self._keeper.submit(self._keep_head)
             if written.rows:
                 self._remember(written)
         if written.last_seq > written.before:
@@ -291,9 +331,18 @@ class EmbeddedStore:
         if not self._writing.acquire(timeout=self._timeout_s):
             raise Unavailable("others are writing, and do not end; nothing of this was kept", retry_after=2)
         try:
+            if self._keeping is not None:  # so that what is kept is never more than one commit behind
+                try:
+                    self._keeping.result()
+                except CalldexError:
+                    self._keep_head()
+                self._keeping = None
             yield
         finally:
             self._writing.release()
+
+    def _keep_head(self) -> None:
+        self._keep(self._ledger.store_id, self._ledger.head)
 
     def _remember(self, written: Written) -> None:
         """Keep what was just written for the columns, so that they need not read it again; only so much of it."""
@@ -367,6 +416,7 @@ class EmbeddedStore:
         """See `Store.erase`."""
         with self._turn():
             count, last = self._ledger.erase(account_id, uuids)
+            self._keeping = self._keeper.submit(self._keep_head)
         if count:
             self._wake()
             self._seen(last)
@@ -481,16 +531,27 @@ class EmbeddedStore:
         yield from compared(self._ledger.days(as_of), answering)
 
     def integrity(self) -> list[str]:
-        """What is wrong with the ledger's file; empty when it is sound."""
-        return self._ledger.integrity()
+        """See `Store.integrity`: what SQLite finds wrong with the file, and the versions that are not what was written,
+        which nobody is given from now on."""
+        upto = self._ledger.last_seq
+        found = list(self._ledger.faults(upto=upto))
+        with self._turn():
+            self._ledger.mark(found, upto=upto)
+        return [*told(found), *self._ledger.integrity()]
 
-    def backup(self, target: Path) -> None:
+    def backup(self, target: Path) -> list[str]:
         """See `Store.backup`. Only the ledger is copied; columns are made again from it."""
-        with closing(self._ledger.backup(target / LEDGER_FILE)) as steps:
-            left: object = self
-            while left is not None:
+        path = target / LEDGER_FILE
+        with closing(self._ledger.backup(path)) as steps:
+            going_on = True
+            while going_on:
                 with self._turn():
-                    left = next(steps, self)
+                    going_on = next(steps, False)
+        found = proved(path)
+        if found:
+            with self._turn():
+                self._ledger.mark(found, upto=self._ledger.last_seq)
+        return told(found)
 
     def state(self) -> State:
         """See `Store.state`."""
@@ -511,6 +572,7 @@ class EmbeddedStore:
             self._closing = True
             self._changed.notify_all()
         self._follower.join()
+        self._keeper.shutdown()
         if self._columns is not None:
             self._columns.close()
         self._ledger.close()
@@ -527,6 +589,12 @@ def compared(
     for account_id, day in sorted(kept.keys() | answering.keys()):
         one, other = kept.get((account_id, day), (0, 0)), answering.get((account_id, day), (0, 0))
         yield DayCheck(account_id, day, one[0], other[0], one == other)
+
+
+def told(found: Sequence[Fault]) -> list[str]:
+    """What is wrong, a line each, and of many the first ones and how many there are."""
+    lines = [str(fault) for fault in found[:_MOST_TOLD]]
+    return [*lines, f"and {len(found) - _MOST_TOLD} more"] if len(found) > _MOST_TOLD else lines
 
 
 def _said(error: Exception) -> str:

@@ -109,7 +109,10 @@ def looking(path: Path) -> Iterator[Connection]:
 def each(connection: Connection, text: str, parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
     """The rows of a statement."""
     with told(connection.filename):
-        yield from connection.execute(text, parameters)
+        try:
+            yield from connection.execute(text, parameters)
+        except UnicodeDecodeError as error:
+            raise StoreDamaged(f"the ledger {connection.filename} is damaged: it has text that is no text") from error
 
 
 def rows(connection: Connection, text: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
@@ -143,7 +146,7 @@ def fold(connection: Connection, *, wholly: bool = False) -> bool:
     return False
 
 
-def copy(writer: Connection, target: Path) -> Generator[None, None, None]:
+def copy(writer: Connection, target: Path) -> Generator[bool, None, None]:
     """Copy a database into a new file, some pages at each step, through the connection that writes to it: between two
     steps it may write, and does so to the copy as well. (If another one did, SQLite would begin again.)"""
     with told(target, room=f"there is no room to copy the ledger to {target}, or it cannot be written there"):
@@ -152,7 +155,7 @@ def copy(writer: Connection, target: Path) -> Generator[None, None, None]:
             with copied.backup("main", writer, "main") as backup:
                 while not backup.done:
                     backup.step(_PAGES_COPIED)
-                    yield
+                    yield True
         finally:
             copied.close()
 
