@@ -51,6 +51,7 @@ PARTS: Final[dict[type[msgspec.Struct], dict[str, str]]] = {
         "number": "The number it was about, such as the target of a transfer.",
         "duration_s": "How long it lasted, seconds.",
         "detail": "What else the source said about it.",
+        "to_agent": "Of a transfer: the person who took it.",
     },
     Leg: {
         "started_at": "When the path was opened.",
@@ -65,6 +66,7 @@ PARTS: Final[dict[type[msgspec.Struct], dict[str, str]]] = {
         "disposition": "How it ended, in the source's own word.",
         "duration_s": "From begin to end, seconds.",
         "talk_s": "Connected to a person, seconds.",
+        "recording": "Reference of the recording of this path, hidden from whom the record's own is hidden.",
     },
 }
 """What the members of a record's parts mean."""

@@ -2,7 +2,7 @@
 
 Any layer raises them; only the edges (`api`, `cli`) turn them into a reply or an exit. A message says what was wrong,
 what was given and what is valid, and never holds a token or a whole number of a caller; keys that
-were given are hidden in it (`keys.without_keys`).
+were given are hidden in it (`texts.without_keys`).
 
 ```
 CalldexError                    internal              500  exit 1
@@ -51,7 +51,7 @@ from typing import ClassVar, Final
 
 import msgspec
 
-from calldex.keys import without_keys
+from calldex.texts import without_keys
 
 
 class Problem(msgspec.Struct, frozen=True):

@@ -13,8 +13,8 @@ from starlette.requests import Request
 
 from calldex.cli.process import _Stderr
 from calldex.errors import NotFound
-from calldex.keys import KEY_MARK, without_keys
 from calldex.records.record import Cdr
+from calldex.texts import KEY_MARK, without_keys
 from calldex.transport.requests import query_pairs
 from tests.api.conftest import Site, newest_first, uuids_of, write
 

@@ -23,10 +23,10 @@ from calldex.directory import (
     UserChanges,
 )
 from calldex.errors import BadParameters, NotFound, Problem
-from calldex.keys import PREFIX_LENGTH
 from calldex.node import Node
 from calldex.records import codec
 from calldex.records.record import Rejected, plain_uuid
+from calldex.texts import PREFIX_LENGTH
 
 
 def _given(changes: msgspec.Struct) -> str:

@@ -18,9 +18,9 @@ from typing import Any, Final, Literal
 import msgspec
 
 from calldex.errors import BadParameters, Problem
-from calldex.keys import without_keys
 from calldex.records.fields import FILTER, PARAMETERS, Filter, Op
 from calldex.records.record import plain_uuid
+from calldex.texts import without_keys
 from calldex.zones import timezones
 
 Action = Literal[

@@ -11,6 +11,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
+from string import ascii_lowercase, ascii_uppercase
 from typing import Final, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -29,7 +30,8 @@ from calldex.records.fields import (
     Filter,
     Op,
 )
-from calldex.records.record import plain_number, plain_uuid, to_ms
+from calldex.records.record import is_rounded, is_withheld, plain_number, plain_uuid, to_ms
+from calldex.texts import listed
 from calldex.zones import timezones
 
 Value = int | str
@@ -155,7 +157,10 @@ def _condition(filter_: Filter, given: Mapping[str, str], problems: list[Problem
 
 
 def _items(text: str) -> list[str]:
-    items = [item.strip() for item in text.split(",")]
+    try:
+        items = listed(text)
+    except ValueError as error:
+        raise _Refused(str(error), 'items separated by commas; one that holds a comma as "a, b"') from None
     if len(items) > MAX_VALUES:
         raise _Refused(f"holds {len(items)} values", f"at most {MAX_VALUES} values")
     if not all(items):
@@ -210,11 +215,22 @@ def _uuids(filter_: Filter, text: str) -> tuple[Value, ...]:
     return tuple(sorted(uuids))
 
 
+_LOWER: Final = str.maketrans(ascii_uppercase, ascii_lowercase)
+
+
 def _number(filter_: Filter, text: str) -> tuple[Value, ...]:
+    """Letters are in lower case, for stores to find them in any; those beyond A to Z as they are."""
+    if is_withheld(text):
+        raise _Refused(
+            "stands for a number that is withheld, and no record has one then",
+            "digits, or another word that stands for a number",
+        )
+    if is_rounded(text):
+        raise _Refused("is a number of which a spreadsheet has lost digits", "all its digits")
     number = plain_number(text)
     if number is None or len(number) > 64:
         raise _Refused("is not a part of a telephone number", "1 to 64 digits, or of another word that stands for one")
-    return (number,)
+    return (number.translate(_LOWER),)
 
 
 def _seconds(filter_: Filter, text: str) -> tuple[Value, ...]:
@@ -284,16 +300,24 @@ def _days(given: Mapping[str, str], timezone: str, problems: list[Problem]) -> t
     zone = _read(given, "timezone", _zone, problems) or ZoneInfo(timezone)
     first = _read(given, "start_date", lambda text: _bound(text, zone, 0), problems)
     last = _read(given, "end_date", lambda text: _bound(text, zone, 1), problems)
-    if first is not None and last is not None and last <= first:
+    if first is not None and last is not None and not _in_order(given, first, last):
         problems.append(
             Problem(
                 "end_date",
                 given["end_date"][:100],
-                f"lies before start_date {given['start_date'][:100]!r}",
-                "a day not before start_date, or an instant after it",
+                f"does not lie after start_date {given['start_date'][:100]!r}",
+                "start_date itself or a day after it, or an instant after it",
             )
         )
     return first, last
+
+
+def _in_order(given: Mapping[str, str], first: int, last: int) -> bool:
+    """Whether the bounds are in their order. Days are compared as such: one that a zone skipped has no length."""
+    begin, end = _moment(given["start_date"]).at, _moment(given["end_date"]).at
+    if isinstance(begin, datetime) or isinstance(end, datetime):
+        return first < last
+    return begin <= end
 
 
 def _bound(text: str, zone: ZoneInfo, days_later: int) -> int:

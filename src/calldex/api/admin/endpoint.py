@@ -23,8 +23,8 @@ from calldex.api.audited import Noted, audited
 from calldex.audit.chain import Action
 from calldex.directory import Directory, Imported, NamedKind
 from calldex.errors import BadRequest, NotFound, UnsupportedMedia
-from calldex.keys import holds_key
 from calldex.node import Node
+from calldex.texts import holds_key
 from calldex.transport.replies import JSON, sized
 from calldex.transport.requests import Pairs, body_of, caller, media_type_of, only, query_pairs
 from calldex.transport.workers import Workers
