@@ -10,7 +10,7 @@ import duckdb
 import msgspec
 import pytest
 
-from calldex.node import Lock
+from calldex.datadir import Lock
 from tests.cli.tools import calldex, jsonl
 
 

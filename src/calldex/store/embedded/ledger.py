@@ -36,9 +36,9 @@ from calldex.store import (
     Version,
 )
 from calldex.store.embedded import chain, links, sqlite
-from calldex.store.embedded.proof import Fault, faults
+from calldex.store.embedded.proof import Fault, Readers, faults
 from calldex.store.embedded.schema import LEDGER
-from calldex.store.embedded.sqlite import commit, each
+from calldex.store.embedded.sqlite import commit
 from calldex.store.embedded.sqlite import rows as _all
 from calldex.store.sql import LIVE, SQLITE, VALUE_NAMES, behind, both, layout, ready, uuid_bytes, values, where
 
@@ -581,23 +581,13 @@ class Ledger:
         return Slice(found[0][0], found[0][1], Position(last[0][0], str(UUID(bytes=last[0][1]))))
 
     def days(self, as_of: int) -> Iterator[tuple[str, tuple[Any, ...]]]:
-        """The UTC day of every version that was live as of a commit, and the version as `ROW_NAMES`. In pieces, none of
-        which keeps the write-ahead log for long."""
-        for after in range(0, as_of, _AT_ONCE):
-            with self._reader() as reader:
-                found = _all(
-                    reader,
-                    f"SELECT {DAY}, {', '.join(ROW_NAMES)} FROM version WHERE seq > ? AND seq <= ? AND seq_to > ?",
-                    (after, min(after + _AT_ONCE, as_of), as_of),
-                )
-            for day, *row in found:
-                yield day, tuple(row)
+        """The UTC day of every version that was live as of a commit, and the version as `ROW_NAMES`."""
+        return versions_by_day(self._reader, as_of)
 
     def integrity(self) -> list[str]:
         """What SQLite finds wrong with the file; empty when it is sound."""
         with self._reader() as reader:
-            found = [str(row[0]) for row in each(reader, "PRAGMA integrity_check(20)")]
-        return [] if found == ["ok"] else found
+            return sqlite.integrity(reader)
 
     def backup(self, target: Path) -> Generator[bool, None, None]:
         """Copy the database into a new file, consistent, while it is written to between two steps. Raises `DiskFull`.
@@ -606,6 +596,19 @@ class Ledger:
         write-ahead log could not be folded in.
         """
         return sqlite.copy(self._writer, target)
+
+
+def versions_by_day(readers: Readers, as_of: int) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """See `Ledger.days`. In pieces, none of which keeps the write-ahead log for long."""
+    for after in range(0, as_of, _AT_ONCE):
+        with readers() as reader:
+            found = _all(
+                reader,
+                f"SELECT {DAY}, {', '.join(ROW_NAMES)} FROM version WHERE seq > ? AND seq <= ? AND seq_to > ?",
+                (after, min(after + _AT_ONCE, as_of), as_of),
+            )
+        for day, *row in found:
+            yield day, tuple(row)
 
 
 def renew(path: Path) -> str:

@@ -9,7 +9,7 @@ import hashlib
 import time
 from array import array
 from collections.abc import Iterator
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, closing, nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -17,7 +17,7 @@ from typing import Any, Final, Self
 from calldex.errors import StoreDamaged, UnreadableInput, WrongVersion
 from calldex.store import Head, KeptRow, Loaded, Quarantined, Receipt
 from calldex.store.embedded import links, sqlite
-from calldex.store.embedded.ledger import DAY, LINKED, QUARANTINE, is_ledger, kept_row, quarantined_of
+from calldex.store.embedded.ledger import DAY, LINKED, QUARANTINE, is_ledger, kept_row, quarantined_of, versions_by_day
 from calldex.store.embedded.proof import Fault, faults
 from calldex.store.embedded.schema import LEDGER
 from calldex.store.embedded.sqlite import carray, each, rows
@@ -66,6 +66,14 @@ class LedgerReader:
     def faults(self) -> list[Fault]:
         """What is wrong with the versions; nothing is said of a ledger from before there were links."""
         return list(faults(lambda: nullcontext(self._reader), self.last_seq)) if self.version >= LINKED else []
+
+    def integrity(self) -> list[str]:
+        """What SQLite finds wrong with the file."""
+        return sqlite.integrity(self._reader)
+
+    def versions_by_day(self, as_of: int) -> Iterator[tuple[str, tuple[Any, ...]]]:
+        """See `Ledger.days`."""
+        return versions_by_day(lambda: nullcontext(self._reader), as_of)
 
     def head(self) -> Head:
         """The head of the chain of commits."""
@@ -175,7 +183,7 @@ def proved(path: Path) -> list[Fault]:
         upto = rows(reader, "SELECT ifnull(max(seq), 0) FROM version")[0][0]
         found = list(faults(lambda: nullcontext(reader), upto))
     if found:
-        with sqlite.alone(path) as writer, sqlite.commit(writer):
+        with closing(sqlite.connect(path)) as writer, sqlite.commit(writer):
             links.mark(writer, found, (0, upto), time.time_ns() // 1_000_000)
     return found
 

@@ -120,6 +120,15 @@ def rows(connection: Connection, text: str, parameters: Sequence[Any] = ()) -> l
     return list(each(connection, text, parameters))
 
 
+def integrity(connection: Connection) -> list[str]:
+    """What SQLite finds wrong with a file, a line each; nothing if it is sound."""
+    try:
+        found = [str(row[0]) for row in each(connection, "PRAGMA integrity_check(20)")]
+    except CalldexError as error:
+        return [error.message]
+    return [] if found == ["ok"] else found
+
+
 @contextmanager
 def commit(connection: Connection) -> Iterator[None]:
     """What is written meanwhile becomes one commit, or a part of the one that goes on; all of it or nothing."""
