@@ -20,13 +20,15 @@ from msgspec import inspect as types
 
 from calldex import cli
 from calldex.address import Address
-from calldex.api.lookups import USER_FILTERS
+from calldex.api.lookups import UserOptions
 from calldex.errors import CalldexError, Unavailable
 from calldex.formats import RowFormat, formats
+from calldex.inputs import parameters_of
 from calldex.node import Node
 from calldex.records.codec import Record
-from calldex.records.fields import FIELDS, FILTERS, MAX_VALUES, PARAMETERS, Filter
+from calldex.records.fields import FIELDS, FILTERS, MAX_VALUES, Filter
 from calldex.records.record import DISPOSITIONS, END_REASONS, EVENT_TYPES, INTERACTION_TYPES, Event, Leg, Team
+from calldex.search.query import PARAMETERS
 from calldex.settings import FILE_NAME, PREFIX, Settings
 from calldex.transport.backpressure import Untaken
 from calldex.transport.metrics import Metrics
@@ -111,7 +113,7 @@ def _parameters() -> Iterator[str]:
     )
     yield "## Users"
     yield "`GET /api/v3/cdr/users` takes `key` and these, in any letter case. Users that fit all are listed."
-    yield _table(("parameter", "meaning"), [(f"`{name}`", meaning) for name, meaning in USER_FILTERS.items()])
+    yield _table(("parameter", "meaning"), [(f"`{p.name}`", p.description) for p in parameters_of(UserOptions)])
     yield "## Words"
     yield "What each of them means is told in [Words](../words.md)."
     for name, words in VOCABULARIES.items():

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from calldex.errors import BadSettings
-from calldex.records.fields import FILTER, PARAMETERS
+from calldex.records.fields import FILTER
+from calldex.search.query import PARAMETERS
 from calldex.settings import resolve
 from tests.api.conftest import Site
 from tests.cli.tools import calldex

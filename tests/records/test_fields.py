@@ -16,7 +16,6 @@ from calldex.records.fields import (
     FIELDS,
     FILTER,
     FILTERS,
-    PARAMETERS,
     PREFIX_DIGITS,
     Kind,
     Op,
@@ -25,6 +24,7 @@ from calldex.records.fields import (
     prefix_range,
 )
 from calldex.records.record import Cdr
+from calldex.search.query import PARAMETERS
 from tests.strategies import ANY_NUMBER
 
 DIGITS = st.text("0123456789", max_size=24)

@@ -387,18 +387,13 @@ FILTER: Final = {name: filter_ for filter_ in FILTERS for name in (filter_.name,
 
 
 class Parameter(msgspec.Struct, frozen=True):
-    """A parameter of the API that chooses no records by a column: the days, the page, who asks."""
+    """A parameter of the API that chooses no records by a column: the days, who asks, what a route takes of its own."""
 
     name: str
     description: str
     example: str
     schema: Mapping[str, object]
 
-
-MAX_PER_PAGE: Final = 10_000
-DEFAULT_PER_PAGE: Final = 1_000
-REACH_WITHOUT_TOKEN: Final = 10_000
-"""How many records can be reached by page number alone."""
 
 DAY_PARAMETERS: Final = (
     Parameter(
@@ -416,28 +411,6 @@ DAY_PARAMETERS: Final = (
     ),
     Parameter("timezone", "IANA name of the zone in which days are cut.", "Europe/London", {"type": "string"}),
 )
-PAGE_PARAMETERS: Final = (
-    Parameter(
-        "page",
-        "Number of the page, from 1. With a `search_token`: 1 or the next page continues right after the token's page,"
-        " a larger one skips whole pages.",
-        "1",
-        {"type": "integer", "minimum": 1, "default": 1},
-    ),
-    Parameter(
-        "per_page",
-        "How many records a page holds.",
-        "100",
-        {"type": "integer", "minimum": 1, "maximum": MAX_PER_PAGE, "default": DEFAULT_PER_PAGE},
-    ),
-    Parameter(
-        "search_token",
-        "Opaque; the `search_token` of an earlier reply continues that search, with the same filters.",
-        "",
-        {"type": "string", "maxLength": 1000},
-    ),
-)
 KEY_PARAMETER: Final = Parameter(
     "key", "User API key; `Authorization: Bearer` does as well.", "", {"type": "string", "maxLength": 200}
 )
-PARAMETERS: Final = (*DAY_PARAMETERS, *PAGE_PARAMETERS, KEY_PARAMETER)
