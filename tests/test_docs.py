@@ -135,7 +135,7 @@ def test_every_command_is_documented(path: str, command: click.Command) -> None:
 
 
 def test_decisions_are_listed() -> None:
-    """No two have one number, they say why, what and what follows, and their list has them all in order."""
+    """Each has a number of its own, says why, what and what follows, and their list has them all, in order."""
     assert len(DECISIONS) == len({path.name[:4] for path in DECISIONS})
     for path in DECISIONS:
         headings = re.findall(r"^## (.*)$", path.read_text(), re.MULTILINE)

@@ -26,6 +26,7 @@ from calldex.api.signin import Credentials, NewPassword, SessionReply, SignedInU
 from calldex.directory import ListedUser, Named, WrapupCode
 from calldex.inputs import parameters_of
 from calldex.records.fields import DAY_PARAMETERS, FIELDS, FILTERS, MAX_VALUES, Filter, Op
+from calldex.records.vocabulary import ALL_WORDS
 from calldex.search.query import PageRequest
 from calldex.transport.cookies import SESSION
 from calldex.transport.replies import JSON, CdrPage, ErrorReply, IngestReply, Readiness, Unready
@@ -485,7 +486,7 @@ def _filter_schema(filter_: Filter) -> Json:
         case Op.LONGER | Op.SHORTER:
             return {"type": "integer", "minimum": 0, "maximum": 2**31 - 1}
         case Op.ANY_WORD | Op.ANY_BIT:
-            items: Json = {"type": "string", "enum": [*filter_.words, *filter_.word_aliases]}
+            items: Json = {"type": "string", "enum": [*filter_.all_words]}
         case Op.ANY_ID | Op.ANY_OF_SET:
             items = {"type": "integer", "minimum": 1, "maximum": 2**53 - 1}
         case Op.ANY_UUID:
@@ -506,6 +507,7 @@ def _describe_record(schema: Json) -> None:
     """Put the table's descriptions and its order into the schema; a record that is served has all its members."""
     given = schema["properties"]
     schema["properties"] = {field.name: {**given[field.name], "description": field.description} for field in FIELDS}
+    schema["properties"]["type"]["enum"] = sorted(ALL_WORDS)
     schema["required"] = [field.name for field in FIELDS]
 
 

@@ -40,6 +40,7 @@ InteractionType = Literal[
     "HLR_lookup",
     "queue_callback",
     "internal",
+    "scheduled_callback",
 ]
 Disposition = Literal[
     "answered",

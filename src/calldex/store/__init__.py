@@ -168,12 +168,14 @@ class DayCheck(msgspec.Struct, frozen=True):
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether a store can answer searches; if not, how far it has come."""
+    """Whether a store can answer searches; if not, how far it has come. `damaged`: how many versions are refused as
+    they are not what was written."""
 
     ready: bool
     behind: int
     total: int
     reason: str | None = None
+    damaged: int = 0
 
 
 class Mentioned(msgspec.Struct, frozen=True, kw_only=True):

@@ -43,6 +43,7 @@ from calldex.store.embedded.columns import ROW_GROUP, Columns, Damaged, NoRoom, 
 from calldex.store.embedded.ledger import PURGED_AT_ONCE, Ledger, Written
 from calldex.store.embedded.proof import Fault
 from calldex.store.embedded.reader import proved
+from calldex.store.embedded.sqlite import has_room
 
 LEDGER_FILE: Final = "ledger.db"
 COLUMNS_FILE: Final = "columns.duckdb"
@@ -104,7 +105,8 @@ class EmbeddedStore:
         self._changed = threading.Condition()
         self._closing = False
         self._damage: str | None = None
-        self._full = False
+        self._full = self._blind = False
+        """Nothing is taken in for lack of room; nothing can be answered for lack of room."""
         self._wanted = 0
         self._recent: deque[Written] = deque()
         self._about_questions: set[str] = set()
@@ -131,10 +133,10 @@ class EmbeddedStore:
         while not self._closing:
             opened = time.monotonic()
             try:
-                self._keep_up(self._opened())
-            except NoRoom as full:
-                self._set_aside(f"no room is left on the disk: {full}", full=True)
-                self._pause(_NO_ROOM_S)
+                try:
+                    self._keep_up(self._opened())
+                except NoRoom as full:
+                    self._wait_for_room(f"no room is left on the disk: {full}")
             except CalldexError as error:  # it is about the ledger, of which there is no other
                 self._set_aside(error.message)
                 self._pause(_NO_ROOM_S)
@@ -147,22 +149,54 @@ class EmbeddedStore:
                 self._pause(pause)
                 pause = min(2 * pause + 0.5, 60)
 
+    def _wait_for_room(self, reason: str) -> None:
+        """Until there may be room again, let the columns answer as far as they have come, without writing anything."""
+        self._set_aside(reason, full=True)
+        try:
+            columns = self._opened_as(look=True)
+        except Exception as error:  # noqa: BLE001 - they must be made, or brought up to date, and need room for that
+            with self._changed:
+                self._reason = f"{reason} ({_said(error)})"
+                self._blind = True
+                self._changed.notify_all()
+            self._pause(_NO_ROOM_S)
+            return
+        with self._changed:
+            self._columns, self._reason = columns, None
+            self._changed.notify_all()
+        _log.warning("columns_answer_without_room", behind=self._ledger.last_seq - columns.applied)
+        with self._changed:
+            while not self._changed.wait_for(lambda: self._closing or self._damage is not None, _NO_ROOM_S):
+                if has_room(self._path):
+                    break
+            damage, self._damage = self._damage, None
+            self._columns, self._reason = None, damage or reason
+        columns.close()
+        if damage is not None:
+            raise Damaged(damage)
+
     def _pause(self, seconds: float) -> None:
         with self._changed:
             self._changed.wait_for(lambda: self._closing, seconds)
 
     def _opened(self) -> Columns:
         if self._columns is None:
-            self._columns = Columns(
-                self._path,
-                self._ledger.store_id,
-                memory_mb=self._memory_mb,
-                threads=self._threads,
-                timeout_s=self._timeout_s,
-            )
-            if self._columns.applied > self._ledger.last_seq:
-                raise Damaged("ahead of the ledger")
+            self._columns = self._opened_as(look=False)
         return self._columns
+
+    def _opened_as(self, *, look: bool) -> Columns:
+        columns = Columns(
+            self._path,
+            self._ledger.store_id,
+            memory_mb=self._memory_mb,
+            threads=self._threads,
+            timeout_s=self._timeout_s,
+            look=look,
+        )
+        if columns.applied > self._ledger.last_seq:
+            columns.close()
+            raise Damaged("ahead of the ledger")
+        return columns
 
     def _keep_up(self, columns: Columns) -> None:
         """Take in commits until the store closes; ready as soon as all are that there were at the beginning. While some
@@ -227,7 +261,7 @@ class EmbeddedStore:
         with self._changed:
             if self._reason is None or self._damage is not None:
                 return
-            self._reason, self._full = None, False
+            self._reason, self._full, self._blind = None, False, False
             self._changed.notify_all()
         _log.info("columns_ready", applied=applied, seconds=round(seconds, 3))
 
@@ -293,8 +327,11 @@ class EmbeddedStore:
         with self._changed:
             self._want(as_of)
             self._changed.wait_for(lambda: self._given_up() or self._visible(as_of), self._timeout_s)
-            if self._full:
-                raise DiskFull(f"searches cannot be answered: {self._reason}", retry_after=int(_NO_ROOM_S))
+            if self._full and not self._visible(as_of):
+                raise DiskFull(
+                    f"this search cannot be answered: {self._reason or 'no room is left on the disk'}",
+                    retry_after=int(_NO_ROOM_S),
+                )
             if self._columns is None or not self._visible(as_of):
                 state = self._state()
                 raise StoreNotReady(
@@ -374,8 +411,8 @@ class EmbeddedStore:
         self._changed.notify_all()
 
     def _given_up(self) -> bool:
-        """Whether nobody need wait for the columns now."""
-        return self._closing or self._full
+        """Whether nobody need wait for the columns to come further now."""
+        return self._closing or self._blind or (self._full and self._reason is None)
 
     def _visible(self, seq: int) -> bool:
         """Whether searches see a commit now."""
@@ -386,8 +423,14 @@ class EmbeddedStore:
         with self._changed:
             self._want(seq)
             seen = self._changed.wait_for(
-                lambda: self._reason is not None or self._closing or self._visible(seq), self._timeout_s
+                lambda: self._reason is not None or self._given_up() or self._visible(seq), self._timeout_s
             )
+            if self._full and not self._visible(seq):
+                raise DiskFull(
+                    "what was written is kept, but cannot be searched yet, as no room is left on the disk; sending it"
+                    " again changes nothing",
+                    retry_after=int(_NO_ROOM_S),
+                )
         if not seen:
             raise StoreNotReady(
                 "what was written is kept, but cannot be searched yet; sending it again changes nothing", retry_after=1
@@ -409,8 +452,11 @@ class EmbeddedStore:
                         retry_after=1,
                     )
                 nearest = state.total - state.behind
-            if self._full:
-                raise DiskFull(f"what was written is kept, but cannot be searched yet: {self._reason}")
+            if self._full and not self._visible(seq):
+                raise DiskFull(
+                    "what was written is kept, but cannot be searched yet:"
+                    f" {self._reason or 'no room is left on the disk'}"
+                )
 
     def erase(self, account_id: int, uuids: Sequence[str]) -> int:
         """See `Store.erase`."""
@@ -558,13 +604,25 @@ class EmbeddedStore:
         with self._changed:
             return self._state()
 
-    def answers(self) -> None:
-        """See `Store.answers`: it is in this process, and all of it."""
+    def answers(self) -> str | None:
+        """See `Store.answers`: it is in this process."""
+        told = [f"{len(self._ledger.damaged)} versions are damaged (`calldex check` lists them)"] * bool(
+            self._ledger.damaged
+        )
+        if self._full:
+            told.append("no room is left on the disk: nothing new can be searched")
+        return "; ".join(told) or None
 
     def _state(self) -> State:
         applied = self._columns.applied if self._columns is not None else 0
         total = self._ledger.last_seq
-        return State(ready=self._reason is None, behind=total - applied, total=total, reason=self._reason)
+        return State(
+            ready=self._reason is None,
+            behind=total - applied,
+            total=total,
+            reason=self._reason,
+            damaged=len(self._ledger.damaged),
+        )
 
     def close(self) -> None:
         """See `Store.close`."""

@@ -140,6 +140,8 @@ class Ledger:
         Raises `Unavailable` if somebody reads what lies in it and does not end."""
         if self._log_pages < _MOST_PAGES:
             return
+        if self._folding is not None:
+            self._folding.result()  # of two that fold, SQLite refuses the second
         if not sqlite.fold(self._writer, wholly=True):
             raise Unavailable(
                 "somebody has read the ledger for too long, and its write-ahead log must not grow further; nothing of"

@@ -27,8 +27,8 @@ PAGE_BYTES: Final = 8192
 _CACHE_KIB: Final = 64 * 1024
 _READER_CACHE_KIB: Final = 8192
 _PAGES_COPIED: Final = 2048
-_LITTLE_ROOM: Final = 64 * 1024
-"""Bytes left on a disk below which a file that cannot be made is one that has no room."""
+_LITTLE_ROOM: Final = 16 << 20
+"""Bytes left on a disk, or a 64th of a small one, below which there is no room."""
 _UNWRITTEN: Final = frozenset(
     (
         *(apsw.SQLITE_IOERR_WRITE, apsw.SQLITE_IOERR_FSYNC, apsw.SQLITE_IOERR_DIR_FSYNC, apsw.SQLITE_IOERR_TRUNCATE),
@@ -191,7 +191,7 @@ def _failure(error: apsw.Error, path: Path | str, after: str) -> CalldexError | 
             return DiskFull(f"{what} cannot be written: there is no room left on the disk{after}")
         case apsw.IOError() if getattr(error, "extendedresult", 0) in _UNWRITTEN:
             return DiskFull(f"{what} cannot be written: there is no room left on the disk ({error}){after}")
-        case apsw.CantOpenError() if _has_no_room(path):
+        case apsw.CantOpenError() if not has_room(path):
             return DiskFull(f"{what} cannot be opened: there is no room left on the disk{after}")
         case apsw.BusyError() | apsw.LockedError():
             return Unavailable(f"another program holds the lock of {what}{after}; try again", retry_after=2)
@@ -207,8 +207,10 @@ def _failure(error: apsw.Error, path: Path | str, after: str) -> CalldexError | 
     return None
 
 
-def _has_no_room(path: Path | str) -> bool:
+def has_room(path: Path | str) -> bool:
+    """Whether something can be written beside a file: there is a little of its disk left."""
     with suppress(OSError):
         found = os.statvfs(Path(path).parent)
-        return found.f_bavail * found.f_frsize < _LITTLE_ROOM or (found.f_files > 0 and found.f_favail == 0)
-    return False
+        little = min(_LITTLE_ROOM, found.f_blocks * found.f_frsize // 64)
+        return found.f_bavail * found.f_frsize >= little and (found.f_files == 0 or found.f_favail > 0)
+    return True
