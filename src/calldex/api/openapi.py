@@ -21,7 +21,7 @@ from calldex.api.admin.endpoint import CSV, PREFIX, Endpoint, Id, Nothing
 from calldex.api.audit import AUDIT_FILTERS, AuditPage, AuditQuery
 from calldex.api.ingest import ARRAY_TYPE, BODY_LIMIT, LINES_TYPES, MOST_RECORDS
 from calldex.api.lookups import KINDS, UserOptions
-from calldex.api.openid import CALLBACK, START
+from calldex.api.openid import CALLBACK, START, WAYS, Ways
 from calldex.api.signin import Credentials, NewPassword, SessionReply, SignedInUser
 from calldex.directory import ListedUser, Named, WrapupCode
 from calldex.inputs import parameters_of
@@ -81,7 +81,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 def document() -> Json:
     """The whole document; the same one each time."""
     sent = (CdrPage, ErrorReply, Unready, IngestReply, Named, WrapupCode, ListedUser, Readiness, AuditPage)
-    signing_in = (Credentials, NewPassword, SignedInUser, SessionReply)
+    signing_in = (Credentials, NewPassword, SignedInUser, SessionReply, Ways)
     _, schemas = msgspec.json.schema_components([*sent, *signing_in, *_administered()], ref_template=_REF)
     for schema in schemas.values():
         schema["description"] = inspect.cleandoc(schema["description"])
@@ -307,6 +307,16 @@ def _sessions() -> Iterable[Operation]:
 
 def _openid() -> Iterable[Operation]:
     account = _parameter("account", "The account, `main` if none is named.", {"type": "string"})
+    yield Operation(
+        path=WAYS,
+        id="ways_to_sign_in",
+        tag="Signing in",
+        summary="How one can sign in",
+        description="Whether an account has a provider; for who has not signed in yet.",
+        reply=_ref("Ways"),
+        parameters=(account,),
+        statuses=(400, 429, 500, 503),
+    )
     yield Operation(
         path=START,
         id="start_openid",
