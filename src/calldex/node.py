@@ -148,6 +148,7 @@ def open_store(settings: Settings, directory: Directory) -> Store:
         return EmbeddedStore(
             settings.data,
             memory_mb=settings.columns_memory_mb,
+            index_mb=settings.index_memory_mb,
             threads=settings.threads,
             timeout_s=settings.query_timeout_s,
             superseded_kept_s=superseded_kept_s,

@@ -231,7 +231,7 @@ def test_the_head_is_kept_at_most_one_commit_behind(tmp_path: Path) -> None:
         heads.append(head)
 
     with closing(
-        EmbeddedStore(tmp_path, memory_mb=128, threads=1, timeout_s=20, superseded_kept_s=LONG_S, keep=keep)
+        EmbeddedStore(tmp_path, memory_mb=128, index_mb=0, threads=1, timeout_s=20, superseded_kept_s=LONG_S, keep=keep)
     ) as store:
         for n in range(5):
             put(store, [record(n), record(n + 100)], wait=False)

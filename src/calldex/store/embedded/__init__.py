@@ -19,6 +19,8 @@ from pathlib import Path
 from traceback import format_exc
 from typing import Any, Final, NamedTuple, TypeVar
 
+import msgspec
+import numpy as np
 import structlog
 
 from calldex.access import Scope
@@ -40,6 +42,7 @@ from calldex.store import (
     Version,
 )
 from calldex.store.embedded.columns import ROW_GROUP, Columns, Damaged, NoRoom, checksum
+from calldex.store.embedded.index import Array, Index, halves
 from calldex.store.embedded.ledger import PURGED_AT_ONCE, Ledger, Written
 from calldex.store.embedded.proof import Fault
 from calldex.store.embedded.reader import proved
@@ -75,6 +78,7 @@ class EmbeddedStore:
         data: Path,
         *,
         memory_mb: int,
+        index_mb: int,
         threads: int,
         timeout_s: float,
         superseded_kept_s: float,
@@ -87,7 +91,7 @@ class EmbeddedStore:
         self._timeout_s = timeout_s
         self._path = data / COLUMNS_FILE
         self._ledger = Ledger(data / LEDGER_FILE)
-        self._memory_mb, self._threads = memory_mb, threads
+        self._memory_mb, self._index_mb, self._threads = memory_mb, index_mb, threads
         self._keep = keep
         self._keeper = ThreadPoolExecutor(1, "ledger-head")
         self._keeping: Future[None] | None = None
@@ -188,7 +192,9 @@ class EmbeddedStore:
         columns = Columns(
             self._path,
             self._ledger.store_id,
+            self._uuids,
             memory_mb=self._memory_mb,
+            index_mb=self._index_mb,
             threads=self._threads,
             timeout_s=self._timeout_s,
             look=look,
@@ -197,6 +203,11 @@ class EmbeddedStore:
             columns.close()
             raise Damaged("ahead of the ledger")
         return columns
+
+    def _uuids(self, seqs: Array) -> Array | None:
+        """See `Index`."""
+        found = self._ledger.uuids(np.ascontiguousarray(seqs))
+        return halves(found) if len(found) == len(seqs) else None
 
     def _keep_up(self, columns: Columns) -> None:
         """Take in commits until the store closes; ready as soon as all are that there were at the beginning. While some
@@ -574,7 +585,10 @@ class EmbeddedStore:
         self.settle()
         as_of = self._ledger.last_seq
         answering = self._answer(lambda columns: columns.days(as_of), as_of)
-        yield from compared(self._ledger.days(as_of), answering)
+        damaged = self._answer(lambda columns: columns.damaged_days(as_of), as_of)
+        for day in compared(self._ledger.days(as_of), answering):
+            sound = (day.account_id, day.day) not in damaged
+            yield day if sound else msgspec.structs.replace(day, equal=False)
 
     def integrity(self) -> list[str]:
         """See `Store.integrity`: what SQLite finds wrong with the file, and the versions that are not what was written,
@@ -606,12 +620,16 @@ class EmbeddedStore:
 
     def answers(self) -> str | None:
         """See `Store.answers`: it is in this process."""
-        told = [f"{len(self._ledger.damaged)} versions are damaged (`calldex check` lists them)"] * bool(
-            self._ledger.damaged
+        damaged = len(self._ledger.damaged)
+        reasons = (
+            f"{damaged} versions are damaged, `calldex check` lists them" * bool(damaged),
+            "no room is left on the disk, so nothing new can be searched" * self._full,
         )
-        if self._full:
-            told.append("no room is left on the disk: nothing new can be searched")
-        return "; ".join(told) or None
+        return "; ".join(filter(None, reasons)) or None
+
+    def index(self) -> Index:
+        """The index of the columns that answer now, which is begun to be made if it was not asked for before."""
+        return self._answer(lambda columns: columns.index())
 
     def _state(self) -> State:
         applied = self._columns.applied if self._columns is not None else 0

@@ -582,6 +582,12 @@ class Ledger:
             return Slice(b"", 0, None)
         return Slice(found[0][0], found[0][1], Position(last[0][0], str(UUID(bytes=last[0][1]))))
 
+    def uuids(self, seqs: Any) -> list[bytes]:
+        """The uuids of some versions, given as for `joined`, in that order; of those that are kept."""
+        with self._reader() as reader:
+            found = _all(reader, "SELECT uuid FROM carray(?) CROSS JOIN version ON seq = value", (sqlite.carray(seqs),))
+        return [uuid for (uuid,) in found]
+
     def days(self, as_of: int) -> Iterator[tuple[str, tuple[Any, ...]]]:
         """The UTC day of every version that was live as of a commit, and the version as `ROW_NAMES`."""
         return versions_by_day(self._reader, as_of)

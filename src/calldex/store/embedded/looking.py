@@ -54,7 +54,16 @@ def _compare(found: Looked, ledger: LedgerReader, path: Path, memory_mb: int, th
     else:
         try:
             with closing(
-                Columns(path, ledger.store_id, memory_mb=memory_mb, threads=threads, timeout_s=math.inf, look=True)
+                Columns(
+                    path,
+                    ledger.store_id,
+                    lambda seqs: None,
+                    memory_mb=memory_mb,
+                    index_mb=0,
+                    threads=threads,
+                    timeout_s=math.inf,
+                    look=True,
+                )
             ) as columns:
                 as_of = min(columns.applied, ledger.last_seq)
                 answering = columns.days(as_of)
