@@ -1,7 +1,8 @@
 """The OpenAPI document: what the public surface takes and gives, for programs.
 
-Derived from the table (`fields`), the structs that are sent, and a short list of operations. Made once, at start. A
-schema says what is accepted, not more; tests hold the server to it.
+Derived from the table of routes and the structs that are sent. Made once, at start; tests hold the server to it. What
+is beyond OpenAPI stands in members with `x-`: permissions (one of them will do; of a route over records, all are
+needed), the scope that a key needs, what the audit calls it, and whose places it takes up.
 """
 
 from __future__ import annotations
@@ -15,23 +16,13 @@ from typing import Any, Final
 import msgspec
 
 import calldex
-from calldex.api import admin
-from calldex.api.admin.endpoint import BODY_LIMIT as ADMIN_BODY_LIMIT
-from calldex.api.admin.endpoint import CSV, PREFIX, Endpoint, Id, Nothing
-from calldex.api.audit import AUDIT_FILTERS, AuditPage, AuditQuery
-from calldex.api.ingest import ARRAY_TYPE, BODY_LIMIT, LINES_TYPES, MOST_RECORDS
-from calldex.api.lookups import KINDS, UserOptions
-from calldex.api.openid import CALLBACK, START, WAYS, Ways
-from calldex.api.signin import Credentials, NewPassword, SessionReply, SignedInUser
-from calldex.directory import ListedUser, Named, WrapupCode
-from calldex.inputs import parameters_of
-from calldex.records.fields import DAY_PARAMETERS, FIELDS, FILTERS, MAX_VALUES, Filter, Op
+from calldex.api.endpoint import Endpoint, Json
+from calldex.api.examples import example_of
+from calldex.api.routes import ENDPOINTS
+from calldex.records.fields import FIELDS
 from calldex.records.vocabulary import ALL_WORDS
-from calldex.search.query import PageRequest
 from calldex.transport.cookies import SESSION
-from calldex.transport.replies import JSON, CdrPage, ErrorReply, IngestReply, Readiness, Unready
-
-Json = dict[str, Any]
+from calldex.transport.replies import JSON, ErrorReply, Unready
 
 _REF: Final = "#/components/schemas/{name}"
 _MEANING: Final[Mapping[int, str]] = {
@@ -51,9 +42,6 @@ _MEANING: Final[Mapping[int, str]] = {
     500: "A fault of the server's own.",
     503: "The server cannot do this now; `Retry-After` says when to come again.",
 }
-_ERRORS: Final = (400, 401, 403, 408, 413, 415, 429, 500, 503)
-"""The errors that any operation with a key can end in."""
-_SIGNING_IN_ERRORS: Final = (400, 401, 403, 429, 500, 503)
 
 
 @cache
@@ -64,7 +52,7 @@ def document() -> Json:
     paths: dict[str, Json] = {}
     for endpoint in endpoints:
         paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint)
-    return {
+    found = {
         "openapi": "3.1.0",
         "info": {
             "title": "Calldex",
@@ -88,6 +76,8 @@ def document() -> Json:
             },
         },
     }
+    plain: Json = msgspec.json.decode(msgspec.json.encode(found))  # defaults of schemas are tuples here and there
+    return plain
 
 
 def _schemas(endpoints: Iterable[Endpoint]) -> dict[str, Json]:
@@ -104,74 +94,57 @@ def _schemas(endpoints: Iterable[Endpoint]) -> dict[str, Json]:
 # --- the parts of it --------------------------------------------------------------------------------------------------
 
 
-def _operation(operation: Operation) -> Json:
-    done: Json = {"description": HTTPStatus(operation.status).phrase}
-    if operation.reply is not None:
-        done["content"] = {operation.media_type: {"schema": operation.reply}}
-        if operation.text_type is not None:
-            done["content"][operation.text_type] = {"schema": {"type": "string"}}
-    replies: Json = {str(operation.status): done}
-    for status in sorted(operation.statuses):
-        replies[str(status)] = _error(status, operation)
+def _operation(endpoint: Endpoint) -> Json:
+    replies: Json = {str(endpoint.status): _success(endpoint)}
+    for status in sorted(endpoint.errors):
+        replies[str(status)] = _error(status, endpoint)
     found: Json = {
-        "operationId": operation.id,
-        "tags": [operation.tag],
-        "summary": operation.summary,
-        "description": operation.description,
+        "operationId": endpoint.id,
+        "tags": [endpoint.tag],
+        "summary": endpoint.summary,
+        "description": endpoint.description,
         "responses": replies,
     }
-    if operation.parameters:
-        found["parameters"] = list(operation.parameters)
-    if operation.body is not None:
-        found["requestBody"] = operation.body
-    if operation.with_key:
-        found["security"] = [{"key": []}, {"bearer": []}, {"session": []}]
-    if operation.with_session:
-        found["security"] = [{"session": []}]
+    if endpoint.parameters:
+        found["parameters"] = list(endpoint.parameters)
+    if endpoint.body is not None:
+        content = {media_type: {"schema": _schema(kind)} for media_type, kind in endpoint.body.items()}
+        found["requestBody"] = {"required": True, "content": content}
+    if endpoint.credential != "none":
+        keys: list[Json] = [{"key": []}, {"bearer": []}] if endpoint.credential == "key" else []
+        found["security"] = [*keys, {"session": []}]
+    if endpoint.needs:
+        found |= {"x-permissions": list(endpoint.needs), "x-key-scope": endpoint.scope}
+    if endpoint.action is not None:
+        found["x-audited-as"] = endpoint.action
+    if endpoint.limit != "none":
+        found["x-limit"] = endpoint.limit
     return found
 
 
-def _error(status: int, operation: Operation) -> Json:
+def _success(endpoint: Endpoint) -> Json:
+    done: Json = {"description": HTTPStatus(endpoint.status).phrase}
+    if endpoint.gives is not None:
+        example = example_of(endpoint.gives)
+        done["content"] = {endpoint.media_type: {"schema": _schema(endpoint.gives), "example": example}}
+        if endpoint.text_type is not None:
+            done["content"][endpoint.text_type] = {"schema": {"type": "string"}}
+    return done
+
+
+def _error(status: int, endpoint: Endpoint) -> Json:
     found: Json = {"description": _MEANING[status]}
     if status != HTTPStatus.NOT_MODIFIED:
-        schema = "Unready" if operation.path == "/readyz" and status == HTTPStatus.SERVICE_UNAVAILABLE else "ErrorReply"
-        found["content"] = {JSON: {"schema": _ref(schema)}}
+        unready = endpoint.path == "/readyz" and status == HTTPStatus.SERVICE_UNAVAILABLE
+        found["content"] = {JSON: {"schema": _schema(Unready if unready else ErrorReply)}}
     if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
         found["headers"] = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}}
     return found
 
 
-def _parameter(name: str, description: str, schema: Json, example: Any = None, where: str = "query") -> Json:
-    found: Json = {"name": name, "in": where, "description": description, "schema": schema}
-    if schema.get("type") == "array":
-        found |= {"style": "form", "explode": False}
-    if example not in (None, ""):
-        found["example"] = example
-    return found
-
-
-def _filter_schema(filter_: Filter) -> Json:
-    match filter_.op:
-        case Op.BEGINS | Op.CONTAINS:
-            return {"type": "string", "maxLength": 64}
-        case Op.LONGER | Op.SHORTER:
-            return {"type": "integer", "minimum": 0, "maximum": 2**31 - 1}
-        case Op.ANY_WORD | Op.ANY_BIT:
-            items: Json = {"type": "string", "enum": [*filter_.all_words]}
-        case Op.ANY_ID | Op.ANY_OF_SET:
-            items = {"type": "integer", "minimum": 1, "maximum": 2**53 - 1}
-        case Op.ANY_UUID:
-            items = {"type": "string", "format": "uuid"}
-        case _:
-            items = {"type": "string"}
-    return {"type": "array", "maxItems": MAX_VALUES, "items": items}
-
-
-def _example(filter_: Filter) -> Any:
-    schema = _filter_schema(filter_)
-    item = schema.get("items", schema)
-    value: Any = int(filter_.example) if item["type"] == "integer" else filter_.example
-    return [value] if schema["type"] == "array" else value
+def _schema(kind: Any) -> Json:
+    """The schema of a type, or what is one already."""
+    return kind if isinstance(kind, dict) else msgspec.json.schema_components([kind], ref_template=_REF)[0][0]
 
 
 def _describe_record(schema: Json) -> None:
@@ -180,11 +153,3 @@ def _describe_record(schema: Json) -> None:
     schema["properties"] = {field.name: {**given[field.name], "description": field.description} for field in FIELDS}
     schema["properties"]["type"]["enum"] = sorted(ALL_WORDS)
     schema["required"] = [field.name for field in FIELDS]
-
-
-def _ref(name: str) -> Json:
-    return {"$ref": _REF.format(name=name)}
-
-
-def _list_of(name: str) -> Json:
-    return {"type": "array", "items": _ref(name)}

@@ -11,20 +11,13 @@ from typing import Final
 
 import msgspec
 
-from calldex.access import Scope
-from calldex.access.masking import masked
+from calldex.access.masking import served
 from calldex.errors import BadParameters, BadToken, Problem, ScopeChanged, TokenExpired
-from calldex.records.vocabulary import in_words
 from calldex.search.query import PageRequest, Query
 from calldex.search.token import Sealer, Token
 from calldex.store import Position, Slice, Store
 
 _EMPTY: Final = Slice(b"", 0, None)
-
-
-def as_served(json: bytes, scope: Scope) -> bytes:
-    """Records' JSON, joined by commas, as it leaves: under the scope's mask, in its vocabulary."""
-    return in_words(masked(json, scope.mask), scope.vocabulary)
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -124,7 +117,7 @@ class Pager:
                 query, place.as_of, limit=per_page, total=total, after=place.after, skip=place.skip
             )
         passed = place.passed + place.skip + found.count
-        json = as_served(found.json, query.scope)
+        json = served(found.json, query.scope)
         if found.last is None or passed >= total:
             return Page(json, found.count, total, None)
         token = Token(

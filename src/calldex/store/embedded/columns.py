@@ -32,7 +32,7 @@ import numpy as np
 import structlog
 
 from calldex.access import Scope
-from calldex.errors import QueryTimeout, Unavailable
+from calldex.errors import DiskFull, QueryTimeout, Unavailable
 from calldex.recent import remember
 from calldex.records.fields import PREFIX_DIGITS, Op
 from calldex.search.query import Query
@@ -64,6 +64,7 @@ _FIRST_LAYOUT: Final = "cd05d5b0940d32cf394902f5e328b595236f6447230fae6acc2a5491
 """What columns of schema version 1, written by DuckDB 2, are marked with."""
 _NEWEST_FIRST: Final = "ORDER BY started_ms DESC, uuid DESC"
 _WAL_LIMIT: Final = "64MB"
+_NO_SPACE: Final = "No space left on device"
 _DIRECT_SKIP: Final = 10_000
 _FAR: Final = 10**9
 _DAY_MS: Final = 86_400_000
@@ -123,8 +124,10 @@ class Columns:
         index_mb: int,
         threads: int,
         timeout_s: float,
+        look: bool = False,
     ) -> None:
-        """Open or create. Raises `Damaged` when the file is unreadable, of another layout, or of another ledger."""
+        """Open or create; with `look`, open without writing anything. Raises `Damaged` when the file is unreadable, of
+        another layout, or of another ledger."""
         self._path = path
         self._timeout_s = timeout_s
         self._lock = threading.Lock()
@@ -141,7 +144,7 @@ class Columns:
         self._idle = threading.Condition()
         self._closed = False
         try:
-            self._connection = duckdb.connect(
+            self._connection: duckdb.DuckDBPyConnection = duckdb.connect(
                 ":memory:",
                 config={
                     "threads": threads,
@@ -155,17 +158,22 @@ class Columns:
                 },
             )
             quoted = str(path).replace("'", "''")  # ATTACH takes no parameter
-            self._connection.execute(f"ATTACH '{quoted}' AS kept (ROW_GROUP_SIZE {ROW_GROUP})")
+            how = "READ_ONLY" if look else f"ROW_GROUP_SIZE {ROW_GROUP}"
+            self._connection.execute(f"ATTACH '{quoted}' AS kept ({how})")
             # Nothing but this file is to be read or written, whatever a query says.
             self._connection.execute("SET enable_external_access = false; SET lock_configuration = true")
-            self.applied = self._open(store_id)
+            self.applied = self._open(store_id, look)
             self._count()
-        except duckdb.Error as error:
-            raise _failure(error) from error
+        except BaseException as error:
+            if hasattr(self, "_connection"):
+                self._connection.close()
+            if isinstance(error, duckdb.Error):
+                raise _failure(error) from error
+            raise
         self._watchdog = threading.Thread(target=self._watch, name="query-time-limit", daemon=True)
         self._watchdog.start()
 
-    def _open(self, store_id: str) -> int:
+    def _open(self, store_id: str, look: bool) -> int:
         tables = self._connection.execute(
             "SELECT count(*) FROM duckdb_tables() WHERE database_name = 'kept'"
         ).fetchall()[0][0]
@@ -175,8 +183,9 @@ class Columns:
             versions = {(store_id, _layout(migration.number)): migration.number for migration in COLUMNS}
             version = versions.get(found[0], 0) if len(found) == 1 else 0
             if not version:
-                self._connection.close()
                 raise Damaged("made by another version of the program, or for another ledger")
+        if look and version < len(COLUMNS):
+            raise Damaged("made by an older version of the program")
         for migration in COLUMNS[version:]:
             self._connection.begin()
             self._connection.execute(migration.text)
@@ -642,7 +651,7 @@ def checksum(row: Sequence[Any]) -> int:
 def _failure(error: duckdb.Error) -> Damaged | NoRoom:
     """What an error while writing means."""
     reason = str(error).partition("\n")[0]
-    return NoRoom(reason) if "No space left on device" in str(error) else Damaged(reason)
+    return NoRoom(reason) if _NO_SPACE in str(error) else Damaged(reason)
 
 
 @contextmanager
@@ -657,3 +666,7 @@ def _named_errors(timeout_s: float) -> Iterator[None]:
         raise Unavailable(
             "the query needs more memory than `columns_memory_mb` permits; ask for less at once, or raise that setting"
         ) from None
+    except duckdb.IOException as error:
+        if _NO_SPACE in str(error):
+            raise DiskFull("the query needs room on the disk, and there is none; ask for less at once") from None
+        raise
