@@ -23,7 +23,8 @@ from calldex.audit.writer import Auditor
 from calldex.directory import Directory
 from calldex.errors import DataDirInUse, NotFound, Unavailable, UnreadableInput, suggest
 from calldex.formats import formats, settings_of
-from calldex.ingest.pipeline import Feed, Ingest
+from calldex.ingest.calls import Feed
+from calldex.ingest.pipeline import Ingest
 from calldex.records.record import Cdr
 from calldex.search.page import Pager
 from calldex.search.reader import Places, Pool, Reader, record
