@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -20,6 +21,7 @@ from calldex.ingest import rebuild as module
 from calldex.ingest.calls import Feed
 from calldex.ingest.pipeline import Ingest
 from calldex.ingest.rebuild import Rebuild, Rebuilt, Step
+from calldex.ingest.settle import settle
 from calldex.store import Batch, Store
 from tests.engines import ENGINES, LONG_S, answer, everything
 from tests.formats.test_asterisk_consistent import EPOCH, at
@@ -142,6 +144,17 @@ def test_what_was_erased_stays_erased(site: Site) -> None:
     found = site.steps(WRONG, "relink", "step")
     assert (1, 0) == (found.erased, found.new)
     assert first not in {each["uuid"] for each in site.records()}
+
+
+def test_a_call_that_was_settled_stays_so(site: Site) -> None:
+    """Though its rows still say that it goes on."""
+    site.take(ASTERISK_22, *FILES)
+    site.directory.add_source("pbx", "asterisk", {"zone": "UTC"})
+    assert 12 == settle(site.directory, site.store, int(time.time() * 1000) + 10**12)
+    site.store.settle()
+    before = site.records()
+    assert (0, 89) == ((found := site.steps(ASTERISK_22, "relink", "step")).changed, found.unchanged)
+    assert before == site.records()
 
 
 def test_a_source_of_whole_records_has_nothing_to_put_together(site: Site) -> None:

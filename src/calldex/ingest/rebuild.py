@@ -19,8 +19,10 @@ from calldex.directory import Directory, Seen
 from calldex.errors import UsageProblem
 from calldex.formats import Row, RowFormat
 from calldex.ingest.calls import Feed, assembled, grouped, records_of
+from calldex.ingest.settle import settled
 from calldex.ingest.workers import mentions
 from calldex.records import codec
+from calldex.records.record import Cdr
 from calldex.store import Batch, KeptRow, Store
 
 STEP: Final = 500
@@ -150,7 +152,17 @@ class Rebuild:
                 erased += 1
             else:
                 kept.append(call)
-        return assembled(self._directory, self._feed, self._format, kept, frozenset()), erased
+        batch = assembled(self._directory, self._feed, self._format, kept, frozenset())
+        records = [self._as_settled(record) for record in records_of(batch)]
+        return msgspec.structs.replace(batch, records=records), erased
+
+    def _as_settled(self, record: Cdr) -> Cdr:
+        """A call that goes on by its rows, and was taken to be over before, still is."""
+        if "provisional" not in record.flags:
+            return record
+        live = self._store.get(self._feed.account_id, record.uuid)
+        was = codec.decode(live.json, "") if live is not None and live.json is not None else None
+        return settled(record) if isinstance(was, Cdr) and "unfinished" in was.flags else record
 
     def _compared(self, batch: Batch, erased: int) -> Rebuilt:
         found = Rebuilt(gone=len(batch.removed), erased=erased)
