@@ -19,12 +19,13 @@ from hypothesis import strategies as st
 
 from calldex.directory import Directory, Named, WrapupCode
 from calldex.errors import IdempotencyMismatch
-from calldex.formats import UNFINISHED, FormatSettings, Row, RowFormat, lines
+from calldex.formats import UNFINISHED, Row, RowFormat, RowSettings, lines
 from calldex.formats.asterisk import FORMAT as ASTERISK
 from calldex.formats.asterisk.settings import AsteriskSettings
 from calldex.formats.jsonl import FORMAT as JSONL
 from calldex.formats.jsonl import JsonlSettings
-from calldex.ingest.pipeline import Feed, Ingest, Summary
+from calldex.ingest.calls import Feed
+from calldex.ingest.pipeline import Ingest, Summary
 from calldex.ingest.workers import Followed
 from calldex.records import codec
 from calldex.records.record import Cdr, Rejected, Team, stable_id, time_uuid
@@ -36,7 +37,7 @@ from tests.strategies import batches
 AT: Final = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-class PlainSettings(FormatSettings, frozen=True):
+class PlainSettings(RowSettings, frozen=True):
     """`unread`: a row with this text cannot be read."""
 
     unread: str = "x"
@@ -47,7 +48,7 @@ class Plain:
     as many seconds long as it has rows, and is none before a row says `end`, if a row says `later`."""
 
     name = "plain"
-    settings: type[FormatSettings] = PlainSettings
+    settings: type[RowSettings] = PlainSettings
 
     def sniff(self, head: bytes) -> bool:
         """Never."""
@@ -63,6 +64,10 @@ class Plain:
                     pass
                 case _:
                     yield Rejected("no row", f"line {number}", line)
+
+    def links(self, row: Row) -> tuple[str, ...]:
+        """Those it came with."""
+        return row.links
 
     def assemble(self, rows: Sequence[Row], settings: Any, source: str) -> Cdr | None:
         """The call that rows are."""

@@ -28,7 +28,8 @@ from starlette.routing import Route
 from calldex.api.operation import Operation
 from calldex.api.operations import OPERATIONS, Search, note_import
 from calldex.errors import BadRequest, CalldexError, Unavailable
-from calldex.ingest.pipeline import Feed, Summary
+from calldex.ingest.calls import Feed
+from calldex.ingest.pipeline import Summary
 from calldex.node import Node
 from calldex.search.reader import Reader
 from calldex.transport.replies import JSON, error_reply
@@ -173,6 +174,7 @@ def _run(node: Node, feed: Feed, pieces: Iterator[bytes], origin: str) -> Summar
     try:
         try:
             committed = node.ingest.run(feed, pieces, origin, count)
+            node.settle_calls()
         except _Gone:
             error = _broken_off(node)
         except CalldexError as failure:
