@@ -155,7 +155,8 @@ def _problem(name: str, given: Any, kind: Any, message: str, *, text: bool) -> P
         return Problem(name, _shown(given), "is not a whole number in range", valid)
     found = _AT.search(message)
     told = message[: found.start()] if found else message
-    return Problem(name + (found[1] if found else ""), _shown(given), told[0].lower() + told[1:], _valid(kind))
+    where = "" if text or not found else found[1]
+    return Problem(name + where, _shown(given), told[0].lower() + told[1:], _valid(kind))
 
 
 def _shown(given: Any) -> str:
