@@ -14,8 +14,8 @@ import msgspec
 
 from calldex.exports.arrow import Arrow
 from calldex.exports.columns import COLUMN, Column, Layout, Writer, chosen
-from calldex.exports.csv import Csv, CsvExcel
-from calldex.exports.lines import Json, Lines
+from calldex.exports.csv import Csv, CsvExcel, last_row
+from calldex.exports.lines import Json, Lines, last_object
 from calldex.exports.parquet import Parquet
 from calldex.exports.xlsx import Xlsx
 
@@ -23,24 +23,24 @@ __all__ = ("COLUMN", "FORMATS", "Column", "Format", "Layout", "Writer", "chosen"
 
 
 class Format(msgspec.Struct, frozen=True):
-    """A kind of file. `compressed`: it is already, so that a connection need not do it. `ends`: it can have a last line
-    that says how many records came before it, and their digest."""
+    """A kind of file. `compressed`: it is already, so that a connection need not do it. `last`: makes the line that it
+    can end in, of the number of records and the digest of all bytes before."""
 
     name: str
     media_type: str
     suffix: str
     writer: Callable[[Layout], Writer]
     compressed: bool = False
-    ends: bool = False
+    last: Callable[[int, str], bytes] | None = None
 
 
 FORMATS: Final[Mapping[str, Format]] = {
     format_.name: format_
     for format_ in (
         Format("json", "application/json", "json", Json),
-        Format("ndjson", "application/x-ndjson", "ndjson", Lines, ends=True),
-        Format("csv", "text/csv; charset=utf-8; header=present", "csv", Csv, ends=True),
-        Format("csv-excel", "text/csv; charset=utf-8; header=present", "csv", CsvExcel, ends=True),
+        Format("ndjson", "application/x-ndjson", "ndjson", Lines, last=last_object),
+        Format("csv", "text/csv; charset=utf-8; header=present", "csv", Csv, last=last_row),
+        Format("csv-excel", "text/csv; charset=utf-8; header=present", "csv", CsvExcel, last=last_row),
         Format("xlsx", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", "xlsx", Xlsx, True),
         Format("parquet", "application/vnd.apache.parquet", "parquet", Parquet, True),
         Format("arrow", "application/vnd.apache.arrow.stream", "arrows", Arrow),

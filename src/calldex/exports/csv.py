@@ -82,6 +82,11 @@ class CsvExcel(Csv):
         return self._written()
 
 
+def last_row(records: int, digest: str) -> bytes:
+    """The comment that says that the file is whole."""
+    return b"#end,%d,%b\r\n" % (records, digest.encode())
+
+
 def heading(column: Column, timezone: str) -> str:
     """What stands over a column for people: of times, with their zone."""
     return f"{column.name} ({timezone})" if column.kind is Kind.INSTANT else column.name

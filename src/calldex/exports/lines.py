@@ -29,6 +29,11 @@ def _picked(layout: Layout) -> Callable[[bytes], list[bytes]]:
     return pick
 
 
+def last_object(records: int, digest: str) -> bytes:
+    """The line that says that the file is whole."""
+    return b'{"$end":{"records":%d,"sha256":"%b"}}\n' % (records, digest.encode())
+
+
 class Lines:
     """Writes NDJSON: a record a line, each ended by a line feed."""
 

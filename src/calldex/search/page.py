@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from calldex.access import Scope
 from calldex.access.masking import masked
 from calldex.errors import BadParameters, BadToken, Problem, ScopeChanged, TokenExpired
 from calldex.records.vocabulary import in_words
@@ -118,7 +119,7 @@ class Pager:
                 query, place.as_of, limit=per_page, total=total, after=place.after, skip=place.skip
             )
         passed = place.passed + place.skip + found.count
-        json = in_words(masked(found.json, query.scope.mask), query.scope.vocabulary)
+        json = shown(found.json, query.scope)
         if found.last is None or passed >= total:
             return Page(json, found.count, total, None)
         token = Token(
@@ -133,6 +134,11 @@ class Pager:
             after=found.last,
         )
         return Page(json, found.count, total, self._sealer.seal(token))
+
+
+def shown(records: bytes, scope: Scope) -> bytes:
+    """Records' JSON, joined by commas, as who has this scope sees it: masked, in their vocabulary."""
+    return in_words(masked(records, scope.mask), scope.vocabulary)
 
 
 def _backwards(page: int, issued_by: int) -> Problem:

@@ -42,7 +42,6 @@ from typing import Any, Final, Generic, Literal, Protocol, TypeVar
 import msgspec
 
 from calldex.access import Permission, Principal, Scope, permit, scope_of
-from calldex.access.masking import masked
 from calldex.audit.chain import Action, Actor, searched
 from calldex.audit.noting import Noted, noting
 from calldex.audit.writer import Auditor
@@ -50,7 +49,7 @@ from calldex.errors import CalldexError, NotFound, StoreNotReady
 from calldex.records import codec
 from calldex.records.fields import Op
 from calldex.records.record import Cdr, Rejected
-from calldex.search.page import Page, Pager, Place
+from calldex.search.page import Page, Pager, Place, shown
 from calldex.search.query import PAGES, Condition, O, PageRequest, Parameters, Query, parse
 from calldex.store import Mentioned, Position, Store, Version
 
@@ -179,6 +178,7 @@ class Reader:
                 gone=caller.gone,
                 query=query,
                 own=own,
+                timezone=dict(pairs).get("timezone", "").strip() or caller.principal.timezone,
                 noted=noted,
             )
 
@@ -196,8 +196,8 @@ class Reader:
 
 
 class Search(Generic[O]):
-    """What was asked for, permitted and understood. `own` are the parameters of the route's own, `noted` what the audit
-    will tell. Everything but `run` and `stream` reads: call it in `run`."""
+    """What was asked for, permitted and understood. `own` are the parameters of the route's own, `timezone` the zone in
+    which days are cut, `noted` what the audit will tell. Everything but `run` and `stream` reads: call it in `run`."""
 
     def __init__(
         self,
@@ -209,6 +209,7 @@ class Search(Generic[O]):
         gone: Gone | None,
         query: Query,
         own: O,
+        timezone: str,
         noted: Noted,
     ) -> None:
         self._store = store
@@ -218,6 +219,7 @@ class Search(Generic[O]):
         self._gone = gone
         self._query = query
         self.own = own
+        self.timezone = timezone
         self.noted = noted
 
     @property
@@ -280,13 +282,12 @@ class Search(Generic[O]):
         if not found.count:
             raise _unseen(uuid)
         self.told(1)
-        mask = self.scope.mask
         seen = [
-            msgspec.structs.replace(version, json=masked(version.json, mask))
+            msgspec.structs.replace(version, json=shown(version.json, self.scope))
             for version in self._store.history(self.scope.account_id, uuid)
             if version.json is not None and self.scope.admits(_decoded(version.json, uuid))
         ]
-        return Shown(masked(found.json, mask), seen)
+        return Shown(shown(found.json, self.scope), seen)
 
     @asynccontextmanager
     async def stream(self, size: int = BATCH) -> AsyncIterator[Stream]:
@@ -309,7 +310,7 @@ class Search(Generic[O]):
             found = self._store.slice(self._query, as_of, limit=min(size, left), total=total, after=after)
             if not found.count:
                 raise CalldexError(f"{left} of {total} records that were counted are not there")
-            yield Batch(masked(found.json, self.scope.mask), found.count)
+            yield Batch(shown(found.json, self.scope), found.count)
             after, left = found.last, left - found.count
 
     def _head(self) -> int:
