@@ -23,6 +23,7 @@ from calldex.directory import Directory
 from calldex.errors import NotFound, Unavailable, suggest
 from calldex.formats import formats, settings_of
 from calldex.ingest.pipeline import Feed, Ingest
+from calldex.ingest.settle import settle
 from calldex.records.record import Cdr
 from calldex.search.page import Pager
 from calldex.search.reader import Places, Pool, Reader, record
@@ -104,10 +105,17 @@ class Node:
         self.directory.drop_sessions(now_ms)
         self.directory.drop_failures(now_ms)
         self.audit.keep(now_ms, self.settings.audit_days)
+        self.settle_calls()
         if time.monotonic() < self._purge_at:
             return 0
         self._purge_at = time.monotonic() + self.store.purge_every_s
         return self.store.purge(now_ms)
+
+    def settle_calls(self) -> int:
+        """Take those calls to be over whose end is overdue; how many. None while searches cannot be answered."""
+        if not self.store.state().ready:
+            return 0
+        return settle(self.directory, self.store, time.time_ns() // 1_000_000)
 
     def __enter__(self) -> Self:
         return self

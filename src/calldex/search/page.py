@@ -11,10 +11,8 @@ from typing import Final
 
 import msgspec
 
-from calldex.access import Scope
-from calldex.access.masking import masked
+from calldex.access.masking import served
 from calldex.errors import BadParameters, BadToken, Problem, ScopeChanged, TokenExpired
-from calldex.records.vocabulary import in_words
 from calldex.search.query import PageRequest, Query
 from calldex.search.token import Sealer, Token
 from calldex.store import Position, Slice, Store
@@ -119,7 +117,7 @@ class Pager:
                 query, place.as_of, limit=per_page, total=total, after=place.after, skip=place.skip
             )
         passed = place.passed + place.skip + found.count
-        json = shown(found.json, query.scope)
+        json = served(found.json, query.scope)
         if found.last is None or passed >= total:
             return Page(json, found.count, total, None)
         token = Token(
@@ -134,11 +132,6 @@ class Pager:
             after=found.last,
         )
         return Page(json, found.count, total, self._sealer.seal(token))
-
-
-def shown(records: bytes, scope: Scope) -> bytes:
-    """Records' JSON, joined by commas, as who has this scope sees it: masked, in their vocabulary."""
-    return in_words(masked(records, scope.mask), scope.vocabulary)
 
 
 def _backwards(page: int, issued_by: int) -> Problem:

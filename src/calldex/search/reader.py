@@ -42,6 +42,7 @@ from typing import Any, Final, Generic, Literal, Protocol, TypeVar
 import msgspec
 
 from calldex.access import Permission, Principal, Scope, permit, scope_of
+from calldex.access.masking import served
 from calldex.audit.chain import Action, Actor, searched
 from calldex.audit.noting import Noted, noting
 from calldex.audit.writer import Auditor
@@ -49,7 +50,7 @@ from calldex.errors import CalldexError, NotFound, StoreNotReady
 from calldex.records import codec
 from calldex.records.fields import Op
 from calldex.records.record import Cdr, Rejected
-from calldex.search.page import Page, Pager, Place, shown
+from calldex.search.page import Page, Pager, Place
 from calldex.search.query import PAGES, Condition, O, PageRequest, Parameters, Query, parse
 from calldex.store import Mentioned, Position, Store, Version
 
@@ -283,11 +284,11 @@ class Search(Generic[O]):
             raise _unseen(uuid)
         self.told(1)
         seen = [
-            msgspec.structs.replace(version, json=shown(version.json, self.scope))
+            msgspec.structs.replace(version, json=served(version.json, self.scope))
             for version in self._store.history(self.scope.account_id, uuid)
             if version.json is not None and self.scope.admits(_decoded(version.json, uuid))
         ]
-        return Shown(shown(found.json, self.scope), seen)
+        return Shown(served(found.json, self.scope), seen)
 
     @asynccontextmanager
     async def stream(self, size: int = BATCH) -> AsyncIterator[Stream]:
@@ -310,7 +311,7 @@ class Search(Generic[O]):
             found = self._store.slice(self._query, as_of, limit=min(size, left), total=total, after=after)
             if not found.count:
                 raise CalldexError(f"{left} of {total} records that were counted are not there")
-            yield Batch(shown(found.json, self.scope), found.count)
+            yield Batch(served(found.json, self.scope), found.count)
             after, left = found.last, left - found.count
 
     def _head(self) -> int:
