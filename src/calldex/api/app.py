@@ -23,6 +23,7 @@ from calldex.api.audit import AuditReader
 from calldex.api.cdr import CdrPages
 from calldex.api.docs import POLICY, page
 from calldex.api.endpoint import Handler
+from calldex.api.exports import Exports
 from calldex.api.health import Health
 from calldex.api.ingest import Posts
 from calldex.api.lookups import Lookups
@@ -50,6 +51,7 @@ class Handlers(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that answers, over one node; each endpoint names its own."""
 
     cdr: CdrPages
+    exports: Exports
     lookups: Lookups
     posts: Posts
     administration: Administration
@@ -77,6 +79,7 @@ def public(node: Node) -> Starlette:
     described = document()
     handlers = Handlers(
         cdr=CdrPages(node, reader),
+        exports=Exports(node, reader),
         lookups=Lookups(node, reader),
         posts=Posts(node, posts, metrics),
         administration=Administration(node),

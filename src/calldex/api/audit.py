@@ -199,6 +199,6 @@ ENDPOINTS: Final = (
             parameter(name, AUDIT_FILTERS[name], member) for name, member in _SCHEMA["properties"].items()
         ),
         errors=ERRORS,
-        text_type=CSV,
+        other_types=(CSV,),
     ),
 )

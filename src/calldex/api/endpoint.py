@@ -59,8 +59,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     method: Method = "GET"
     status: int = 200
     media_type: str = JSON
-    text_type: str | None = None
-    """What the reply can be instead: text of this type."""
+    other_types: tuple[str, ...] = ()
+    """What the reply can be instead: bytes or text of these types."""
     credential: Credential = "none"
     needs: tuple[Permission, ...] = ()
     action: Action | None = None

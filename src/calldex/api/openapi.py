@@ -127,8 +127,8 @@ def _success(endpoint: Endpoint) -> Json:
     if endpoint.gives is not None:
         example = example_of(endpoint.gives)
         done["content"] = {endpoint.media_type: {"schema": _schema(endpoint.gives), "example": example}}
-        if endpoint.text_type is not None:
-            done["content"][endpoint.text_type] = {"schema": {"type": "string"}}
+        for other in endpoint.other_types:
+            done["content"][other] = {"schema": {"type": "object" if other == JSON else "string"}}
     return done
 
 
