@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import Final, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, Row, delete, select, update
+from sqlalchemy import Connection, Row, delete, func, select, update
 
 from calldex.directory import tables
 from calldex.directory.database import BUSY_TIMEOUT_MS, Database, now_ms
@@ -315,6 +315,11 @@ class DirectoryCommits:
         """See `Commits.drop_receipts`."""
         with self._db.write() as connection:
             connection.execute(delete(tables.receipts).where(tables.receipts.c.at_ms < before_ms))
+
+    def quarantine_size(self) -> int:
+        """See `Store.quarantine_size`."""
+        with self._db.read() as connection:
+            return connection.execute(select(func.count()).select_from(tables.quarantine)).scalar_one()
 
     def quarantined(self, account_id: int | None, reason: str | None) -> Iterator[Quarantined]:
         """See `Store.quarantined`, a page at a time."""
