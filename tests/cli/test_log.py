@@ -29,8 +29,8 @@ def told(capsys: pytest.CaptureFixture[str], form: str, serving: bool = True) ->
     log = structlog.get_logger("test")
     log.info("request", **REQUEST)
     log.info("request", **{**REQUEST, "status": 400, "error": "bad_parameters"})
-    log.warning("columns_wait", reason="a disk that is full")
     log.debug("request", **REQUEST)
+    log.warning("columns_wait", reason="a disk that is full")  # and with a warning, all that waits is written
     return capsys.readouterr().err.splitlines()
 
 
