@@ -85,6 +85,7 @@ async def _serve(
     def stop(signal_name: str) -> None:
         """The first signal ends it well, the second one at once."""
         _log.info("stopping", signal=signal_name, at_once=servers[0][0].should_exit)
+        node.stopping.set()
         for server, _ in servers:
             server.force_exit = server.should_exit
             server.should_exit = True
@@ -116,6 +117,8 @@ def _reload(certificate: Certificate) -> None:
 
 
 async def _keep_house(node: Node) -> None:
+    with contextlib.suppress(CalldexError):  # it is tried again
+        await asyncio.to_thread(node.reserve)
     while True:
         await asyncio.sleep(HOUSEKEEPING_S)
         try:
