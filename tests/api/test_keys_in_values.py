@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import Request
 
-from calldex.api.inputs import query_pairs
 from calldex.cli.process import _Stderr
 from calldex.errors import NotFound
 from calldex.keys import KEY_MARK, without_keys
-from calldex.record import Cdr
+from calldex.records.record import Cdr
+from calldex.transport.requests import query_pairs
 from tests.api.conftest import Site, newest_first, uuids_of, write
 
 KEY = "cdx_" + "aB3-_" * 8 + "xyz"

@@ -15,7 +15,7 @@ from calldex.formats import LINE_LIMIT, UNFINISHED, Row, RowFormat
 from calldex.formats.asterisk import FORMAT
 from calldex.formats.asterisk.rows import CdrRow
 from calldex.formats.asterisk.settings import COLUMNS, AsteriskSettings
-from calldex.record import Cdr, Rejected
+from calldex.records.record import Cdr, Rejected
 from tests.formats.tools import (
     PLAIN,
     SHIPPED_CUSTOM,

@@ -10,8 +10,8 @@ import duckdb
 import pytest
 
 from calldex.access import Scope
-from calldex.fields import FILTERS
-from calldex.query import parse
+from calldex.records.fields import FILTERS
+from calldex.search.query import parse
 from calldex.store import Position, Span
 from calldex.store.clickhouse.client import bound
 from calldex.store.sql import CLICKHOUSE, DUCKDB, SQLITE, VALUE_NAMES, Dialect, Sql, behind, both, where

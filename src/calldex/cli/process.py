@@ -15,7 +15,7 @@ from calldex.settings import Origin, Settings
 
 def prepare(settings: Settings, origins: Mapping[str, Origin], *, serving: bool) -> None:
     """Set up logging and memory. A command that does not serve logs from `warning` on, unless a level was chosen."""
-    from calldex.reading import GC_THRESHOLDS
+    from calldex.ingest.workers import GC_THRESHOLDS
 
     quiet = not serving and origins["log_level"] == "default"
     _log_to_stderr(settings.log_format, "warning" if quiet else settings.log_level)

@@ -13,11 +13,11 @@ from uuid import UUID
 import msgspec
 
 from calldex.access import Scope
-from calldex.fields import COLUMNS, Column, Kind, Op, id_set, prefix_key, prefix_range, text_set
-from calldex.query import Condition, Query, Value
-from calldex.record import Cdr, to_ms
+from calldex.records import codec
+from calldex.records.fields import COLUMNS, Column, Kind, Op, id_set, prefix_key, prefix_range, text_set
+from calldex.records.record import Cdr, to_ms
+from calldex.search.query import Condition, Query, Value
 from calldex.store import Position, Ready, Span
-from calldex.wire import v2
 
 LIVE: Final = 1 << 62
 """`seq_to` of a version that is not superseded."""
@@ -386,7 +386,7 @@ def values_of(json: bytes) -> dict[str, int | str]:
 
 def ready(cdr: Cdr) -> Ready:
     """A record, in its canonical form, as stores keep it."""
-    return Ready(cdr.uuid, values(cdr), v2.encode(cdr))
+    return Ready(cdr.uuid, values(cdr), codec.encode(cdr))
 
 
 def where(query: Query, as_of: int, dialect: Dialect, void: Sequence[Span] = ()) -> Sql:

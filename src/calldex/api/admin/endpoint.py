@@ -20,14 +20,14 @@ from starlette.responses import Response
 from calldex.access import Permission, Principal, permit
 from calldex.api.admin.given import from_json, from_members
 from calldex.api.audited import Noted, audited
-from calldex.api.inputs import Pairs, body_of, caller, media_type_of, only, query_pairs
-from calldex.api.reply import JSON, sized
-from calldex.api.workers import Workers
-from calldex.audit import Action
+from calldex.audit.chain import Action
 from calldex.directory import Directory, Imported, NamedKind
 from calldex.errors import BadRequest, NotFound, UnsupportedMedia
 from calldex.keys import holds_key
 from calldex.node import Node
+from calldex.transport.replies import JSON, sized
+from calldex.transport.requests import Pairs, body_of, caller, media_type_of, only, query_pairs
+from calldex.transport.workers import Workers
 
 PREFIX: Final = "/api/admin/v1"
 BODY_LIMIT: Final = 1 << 20

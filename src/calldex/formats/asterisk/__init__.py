@@ -24,7 +24,7 @@ from calldex.formats import FormatSettings, Row, lines
 from calldex.formats.asterisk.calls import assemble
 from calldex.formats.asterisk.reading import Reader, recognised
 from calldex.formats.asterisk.settings import AsteriskSettings
-from calldex.record import Cdr, Rejected
+from calldex.records.record import Cdr, Rejected
 
 
 class AsteriskFormat:

@@ -43,7 +43,7 @@ from calldex.formats.asterisk.rows import (
     whole_seconds,
 )
 from calldex.formats.asterisk.settings import AsteriskSettings, Profile, profile
-from calldex.record import (
+from calldex.records.record import (
     Cdr,
     Disposition,
     EndReason,

@@ -22,7 +22,7 @@ import msgspec
 from calldex.formats import LINE_LIMIT, UNFINISHED, Row
 from calldex.formats.asterisk.rows import CdrRow, QueueRow, epoch_of
 from calldex.formats.asterisk.settings import COLUMNS, SKIPPED, AsteriskSettings, local_time
-from calldex.record import Rejected
+from calldex.records.record import Rejected
 
 _BOM: Final = b"\xef\xbb\xbf"
 _QUEUE_LINE: Final = re.compile(rb"\d{1,11}\|[^|]*\|[^|]*\|[^|]*\|[A-Za-z][0-9A-Za-z_-]*(?:\||\r?$)")

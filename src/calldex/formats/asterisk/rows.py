@@ -14,7 +14,7 @@ from typing import Final, Literal
 import msgspec
 
 from calldex.formats.asterisk.settings import Profile
-from calldex.record import from_ms
+from calldex.records.record import from_ms
 
 
 class CdrRow(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_field="row", tag="cdr"):

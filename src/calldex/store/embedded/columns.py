@@ -33,9 +33,9 @@ import numpy as np
 
 from calldex.access import Scope
 from calldex.errors import QueryTimeout
-from calldex.fields import Op
-from calldex.query import Query
 from calldex.recent import remember
+from calldex.records.fields import Op
+from calldex.search.query import Query
 from calldex.store import Mentioned, Position
 from calldex.store.embedded.ledger import ROW_NAMES, Closing
 from calldex.store.embedded.parties import NO_PARTY, PARTY, Parties, Party

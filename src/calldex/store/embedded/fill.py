@@ -30,7 +30,9 @@ _log = structlog.get_logger(__name__)
 class Filler:
     """Fills in what is lacking, by a thread of its own. `ask` asks the columns as soon as they answer."""
 
-    def __init__(self, ledger: Ledger, writing: threading.Lock, ask: Callable[[Callable[[Columns], None]], None]) -> None:
+    def __init__(
+        self, ledger: Ledger, writing: threading.Lock, ask: Callable[[Callable[[Columns], None]], None]
+    ) -> None:
         self._ledger, self._writing, self._ask = ledger, writing, ask
         self._closing = threading.Event()
         self._failed: str | None = None

@@ -23,8 +23,8 @@ import apsw
 import msgspec
 
 from calldex.errors import DiskFull, UnreadableInput, WrongVersion
-from calldex.query import Query
-from calldex.record import Cdr, from_ms
+from calldex.records.record import Cdr, from_ms
+from calldex.search.query import Query
 from calldex.store import (
     RECEIPT_MS,
     Batch,
