@@ -36,7 +36,8 @@ from calldex.store import (
     Version,
 )
 from calldex.store.embedded.columns import ROW_GROUP, Columns, Damaged, NoRoom, checksum
-from calldex.store.embedded.ledger import Ledger, Written
+from calldex.store.embedded.fill import Filler
+from calldex.store.embedded.ledger import ROW_NAMES, Ledger, Written
 
 LEDGER_FILE: Final = "ledger.db"
 COLUMNS_FILE: Final = "columns.duckdb"
@@ -83,6 +84,7 @@ class EmbeddedStore:
         self._failed: BaseException | None = None
         self._follower = threading.Thread(target=self._follow, name="columns", daemon=True)
         self._follower.start()
+        self._filler = Filler(self._ledger, self._writing, self._answer)
 
     backed_up_by = None
     batches_at_once = 1
@@ -129,6 +131,7 @@ class EmbeddedStore:
             self._columns = Columns(
                 self._path,
                 self._ledger.store_id,
+                {name: gap.upto for name, gap in self._ledger.gaps.items()},
                 memory_mb=self._memory_mb,
                 threads=self._threads,
                 timeout_s=self._timeout_s,
@@ -364,10 +367,17 @@ class EmbeddedStore:
 
     def total(self, query: Query, as_of: int) -> int:
         """See `Store.total`."""
+        names = {condition.column for condition in query.where}
+
+        def total(columns: Columns) -> int:
+            self._filler.refuse(names, columns)
+            return columns.total(query, as_of)
+
         if _names_uuids(query):
+            self._filler.refuse(names, None)
             found = self._ledger.total(query, as_of)
         else:
-            found = self._answer(lambda columns: columns.total(query, as_of), as_of)
+            found = self._answer(total, as_of)
         self._refuse_purged(query, as_of)
         return found
 
@@ -375,12 +385,15 @@ class EmbeddedStore:
         self, query: Query, as_of: int, *, limit: int, total: int, after: Position | None = None, skip: int = 0
     ) -> Slice:
         """See `Store.slice`."""
+        names = {condition.column for condition in query.where}
         if _names_uuids(query):
+            self._filler.refuse(names, None)
             found = self._ledger.slice(query, as_of, limit=limit, after=after, skip=skip)
             self._refuse_purged(query, as_of)
             return found
 
         def page(columns: Columns) -> Slice:
+            self._filler.refuse(names, columns)
             seqs = columns.page(query, as_of, limit=limit, total=total, after=after, skip=skip)
             found = self._ledger.joined(seqs)
             self._refuse_purged(query, as_of)
@@ -440,11 +453,14 @@ class EmbeddedStore:
         """See `Store.check`. Writers wait meanwhile."""
         with self._writing:
             self.settle()
+            lacking = self._filler.lacking()
+            names = [name for name in ROW_NAMES if name != "seq_to" and name not in lacking]
+            places = [ROW_NAMES.index(name) for name in names]
             kept: dict[tuple[int, str], tuple[int, int]] = {}
             for day, row in self._ledger.days():
                 count, sum_ = kept.get((row[2], day), (0, 0))
-                kept[row[2], day] = (count + 1, (sum_ + checksum(row)) % 2**64)
-            answering = self._answer(lambda columns: columns.days())
+                kept[row[2], day] = (count + 1, (sum_ + checksum(row, places)) % 2**64)
+            answering = self._answer(lambda columns: columns.days(names))
         for account_id, day in sorted(kept.keys() | answering.keys()):
             one, other = kept.get((account_id, day), (0, 0)), answering.get((account_id, day), (0, 0))
             yield DayCheck(account_id, day, one[0], other[0], one == other)
@@ -475,6 +491,7 @@ class EmbeddedStore:
         with self._changed:
             self._closing = True
             self._changed.notify_all()
+        self._filler.close()
         self._follower.join()
         if self._columns is not None:
             self._columns.close()

@@ -8,72 +8,114 @@ a search by such a column is refused with how far it is; everything else is serv
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from typing import Final, TypeVar
+from collections.abc import Callable, Iterable
+from typing import Final
 
-import msgspec
 import structlog
 
 from calldex.errors import CalldexError, StoreNotReady
-from calldex.store.embedded.columns import Columns
-from calldex.store.embedded.ledger import Gap, Ledger
+from calldex.store.embedded.columns import Columns, NoRoom
+from calldex.store.embedded.ledger import Ledger
+from calldex.store.sql import values_of
 
 LEDGER_AT_ONCE: Final = 2_000
-"""Versions that are filled in while writers wait: some ten milliseconds."""
+"""Versions that the ledger changes while others wait to write."""
 COLUMNS_AT_ONCE: Final = 20_480
-_AGAIN_S: Final = 1.0
+AGAIN_S: Final = 1.0
 
-_T = TypeVar("_T")
 _log = structlog.get_logger(__name__)
+
+Ask = Callable[[Callable[[Columns], bool]], bool]
 
 
 class Filler:
-    """Fills in what is lacking, by a thread of its own. `ask` asks the columns as soon as they answer."""
+    """Fills in what is lacking, by a thread of its own. `ask` asks the columns, as soon as they answer."""
 
-    def __init__(
-        self, ledger: Ledger, writing: threading.Lock, ask: Callable[[Callable[[Columns], None]], None]
-    ) -> None:
+    def __init__(self, ledger: Ledger, writing: threading.Lock, ask: Ask) -> None:
         self._ledger, self._writing, self._ask = ledger, writing, ask
         self._closing = threading.Event()
-        self._failed: str | None = None
+        self._done, self._failed = not ledger.gaps, ""
         self._thread = threading.Thread(target=self._run, name="fill", daemon=True)
-
-    def start(self) -> None:
-        """Begin, if anything is lacking."""
-        if self._ledger.gaps:
+        if ledger.gaps:
             self._thread.start()
 
     def close(self) -> None:
         """Stop where it is."""
         self._closing.set()
-        if self._thread.is_alive():
+        if self._ledger.gaps:
             self._thread.join()
 
+    def refuse(self, names: Iterable[str], columns: Columns | None) -> None:
+        """Raise `StoreNotReady` if one of these columns has not all its values, in the ledger or, with `columns`, in
+        them."""
+        for name in names:
+            gap = self._ledger.gaps.get(name)
+            if gap is None:
+                continue
+            parts = [gap.upto] if columns is None else [gap.upto, columns.filled.get(name, gap.last)]
+            if min(parts) < gap.last:
+                told = sum(parts) * 100 // (len(parts) * gap.last)
+                raise StoreNotReady(
+                    f"searches by {name} cannot be answered yet: of the records from before the update, {told} % are"
+                    f" made ready for it{self._failed}",
+                    retry_after=5,
+                )
+
+    def lacking(self) -> set[str]:
+        """The columns that do not surely have all their values."""
+        gaps = self._ledger.gaps
+        return set() if self._done else set(gaps)
+
     def _run(self) -> None:
-        lacking = ", ".join(sorted(self._ledger.gaps))
+        names = sorted(self._ledger.gaps)
         try:
-            while not self._closing.is_set() and self._some():
-                pass
-        except Exception as error:  # what is lacking stays so, and is refused; the rest goes on
-            self._failed = str(error)
-            _log.exception("fill_failed", columns=lacking)
-            return
+            while not self._closing.is_set():
+                try:
+                    if not self._some():
+                        self._done = True
+                        return
+                except (CalldexError, NoRoom) as error:  # there is no room, or the columns are being made again: later
+                    _log.warning("fill_waits", columns=names, reason=str(error))
+                    self._closing.wait(AGAIN_S)
+        except Exception as error:  # noqa: BLE001 - what is lacking is refused; everything else goes on
+            self._failed = f"; it stopped: {error}"
+            _log.exception("fill_failed", columns=names)
 
     def _some(self) -> bool:
-        """Fill in some more; whether there is any left."""
-        open_ = {name: gap for name, gap in self._ledger.gaps.items() if gap.upto < gap.last}
-        if open_:
-            self._ledger_some(open_)
+        """Fill in some more; whether that was not the last."""
+        lacking = [name for name, gap in self._ledger.gaps.items() if gap.upto < gap.last]
+        if lacking:
+            self._in_ledger(lacking)
             return True
-        left = False
+        return self._ask(self._in_columns)
 
-        def some(columns: Columns) -> None:
-            nonlocal left
-            left = self._columns_some(columns)
+    def _in_ledger(self, names: list[str]) -> None:
+        """The JSON of a version never changes, so it may be read before others have to wait."""
+        after = min(self._ledger.gaps[name].upto for name in names)
+        last = max(self._ledger.gaps[name].last for name in names)
+        found = self._ledger.texts(after, last, LEDGER_AT_ONCE)
+        upto = found[-1][0] if len(found) == LEDGER_AT_ONCE else last
+        filled = []
+        for seq, json in found:
+            values = values_of(json)
+            filled.append((*(values[name] for name in names), seq))
+        with self._writing:
+            self._ledger.fill(names, filled, upto)
+        if upto == last:
+            _log.info("ledger_filled", columns=names, versions=last)
 
-        try:
-            self._ask(some)
-        except CalldexError:  # they are being made again, or there is no room: later
-            self._closing.wait(_AGAIN_S)
-            return True
-        return left
+    def _in_columns(self, columns: Columns) -> bool:
+        gaps = self._ledger.gaps
+        lacking = {name: upto for name, upto in columns.filled.items() if name in gaps and upto < gaps[name].last}
+        if not lacking or self._closing.is_set():
+            return False
+        after, last = min(lacking.values()), max(gaps[name].last for name in lacking)
+        upto = min(after + COLUMNS_AT_ONCE, last, columns.applied)
+        if upto == after:
+            self._closing.wait(AGAIN_S)
+        else:
+            names = list(lacking)
+            columns.fill(names, self._ledger.columns_of(names, after, upto), upto)
+        if upto == last:
+            _log.info("columns_filled", columns=list(lacking), versions=last)
+        return True

@@ -39,7 +39,7 @@ from calldex.store import (
     Version,
 )
 from calldex.store.embedded.schema import LEDGER
-from calldex.store.sql import LIVE, SQLITE, VALUE_NAMES, behind, both, ready, uuid_bytes, values, where
+from calldex.store.sql import LIVE, SQLITE, VALUE_NAMES, behind, both, ready, uuid_bytes, values, values_of, where
 
 ROW_NAMES: Final = ("seq", "seq_to", "account_id", "uuid", *VALUE_NAMES)
 """What `columns` is given of a version, in this order."""
@@ -86,6 +86,13 @@ class Written(msgspec.Struct, frozen=True):
     rows: list[tuple[Any, ...]] | None
 
 
+class Gap(msgspec.Struct, frozen=True):
+    """A column that a migration added: versions up to `last` were there before it, those up to `upto` have values."""
+
+    upto: int
+    last: int
+
+
 class Closing(msgspec.Struct, frozen=True):
     """A version and the commit that superseded it."""
 
@@ -117,6 +124,10 @@ class Ledger:
         self._all_readers: list[apsw.Connection] = []
         self.last_seq: int = _all(self._writer, "SELECT ifnull(max(seq), 0) FROM version")[0][0]
         self.store_id: str = _all(self._writer, "SELECT value FROM meta WHERE name = 'store_id'")[0][0]
+        self.gaps: dict[str, Gap] = {
+            name: Gap(upto, last)
+            for name, upto, last in _all(self._writer, "SELECT name, upto, last FROM fill WHERE last > 0")
+        }
 
     def _connect(self, *, readonly: bool = False) -> apsw.Connection:
         flags = apsw.SQLITE_OPEN_READONLY if readonly else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
@@ -305,6 +316,20 @@ class Ledger:
             ],
         )
 
+    def fill(self, names: Sequence[str], rows: Sequence[tuple[Any, ...]], upto: int) -> None:
+        """Set columns of versions (each its values and its number); those up to `upto` have theirs then. Raises
+        `DiskFull`."""
+        with self._commit():
+            self._writer.executemany(
+                f"UPDATE version SET {', '.join(f'{name} = ?' for name in names)} WHERE seq = ?", rows
+            )
+            self._writer.executemany(
+                "UPDATE fill SET upto = max(upto, min(?, last)) WHERE name = ?", [(upto, name) for name in names]
+            )
+        self.gaps |= {
+            name: Gap(max(gap.upto, min(upto, gap.last)), gap.last) for name in names for gap in [self.gaps[name]]
+        }
+
     def purge(self, superseded_before_ms: int, now_ms: int, upto: int) -> tuple[int, int]:
         """Drop the versions superseded before an instant and by a commit up to `upto`, and receipts that ended; how
         many versions went, and the commit up to which. Raises `DiskFull`.
@@ -345,6 +370,25 @@ class Ledger:
         with self._reader() as reader:
             return _all(
                 reader, f"{_ROWS} WHERE seq > ? AND seq <= ? AND json IS NOT NULL ORDER BY seq", (seq, seq + limit)
+            )
+
+    def texts(self, after: int, upto: int, limit: int) -> list[tuple[int, bytes]]:
+        """The numbers and the JSON of the next versions with content behind a commit number, up to another."""
+        with self._reader() as reader:
+            return _all(
+                reader,
+                "SELECT seq, CAST(json AS BLOB) FROM version WHERE seq > ? AND seq <= ? AND json IS NOT NULL"
+                " ORDER BY seq LIMIT ?",
+                (after, upto, limit),
+            )
+
+    def columns_of(self, names: Sequence[str], after: int, upto: int) -> list[tuple[Any, ...]]:
+        """The number and some columns of the versions behind a commit number, up to another."""
+        with self._reader() as reader:
+            return _all(
+                reader,
+                f"SELECT seq, {', '.join(names)} FROM version WHERE seq > ? AND seq <= ? AND json IS NOT NULL",
+                (after, upto),
             )
 
     def closings(self, after: int, upto: int) -> list[Closing]:
@@ -528,6 +572,7 @@ class LedgerReader:
                 )
             self.store_id: str = _all(self._reader, "SELECT value FROM meta WHERE name = 'store_id'")[0][0]
             self.last_seq: int = _all(self._reader, "SELECT ifnull(max(seq), 0) FROM version")[0][0]
+            self._lacking = _all(self._reader, "SELECT 1 FROM fill WHERE upto < last") != []
         except (apsw.NotADBError, apsw.CorruptError, apsw.CantOpenError, apsw.SQLError) as error:
             raise UnreadableInput(f"{path} cannot be read as a ledger: {error}") from error
 
@@ -567,7 +612,7 @@ class LedgerReader:
                 f" LEFT JOIN version AS before ON v.json IS NULL AND before.seq_to = v.seq AND before.seq_to < {LIVE}",
                 (apsw.carray(seqs[at : at + count]),),
             )
-            yield list(map(_loaded, found))
+            yield [_completed(version) if self._lacking else version for version in map(_loaded, found)]
 
     def days(self) -> dict[tuple[int, str], tuple[int, int]]:
         """For each account and UTC day the number of live records and a checksum over them: the sum, modulo 2^64, of
@@ -619,6 +664,13 @@ def _loaded(row: tuple[Any, ...]) -> Loaded:
         values[_STARTED] = before_ms or 0
     ended = seq_to if 0 < seq_to < LIVE else None
     return Loaded(seq, ended, uuid, tuple(values), json, written_ms, ended_ms or 0)
+
+
+def _completed(version: Loaded) -> Loaded:
+    """A version with the values of columns that are not filled in yet."""
+    if version.json is None:
+        return version
+    return msgspec.structs.replace(version, values=tuple(values_of(version.json).values()))
 
 
 def _kept_row(key: bytes, links: str, text: str, uuid: bytes | None) -> KeptRow:

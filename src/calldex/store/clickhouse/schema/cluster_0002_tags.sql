@@ -20,7 +20,7 @@ ALTER TABLE cdr ON CLUSTER '$cluster'
     ADD COLUMN IF NOT EXISTS flags SimpleAggregateFunction(max, UInt32) AFTER tags;
 
 -- blocks: no. Parts are written again in the background, one after another; writing and reading go on.
-ALTER TABLE cdr_local ON CLUSTER '$cluster' MATERIALIZE COLUMN tags, MATERIALIZE COLUMN flags;
+ALTER TABLE cdr_local ON CLUSTER '$cluster' MATERIALIZE COLUMN tags, MATERIALIZE COLUMN flags SETTINGS mutations_sync = 0;
 
 -- blocks: no. It changes what the table is said to be.
 ALTER TABLE cdr_local ON CLUSTER '$cluster' MODIFY COMMENT 'calldex schema 2';

@@ -14,7 +14,7 @@ ALTER TABLE cdr
         + toUInt32(4 * has(JSONExtract(json, 'flags', 'Array(String)'), 'disposition_unknown')) AFTER tags;
 
 -- blocks: no. Parts are written again in the background, one after another; writing and reading go on.
-ALTER TABLE cdr MATERIALIZE COLUMN tags, MATERIALIZE COLUMN flags;
+ALTER TABLE cdr MATERIALIZE COLUMN tags, MATERIALIZE COLUMN flags SETTINGS mutations_sync = 0;
 
 -- blocks: no. It changes what the table is said to be.
 ALTER TABLE cdr MODIFY COMMENT 'calldex schema 2';
