@@ -15,8 +15,9 @@ from calldex.directory import UserFilter
 from calldex.errors import CalldexError
 from calldex.formats import formats
 from calldex.records.codec import Record
-from calldex.records.fields import FIELDS, FILTER, PARAMETERS
+from calldex.records.fields import FIELDS, FILTER
 from calldex.records.record import DISPOSITIONS, END_REASONS, EVENT_TYPES, INTERACTION_TYPES, Event, Flag, Leg, Team
+from calldex.search.query import PARAMETERS
 from calldex.settings import Settings
 from docs.generate import FOLDER, pages
 

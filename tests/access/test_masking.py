@@ -249,6 +249,18 @@ def test_hidden_fields_are_empty() -> None:
     assert shown(cdr, Mask(numbers=True, hidden=SENSITIVE)) == nothing
 
 
+def test_the_recordings_of_legs_are_hidden_with_the_records_own() -> None:
+    """Whoever may not hear the one hears none of the others; the rest of the leg is shown."""
+    leg = Leg(started_at=from_ms(0), channel="PJSIP/201-1", recording="in-201.wav")
+    cdr = one(recording="in-201.wav", legs=(leg,))
+    hidden = shown(cdr, Mask(hidden=("recording",)))
+    assert (None, [{"started_at": "1970-01-01T00:00:00Z", "channel": "PJSIP/201-1"}]) == (
+        hidden["recording"],
+        hidden["legs"],
+    )
+    assert "in-201.wav" == shown(cdr, Mask(hidden=("score",)))["legs"][0]["recording"]
+
+
 def walked(value: Any) -> Any:
     """Every text in what was read from JSON."""
     if isinstance(value, str):
@@ -281,6 +293,8 @@ def test_any_records(records: list[Cdr], hidden: set[str], numbers: bool) -> Non
         for name in was:
             if name in hidden:
                 assert empty[name] == now[name]
+            elif name == "legs" and "recording" in hidden:
+                assert all("recording" not in leg for leg in now[name])
             elif not numbers or name not in concerned:
                 assert was[name] == now[name]
         if numbers:
@@ -324,7 +338,7 @@ EVENTS = st.builds(
 )  # fmt: skip
 LEGS = st.builds(
     Leg, started_at=st.just(from_ms(0)), from_=st.none() | NUMBERS, to=st.none() | NUMBERS, channel=st.none() | TEXTS,
-    agent=st.none() | TEXTS,
+    agent=st.none() | TEXTS, recording=st.none() | TEXTS,
 )  # fmt: skip
 WRITTEN = st.fixed_dictionaries(
     {"from_": st.none() | NUMBERS, "to": st.none() | NUMBERS, "did": st.none() | NUMBERS},
@@ -367,8 +381,8 @@ def naive(record: dict[str, Any]) -> dict[str, Any]:
     found["custom"] = {masked_text(name, own): value(given) for name, given in record["custom"].items()}
     for part in (*found["events"], *found["legs"]):
         changed(part, masked_number, "number", "from", "to")
-        changed(part, masked_label, "agent", "queue")
-        changed(part, lambda name: masked_name(name, own), "channel")
+        changed(part, masked_label, "agent", "queue", "to_agent")
+        changed(part, lambda name: masked_name(name, own), "channel", "recording")
         changed(part, lambda text: masked_text(text, own), "detail")
     return found
 

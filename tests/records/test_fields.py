@@ -16,7 +16,6 @@ from calldex.records.fields import (
     FIELDS,
     FILTER,
     FILTERS,
-    PARAMETERS,
     PREFIX_DIGITS,
     Kind,
     Op,
@@ -26,6 +25,7 @@ from calldex.records.fields import (
     text_set,
 )
 from calldex.records.record import Cdr
+from calldex.search.query import PARAMETERS
 from tests.strategies import ANY_NUMBER
 
 DIGITS = st.text("0123456789", max_size=24)

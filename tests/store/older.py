@@ -20,7 +20,7 @@ from calldex.store.clickhouse.client import Hosts
 from calldex.store.clickhouse.schema import CDR_TYPES, PLAIN, UUID_TYPES, steps
 from calldex.store.clickhouse.writing import loaded_places, loaded_versions
 from calldex.store.embedded import LEDGER_FILE
-from calldex.store.embedded.ledger import LedgerReader
+from calldex.store.embedded.reader import LedgerReader
 from calldex.store.sql import LIVE, Sql
 from tests.engines import chdb_database, embedded
 

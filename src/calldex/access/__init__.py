@@ -128,6 +128,20 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     credential: str
 
 
+def owner_of(account_id: int, account: str, timezone: str) -> Principal:
+    """The owner of the data directory at work in an account: nobody is asked to prove it who can read the files."""
+    return Principal(
+        account_id=account_id,
+        account=account,
+        user_id=0,
+        email="owner",
+        agent_id=0,
+        timezone=timezone,
+        groups=(ROLES["admin"],),
+        credential="",
+    )
+
+
 class Mask(msgspec.Struct, frozen=True):
     """What is withheld of the rows that are seen: whether telephone numbers are, whether a full one may be looked for
     all the same, and the names of the fields that are empty."""

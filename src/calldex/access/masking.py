@@ -19,7 +19,7 @@ import msgspec
 
 from calldex.access import Mask
 from calldex.records.codec import Record
-from calldex.records.fields import FIELDS
+from calldex.records.fields import FIELDS, RECORDINGS
 from calldex.records.record import Cdr, CustomValue
 
 _KEPT_DIGITS: Final = 2
@@ -159,7 +159,7 @@ _DIGIT: Final = rb"\d\xd9\xdb\xdf-\xff"
 _UPTO_DIGIT: Final = rb'[^"\\%b]*+' % _DIGIT
 _IN_EVENTS: Final = re.compile(
     rb',"(?:number":|detail":"(?:[^"\\]{%d}|[^"]{0,%d}\\)' % (_SHORTEST_OWN, _SHORTEST_OWN)
-    + rb'|(?:agent|queue)":"%b(?:\\|[%b](?:%b[%b]){0,%d}+%b[\\%b]))'
+    + rb'|(?:agent|queue|to_agent)":"%b(?:\\|[%b](?:%b[%b]){0,%d}+%b[\\%b]))'
     % (_UPTO_DIGIT, _DIGIT, _UPTO_DIGIT, _DIGIT, _SHORTEST_FULL - 2, _UPTO_DIGIT, _DIGIT)
 )
 """What can hold a number in an event, of which it is never the first member: a number, a detail that is long enough
@@ -167,8 +167,8 @@ _IN_EVENTS: Final = re.compile(
 _EVENTS: Final = msgspec.json.Decoder(list[dict[str, Any]]).decode
 """Events, of which only texts are changed: their times stay the texts they are."""
 _PART_NUMBERS: Final = ("number", "from", "to")
-_PART_LABELS: Final = ("agent", "queue")
-_PART_NAMES: Final = ("channel", "peer_channel", "application", "disposition")
+_PART_LABELS: Final = ("agent", "queue", "to_agent")
+_PART_NAMES: Final = ("channel", "peer_channel", "application", "disposition", "recording")
 """Of events and legs together, which share no member that is masked in another way."""
 _CUSTOM: Final = msgspec.json.Decoder(dict[str, CustomValue]).decode
 _NO_CUSTOM: Final = msgspec.Raw(b"{}")
@@ -215,7 +215,17 @@ def _masked_part(part: bytes, mask: Mask) -> bytes:
     for name in mask.hidden:
         for record in seen:
             setattr(record, f"{name}_", _EMPTY[name])
+    if not RECORDINGS.isdisjoint(mask.hidden):
+        _hide_recordings(seen)
     return _JSON(seen)[1:-1]
+
+
+def _hide_recordings(records: list[Any]) -> None:
+    """Take the recordings out of legs, in place."""
+    for record in records:
+        if isinstance(record.legs_, list):
+            for leg in record.legs_:
+                leg.pop("recording", None)
 
 
 def _mask_labels(records: list[Any]) -> None:

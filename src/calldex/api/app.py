@@ -39,19 +39,23 @@ from calldex.transport.workers import Workers
 
 POSTS_AT_ONCE: Final = 4
 POSTS_WAITING: Final = 64
+STREAMS_AT_ONCE: Final = 4
+STREAMS_WAITING: Final = 16
 
 
 def public(node: Node) -> Starlette:
     """The app over a node, which stays the caller's to close. Its state has the server's `metrics`, `limits`
     and `untaken`."""
     settings = node.settings
-    searches = Workers("search", settings.max_queries, settings.max_waiting, _too_busy)
-    posts = Workers("ingest", POSTS_AT_ONCE, POSTS_WAITING, _too_many)
     untaken = Untaken()
+    searches = Workers("search", settings.max_queries, settings.max_waiting, _too_busy, untaken.admit)
+    posts = Workers("ingest", POSTS_AT_ONCE, POSTS_WAITING, _too_many)
     metrics = Metrics(node, searches, posts, untaken)
     limits = Limits(settings, metrics.limited)
-    cdr = CdrPages(node, searches, metrics, untaken)
-    lookups = Lookups(node, searches)
+    streams = Workers("stream", STREAMS_AT_ONCE, STREAMS_WAITING, _too_busy)
+    reader = node.reader({"searches": searches, "streams": streams}, metrics.served.inc)
+    cdr = CdrPages(node, reader)
+    lookups = Lookups(node, reader)
     health = Health(node, metrics)
     sessions = Sessions(node)
     described = document()

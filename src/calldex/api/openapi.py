@@ -20,11 +20,13 @@ from calldex.api.admin.endpoint import BODY_LIMIT as ADMIN_BODY_LIMIT
 from calldex.api.admin.endpoint import CSV, PREFIX, Endpoint, Id, Nothing
 from calldex.api.audit import AUDIT_FILTERS, AuditPage, AuditQuery
 from calldex.api.ingest import ARRAY_TYPE, BODY_LIMIT, LINES_TYPES, MOST_RECORDS
-from calldex.api.lookups import KINDS, USER_FILTERS
+from calldex.api.lookups import KINDS, UserOptions
 from calldex.api.openid import CALLBACK, START
 from calldex.api.signin import Credentials, NewPassword, SessionReply, SignedInUser
 from calldex.directory import ListedUser, Named, WrapupCode
-from calldex.records.fields import DAY_PARAMETERS, FIELDS, FILTERS, MAX_VALUES, PAGE_PARAMETERS, Filter, Op
+from calldex.inputs import parameters_of
+from calldex.records.fields import DAY_PARAMETERS, FIELDS, FILTERS, MAX_VALUES, Filter, Op
+from calldex.search.query import PageRequest
 from calldex.transport.cookies import SESSION
 from calldex.transport.replies import JSON, CdrPage, ErrorReply, IngestReply, Readiness, Unready
 
@@ -135,7 +137,7 @@ def operations() -> Iterable[Operation]:
         summary="The users of the account",
         description="All of them, or those that fit every parameter given. Letter case does not count.",
         reply=_list_of("ListedUser"),
-        parameters=tuple(_parameter(name, text, {"type": "string"}) for name, text in USER_FILTERS.items()),
+        parameters=tuple(_parameter(p.name, p.description, {"type": "string"}) for p in parameters_of(UserOptions)),
         statuses=_ERRORS,
         with_key=True,
     )
@@ -161,7 +163,7 @@ def _cdr() -> Operation:
         ),
         reply=_ref("CdrPage"),
         parameters=(
-            *(_parameter(p.name, p.description, dict(p.schema), p.example) for p in PAGE_PARAMETERS),
+            *(_parameter(p.name, p.description, dict(p.schema), p.example) for p in parameters_of(PageRequest)),
             *(_parameter(p.name, p.description, dict(p.schema), p.example) for p in DAY_PARAMETERS),
             *(
                 _parameter(name, filter_.description, _filter_schema(filter_), _example(filter_))

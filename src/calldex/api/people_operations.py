@@ -22,11 +22,10 @@ from calldex.directory import (
     User,
     UserChanges,
 )
-from calldex.errors import BadParameters, NotFound, Problem
-from calldex.keys import PREFIX_LENGTH
+from calldex.errors import BadParameters, Problem
 from calldex.node import Node
-from calldex.records import codec
-from calldex.records.record import Rejected, plain_uuid
+from calldex.records.record import plain_uuid
+from calldex.texts import PREFIX_LENGTH
 
 
 def _given(changes: msgspec.Struct) -> str:
@@ -378,10 +377,4 @@ class ExplainAccess(Operation[Explanation], frozen=True, kw_only=True):
         uuid = plain_uuid(self.record)
         if uuid is None:
             raise BadParameters([Problem("record", self.record[:100], "is not a uuid", "the uuid of a record")])
-        version = node.store.get(principal.account_id, uuid)
-        if version is None or version.json is None:
-            raise NotFound(f"the account {principal.account} has no record {uuid}")
-        record = codec.decode(version.json, uuid)
-        if isinstance(record, Rejected):
-            raise TypeError(f"the record {uuid} cannot be read: {record.reason}")
-        return access.explain(principal, record)
+        return access.explain(principal, node.record(node.owner(principal.account), uuid))

@@ -24,7 +24,7 @@ from calldex.directory.principals import find_account, principals
 from calldex.directory.snapshot import Snapshot
 from calldex.directory.tables import api_keys, users
 from calldex.errors import Conflict, NotFound
-from calldex.keys import KEY_MARK, PREFIX_LENGTH
+from calldex.texts import KEY_MARK, PREFIX_LENGTH
 
 KEY_LENGTH_LIMIT: Final = 100
 TOUCH_MS: Final = 60_000

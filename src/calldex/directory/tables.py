@@ -28,7 +28,7 @@ from sqlalchemy import (
 from calldex.access import Role
 from calldex.records.record import NamedKind
 
-VERSION: Final = "0003"
+VERSION: Final = "0004"
 """The newest migration."""
 PINNED_MS: Final = 2**62
 """When a name was last seen that somebody set: later than any record."""
@@ -246,6 +246,15 @@ secrets: Final = Table(
 
 # One row; `n` grows with every change to what decides about keys, so that other processes notice it.
 change: Final = Table("change", metadata, Column("n", BigInteger, nullable=False))
+
+# How far the chain of a ledger had come: the last commit of which it is known, and its link.
+ledger_heads: Final = Table(
+    "ledger_heads",
+    metadata,
+    Column("store_id", String(64), primary_key=True),
+    Column("seq", BigInteger, nullable=False),
+    Column("hash", LargeBinary(32), nullable=False),
+)
 
 
 # --- a store of several nodes ---------------------------------------------------------------------------------------

@@ -19,8 +19,8 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from calldex.errors import CalldexError, Unavailable
-from calldex.keys import without_keys
 from calldex.networks import Networks, read_address
+from calldex.texts import without_keys
 from calldex.transport.limits import Limits
 from calldex.transport.metrics import Metrics
 from calldex.transport.proxies import origin_of

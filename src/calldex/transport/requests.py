@@ -26,6 +26,7 @@ from calldex.errors import (
     UnsupportedMedia,
     suggest,
 )
+from calldex.texts import as_item, is_whole
 from calldex.transport.cookies import SESSION, cookie_of, refuse_foreign
 from calldex.transport.limits import Limits
 from calldex.transport.workers import ClientGone
@@ -40,6 +41,7 @@ BODY_GRACE_SECONDS: Final = 5.0
 BODY_BYTES_A_SECOND: Final = 1024
 """How fast a body has to come on average, after a while."""
 MOST_PAIRS: Final = 100
+_VALID: Final = "whole characters as text, a number, or a list of them"
 DIRECTORY_SECONDS: Final = 5.0
 """How long a request waits for the directory to say whose it is."""
 _asking: Final = ThreadPoolExecutor(1, thread_name_prefix="who")
@@ -127,9 +129,9 @@ def _body_pairs(body: bytes) -> Pairs:
     if len(found) > MOST_PAIRS:
         raise BadRequest(f"the body has more than {MOST_PAIRS} parameters")
     problems = [
-        Problem(name[:100], "", "is not a value a parameter can have", "text, a number, or a list of them")
+        Problem(name[:100] if is_whole(name) else "", "", "is not a value a parameter can have", _VALID)
         for name, value in found
-        if not _is_plain(value)
+        if not (is_whole(name) and _is_plain(value))
     ]
     if problems:
         raise BadParameters(problems)
@@ -138,12 +140,12 @@ def _body_pairs(body: bytes) -> Pairs:
 
 def _is_plain(value: Any) -> bool:
     if isinstance(value, list) and not isinstance(value, _Object):
-        return all(isinstance(item, str) for item in value)
-    return value is None or isinstance(value, str)
+        return all(isinstance(item, str) and is_whole(item) for item in value)
+    return value is None or (isinstance(value, str) and is_whole(value))
 
 
 def _text(value: Any) -> str:
-    return "" if value is None else value if isinstance(value, str) else ",".join(value)
+    return "" if value is None else value if isinstance(value, str) else ",".join(map(as_item, value))
 
 
 # --- who asks ---------------------------------------------------------------------------------------------------------
@@ -159,9 +161,12 @@ async def caller(request: Request, directory: Directory, pairs: Pairs, now_ms: i
     """Who asks, by his key or else by the cookie of his session, and what is left of his parameters without the key.
 
     `Unauthorized` without either, `Unavailable` if the directory does not tell now, `RateExceeded` for too many
-    requests, `BadParameters` for several keys, `Forbidden` for what another site made his browser send.
+    requests, `BadParameters` for a key that is given twice, `Forbidden` for what another site made his browser send.
     """
-    keys = {value.strip() for name, value in pairs if name == "key"} - {""}
+    given = [value.strip() for name, value in pairs if name == "key"]
+    if len(given) > 1:
+        raise BadParameters([Problem("key", "", "given more than once", "one key, in one place")])
+    keys = {*given} - {""}
     scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         keys |= {bearer.strip()} - {""}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import TypeVar
@@ -26,16 +26,25 @@ class ClientGone(Exception):
 
 
 class Workers:
-    """Threads for one kind of work. `refusal` makes the error for who finds no place.
+    """Threads for one kind of work. `refusal` makes the error for who finds no place; `admit`, if there is one, is
+    waited for by who has found one.
 
     There is nothing to close: threads that are idle end with the process, and what runs is stopped by the node.
     """
 
-    def __init__(self, name: str, running: int, waiting: int, refusal: Callable[[], CalldexError]) -> None:
+    def __init__(
+        self,
+        name: str,
+        running: int,
+        waiting: int,
+        refusal: Callable[[], CalldexError],
+        admit: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self._threads = ThreadPoolExecutor(running, thread_name_prefix=name)
         self._most_running = running
         self._most_waiting = waiting
         self._refusal = refusal
+        self._admit = admit
         self._queue: deque[asyncio.Future[None]] = deque()
         self.running = 0
 
@@ -57,6 +66,8 @@ class Workers:
         else:
             await self._wait(receive)
         try:
+            if self._admit is not None:
+                await self._admit()
             yield
         finally:
             self._leave()

@@ -14,9 +14,9 @@ from calldex.api.admin.rights import guard_of
 from calldex.directory import Key, KeyOwner
 from calldex.directory.model import networks_problem, refuse
 from calldex.errors import BadParameters, Forbidden, NotFound, Problem, suggest
-from calldex.keys import PREFIX_LENGTH
 from calldex.networks import Networks
 from calldex.records.record import from_ms, to_ms
+from calldex.texts import PREFIX_LENGTH
 
 Expiry = Annotated[
     datetime, msgspec.Meta(tz=True, description="a time in the future with its zone, as 2027-01-31T00:00:00Z")

@@ -32,7 +32,7 @@ import msgspec
 import numpy as np
 
 from calldex.access import Scope
-from calldex.errors import QueryTimeout
+from calldex.errors import QueryTimeout, Unavailable
 from calldex.recent import remember
 from calldex.records.fields import Op
 from calldex.search.query import Query
@@ -40,7 +40,7 @@ from calldex.store import Mentioned, Position
 from calldex.store.embedded.ledger import ROW_NAMES, Closing
 from calldex.store.embedded.parties import NO_PARTY, PARTY, Parties, Party
 from calldex.store.embedded.schema import COLUMNS
-from calldex.store.sql import DUCKDB, LIVE, Sql, behind, both, layout, where
+from calldex.store.sql import DUCKDB, Sql, behind, both, layout, where
 
 BUCKET_MS: Final = 15 * 60 * 1000
 """Every time zone in use is a whole number of these away from UTC, so days of any zone are whole buckets."""
@@ -502,17 +502,17 @@ class Columns:
             skip -= count
         return _EARLIEST, 0
 
-    def days(self, names: Sequence[str]) -> dict[tuple[int, str], tuple[int, int]]:
-        """For each account and UTC day the number of live records and a checksum over these columns of them, see
-        `checksum`; only of those whose party is what its number stands for."""
+    def days(self, as_of: int, names: Sequence[str]) -> dict[tuple[int, str], tuple[int, int]]:
+        """For each account and UTC day the number of records that were live as of a commit and a checksum over these
+        columns of them, see `checksum`; only of those whose party is what its number stands for."""
         summed = f"concat_ws('|', {', '.join(f'row.{name}' for name in names)})"
         found = self._ask(
             "SELECT account_id, strftime(make_timestamp(started_ms * 1000), '%Y-%m-%d') AS day, count(*),"
             f" sum(md5_number_lower({summed})::HUGEINT) % 18446744073709551616"
-            f" FROM kept.cdr AS row LEFT JOIN kept.party USING (party) WHERE seq_to = {LIVE}"
+            f" FROM kept.cdr AS row LEFT JOIN kept.party USING (party) WHERE seq <= ? AND seq_to > ?"
             f" AND ((party = {NO_PARTY} AND ?) OR ({_MEMBERS.format('row')}) = ({_MEMBERS.format('party')}))"
             " GROUP BY account_id, day",
-            Sql("", (self._parties.full,)),
+            Sql("", (as_of, as_of, self._parties.full)),
             timeout_s=math.inf,
         )
         return {(account_id, day): (count, int(checksum)) for account_id, day, count, checksum in found}
@@ -612,15 +612,13 @@ def _failure(error: duckdb.Error) -> Damaged | NoRoom:
 
 @contextmanager
 def _named_errors(timeout_s: float) -> Iterator[None]:
-    """What went wrong in a query, as `QueryTimeout` or `Damaged`; anything else is a fault of ours and stays itself."""
+    """What a query may end with although nothing is wrong, in our words; whatever else the engine says stays as it is,
+    and whoever asked takes it for damage."""
     try:
         yield
     except duckdb.InterruptException:
         raise QueryTimeout(f"the query took longer than {timeout_s:g} s and was stopped") from None
-    except (
-        duckdb.IOException,
-        duckdb.FatalException,
-        duckdb.InternalException,
-        duckdb.SerializationException,
-    ) as error:
-        raise Damaged(str(error).partition("\n")[0]) from error
+    except duckdb.OutOfMemoryException:
+        raise Unavailable(
+            "the query needs more memory than `columns_memory_mb` permits; ask for less at once, or raise that setting"
+        ) from None

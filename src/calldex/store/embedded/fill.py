@@ -9,30 +9,32 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
-from typing import Final
+from contextlib import AbstractContextManager
 
 import structlog
 
-from calldex.errors import CalldexError, StoreNotReady
+from calldex.errors import CalldexError, DiskFull, StoreNotReady
 from calldex.store.embedded.columns import Columns, NoRoom
 from calldex.store.embedded.ledger import Ledger
 from calldex.store.sql import values_of
 
-LEDGER_AT_ONCE: Final = 2_000
+LEDGER_AT_ONCE = 2_000
 """Versions that the ledger changes while others wait to write."""
-COLUMNS_AT_ONCE: Final = 20_480
-AGAIN_S: Final = 1.0
+COLUMNS_AT_ONCE = 20_480
+AGAIN_S = 1.0
 
 _log = structlog.get_logger(__name__)
 
+Turn = Callable[[], AbstractContextManager[None]]
 Ask = Callable[[Callable[[Columns], bool]], bool]
 
 
 class Filler:
-    """Fills in what is lacking, by a thread of its own. `ask` asks the columns, as soon as they answer."""
+    """Fills in what is lacking, by a thread of its own. `turn` keeps other writers out, `ask` asks the columns as soon
+    as they answer."""
 
-    def __init__(self, ledger: Ledger, writing: threading.Lock, ask: Ask) -> None:
-        self._ledger, self._writing, self._ask = ledger, writing, ask
+    def __init__(self, ledger: Ledger, turn: Turn, ask: Ask) -> None:
+        self._ledger, self._turn, self._ask = ledger, turn, ask
         self._closing = threading.Event()
         self._done, self._failed = not ledger.gaps, ""
         self._thread = threading.Thread(target=self._run, name="fill", daemon=True)
@@ -74,8 +76,8 @@ class Filler:
                     if not self._some():
                         self._done = True
                         return
-                except (CalldexError, NoRoom) as error:  # there is no room, or the columns are being made again: later
-                    _log.warning("fill_waits", columns=names, reason=str(error))
+                except CalldexError as error:  # there is no room, or the columns are being made again: later
+                    _log.warning("fill_waits", columns=names, reason=error.message)
                     self._closing.wait(AGAIN_S)
         except Exception as error:  # noqa: BLE001 - what is lacking is refused; everything else goes on
             self._failed = f"; it stopped: {error}"
@@ -99,7 +101,7 @@ class Filler:
         for seq, json in found:
             values = values_of(json)
             filled.append((*(values[name] for name in names), seq))
-        with self._writing:
+        with self._turn():
             self._ledger.fill(names, filled, upto)
         if upto == last:
             _log.info("ledger_filled", columns=names, versions=last)
@@ -115,7 +117,10 @@ class Filler:
             self._closing.wait(AGAIN_S)
         else:
             names = list(lacking)
-            columns.fill(names, self._ledger.columns_of(names, after, upto), upto)
+            try:
+                columns.fill(names, self._ledger.columns_of(names, after, upto), upto)
+            except NoRoom as error:
+                raise DiskFull(f"the columns cannot be filled in: {error}") from error
         if upto == last:
             _log.info("columns_filled", columns=list(lacking), versions=last)
         return True
