@@ -19,7 +19,8 @@ _ALIASES: Final = {
     "campaign": {"dialer"},
     "callback": {"click_to_call"},
     "queue-callback": {"queue_callback"},
-    "scheduled-callback": {"queue_callback"},
+    "scheduled-callback": {"scheduled_callback"},
+    "queue_callback": {"queue_callback", "scheduled_callback"},
     "all_transfers": {"blind_transfer", "attended_transfer", "queue_transfer"},
 }
 

@@ -10,7 +10,7 @@ import pytest
 from calldex.errors import BadSettings
 from calldex.formats import settings_of
 from calldex.formats.asterisk import FORMAT
-from calldex.formats.asterisk.settings import AsteriskSettings
+from calldex.formats.asterisk.settings import AsteriskSettings, profile
 
 
 @pytest.mark.parametrize(
@@ -65,3 +65,12 @@ def test_an_item_of_a_list_may_hold_a_comma() -> None:
     assert ("PJSIP/agent1=Moreno, Alice", "PJSIP/agent2=Ben") == found.agents
     with pytest.raises(BadSettings, match=r"agents .*: has a double quote that is not closed"):
         settings_of(FORMAT, {"zone": "UTC", "agents": '"PJSIP/agent1=Moreno, Alice'})
+
+
+def test_an_agents_name_may_have_commas() -> None:
+    """A piece without `=` goes on with the name before, unless it looks like a channel whose name was forgotten."""
+    found = settings_of(FORMAT, {"zone": "UTC", "agents": "PJSIP/1=Moreno, Alice,PJSIP/2=Tan, Bob, Jr."})
+    assert isinstance(found, AsteriskSettings)
+    assert {"PJSIP/1": "Moreno, Alice", "PJSIP/2": "Tan, Bob, Jr."} == profile(found).agents
+    with pytest.raises(BadSettings, match="'PJSIP/2' is not CHANNEL=NAME"):
+        settings_of(FORMAT, {"zone": "UTC", "agents": "PJSIP/1=Alice,PJSIP/2"})

@@ -28,6 +28,7 @@ from calldex.api.lookups import KINDS, Lookups
 from calldex.api.openapi import document
 from calldex.api.openid import OpenidSignIn
 from calldex.api.signin import Sessions
+from calldex.api.web import Web
 from calldex.errors import CalldexError, MethodNotAllowed, NotFound, TooMany, Unavailable
 from calldex.node import Node
 from calldex.transport.backpressure import Untaken
@@ -68,7 +69,7 @@ def public(node: Node) -> Starlette:
         *admin.routes(node),
         *sessions.routes(),
         *OpenidSignIn(node, sessions).routes(),
-        Route("/", _root),
+        *Web().routes(),
         Route("/openapi.json", partial(_made, msgspec.json.encode(described), JSON, {})),
         Route("/docs", partial(_made, page(described), "text/html", {"Content-Security-Policy": POLICY})),
         Route("/healthz", health.alive),
@@ -89,10 +90,6 @@ def public(node: Node) -> Starlette:
 async def _made(body: bytes, media_type: str, headers: Mapping[str, str], request: Request) -> Response:
     """What never changes while the program runs."""
     return sized(body, request.headers.get("accept-encoding", ""), media_type, headers)
-
-
-async def _root(request: Request) -> Response:
-    return Response(b'{"service":"calldex","documentation":"/docs"}', media_type="application/json")
 
 
 async def _refused(request: Request, error: Exception) -> Response:

@@ -54,6 +54,7 @@ Action = Literal[
     "name_changed",
     "name_removed",
     "key_created",
+    "key_changed",
     "key_revoked",
     "audit_read",
     "audit_trimmed",
@@ -189,7 +190,7 @@ def _shows(filter_: Filter) -> Callable[[str], bool]:
     """Whether a value of a filter is of the shape that its filter has values of, and may be noted."""
     match filter_.op:
         case Op.ANY_WORD | Op.ANY_BIT:
-            words = {word.lower() for word in (*filter_.words, *filter_.word_aliases)}
+            words = {word.lower() for word in filter_.all_words}
             return lambda item: item.lower() in words
         case Op.ANY_ID | Op.ANY_OF_SET:
             return lambda item: _is_whole(item, 16)

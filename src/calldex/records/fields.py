@@ -37,7 +37,13 @@ class Field(msgspec.Struct, frozen=True):
 FIELDS: Final = (
     Field("uuid", "Identifies the interaction within the account; never changes.", True),
     Field("timestamp", "When the interaction began, UTC, whole seconds.", True),
-    Field("type", "Kind of interaction.", True),
+    Field(
+        "type",
+        "Kind of interaction, in the vocabulary of the key, else of the account: `documented`, where `queue_callback`"
+        " is a scheduled one as well, or `compatible`, where `dialer` is `campaign`, `click_to_call` is `callback`, and"
+        " a callback is `queue-callback` or `scheduled-callback`.",
+        True,
+    ),
     Field(
         "from",
         "Calling party: digits, or the source's own word where it has no digits; null when withheld (`anonymous`,"
@@ -96,7 +102,8 @@ FIELDS: Final = (
     Field(
         "flags",
         "What to know before trusting the record: `provisional` (more rows of this call are expected), `time_suspect`"
-        " (its times contradict each other), `disposition_unknown` (the source's word for the outcome is not known).",
+        " (its times contradict each other), `disposition_unknown` (the source's word for the outcome is not known),"
+        " `unfinished` (the end of the call never came, and it was taken to be over).",
     ),
 )
 
@@ -253,6 +260,11 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
     aliases: tuple[str, ...] = ()
     """Other names of the parameter."""
 
+    @property
+    def all_words(self) -> tuple[str, ...]:
+        """Every word accepted."""
+        return tuple(dict.fromkeys((*self.words, *self.word_aliases)))
+
 
 TRANSFERS: Final = ("blind_transfer", "attended_transfer", "queue_transfer")
 EXITS: Final = ("exit_timeout", "exit_empty", "exit_key")
@@ -306,14 +318,15 @@ FILTERS: Final = (
         name="type",
         op=Op.ANY_WORD,
         column="type",
-        description=f"Kind of interaction. {_LISTED}",
+        description=f"Kind of interaction; `queue_callback` finds scheduled callbacks as well. {_LISTED}",
         example="inbound",
         words=INTERACTION_TYPES,
         word_aliases={
             "campaign": ("dialer",),
             "callback": ("click_to_call",),
+            "queue_callback": ("queue_callback", "scheduled_callback"),
             "queue-callback": ("queue_callback",),
-            "scheduled-callback": ("queue_callback",),
+            "scheduled-callback": ("scheduled_callback",),
         },
     ),
     Filter(

@@ -262,7 +262,7 @@ def _words(filter_: Filter, text: str) -> list[str]:
         if words is None:
             raise _Refused(
                 f"{item[:100]!r} is not a value{suggest(item, known)}",
-                ", ".join((*filter_.words, *filter_.word_aliases)),
+                ", ".join(filter_.all_words),
             )
         meant.update(words)
     return [word for word in filter_.words if word in meant]

@@ -45,7 +45,18 @@ _WORDS: Final[Mapping[NamedKind, str]] = {
     "wrapup_code": "Wrap-up codes",
 }
 _TOLD: Final = frozenset(
-    ("role", "groups", "permissions", "reach", "scopes", "networks", "disabled", "sensitive", "agents_see_own")
+    (
+        "role",
+        "groups",
+        "permissions",
+        "reach",
+        "scopes",
+        "networks",
+        "disabled",
+        "sensitive",
+        "agents_see_own",
+        "vocabulary",
+    )
 )
 """Members whose values the audit has; of the others, that they were given."""
 

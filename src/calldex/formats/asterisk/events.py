@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from typing import Final
 
 import msgspec
@@ -33,12 +35,13 @@ _SAME: Final = 5 * SECOND
 
 def events_of(call: Call, kind: InteractionType, talks: Sequence[Path], most: int) -> tuple[tuple[Event, ...], int]:
     """The events, and how many there are beyond the most: first offers that were not taken are left out."""
-    told = [event for visit in call.visits for event in _visit_events(visit, call)]
+    entries = sorted(visit.entered.at for visit in call.visits if visit.entered is not None)
+    told = [event for visit in call.visits for event in _visit_events(visit, call, entries)]
     if not call.visits:
         told += [Event(type="queued", at=path.start, queue=queue(call)) for path in call.queue_paths[:1]]
-    finishes = [visit.finish for visit in call.served if visit.finish is not None]
+    let_go = min((visit.finish for visit in call.served if visit.finish is not None), default=None)
     for path in talks:
-        if not call.served or any(path.start >= finish for finish in finishes[:1]):
+        if not call.served or (let_go is not None and path.start >= let_go):
             at = path.answered_at or path.start
             told.append(Event(type="answered", at=at, agent=leg_agent(path.row, call.profile, kind)))
     told += [Event(type="voicemail", at=path.start) for path in call.paths if path.is_voicemail]
@@ -50,13 +53,13 @@ def events_of(call: Call, kind: InteractionType, talks: Sequence[Path], most: in
 
 def _joined(told: list[Event], seen: Iterable[Event]) -> list[Event]:
     """The events of both logs; a transfer that both tell of is one event, with what each knows."""
-    transfers = [at for at, event in enumerate(told) if event.type in TRANSFERS]
+    transfers = sorted((event.at, place) for place, event in enumerate(told) if event.type in TRANSFERS)
     for event in seen:
-        same = (at for at in transfers if event.type in TRANSFERS and abs(told[at].at - event.at) <= _SAME)
-        at = next(same, None)
-        if at is None:
+        nearest = bisect_left(transfers, (event.at - _SAME, 0)) if event.type in TRANSFERS else len(transfers)
+        if nearest == len(transfers) or transfers[nearest][0] > event.at + _SAME:
             told.append(event)
             continue
+        at = transfers[nearest][1]
         known = told[at]
         told[at] = msgspec.structs.replace(
             known,
@@ -67,7 +70,7 @@ def _joined(told: list[Event], seen: Iterable[Event]) -> list[Event]:
     return told
 
 
-def _visit_events(visit: Visit, call: Call) -> Iterator[Event]:
+def _visit_events(visit: Visit, call: Call, entries: Sequence[datetime]) -> Iterator[Event]:
     name, person = fit(visit.queue, 200), call.profile.person
     if visit.entered is not None:
         yield Event(type="queued", at=visit.entered.at, queue=name)
@@ -91,18 +94,17 @@ def _visit_events(visit: Visit, call: Call) -> Iterator[Event]:
             type=_EXITS[left.row.event], at=left.at, queue=name, duration_s=visit.wait_s, detail=fit(key or "", 400)
         )
     elif "TRANSFER" in left.row.event:
-        yield _transfer(visit, left, call)
+        yield _transfer(visit, left, call, entries)
 
 
-def _transfer(visit: Visit, left: QueueEvent, call: Call) -> Event:
-    """What the log says of an agent who handed the caller over."""
+def _transfer(visit: Visit, left: QueueEvent, call: Call, entries: Sequence[datetime]) -> Event:
+    """What the log says of an agent who handed the caller over; into a queue, if one was entered then or later."""
     name, agent = fit(visit.queue, 200), fit(call.profile.person(left.row.agent), 200)
     if left.row.event == "ATTENDEDTRANSFER":
         detail = fit(" ".join(left.row.parameters[:-3]), 400)
         return Event(type="attended_transfer", at=left.at, queue=name, agent=agent, detail=detail)
-    onward = any(
-        other.entered is not None and other is not visit and other.entered.at >= left.at for other in call.visits
-    )
+    own = visit.entered is not None and visit.entered.at >= left.at
+    onward = len(entries) - bisect_left(entries, left.at) > own
     word: EventType = "queue_transfer" if onward else "blind_transfer"
     target, context = (*left.row.parameters, "", "")[:2]
     return Event(type=word, at=left.at, queue=name, agent=agent, number=number(target), detail=fit(context, 400))

@@ -58,12 +58,13 @@ def _duration(call: Call) -> int:
     """Seconds from start to end, or to the last thing known. If one row is the whole call, what the PBX counted: it
     knows the fractions of seconds that the times of the row lack."""
     end = call.ended_at or call.last_seen
+    by_times = whole_seconds(end - call.started_at)
     counted = [
         path.duration_s
         for path in call.paths
-        if path.start == call.started_at and path.end == end and path.duration_s is not None and not path.suspect
+        if path.start == call.started_at and path.end == end and path.duration_s is not None
     ]
-    return max(counted) if counted else whole_seconds(end - call.started_at)
+    return max((seconds for seconds in counted if abs(seconds - by_times) <= 1), default=by_times)
 
 
 def _talk(call: Call, talks: Sequence[Path]) -> int | None:

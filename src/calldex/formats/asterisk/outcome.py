@@ -45,7 +45,7 @@ def disposition(call: Call, kind: InteractionType, answered: datetime | None) ->
     if kind == "inbound":
         if any(path.is_voicemail for path in call.paths):
             return "answered_by_VM"
-        return "abandoned" if queue(call) else "missed"
+        return "abandoned" if call.visits or call.queue_paths else "missed"
     if kind == "dialer" and call.conversations:
         return "dialer_abandoned"
     own_leg = call.first_device if kind in ORIGINATED else ""

@@ -163,7 +163,8 @@ def path_of(row: CdrRow, known: Profile) -> Path:
         suspect, answer = True, None
     if billsec is None and answer is not None and end is not None and not row.billsec:
         billsec = whole_seconds(end - answer)
-    suspect = suspect or (duration is not None and billsec is not None and billsec > duration + 1)
+    if duration is not None and billsec is not None and billsec > duration:
+        suspect, billsec = suspect or billsec > duration + 1, duration
     word = re.sub(r"[\s_-]", "", row.disposition).lower()
     guessed: Outcome = "answered" if answer is not None and billsec else "no_answer"
     return Path(

@@ -14,6 +14,7 @@ optimised away is no transfer.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Final
@@ -68,6 +69,10 @@ class _Seen:
         self._pairs: set[tuple[str, str]] = set()
         self._unanswered: dict[tuple[str, str], Path] = {}
         """The last telephone that an application of a channel let ring in vain."""
+        self._talks: dict[str, list[Path]] = defaultdict(list)
+        """Every conversation of the call by the channel that called, in order of their starts."""
+        for path in sorted(call.conversations, key=lambda path: path.start):
+            self._talks[whole(path.row.channel)].append(path)
 
     def add(self, path: Path) -> None:
         """Note what a row joins."""
@@ -145,9 +150,7 @@ class _Seen:
         """Who was called by a row, also through a Local channel."""
         called = path.row.dstchannel
         if is_local(called):
-            led_to = (each.row.dstchannel for each in self._call.conversations)
-            halves = (whole(each.row.channel) for each in self._call.conversations)
-            called = next((to for half, to in zip(halves, led_to, strict=True) if half == whole(called)), "")
+            called = next((talk.row.dstchannel for talk in self._talks[whole(called)]), "")
         return person(called, self._call.profile)
 
     def _sent_on(self, path: Path, before: Path) -> Event | None:
@@ -179,11 +182,15 @@ class _Seen:
     def _reached(self, path: Path) -> str | None:
         """Who answered where a row was sent, also behind its Local channel."""
         ways = {whole(path.row.channel), whole(path.row.dstchannel)} - {""}
-        known = self._call.profile
-        for talk in self._call.conversations:
-            if talk.start >= path.start and whole(talk.row.channel) in ways:
-                return person(talk.row.dstchannel, known)
-        return None
+        found = (talk for way in ways if (talk := self._next_talk(way, path)) is not None)
+        talk = min(found, key=lambda talk: talk.start, default=None)
+        return None if talk is None else person(talk.row.dstchannel, self._call.profile)
+
+    def _next_talk(self, channel: str, path: Path) -> Path | None:
+        """A channel's first conversation with somebody it called, from a row on."""
+        talks = self._talks[channel]
+        at = bisect_left(talks, path.start, key=lambda talk: talk.start)
+        return talks[at] if at < len(talks) else None
 
     def _forwarded(self, path: Path) -> Event | None:
         """A telephone that was called had its calls forwarded: the same Dial goes on to a Local channel that it does

@@ -8,14 +8,15 @@ a search by such a column is refused with how far it is; everything else is serv
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 
+import msgspec
 import structlog
 
 from calldex.errors import CalldexError, DiskFull, StoreNotReady
 from calldex.store.embedded.columns import Columns, NoRoom
-from calldex.store.embedded.ledger import Ledger
+from calldex.store.embedded.ledger import ROW_NAMES, Gap, Ledger
 from calldex.store.sql import values_of
 
 LEDGER_AT_ONCE = 2_000
@@ -36,7 +37,7 @@ class Filler:
     def __init__(self, ledger: Ledger, turn: Turn, ask: Ask) -> None:
         self._ledger, self._turn, self._ask = ledger, turn, ask
         self._closing = threading.Event()
-        self._done, self._failed = not ledger.gaps, ""
+        self._failed = ""
         self._thread = threading.Thread(target=self._run, name="fill", daemon=True)
         if ledger.gaps:
             self._thread.start()
@@ -63,18 +64,12 @@ class Filler:
                     retry_after=5,
                 )
 
-    def lacking(self) -> set[str]:
-        """The columns that do not surely have all their values."""
-        gaps = self._ledger.gaps
-        return set() if self._done else set(gaps)
-
     def _run(self) -> None:
         names = sorted(self._ledger.gaps)
         try:
             while not self._closing.is_set():
                 try:
                     if not self._some():
-                        self._done = True
                         return
                 except CalldexError as error:  # there is no room, or the columns are being made again: later
                     _log.warning("fill_waits", columns=names, reason=error.message)
@@ -99,7 +94,11 @@ class Filler:
         upto = found[-1][0] if len(found) == LEDGER_AT_ONCE else last
         filled = []
         for seq, json in found:
-            values = values_of(json)
+            try:
+                values = values_of(json)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:  # damaged, as `calldex check` tells
+                _log.error("version_not_readable", seq=seq, reason=str(error))
+                continue
             filled.append((*(values[name] for name in names), seq))
         with self._turn():
             self._ledger.fill(names, filled, upto)
@@ -124,3 +123,10 @@ class Filler:
         if upto == last:
             _log.info("columns_filled", columns=list(lacking), versions=last)
         return True
+
+
+def filled_columns(gaps: Mapping[str, Gap], filled: Mapping[str, int]) -> list[str]:
+    """The columns (of `ledger.ROW_NAMES`) whose values are all there, in a ledger and in columns; but for `seq_to`, which
+    the columns may hear of later."""
+    lacking = {name for name, gap in gaps.items() if min(gap.upto, filled.get(name, gap.last)) < gap.last}
+    return [name for name in ROW_NAMES if name != "seq_to" and name not in lacking]

@@ -6,9 +6,10 @@ Nobody else may have it open, and it is left as it was, the files beside it incl
 from __future__ import annotations
 
 import hashlib
+import time
 from array import array
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -16,9 +17,19 @@ from typing import Any, Final, Self
 import msgspec
 
 from calldex.errors import StoreDamaged, UnreadableInput, WrongVersion
-from calldex.store import KeptRow, Loaded, Quarantined, Receipt
-from calldex.store.embedded import sqlite
-from calldex.store.embedded.ledger import DAY, QUARANTINE, is_ledger, kept_row, quarantined_of
+from calldex.store import Head, KeptRow, Loaded, Quarantined, Receipt
+from calldex.store.embedded import links, sqlite
+from calldex.store.embedded.ledger import (
+    DAY,
+    LINKED,
+    QUARANTINE,
+    Gap,
+    is_ledger,
+    kept_row,
+    quarantined_of,
+    versions_by_day,
+)
+from calldex.store.embedded.proof import Fault, faults
 from calldex.store.embedded.schema import LEDGER
 from calldex.store.embedded.sqlite import carray, each, rows
 from calldex.store.sql import LIVE, VALUE_NAMES, values_of
@@ -50,8 +61,8 @@ class LedgerReader:
             """Whether a directory has its head."""
             self.last_seq: int = rows(self._reader, "SELECT ifnull(max(seq), 0) FROM version")[0][0]
             tables = {name for (name,) in rows(self._reader, "SELECT name FROM sqlite_schema WHERE type = 'table'")}
-            self._lacking = "fill" in tables and rows(self._reader, "SELECT 1 FROM fill WHERE upto < last") != []
-            """Whether there are columns that not all versions have values in."""
+            filling = rows(self._reader, "SELECT name, upto, last FROM fill") if "fill" in tables else []
+            self.gaps = {name: Gap(upto, last) for name, upto, last in filling}
             self._opened = opened.pop_all()
 
     def __enter__(self) -> Self:
@@ -65,6 +76,34 @@ class LedgerReader:
     def close(self) -> None:
         """Let go of the file."""
         self._opened.close()
+
+    def faults(self) -> list[Fault]:
+        """What is wrong with the versions; nothing is said of a ledger from before there were links."""
+        return list(faults(lambda: nullcontext(self._reader), self.last_seq)) if self.version >= LINKED else []
+
+    def integrity(self) -> list[str]:
+        """What SQLite finds wrong with the file."""
+        return sqlite.integrity(self._reader)
+
+    def versions_by_day(self, as_of: int) -> Iterator[tuple[str, tuple[Any, ...]]]:
+        """See `Ledger.days`."""
+        return versions_by_day(lambda: nullcontext(self._reader), as_of)
+
+    def head(self) -> Head:
+        """The head of the chain of commits."""
+        return links.head(self._reader) if self.version >= LINKED else Head(self.last_seq, b"")
+
+    def links_behind(self, seq: int) -> int:
+        """How many commits there are behind one."""
+        if self.version < LINKED:
+            return 0
+        return int(rows(self._reader, "SELECT count(*) FROM link WHERE seq > ?", (seq,))[0][0])
+
+    def has(self, head: Head) -> bool:
+        """Whether the chain goes through a head that was kept elsewhere."""
+        if self.version < LINKED or not head.hash or not head.seq:
+            return self.last_seq >= head.seq
+        return rows(self._reader, "SELECT hash FROM link WHERE seq = ?", (head.seq,)) == [(head.hash,)]
 
     def accounts(self) -> dict[int, int]:
         """The accounts that have versions, and how many."""
@@ -98,7 +137,8 @@ class LedgerReader:
                 f" LEFT JOIN version AS before ON v.json IS NULL AND before.seq_to = v.seq AND before.seq_to < {LIVE}",
                 (carray(seqs[at : at + count]),),
             )
-            yield [_completed(version) if self._lacking else version for version in map(_loaded, found)]
+            lacking = any(gap.upto < gap.last for gap in self.gaps.values())
+            yield [_completed(version) if lacking else version for version in map(_loaded, found)]
 
     def days(self) -> dict[tuple[int, str], tuple[int, int]]:
         """For each account and UTC day the number of live records and a checksum over them: the sum, modulo 2^64, of
@@ -157,6 +197,17 @@ def _completed(version: Loaded) -> Loaded:
     if version.json is None:
         return version
     return msgspec.structs.replace(version, values=tuple(values_of(version.json).values()))
+
+
+def proved(path: Path) -> list[Fault]:
+    """What is wrong with the versions in a file that nobody else has open, where it is marked as well."""
+    with sqlite.looking(path) as reader:
+        upto = rows(reader, "SELECT ifnull(max(seq), 0) FROM version")[0][0]
+        found = list(faults(lambda: nullcontext(reader), upto))
+    if found:
+        with closing(sqlite.connect(path)) as writer, sqlite.commit(writer):
+            links.mark(writer, found, (0, upto), time.time_ns() // 1_000_000)
+    return found
 
 
 def is_there(path: Path) -> bool:
