@@ -126,7 +126,7 @@ class Filler:
 
 
 def filled_columns(gaps: Mapping[str, Gap], filled: Mapping[str, int]) -> list[str]:
-    """The columns (of `ledger.ROW_NAMES`) whose values are all there, in a ledger and in columns; but for `seq_to`, which
-    the columns may hear of later."""
+    """The columns (of `ledger.ROW_NAMES`) whose values are all there, in a ledger and in columns; but for `seq_to`,
+    which the columns may hear of later."""
     lacking = {name for name, gap in gaps.items() if min(gap.upto, filled.get(name, gap.last)) < gap.last}
     return [name for name in ROW_NAMES if name != "seq_to" and name not in lacking]
