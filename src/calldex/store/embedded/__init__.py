@@ -41,11 +41,12 @@ from calldex.store import (
     State,
     Version,
 )
-from calldex.store.embedded.columns import ROW_GROUP, Columns, Damaged, NoRoom, checksum
-from calldex.store.embedded.fill import Filler, filled_columns
+from calldex.store.embedded.columns import ROW_GROUP, Columns, Damaged, NoRoom
+from calldex.store.embedded.comparing import compared, filled_columns
+from calldex.store.embedded.fill import Filler
 from calldex.store.embedded.index import Array, Index, halves
 from calldex.store.embedded.ledger import PURGED_AT_ONCE, ROW_NAMES, Ledger, Written
-from calldex.store.embedded.proof import Fault
+from calldex.store.embedded.proof import told
 from calldex.store.embedded.reader import proved
 from calldex.store.embedded.sqlite import has_room
 
@@ -58,7 +59,6 @@ _UNSEEN_S: Final = 1.0
 _PROGRESS_S: Final = 2.0
 _SOON_S: Final = 10.0
 _NO_ROOM_S: Final = 5.0
-_MOST_TOLD: Final = 100
 
 _T = TypeVar("_T")
 _log = structlog.get_logger(__name__)
@@ -554,27 +554,27 @@ class EmbeddedStore:
 
     def rows_of_calls(self, account_id: int, source: str, links: Sequence[str]) -> list[KeptRow]:
         """See `Store.rows_of_calls`."""
-        return self._ledger.rows_of_calls(account_id, source, links)
+        return self._ledger.staging.rows_of_calls(account_id, source, links)
 
     def rows_of_source(self, account_id: int, source: str, after: int, limit: int) -> list[tuple[int, KeptRow]]:
         """See `Store.rows_of_source`."""
-        return self._ledger.rows_of_source(account_id, source, after, limit)
+        return self._ledger.staging.rows_of_source(account_id, source, after, limit)
 
     def count_rows(self, account_id: int, source: str) -> int:
         """See `Store.count_rows`."""
-        return self._ledger.count_rows(account_id, source)
+        return self._ledger.staging.count_rows(account_id, source)
 
     def known_rows(self, account_id: int, source: str, keys: Sequence[bytes]) -> set[bytes]:
         """See `Store.known_rows`."""
-        return self._ledger.known_rows(account_id, source, keys)
+        return self._ledger.staging.known_rows(account_id, source, keys)
 
     def receipt(self, account_id: int, key: str) -> Receipt | None:
         """See `Store.receipt`."""
-        return self._ledger.receipt(account_id, key)
+        return self._ledger.staging.receipt(account_id, key)
 
     def quarantined(self, account_id: int | None = None, reason: str | None = None) -> Iterator[Quarantined]:
         """See `Store.quarantined`."""
-        return self._ledger.quarantined(account_id, reason)
+        return self._ledger.staging.quarantined(account_id, reason)
 
     def purge(self, now_ms: int) -> int:
         """See `Store.purge`."""
@@ -675,28 +675,6 @@ class EmbeddedStore:
         if self._columns is not None:
             self._columns.close()
         self._ledger.close()
-
-
-def compared(
-    kept_rows: Iterable[tuple[str, tuple[Any, ...]]],
-    answering: Mapping[tuple[int, str], tuple[int, int]],
-    names: Sequence[str],
-) -> Iterator[DayCheck]:
-    """How the days of the ledger (see `Ledger.days`) compare with those of the columns, by these of their columns."""
-    places = [ROW_NAMES.index(name) for name in names]
-    kept: dict[tuple[int, str], tuple[int, int]] = {}
-    for day, row in kept_rows:
-        count, sum_ = kept.get((row[2], day), (0, 0))
-        kept[row[2], day] = (count + 1, (sum_ + checksum(row, places)) % 2**64)
-    for account_id, day in sorted(kept.keys() | answering.keys()):
-        one, other = kept.get((account_id, day), (0, 0)), answering.get((account_id, day), (0, 0))
-        yield DayCheck(account_id, day, one[0], other[0], one == other)
-
-
-def told(found: Sequence[Fault]) -> list[str]:
-    """What is wrong, a line each, and of many the first ones and how many there are."""
-    lines = [str(fault) for fault in found[:_MOST_TOLD]]
-    return [*lines, f"and {len(found) - _MOST_TOLD} more"] if len(found) > _MOST_TOLD else lines
 
 
 def _said(error: Exception) -> str:

@@ -13,7 +13,6 @@ it holds, not what the store holds.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import threading
 import time
@@ -674,14 +673,6 @@ _party_of: Final[Callable[[tuple[Any, ...]], Party]] = itemgetter(*map(ROW_NAMES
 
 
 _MEMBERS: Final = ", ".join(f"{{0}}.{name}" for name in PARTY)
-
-
-def checksum(row: Sequence[Any], columns: Sequence[int]) -> int:
-    """What one version (as `ledger.ROW_NAMES`) adds to the checksum of its day: the 64 bits that DuckDB calls the lower
-    half of the MD5 of some of its values, given by their places. Sums of it do not depend on the order of records."""
-    values = [row[column] for column in columns]
-    text = "|".join(str(UUID(bytes=value) if isinstance(value, bytes) else value) for value in values)
-    return int.from_bytes(hashlib.md5(text.encode(), usedforsecurity=False).digest()[8:], "little")
 
 
 def _failure(error: duckdb.Error) -> Damaged | NoRoom:

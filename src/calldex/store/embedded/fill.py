@@ -8,7 +8,7 @@ a search by such a column is refused with how far it is; everything else is serv
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 
 import msgspec
@@ -16,7 +16,7 @@ import structlog
 
 from calldex.errors import CalldexError, DiskFull, StoreNotReady
 from calldex.store.embedded.columns import Columns, NoRoom
-from calldex.store.embedded.ledger import ROW_NAMES, Gap, Ledger
+from calldex.store.embedded.ledger import Ledger
 from calldex.store.sql import values_of
 
 LEDGER_AT_ONCE = 2_000
@@ -123,10 +123,3 @@ class Filler:
         if upto == last:
             _log.info("columns_filled", columns=list(lacking), versions=last)
         return True
-
-
-def filled_columns(gaps: Mapping[str, Gap], filled: Mapping[str, int]) -> list[str]:
-    """The columns (of `ledger.ROW_NAMES`) whose values are all there, in a ledger and in columns; but for `seq_to`,
-    which the columns may hear of later."""
-    lacking = {name for name, gap in gaps.items() if min(gap.upto, filled.get(name, gap.last)) < gap.last}
-    return [name for name in ROW_NAMES if name != "seq_to" and name not in lacking]

@@ -13,9 +13,10 @@ import msgspec
 
 from calldex.errors import CalldexError, StoreDamaged
 from calldex.store import DayCheck
-from calldex.store.embedded import COLUMNS_FILE, LEDGER_FILE, compared, told
+from calldex.store.embedded import COLUMNS_FILE, LEDGER_FILE
 from calldex.store.embedded.columns import Columns
-from calldex.store.embedded.fill import filled_columns
+from calldex.store.embedded.comparing import compared, filled_columns
+from calldex.store.embedded.proof import told
 from calldex.store.embedded.reader import LedgerReader, proved
 
 

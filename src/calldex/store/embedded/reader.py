@@ -22,16 +22,14 @@ from calldex.store.embedded import links, sqlite
 from calldex.store.embedded.ledger import (
     DAY,
     LINKED,
-    QUARANTINE,
     Gap,
     is_ledger,
-    kept_row,
-    quarantined_of,
     versions_by_day,
 )
 from calldex.store.embedded.proof import Fault, faults
 from calldex.store.embedded.schema import LEDGER
 from calldex.store.embedded.sqlite import carray, each, rows
+from calldex.store.embedded.staging import QUARANTINE, kept_row, quarantined_of
 from calldex.store.sql import LIVE, VALUE_NAMES, values_of
 
 _STARTED: Final = VALUE_NAMES.index("started_ms")
