@@ -12,7 +12,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -45,7 +45,7 @@ from calldex.store.embedded.columns import ROW_GROUP, Columns, Damaged, NoRoom
 from calldex.store.embedded.comparing import compared, filled_columns
 from calldex.store.embedded.fill import Filler
 from calldex.store.embedded.index import Array, Index, halves
-from calldex.store.embedded.ledger import PURGED_AT_ONCE, ROW_NAMES, Ledger, Written
+from calldex.store.embedded.ledger import PURGED_AT_ONCE, Ledger, Written
 from calldex.store.embedded.proof import told
 from calldex.store.embedded.reader import proved
 from calldex.store.embedded.sqlite import has_room
