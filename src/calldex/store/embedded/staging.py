@@ -147,6 +147,11 @@ class Staging:
             yield from map(quarantined_of, page)
             last = page[-1][0]
 
+    def quarantine_size(self) -> int:
+        """How many pieces lie in the quarantine."""
+        with self._readers() as reader:
+            return int(rows(reader, "SELECT count(*) FROM quarantine", ())[0][0])
+
 
 def kept_row(key: bytes, links: str, text: str, uuid: bytes | None) -> KeptRow:
     """A row of a call, of its columns."""
