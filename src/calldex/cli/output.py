@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -50,9 +51,9 @@ def shown(value: object) -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
-def moment(ms: int | None) -> str:
-    """Epoch milliseconds as people read them, in UTC."""
-    return "" if ms is None else f"{from_ms(ms):%Y-%m-%d %H:%M:%S}Z"
+def moment(at: int | datetime | None) -> str:
+    """An instant, or epoch milliseconds, as people read them, in UTC."""
+    return "" if at is None else f"{from_ms(at) if isinstance(at, int) else at:%Y-%m-%d %H:%M:%S}Z"
 
 
 def json(value: object) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from ipaddress import ip_network
 from typing import Any, Final, Literal, get_args
 
@@ -29,10 +29,6 @@ MOST_IDS: Final = 1_000
 """How many ids a list of a reach, and the queues of a team, may hold."""
 MOST_MEMBERS: Final = 10_000
 """How many agents, and how many supervisors, a team may be given at once."""
-
-Guard = Callable[[Principal], None]
-"""Whether somebody may act on a user: it is called within the transaction, with everybody whose rights or data are
-changed, as he was before and as he is after, and raises what is wrong with it; then nothing is changed."""
 
 
 class Account(msgspec.Struct, frozen=True):

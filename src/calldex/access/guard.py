@@ -7,13 +7,17 @@ What counts is what his groups give him: a key that may manage need not read as 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import get_args
 
 import msgspec
 
 from calldex.access import PERMISSIONS, Group, KeyScope, Principal, Reach, outranks, permissions_of
-from calldex.directory import Guard
 from calldex.errors import Forbidden
+
+Guard = Callable[[Principal], None]
+"""Whether somebody may act on a user: it is called within the transaction, with everybody whose rights or data are
+changed, as they were before and as they are after, and raises what is wrong with it; then nothing is changed."""
 
 
 def guard_of(actor: Principal) -> Guard:

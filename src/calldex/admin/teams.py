@@ -6,8 +6,8 @@ from typing import Final
 
 from msgspec import UNSET, UnsetType
 
-from calldex.api.admin.endpoint import MANAGE_USERS, Call, Id, Listing, Nothing, Paging, Verb, note_import, paged
-from calldex.api.admin.rights import guard_of
+from calldex.access.guard import guard_of
+from calldex.admin.verb import MANAGE_USERS, Call, Id, Listing, Nothing, Paging, Verb, note_import, paged
 from calldex.directory import Imported, TeamChanges, TeamInfo
 from calldex.errors import Conflict
 
@@ -39,7 +39,7 @@ def create_team(call: Call, new: NewTeam) -> TeamInfo:
 
 def show_team(call: Call, _: Nothing) -> TeamInfo:
     """Show a team."""
-    team = call.directory.team(call.actor.account, call.id("team"))
+    team = call.directory.team(call.actor.account, call.reference("team"))
     call.noted.target = team.name
     return team
 

@@ -8,8 +8,8 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from calldex.access import ROLES, permit
-from calldex.api.admin.endpoint import MANAGE_ACCESS, Call, Nothing, Verb
-from calldex.api.admin.rights import guard_of, permit_group
+from calldex.access.guard import guard_of, permit_group
+from calldex.admin.verb import MANAGE_ACCESS, Call, Nothing, Verb
 from calldex.directory import Account
 from calldex.records.vocabulary import Vocabulary
 
