@@ -166,9 +166,8 @@ def _problem(name: str, given: Any, kind: Any, message: str, *, text: bool) -> P
     told = message[: found.start()] if found else message
     where = "" if text or not found else found[1]
     if word := _NO_WORD.match(told):
-        return Problem(
-            name + where, word[1][:_SHOWN], f"is not a value{suggest(word[1], words_of(kind))}", _valid(kind)
-        )
+        told = f"is not a value{suggest(word[1], words_of(kind))}"
+        return Problem(name + where, word[1][:_SHOWN], told, _valid(kind))
     return Problem(name + where, _shown(given), told[0].lower() + told[1:], _valid(kind))
 
 

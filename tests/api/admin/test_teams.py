@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from calldex.records.record import stable_id
-from tests.admin.conftest import Office
+from tests.api.admin.conftest import Office
 
 CSV = {"Content-Type": "text/csv"}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from calldex.access import ROLES
-from tests.admin.conftest import Office
+from tests.api.admin.conftest import Office
 
 
 def test_the_systems_groups_come_first(office: Office) -> None:

@@ -8,7 +8,7 @@ import pytest
 from calldex.admin import VERBS
 from calldex.admin.verb import Nothing, Verb
 from calldex.api.administration import BODY_LIMIT
-from tests.admin.conftest import Office
+from tests.api.admin.conftest import Office
 
 SERVED = [verb for verb in VERBS if verb.path]
 

@@ -14,7 +14,7 @@ from schemathesis.specs.openapi.schemas import OpenApiSchema
 from calldex.admin import VERBS
 from calldex.admin.verb import Verb
 from calldex.api.administration import PREFIX
-from tests.admin.conftest import Office
+from tests.api.admin.conftest import Office
 from tests.api.conftest import from_an_address
 from tests.api.test_openapi import blank
 

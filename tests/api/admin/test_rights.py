@@ -11,7 +11,7 @@ from calldex.access import SCOPES, Permission, Reach
 from calldex.admin import VERBS
 from calldex.admin.verb import Verb
 from calldex.directory import AuditFilter, Client, GroupChanges, Seen, TeamChanges
-from tests.admin.conftest import Office
+from tests.api.admin.conftest import Office
 from tests.api.conftest import Site, write
 
 SERVED = [verb for verb in VERBS if verb.path]

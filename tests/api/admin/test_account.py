@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.admin.conftest import Office
+from tests.api.admin.conftest import Office
 
 
 def test_the_account_is_shown_and_changed(office: Office) -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.admin.conftest import Office
+from tests.api.admin.conftest import Office
 
 BOSS = "boss@main.example.com"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from calldex.records.record import Cdr
-from tests.admin.conftest import Office
+from tests.api.admin.conftest import Office
 from tests.api.conftest import Site, write
 
 
