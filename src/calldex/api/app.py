@@ -40,6 +40,9 @@ from calldex.transport.workers import Workers
 
 POSTS_AT_ONCE: Final = 4
 POSTS_WAITING: Final = 64
+SMALL_POSTS_AT_ONCE: Final = 32
+"""Of posts whose bodies are at most `ingest.SMALL`: many that wait for one commit share it."""
+SMALL_POSTS_WAITING: Final = 512
 STREAMS_AT_ONCE: Final = 4
 STREAMS_WAITING: Final = 16
 
@@ -48,6 +51,7 @@ def public(node: Node) -> Starlette:
     """The app over a node, which stays the caller's to close. Its state has the server's `metrics`, `limits`
     and `untaken`."""
     settings = node.settings
+    small = Workers("ingest-small", SMALL_POSTS_AT_ONCE, SMALL_POSTS_WAITING, _too_many)
     untaken = Untaken()
     searches = Workers("search", settings.max_queries, settings.max_waiting, _too_busy, untaken.admit)
     posts = Workers("ingest", POSTS_AT_ONCE, POSTS_WAITING, _too_many)
@@ -64,7 +68,7 @@ def public(node: Node) -> Starlette:
         Route("/api/v2/cdr", cdr.get),
         *(Route(f"/api/v2/cdr/{name}", lookups.of(kind)) for name, kind in KINDS.items()),
         Route("/api/v3/cdr/users", lookups.users),
-        Route("/api/ingest/v1/records", Posts(node, posts, metrics).post, methods=["POST"]),
+        Route("/api/ingest/v1/records", Posts(node, posts, small, metrics).post, methods=["POST"]),
         Route("/api/admin/v1/audit", AuditReader(node, searches).get),
         *admin.routes(node),
         *sessions.routes(),
