@@ -74,6 +74,7 @@ async def _serve(
 
     def stop() -> None:
         """The first signal ends it well, the second one at once."""
+        node.stopping.set()
         for server, _ in servers:
             server.force_exit = server.should_exit
             server.should_exit = True
@@ -105,6 +106,8 @@ def _reload(certificate: Certificate) -> None:
 
 
 async def _keep_house(node: Node) -> None:
+    with contextlib.suppress(CalldexError):  # it is tried again
+        await asyncio.to_thread(node.reserve)
     while True:
         await asyncio.sleep(HOUSEKEEPING_S)
         try:
