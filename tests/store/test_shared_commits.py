@@ -40,13 +40,6 @@ def of(records: Sequence[Cdr], receipt: Callable[[Sequence[Outcome]], Receipt] |
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[EmbeddedStore]:
-    """A store of the test's own."""
-    with closing(embedded(tmp_path)) as opened:
-        yield opened
-
-
-@pytest.fixture
 def commits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many batches each commit had."""
     seen: list[int] = []
@@ -58,6 +51,14 @@ def commits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(Ledger, "write", noted)
     return seen
+
+
+@pytest.fixture
+def store(tmp_path: Path, commits: list[int]) -> Iterator[EmbeddedStore]:
+    """A store of the test's own, of whose commits it is noted how many batches they had."""
+    commits.clear()
+    with closing(embedded(tmp_path)) as opened:
+        yield opened
 
 
 @contextmanager
@@ -80,7 +81,7 @@ def behind_another(store: EmbeddedStore, batches: Sequence[Batch]) -> Iterator[l
         assert begun.wait(PATIENCE_S)
         others = [threads.submit(write, batch) for batch in batches]
         waiting.wait(PATIENCE_S)
-        while len(store.waiting) < len(batches):
+        while len(store.queue) < len(batches):
             threading.Event().wait(0.001)
         go_on.set()
         assert [Outcome.ACCEPTED] == first.result(PATIENCE_S)

@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 from traceback import format_exc
 from typing import Any, Final, NamedTuple, TypeVar
@@ -45,6 +45,7 @@ from calldex.store.embedded.columns import ROW_GROUP, Columns, Damaged, NoRoom, 
 from calldex.store.embedded.index import Array, Index, halves
 from calldex.store.embedded.ledger import PURGED_AT_ONCE, Ledger, Written
 from calldex.store.embedded.proof import Fault
+from calldex.store.embedded.queue import Queue
 from calldex.store.embedded.reader import proved
 from calldex.store.embedded.sqlite import has_room
 
@@ -52,8 +53,6 @@ LEDGER_FILE: Final = "ledger.db"
 COLUMNS_FILE: Final = "columns.duckdb"
 _CHUNK: Final = 2 * ROW_GROUP
 """How many commits the columns take in at once: whole groups of rows, few enough to hold in memory."""
-_TOGETHER: Final = 10_000
-"""So many records, or batches, are committed together."""
 _UNSEEN_S: Final = 1.0
 """How long records that nobody waits for may wait for others, so that bulk loads are taken in by whole groups."""
 _PROGRESS_S: Final = 2.0
@@ -70,17 +69,6 @@ class _Chunk(NamedTuple):
 
     rows: list[tuple[Any, ...]]
     upto: int
-
-
-class _Waiting:
-    """A batch to be written, what came of it, and whether anything has."""
-
-    __slots__ = ("batch", "done", "settled")
-
-    def __init__(self, batch: Batch) -> None:
-        self.batch = batch
-        self.done: Written | Exception | None = None
-        self.settled = threading.Event()
 
 
 class EmbeddedStore:
@@ -126,8 +114,7 @@ class EmbeddedStore:
         """Nothing is taken in for lack of room; nothing can be answered for lack of room."""
         self._wanted = 0
         self._recent: deque[Written] = deque()
-        self.waiting: deque[_Waiting] = deque()
-        """What is to be written by whoever gets the next turn."""
+        self.queue = Queue(self._ledger.write)
         self._about_questions: set[str] = set()
         self._ages: deque[tuple[float, int]] = deque([(-math.inf, self._ledger.last_seq)])
         """When, by the clock that nobody sets, which commit was the last."""
@@ -372,51 +359,22 @@ class EmbeddedStore:
     def write(self, batch: Batch, *, wait: bool = True) -> list[Outcome]:
         """See `Store.write`. While the columns are being made again, visible means: once they are. Batches that wait
         for their turn at once share a commit: whoever gets it first writes for all of them."""
-        mine = _Waiting(batch)
-        self.waiting.append(mine)
+        mine = self.queue.put(batch)
         try:
             with self._turn():
-                while mine.done is None:
-                    self._write_waiting()
+                before = self._ledger.last_seq
+                for written in self.queue.write_until(mine):
+                    self._remember(written)
+                if self._ledger.last_seq > before:
+                    self._keeping = self._keeper.submit(self._keep_head)
+                    self._wake()
         except Unavailable:
-            with suppress(ValueError):
-                self.waiting.remove(mine)
+            if self.queue.withdraw(mine):
                 raise
-            mine.settled.wait()  # somebody else writes it just now
-        written = mine.done
-        if not isinstance(written, Written):
-            raise written or AssertionError("it was settled without being done")
+        written = mine.result()
         if wait:  # also for what is unchanged: who wrote it first may not have waited
             self._seen(written.last_seq)
         return written.outcomes
-
-    def _write_waiting(self) -> None:
-        """Write some of the batches that wait, at least one. What is wrong with one of them is not the others' fault:
-        if they cannot be written together, each is by itself."""
-        some = [self.waiting.popleft()]
-        size = len(some[0].batch.records)
-        while self.waiting and size + len(self.waiting[0].batch.records) <= _TOGETHER and len(some) < _TOGETHER:
-            some.append(self.waiting.popleft())
-            size += len(some[-1].batch.records)
-        try:
-            before = self._ledger.last_seq
-            for each, one in zip(some, self._written([each.batch for each in some]), strict=True):
-                each.done = one
-                if isinstance(one, Written) and one.rows:
-                    self._remember(one)
-            if self._ledger.last_seq > before:
-                self._keeping = self._keeper.submit(self._keep_head)
-                self._wake()
-        finally:
-            for each in some:
-                each.settled.set()
-
-    def _written(self, batches: Sequence[Batch]) -> Sequence[Written | Exception]:
-        try:
-            return self._ledger.write(batches)
-        except Exception as error:  # noqa: BLE001 - it is raised where the batch came from
-            alone = len(batches) == 1
-            return [error] if alone else [one for batch in batches for one in self._written([batch])]
 
     def assemble(self, account_id: int, make: Callable[[], Batch]) -> list[Outcome]:
         """See `Store.assemble`."""
