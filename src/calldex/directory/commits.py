@@ -336,6 +336,11 @@ class DirectoryCommits:
         with self._db.write() as connection:
             connection.execute(delete(tables.receipts).where(tables.receipts.c.at_ms < before_ms))
 
+    def quarantine_size(self) -> int:
+        """See `Store.quarantine_size`."""
+        with self._db.read() as connection:
+            return connection.execute(select(func.count()).select_from(tables.quarantine)).scalar_one()
+
     def quarantined(self, account_id: int | None, reason: str | None) -> Iterator[Quarantined]:
         """See `Store.quarantined`, a page at a time."""
         quarantine = tables.quarantine

@@ -93,5 +93,8 @@ class Commits(Protocol):
     def quarantined(self, account_id: int | None, reason: str | None) -> Iterator[Quarantined]:
         """See `Store.quarantined`."""
 
+    def quarantine_size(self) -> int:
+        """See `Store.quarantine_size`."""
+
     def drop_receipts(self, before_ms: int) -> None:
         """Drop the receipts given before an instant."""

@@ -411,6 +411,10 @@ class ClickhouseStore:
         """See `Store.quarantined`."""
         return self._commits.quarantined(account_id, reason)
 
+    def quarantine_size(self) -> int:
+        """See `Store.quarantine_size`."""
+        return self._commits.quarantine_size()
+
     # --- care ---------------------------------------------------------------------------------------------------------
 
     def purge(self, now_ms: int) -> int:

@@ -571,6 +571,10 @@ class EmbeddedStore:
         """See `Store.quarantined`."""
         return self._ledger.quarantined(account_id, reason)
 
+    def quarantine_size(self) -> int:
+        """See `Store.quarantine_size`."""
+        return self._ledger.quarantine_size()
+
     def purge(self, now_ms: int) -> int:
         """See `Store.purge`."""
         total, upto = 0, 0

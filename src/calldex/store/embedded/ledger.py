@@ -596,6 +596,11 @@ class Ledger:
             yield from map(quarantined_of, page)
             last = page[-1][0]
 
+    def quarantine_size(self) -> int:
+        """How many pieces lie in the quarantine."""
+        with self._reader() as reader:
+            return int(_all(reader, "SELECT count(*) FROM quarantine", ())[0][0])
+
     def joined(self, seqs: Any) -> Slice:
         """The records of some versions, given by their commit numbers (an array of 64-bit integers), in that order."""
         if not len(seqs):
