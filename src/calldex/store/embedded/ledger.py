@@ -35,7 +35,7 @@ from calldex.store import (
     Slice,
     Version,
 )
-from calldex.store.embedded import chain, links, sqlite
+from calldex.store.embedded import beside, chain, links, sqlite
 from calldex.store.embedded.proof import Fault, Readers, faults
 from calldex.store.embedded.schema import LEDGER
 from calldex.store.embedded.sqlite import commit
@@ -229,15 +229,7 @@ class Ledger:
         outcomes, begun = self._accepted(rows) if new else self._put_versions(batch.account_id, rows, before)
         begun += self._close(batch.account_id, batch.removed, before + len(begun), now)
         head = self._link(begun, head)
-        self._put_rows(batch)
-        self._put_rejects(batch, now)
-        if batch.receipt is not None and batch.receipt_key is not None:
-            receipt = batch.receipt(outcomes)
-            self._writer.execute(
-                "INSERT INTO receipt VALUES (?, ?, ?, ?, ?) ON CONFLICT (account_id, key) DO UPDATE"
-                " SET digest = excluded.digest, answer = excluded.answer, at_ms = excluded.at_ms WHERE at_ms < ?",
-                (batch.account_id, batch.receipt_key, receipt.digest, receipt.answer, now, now - RECEIPT_MS),
-            )
+        beside.put(self._writer, batch, outcomes, now)
         fresh = [row[:-2] for row in rows] if new and not batch.removed else None
         return Written(outcomes, before, before + len(begun), fresh), head
 
@@ -315,35 +307,6 @@ class Ledger:
             head = self._link(begun, self.head)
         self.last_seq, self.head = self.last_seq + len(begun), head
         return len(begun), self.last_seq
-
-    def _put_rows(self, batch: Batch) -> None:
-        for row in batch.rows:
-            links = msgspec.json.encode(row.links).decode()
-            uuid = None if row.uuid is None else uuid_bytes(row.uuid)
-            row_id = _all(
-                self._writer,
-                "INSERT INTO call_row (account_id, source, key, links, text, uuid) VALUES (?, ?, ?, ?, ?, ?)"
-                " ON CONFLICT (account_id, source, key) DO UPDATE SET uuid = excluded.uuid, links = excluded.links"
-                " RETURNING id",
-                (batch.account_id, batch.source, row.key, links, row.text, uuid),
-            )[0][0]
-            self._writer.executemany(
-                "INSERT OR IGNORE INTO call_link VALUES (?, ?, ?, ?)",
-                [(batch.account_id, batch.source, link, row_id) for link in row.links],
-            )
-
-    def _put_rejects(self, batch: Batch, now: int) -> None:
-        """A piece that lies in the quarantine already stays there once, for the reason that holds now."""
-        self._writer.executemany("DELETE FROM quarantine WHERE id = ?", [(id_,) for id_ in batch.released])
-        self._writer.executemany(
-            "INSERT INTO quarantine (account_id, source, format, origin, place, reason, raw, at_ms)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (account_id, source, format, raw) DO UPDATE"
-            " SET reason = excluded.reason WHERE reason != excluded.reason",
-            [
-                (batch.account_id, batch.source, batch.format, batch.origin, r.where, r.reason, r.raw, now)
-                for r in batch.rejects
-            ],
-        )
 
     def purge(self, superseded_before_ms: int, now_ms: int, upto: int) -> tuple[int, int]:
         """Drop versions superseded before an instant and by a commit up to `upto`, the oldest first and no more than
