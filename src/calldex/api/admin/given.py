@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any, Final, TypeVar
 
 import msgspec
 
-from calldex.errors import BadParameters, BadRequest, Problem, suggest
+from calldex.errors import MOST_PROBLEMS, BadParameters, BadRequest, Problem, suggest
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -36,10 +38,10 @@ def from_json(body: bytes, kind: type[S]) -> S:
 def from_members(found: Mapping[str, Any], kind: type[S], *, text: bool = False) -> S:
     """The struct with these members; with `text`, they are texts, as in a query string."""
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    unknown = islice(((name, value) for name, value in found.items() if name not in fields), MOST_PROBLEMS)
     problems = [
         Problem(name[:_SHOWN], _shown(value), f"unknown member{suggest(name, fields)}", ", ".join(fields))
-        for name, value in found.items()
-        if name not in fields
+        for name, value in unknown
     ]
     read: dict[str, Any] = {}
     for name, field in fields.items():
@@ -58,8 +60,7 @@ def from_members(found: Mapping[str, Any], kind: type[S], *, text: bool = False)
 def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = sorted({name[:_SHOWN] for name in names if names.count(name) > 1})
+        twice = sorted({name[:_SHOWN] for name, count in Counter(name for name, _ in pairs).items() if count > 1})
         raise BadParameters(Problem(name, "", "given more than once", "one value") for name in twice)
     return members
 
