@@ -12,12 +12,12 @@ import msgspec
 from bench.figures import SEED, WALK_PAGE, Figures, lines, milliseconds
 from bench.service import Server, served
 from calldex.access import Mask, Reach, permissions_of, scope_of
+from calldex.access.masking import masked
 from calldex.demo import interactions
 from calldex.directory import Directory
 from calldex.directory.model import GroupChanges
-from calldex.masking import masked
 from calldex.node import DIRECTORY_FILE
-from calldex.record import NamedKind
+from calldex.records.record import NamedKind
 
 AGENTS, QUEUES, TEAMS = 200, 50, 20
 

@@ -25,8 +25,8 @@ from bench.run import RESULTS, Result, note_in
 from bench.service import calldex, served
 from calldex.demo import interactions
 from calldex.directory import Directory
+from calldex.ingest.workers import GC_THRESHOLDS
 from calldex.node import DIRECTORY_FILE, open_store
-from calldex.reading import GC_THRESHOLDS
 from calldex.settings import resolve
 from calldex.store import Batch, Ready, Store
 from calldex.store.clickhouse import ClickhouseStore

@@ -20,12 +20,12 @@ import msgspec
 import numpy as np
 
 from bench.service import Server, calldex, served
-from calldex.audit import Actor, entry
+from calldex.audit.chain import Actor, entry
 from calldex.demo import END, interactions
 from calldex.node import Node
-from calldex.record import Cdr
+from calldex.records import codec
+from calldex.records.record import Cdr
 from calldex.settings import Settings
-from calldex.wire import v2
 
 Figures = dict[str, float]
 SEED = 1
@@ -47,7 +47,7 @@ def milliseconds(work: Callable[[int], object], times: int = 15) -> float:
 
 def lines(records: Iterable[Cdr]) -> Iterable[bytes]:
     """Records as JSON Lines."""
-    return (v2.encode(cdr) + b"\n" for cdr in records)
+    return (codec.encode(cdr) + b"\n" for cdr in records)
 
 
 def write_file(path: Path, records: Iterable[Cdr], name: str = "bytes_per_record") -> Figures:

@@ -21,16 +21,16 @@ from msgspec import inspect as types
 from calldex import cli
 from calldex.address import Address
 from calldex.api.lookups import USER_FILTERS
-from calldex.api.metrics import Metrics
-from calldex.api.untaken import Untaken
-from calldex.api.workers import Workers
 from calldex.errors import CalldexError, Unavailable
-from calldex.fields import FIELDS, FILTERS, MAX_VALUES, PARAMETERS, Filter
 from calldex.formats import RowFormat, formats
 from calldex.node import Node
-from calldex.record import DISPOSITIONS, END_REASONS, EVENT_TYPES, INTERACTION_TYPES, Event, Leg, Team
+from calldex.records.codec import Record
+from calldex.records.fields import FIELDS, FILTERS, MAX_VALUES, PARAMETERS, Filter
+from calldex.records.record import DISPOSITIONS, END_REASONS, EVENT_TYPES, INTERACTION_TYPES, Event, Leg, Team
 from calldex.settings import FILE_NAME, PREFIX, Settings
-from calldex.wire.v2 import Record
+from calldex.transport.backpressure import Untaken
+from calldex.transport.metrics import Metrics
+from calldex.transport.workers import Workers
 
 FOLDER: Final = Path(__file__).parent / "reference"
 

@@ -13,8 +13,8 @@ from typing import Final
 
 from calldex.access import Scope
 from calldex.directory import Directory
-from calldex.query import Query
-from calldex.record import Cdr
+from calldex.records.record import Cdr
+from calldex.search.query import Query
 from calldex.store import Batch, Outcome, Store
 from calldex.store.clickhouse import ClickhouseStore
 from calldex.store.clickhouse.address import Address

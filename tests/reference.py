@@ -12,7 +12,7 @@ from typing import Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from calldex.record import Cdr
+from calldex.records.record import Cdr
 
 _ALIASES: Final = {
     "campaign": {"dialer"},

@@ -7,8 +7,8 @@ from typing import Final, TypeVar, cast
 
 from hypothesis import strategies as st
 
-from calldex.fields import FILTER
-from calldex.record import (
+from calldex.records.fields import FILTER
+from calldex.records.record import (
     DISPOSITIONS,
     END_REASONS,
     EVENT_TYPES,

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from calldex.demo import END, Centre, centre, interactions, users
 from calldex.demo.cast import customers
-from calldex.record import DISPOSITIONS, END_REASONS, EVENT_TYPES, INTERACTION_TYPES, Cdr, to_ms
+from calldex.records.record import DISPOSITIONS, END_REASONS, EVENT_TYPES, INTERACTION_TYPES, Cdr, to_ms
 
 ENOUGH = 20_000
 ON_ANY_CALL = {"answered", "failed"}

@@ -13,11 +13,11 @@ import pytest
 from calldex.cli import main as program
 from calldex.directory import UserFilter
 from calldex.errors import CalldexError
-from calldex.fields import FIELDS, FILTER, PARAMETERS
 from calldex.formats import formats
-from calldex.record import DISPOSITIONS, END_REASONS, EVENT_TYPES, INTERACTION_TYPES, Event, Flag, Leg, Team
+from calldex.records.codec import Record
+from calldex.records.fields import FIELDS, FILTER, PARAMETERS
+from calldex.records.record import DISPOSITIONS, END_REASONS, EVENT_TYPES, INTERACTION_TYPES, Event, Flag, Leg, Team
 from calldex.settings import Settings
-from calldex.wire.v2 import Record
 from docs.generate import FOLDER, pages
 
 ROOT = Path(__file__).parents[1]

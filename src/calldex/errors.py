@@ -1,7 +1,8 @@
 """Every error Calldex tells its users about, with its stable code, HTTP status and exit code.
 
 Any layer raises them; only the edges (`api`, `cli`) turn them into a reply or an exit. A message says what was wrong,
-what was given and what is valid, and never holds a key, a token or a whole number of a caller.
+what was given and what is valid, and never holds a token or a whole number of a caller; keys that
+were given are hidden in it (`keys.without_keys`).
 
 ```
 CalldexError                    internal              500  exit 1
@@ -51,6 +52,8 @@ from typing import ClassVar, Final
 
 import msgspec
 
+from calldex.keys import without_keys
+
 
 class Problem(msgspec.Struct, frozen=True):
     """One thing that is wrong in what was given.
@@ -63,6 +66,10 @@ class Problem(msgspec.Struct, frozen=True):
     given: str
     message: str
     valid: str = ""
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            msgspec.structs.force_setattr(self, name, without_keys(getattr(self, name)))
 
     def __str__(self) -> str:
         """The problem in one line."""
@@ -83,8 +90,8 @@ class CalldexError(Exception):
     exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str, *, problems: Iterable[Problem] = (), retry_after: int | None = None) -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = without_keys(message)
+        super().__init__(self.message)
         self.problems = tuple(problems)
         self.retry_after = retry_after
 

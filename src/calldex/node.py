@@ -18,16 +18,16 @@ from typing import Final, Self
 import structlog
 
 from calldex.access import Scope
-from calldex.auditor import Auditor
+from calldex.audit.writer import Auditor
 from calldex.directory import Directory
 from calldex.errors import DataDirInUse, NotFound, Unavailable, UnreadableInput, suggest
 from calldex.formats import formats, settings_of
-from calldex.ingest import Feed, Ingest
-from calldex.page import Pager
+from calldex.ingest.pipeline import Feed, Ingest
+from calldex.search.page import Pager
+from calldex.search.token import KEY_BYTES, Sealer
 from calldex.settings import Settings
 from calldex.store import Store
 from calldex.store.embedded import LEDGER_FILE, EmbeddedStore
-from calldex.token import KEY_BYTES, Sealer
 
 LOCK_FILE: Final = "calldex.lock"
 SOCKET_FILE: Final = "calldex.sock"

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from calldex.api.app import public
 from calldex.demo import interactions
 from calldex.node import Node
-from calldex.record import Cdr
+from calldex.records.record import Cdr
 from calldex.settings import Settings
 
 T = TypeVar("T")

@@ -21,7 +21,7 @@ from tests.api.conftest import people, write
 _PROGRAM = """
 import sys
 import msgspec
-from calldex.api import door, protocol, untaken
+from calldex.transport import backpressure, listener, protocol
 from calldex.api.server import serve
 from calldex.node import Node
 from calldex.settings import resolve
@@ -31,7 +31,7 @@ async def control(scope, receive, send):
     await send({"type": "http.response.body", "body": b""})
 
 given, patience = map(msgspec.json.decode, sys.argv[1:3])
-for module in (door, protocol, untaken):
+for module in (listener, protocol, backpressure):
     for name in patience.keys() & vars(module).keys():
         setattr(module, name, patience[name])
 with Node(resolve(None, {"port": 0, "threads": 1, **given}, {})[0]) as node:

@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from calldex.fields import FILTERS
-from calldex.record import Cdr
-from calldex.wire import v2
+from calldex.records import codec
+from calldex.records.fields import FILTERS
+from calldex.records.record import Cdr
 from tests.api.conftest import Site
 
 READING = (
@@ -134,7 +134,7 @@ def test_a_key_is_never_repeated(site: Site) -> None:
 
 def names_of(records: list[Cdr], other: list[Cdr]) -> set[str]:
     """What tells one account's records from the other's: uuids and numbers that the other's have nowhere."""
-    known = str([v2.encode(record) for record in other])
+    known = str([codec.encode(record) for record in other])
     names = {name for record in records for name in (record.uuid, record.from_, record.to) if name and len(name) > 8}
     return {name for name in names if name not in known}
 

@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calldex.api.audit import MOST, csv_of
-from calldex.audit import Action, Actor, Entry, entry
+from calldex.audit.chain import Action, Actor, Entry, entry
 from calldex.directory import AuditFilter
 from calldex.errors import DiskFull, Unavailable
-from calldex.record import to_ms
+from calldex.records.record import to_ms
 from tests.api.conftest import Site, write
 from tests.api.test_ingest import GOOD
 

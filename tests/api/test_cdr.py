@@ -10,9 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
-from calldex.fields import FILTER, FILTERS
-from calldex.record import Cdr
-from calldex.wire import v2
+from calldex.records import codec
+from calldex.records.fields import FILTER, FILTERS
+from calldex.records.record import Cdr
 from tests.api.conftest import MAIN, OTHER, Site, newest_first, uuids_of, walk, write
 
 
@@ -20,7 +20,7 @@ def test_a_page_is_the_stored_records(site: Site) -> None:
     """A page holds the records' JSON as it was made when they were written, newest first, with the whole total."""
     reply = site.cdr(per_page=3)
     newest = newest_first(site.main)[:3]
-    expected = [json.loads(v2.encode(next(r for r in site.main if r.uuid == uuid))) for uuid in newest]
+    expected = [json.loads(codec.encode(next(r for r in site.main if r.uuid == uuid))) for uuid in newest]
     body = reply.json()
     assert {"records", "total", "page", "search_token"} == set(body)
     assert (expected, MAIN, 1) == (body["records"], body["total"], body["page"])

@@ -8,15 +8,15 @@ import pytest
 from starlette.types import Receive, Scope, Send
 from structlog.testing import capture_logs
 
-from calldex.api.edge import Edge
-from calldex.api.limits import Limits
-from calldex.api.metrics import Metrics
 from calldex.api.openapi import operations
-from calldex.api.untaken import Untaken
-from calldex.api.workers import Workers
 from calldex.errors import Unavailable
 from calldex.networks import Networks
 from calldex.settings import Settings
+from calldex.transport.backpressure import Untaken
+from calldex.transport.limits import Limits
+from calldex.transport.metrics import Metrics
+from calldex.transport.middleware import Edge
+from calldex.transport.workers import Workers
 from tests.api.conftest import Api, Site
 
 OPERATIONS = [

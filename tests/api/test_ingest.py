@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from calldex.record import Cdr
-from calldex.wire import v2
+from calldex.records import codec
+from calldex.records.record import Cdr
 from tests.api.conftest import Site, newest_first
 
 PATH = "/api/ingest/v1/records"
@@ -34,12 +34,12 @@ def post(site: Site, body: object, key: str = "ingest", path: str = PATH, **head
 
 def lines(records: list[Cdr]) -> bytes:
     """Records as JSON Lines."""
-    return b"".join(v2.encode(record) + b"\n" for record in records)
+    return b"".join(codec.encode(record) + b"\n" for record in records)
 
 
 def array(records: list[Cdr]) -> bytes:
     """Records as a JSON array."""
-    return b"[" + b",".join(map(v2.encode, records)) + b"]"
+    return b"[" + b",".join(map(codec.encode, records)) + b"]"
 
 
 @pytest.mark.parametrize("media_type", ["application/json", "application/x-ndjson", "application/jsonl; charset=utf-8"])

@@ -6,7 +6,7 @@ import pytest
 
 from calldex.access import Reach
 from calldex.directory import GroupChanges, TeamChanges
-from calldex.record import Cdr, Team
+from calldex.records.record import Cdr, Team
 from tests.api.conftest import Site, write
 
 

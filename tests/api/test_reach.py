@@ -19,17 +19,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from calldex import page
 from calldex.access import KeyScope, Permission, Reach, Role, Scope
 from calldex.api.app import public
 from calldex.directory.model import GroupChanges, TeamChanges
-from calldex.fields import DETAILS, RECORDINGS
 from calldex.node import Node
-from calldex.record import Cdr, Event, Leg, Team, canonical, from_ms, time_uuid
+from calldex.records import codec
+from calldex.records.fields import DETAILS, RECORDINGS
+from calldex.records.record import Cdr, Event, Leg, Team, canonical, from_ms, time_uuid
+from calldex.search import page
 from calldex.settings import Settings
 from calldex.store import sql
 from calldex.store.embedded.parties import Parties
-from calldex.wire import v2
 from tests import reference
 from tests.api.conftest import Api, Site, write
 
@@ -152,7 +152,7 @@ def without_numbers(value: Any) -> Any:
 
 def shown(asker: Asker, cdr: Cdr) -> bytes:
     """A record as somebody sees it."""
-    found = msgspec.json.decode(v2.encode(cdr))
+    found = msgspec.json.decode(codec.encode(cdr))
     if "see_numbers" not in asker.permissions:
         found |= {name: without_numbers(value) for name, value in found.items() if name != "uuid"}
     hidden: set[str] = set()

@@ -18,8 +18,8 @@ from calldex.api.server import serve
 from calldex.demo import interactions
 from calldex.errors import BadSettings, PortTaken
 from calldex.node import SOCKET_FILE, Node
+from calldex.records import codec
 from calldex.settings import Settings
-from calldex.wire import v2
 from tests.api.conftest import Site, uuids_of
 from tests.api.serving import Server, data_of, reply_of
 
@@ -203,7 +203,7 @@ def test_a_running_request_is_finished(tmp_path: Path, number: signal.Signals) -
     (data / SOCKET_FILE).touch()
     server = Server(data, shutdown_grace_s=20)
     records = list(interactions(5, seed=9))
-    body = b"[" + b",".join(map(v2.encode, records)) + b"]"
+    body = b"[" + b",".join(map(codec.encode, records)) + b"]"
     with server.connect() as idle, server.connect() as connection:
         head = (
             f"POST /api/ingest/v1/records HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {keys['ingest']}\r\n"

@@ -12,7 +12,7 @@ import pytest
 
 from calldex import __version__
 from calldex.cli import main
-from calldex.fields import DAY_PARAMETERS, FILTERS
+from calldex.records.fields import DAY_PARAMETERS, FILTERS
 from calldex.settings import Settings
 from tests.cli.tools import ROOT, calldex
 

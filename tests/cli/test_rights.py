@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from calldex.record import Cdr, canonical, stable_id
-from calldex.wire import v2
+from calldex.records import codec
+from calldex.records.record import Cdr, canonical, stable_id
 from tests.cli.test_people import listed
 from tests.cli.tools import calldex
 
@@ -124,7 +124,7 @@ def test_what_somebody_sees_is_explained(staff: Path) -> None:
     """By which group he may do what and sees which records, what is masked, and why he sees one record or not."""
     calldex("users", "set", "bo@example.com", "--role", "", "--group", "History", data=staff)
     own, other = call(1, agent_id=5, queue_id=1), call(2, agent_id=6, queue_id=501)
-    lines = b"".join(v2.encode(each) + b"\n" for each in (own, other))
+    lines = b"".join(codec.encode(each) + b"\n" for each in (own, other))
     assert 0 == calldex("import", "--format", "jsonl", "-", data=staff, stdin=lines).exit_code
 
     found = explained("bo@example.com", data=staff)

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from calldex.fields import FIELDS
+from calldex.records.fields import FIELDS
 from tests.cli.tools import calldex, jsonl
 
 LINES = sorted(jsonl(600).splitlines(), key=lambda line: msgspec.json.decode(line)["started_at"], reverse=True)

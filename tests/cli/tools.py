@@ -19,8 +19,8 @@ from click.testing import CliRunner, Result
 
 from calldex import demo
 from calldex.cli import main
-from calldex.record import canonical
-from calldex.wire import v2
+from calldex.records import codec
+from calldex.records.record import canonical
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "tests" / "fixtures" / "asterisk-22"
@@ -86,7 +86,7 @@ def serving(*words: object, data: Path) -> Iterator[tuple[str, str]]:
 
 def jsonl(records: int, seed: int = 1) -> bytes:
     """Demo records as JSON Lines."""
-    return b"".join(v2.encode(canonical(record)) + b"\n" for record in demo.interactions(records, seed))
+    return b"".join(codec.encode(canonical(record)) + b"\n" for record in demo.interactions(records, seed))
 
 
 def counts(result: Result) -> list[int]:

@@ -25,8 +25,8 @@ from calldex.access import Scope
 from calldex.directory import Directory
 from calldex.directory.database import postgresql_engine
 from calldex.errors import CalldexError, Unavailable
-from calldex.query import Query
-from calldex.record import Cdr, from_ms, time_uuid
+from calldex.records.record import Cdr, from_ms, time_uuid
+from calldex.search.query import Query
 from calldex.store import Batch, Position, Slice, Store
 from calldex.store.clickhouse import ClickhouseStore, client
 from calldex.store.clickhouse.address import address

@@ -7,7 +7,7 @@ from contextlib import closing
 import pytest
 
 from calldex.access import Scope
-from calldex.query import Query
+from calldex.search.query import Query
 from calldex.store.clickhouse.address import address
 from calldex.store.clickhouse.client import Hosts
 from calldex.store.sql import CDR_TABLE, CLICKHOUSE, Parameter, Sql, where

@@ -16,13 +16,13 @@ from calldex.directory import Directory
 from calldex.directory.database import postgresql_engine
 from calldex.errors import Unavailable
 from calldex.formats import Row
-from calldex.ingest import Feed, Ingest, Summary
-from calldex.record import Cdr
+from calldex.ingest.pipeline import Feed, Ingest, Summary
+from calldex.records.record import Cdr
 from calldex.store import Store
 from calldex.store.clickhouse import ClickhouseStore
 from tests import postgres
 from tests.engines import answer, chdb_database, everything
-from tests.test_ingest import Plain, PlainSettings
+from tests.ingest.test_pipeline import Plain, PlainSettings
 
 WAIT_S = 0.5
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from click.testing import CliRunner
 
 from calldex.cli import main
 from calldex.errors import BadSettings
-from calldex.store.clickhouse.schema import comment, ddl, version_of
+from calldex.store.clickhouse.schema import CDR_TYPES, UUID_TYPES, comment, ddl, version_of
 from tests.clickhouse.cluster import Cluster
 
 
@@ -32,6 +34,20 @@ def test_one_node_makes_the_tables(hosts: Cluster) -> None:
     found = hosts.execute("SELECT name, comment FROM system.tables WHERE database = 'made' ORDER BY name")
     assert [{"name": name, "comment": comment()} for name in ("cdr", "cdr_uuid")] == found
     hosts.execute("DROP DATABASE made")
+
+
+def test_clickhouse_fits_the_table(hosts: Cluster) -> None:
+    """So has ClickHouse, of the types that are written."""
+    hosts.execute("CREATE DATABASE fits")
+    for statement in ddl():
+        hosts.execute(statement, database="fits")
+    for table, types in (("cdr", CDR_TYPES), ("cdr_uuid", UUID_TYPES)):
+        columns = hosts.execute(f"SELECT name, type FROM system.columns WHERE database = 'fits' AND table = '{table}'")
+        found = {
+            each["name"]: re.sub(r"^SimpleAggregateFunction\(max, (.*)\)$", r"\1", each["type"]) for each in columns
+        }
+        assert types == found
+    hosts.execute("DROP DATABASE fits")
 
 
 def test_a_cluster_keeps_an_account_together() -> None:

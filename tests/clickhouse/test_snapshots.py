@@ -14,13 +14,13 @@ import pytest
 
 from calldex.directory import Directory
 from calldex.errors import UnreadableInput
-from calldex.record import Cdr, time_uuid
+from calldex.records import codec
+from calldex.records.record import Cdr, time_uuid
 from calldex.store import Outcome
 from calldex.store.clickhouse import ClickhouseStore, client
 from calldex.store.clickhouse.address import Address
 from calldex.store.clickhouse.client import Hosts
 from calldex.store.sql import Sql
-from calldex.wire import v2
 from tests.engines import answer, chdb_database, everything, put
 
 RECORD = Cdr(
@@ -65,7 +65,7 @@ def test_a_merge_in_the_middle_of_a_question(address: Address, directory: Direct
             write = threads.submit(put, store, [changed])
             time.sleep(1.5 * PAUSE_S)
             engine.command(Sql("OPTIMIZE TABLE cdr FINAL"))
-            assert (1, v2.encode(changed)) == search.result()
+            assert (1, codec.encode(changed)) == search.result()
             assert [Outcome.UNCHANGED] == write.result()
 
 

@@ -27,13 +27,13 @@ from sqlalchemy import insert, update
 from calldex.directory import Directory, tables
 from calldex.directory.commits import DirectoryCommits, Turn
 from calldex.errors import Unavailable
-from calldex.record import Cdr, time_uuid
+from calldex.records import codec
+from calldex.records.record import Cdr, time_uuid
 from calldex.store import Batch, Receipt, Span
 from calldex.store.clickhouse import ClickhouseStore
 from calldex.store.clickhouse.address import Address
 from calldex.store.clickhouse.client import Hosts
 from calldex.store.sql import Sql, ended
-from calldex.wire import v2
 from tests import reference
 from tests.engines import answer, chdb_database, disagreeing, everything, put
 
@@ -152,14 +152,14 @@ class Life(RuleBasedStateMachine):
         assert text(self.live) == answer(self.store, everything(self.account_id))
         for uuid in UUIDS:
             found, cdr = self.store.get(self.account_id, uuid), self.live.get(uuid)
-            assert (None if cdr is None else v2.encode(cdr)) == (None if found is None else found.json)
+            assert (None if cdr is None else codec.encode(cdr)) == (None if found is None else found.json)
             live = [v for v in self.store.history(self.account_id, uuid) if v.json is not None and v.seq_to is None]
             assert len(live) == (cdr is not None)
 
 
 def text(live: dict[str, Cdr]) -> tuple[int, bytes]:
     """The answer that these records make."""
-    return len(live), b",".join(map(v2.encode, reference.answer(live.values(), {})))
+    return len(live), b",".join(map(codec.encode, reference.answer(live.values(), {})))
 
 
 @pytest.fixture
@@ -207,7 +207,7 @@ def test_a_node_dies(tmp_path: Path, address: Address) -> None:
             assert (text(both), 0) == (answer(store, everything()), len(commits.point(1).void))
             put(store, [changed])
             assert 1 == store.purge(LATER_MS)
-            assert [v2.encode(changed)] == [version.json for version in store.history(1, UUIDS[0])]
+            assert [codec.encode(changed)] == [version.json for version in store.history(1, UUIDS[0])]
 
 
 def test_a_directory_of_another_time(tmp_path: Path, address: Address) -> None:

@@ -14,7 +14,7 @@ from calldex.address import DirectoryAddress, StoreAddress
 from calldex.demo import interactions
 from calldex.directory import tables
 from calldex.node import Node
-from calldex.record import canonical
+from calldex.records.record import canonical
 from calldex.settings import Settings
 from calldex.store.sql import Sql
 from tests.cli.tools import calldex, jsonl

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from calldex.demo import interactions
-from calldex.wire import v2
+from calldex.records import codec
 from tests.cluster.sites import PASSWORD, Nodes, becomes, nodes
 from tests.directory.places import PostgresqlPlace
 
@@ -81,7 +81,7 @@ def test_sessions(two: Nodes) -> None:
 def test_names(two: Nodes) -> None:
     """What records that came in at one node call things, the look-ups of the other know at once."""
     records = list(interactions(20, seed=4))
-    body = b"[" + b",".join(map(v2.encode, records)) + b"]"
+    body = b"[" + b",".join(map(codec.encode, records)) + b"]"
     posted = two.clients[0].post("/api/ingest/v1/records", content=body, headers=two.sending)
     assert (200, 20) == (posted.status_code, posted.json()["accepted"])
     expected = {record.queue for record in records} - {None}

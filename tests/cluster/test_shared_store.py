@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from calldex.demo import interactions
-from calldex.record import Cdr, canonical
+from calldex.records import codec
+from calldex.records.record import Cdr, canonical
 from calldex.store.clickhouse.schema import ddl
-from calldex.wire import v2
 from tests.clickhouse.cluster import Cluster, cluster
 from tests.cluster.sites import Nodes, becomes, nodes, refused
 from tests.directory.places import PostgresqlPlace
@@ -41,7 +41,7 @@ def two(hosts: Cluster, postgresql: PostgresqlPlace, tmp_path: Path) -> Iterator
 
 def post(running: Nodes, node: int, records: Sequence[Cdr]) -> list[str]:
     """What becomes of records that are sent to a node."""
-    body = b"[" + b",".join(map(v2.encode, records)) + b"]"
+    body = b"[" + b",".join(map(codec.encode, records)) + b"]"
     reply = running.clients[node].post("/api/ingest/v1/records", content=body, headers=running.sending)
     assert 200 == reply.status_code, reply.text
     return [each["outcome"] for each in reply.json()["records"]]
@@ -79,7 +79,7 @@ def test_a_store_that_goes_and_comes_back(two: Nodes, hosts: Cluster) -> None:
     unready = two.ask(0, "GET", "/readyz")
     assert (503, ["store"]) == (unready.status_code, unready.json()["down"])
     assert hosts.password not in unready.text
-    body = v2.encode(RECORDS[60])
+    body = codec.encode(RECORDS[60])
     refused = [
         two.ask(0, "GET", "/api/v2/cdr?type=inbound"),
         two.clients[0].post("/api/ingest/v1/records", content=b"[" + body + b"]", headers=two.sending),

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event
 
-from calldex.audit import Action, Actor, Entry, Link, entry
+from calldex.audit.chain import Action, Actor, Entry, Link, entry
 from calldex.directory import AuditFilter, Directory
 from calldex.directory.audit import FAULTS_TOLD
 from calldex.directory.database import sqlite_engine

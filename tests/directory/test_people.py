@@ -11,7 +11,7 @@ from calldex.access import PERMISSIONS, permissions_of
 from calldex.directory import Directory, GroupChanges, ListedUser, Named, Seen, TeamChanges, UserChanges, UserFilter
 from calldex.directory.model import email_problem
 from calldex.errors import BadParameters, Conflict, NotFound
-from calldex.record import stable_id
+from calldex.records.record import stable_id
 
 
 def refused(error: pytest.ExceptionInfo[BadParameters]) -> list[str]:

@@ -13,7 +13,7 @@ from calldex.access import Reach
 from calldex.directory import Directory, GroupChanges, Imported, TeamChanges, UserChanges, people_csv
 from calldex.directory.model import Done
 from calldex.errors import BadParameters, Problem, TooLarge
-from calldex.record import stable_id
+from calldex.records.record import stable_id
 
 HEAD = "email,name,role,groups,timezone,extension,sip_account,caller_id,skills,agent_id,teams,supervises"
 ANN = "Ann@Example.com,Ann Lee,agent,A;B,Europe/Paris,201,sip1,442071838750,French;Billing,5,Sales; 2 ,"

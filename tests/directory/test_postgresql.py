@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from calldex.audit import Actor, entry
+from calldex.audit.chain import Actor, entry
 from calldex.directory import Directory, Seen, database, snapshot
 from calldex.directory.database import postgresql_engine
 from calldex.errors import BadSettings, DiskFull, Unavailable, UsageProblem

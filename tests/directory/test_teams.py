@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from calldex.directory import Directory, Named, Seen, TeamChanges, TeamInfo, UserChanges, teams
 from calldex.directory import roster as rosters
 from calldex.errors import BadParameters, Conflict, NotFound
-from calldex.record import Team, stable_id
+from calldex.records.record import Team, stable_id
 
 ANN, BOB = "ann@example.com", "bob@example.com"
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from calldex.formats import UNFINISHED, Row
 from calldex.formats.asterisk import FORMAT
-from calldex.formats.asterisk_settings import AsteriskSettings
-from calldex.record import Cdr
+from calldex.formats.asterisk.settings import AsteriskSettings
+from calldex.records.record import Cdr
 from tests.formats.tools import (
     ASTERISK_22,
     GOLDENS,

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from calldex.formats import LINE_LIMIT, UNFINISHED, Row, RowFormat
 from calldex.formats.asterisk import FORMAT
-from calldex.formats.asterisk_rows import CdrRow
-from calldex.formats.asterisk_settings import COLUMNS, AsteriskSettings
-from calldex.record import Cdr, Rejected
+from calldex.formats.asterisk.rows import CdrRow
+from calldex.formats.asterisk.settings import COLUMNS, AsteriskSettings
+from calldex.records.record import Cdr, Rejected
 from tests.formats.tools import (
     PLAIN,
     SHIPPED_CUSTOM,

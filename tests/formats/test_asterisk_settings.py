@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from calldex.formats.asterisk_settings import AsteriskSettings
+from calldex.formats.asterisk.settings import AsteriskSettings
 
 
 @pytest.mark.parametrize(

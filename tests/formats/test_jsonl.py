@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from calldex.formats import LINE_LIMIT, UNFINISHED
 from calldex.formats.jsonl import FORMAT, JsonlSettings
-from calldex.record import Cdr, Rejected
-from calldex.wire import v2
+from calldex.records import codec
+from calldex.records.record import Cdr, Rejected
 from tests.strategies import batches, cdrs
 
 KNOWN = JsonlSettings()
-LINE = v2.encode(
+LINE = codec.encode(
     Cdr(
         uuid="01980c1e-6f3a-8d21-9a3b-5c1f0e7d2b44",
         type="inbound",
@@ -43,7 +43,7 @@ def cut(data: bytes, places: list[int]) -> Iterator[bytes]:
 
 def served(found: list[Cdr | Rejected]) -> list[bytes]:
     """The JSON of records that were read."""
-    return [v2.encode(cdr) for cdr in found if isinstance(cdr, Cdr)]
+    return [codec.encode(cdr) for cdr in found if isinstance(cdr, Cdr)]
 
 
 @settings(max_examples=50, deadline=None)
@@ -52,7 +52,7 @@ def served(found: list[Cdr | Rejected]) -> list[bytes]:
 )
 def test_what_is_served_can_be_imported(records: list[Cdr], end: bytes) -> None:
     """Any records, whatever ends their lines, with or without an end of the last one: equal, and to the byte."""
-    lines = [v2.encode(cdr) for cdr in records]
+    lines = [codec.encode(cdr) for cdr in records]
     assert lines == served(read(end.join(lines)))
     assert lines == served(read(end.join(lines) + end))
 
@@ -90,7 +90,7 @@ def test_any_bytes_in_any_pieces(data: bytes, places: list[int]) -> None:
 @given(batches(1, 3), st.data())
 def test_changed_bytes(records: list[Cdr], data: st.DataObject) -> None:
     """A damaged line is rejected, or is another record; those beside it are read as if nothing had happened."""
-    lines = [v2.encode(cdr) for cdr in records]
+    lines = [codec.encode(cdr) for cdr in records]
     damaged = bytearray(lines[0])
     for _ in range(data.draw(st.integers(1, 3))):
         damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(
@@ -106,7 +106,7 @@ def test_changed_bytes(records: list[Cdr], data: st.DataObject) -> None:
 def test_a_last_line_that_is_cut(record: Cdr, data: st.DataObject) -> None:
     """A beginning of a record's line is unfinished if the stream ends with it, wherever it is cut, and is no JSON if
     the line ends. What was never going to be a record is not unfinished."""
-    line = v2.encode(record)
+    line = codec.encode(record)
     part = line[: data.draw(st.integers(1, len(line) - 1))]
     assert [Rejected(UNFINISHED, "line 2", part)] == read(LINE, b"\n", part)[1:]
     (found,) = read(part, b"\n")

@@ -11,8 +11,8 @@ import pytest
 
 from calldex.formats import Row
 from calldex.formats.asterisk import FORMAT
-from calldex.formats.asterisk_settings import COLUMNS, AsteriskSettings
-from calldex.record import Cdr, Rejected
+from calldex.formats.asterisk.settings import COLUMNS, AsteriskSettings
+from calldex.records.record import Cdr, Rejected
 
 ROOT = Path(__file__).parents[2]
 GOLDENS = Path(__file__).parent / "goldens" / "asterisk"

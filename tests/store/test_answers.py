@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calldex.access import Scope
-from calldex.fields import FILTER
-from calldex.query import Query, parse
-from calldex.record import Cdr, from_ms, time_uuid, to_ms
+from calldex.records import codec
+from calldex.records.fields import FILTER
+from calldex.records.record import Cdr, from_ms, time_uuid, to_ms
+from calldex.search.query import Query, parse
 from calldex.store import Position, Span, Store
 from calldex.store.sql import Dialect, Sql, where
-from calldex.wire import v2
 from tests import reference
 from tests.engines import answer, put
 from tests.strategies import ZONES, batches, searches
@@ -29,7 +29,7 @@ def searched(account_id: int, asked: dict[str, str], zone: str = "UTC") -> Query
 
 def text(records: list[Cdr]) -> bytes:
     """The JSON of a page."""
-    return b",".join(map(v2.encode, records))
+    return b",".join(map(codec.encode, records))
 
 
 @pytest.mark.parametrize("name", FILTER)

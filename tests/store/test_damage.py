@@ -20,8 +20,8 @@ import pytest
 
 from calldex.access import Scope
 from calldex.errors import StoreNotReady, UnreadableInput, WrongVersion
-from calldex.query import parse
-from calldex.record import Cdr, from_ms, time_uuid
+from calldex.records.record import Cdr, from_ms, time_uuid
+from calldex.search.query import parse
 from calldex.store import Outcome, Store
 from calldex.store.embedded import COLUMNS_FILE, LEDGER_FILE, EmbeddedStore
 from calldex.store.embedded.columns import Columns

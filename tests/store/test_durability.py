@@ -15,11 +15,11 @@ import pytest
 
 from calldex.access import Scope
 from calldex.errors import DiskFull
-from calldex.query import parse
-from calldex.record import Cdr, from_ms, time_uuid
+from calldex.records import codec
+from calldex.records.record import Cdr, from_ms, time_uuid
+from calldex.search.query import parse
 from calldex.store import Batch, KeptRow, Outcome, Receipt, Reject, Store
 from calldex.store.embedded import LEDGER_FILE
-from calldex.wire import v2
 from tests import reference
 from tests.engines import answer, disagreeing, embedded, everything, put
 from tests.store import writer
@@ -57,7 +57,7 @@ def applied(live: dict[str, Cdr], n: int) -> dict[str, Cdr]:
 
 def text(records: dict[str, Cdr]) -> tuple[int, bytes]:
     """The answer that these records make."""
-    return len(records), b",".join(map(v2.encode, reference.answer(records.values(), {})))
+    return len(records), b",".join(map(codec.encode, reference.answer(records.values(), {})))
 
 
 def survives(folder: Path, rounds: int, seed: int) -> None:
@@ -198,7 +198,7 @@ def test_full_disk(tmp_path: Path) -> None:
             nothing_of(store, count)
             with pytest.raises(DiskFull, match="nothing of this was kept"):
                 store.write(whole_batch(count))
-            assert v2.encode(many(count - 1)[0]) == getattr(store.get(1, many(count - 1)[0].uuid), "json", None)
+            assert codec.encode(many(count - 1)[0]) == getattr(store.get(1, many(count - 1)[0].uuid), "json", None)
             ballast.unlink()
             kept_after_full(store, count)
         with closing(embedded(tmp_path)) as store:

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calldex.access import Scope
-from calldex.fields import id_set
-from calldex.query import Query
-from calldex.record import Cdr, Team, from_ms, time_uuid
+from calldex.records.fields import id_set
+from calldex.records.record import Cdr, Team, from_ms, time_uuid
+from calldex.search.query import Query
 from calldex.store.embedded import COLUMNS_FILE, parties
 from calldex.store.embedded.parties import NO_PARTY, Parties, Party
 from tests.engines import answer, disagreeing, embedded, put

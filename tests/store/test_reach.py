@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calldex.access import Scope
-from calldex.query import Query, parse
-from calldex.record import Cdr, from_ms
+from calldex.records import codec
+from calldex.records.record import Cdr, from_ms
+from calldex.search.query import Query, parse
 from calldex.store import Mentioned, Store
-from calldex.wire import v2
 from tests import reference
 from tests.engines import answer, put
 from tests.strategies import IDS, batches, searches
@@ -64,7 +64,7 @@ def test_a_reach_grants_what_it_names(shared: Store, new_account: Callable[[], i
         for asked in [{}, *data.draw(st.lists(searches(records), max_size=2))]:
             expected = reference.answer(visible, asked)
             query = parse(asked.items(), scope, "UTC")[0]
-            text = b",".join(map(v2.encode, expected))
+            text = b",".join(map(codec.encode, expected))
             assert (len(expected), text) == answer(shared, query)
 
 

@@ -10,11 +10,11 @@ import duckdb
 import pytest
 
 from calldex.access import Scope
-from calldex.fields import FILTERS
-from calldex.query import parse
+from calldex.records.fields import FILTERS
+from calldex.search.query import parse
 from calldex.store import Position, Span
 from calldex.store.clickhouse.client import bound
-from calldex.store.sql import CLICKHOUSE, DUCKDB, SQLITE, Dialect, Sql, behind, both, columns_ddl, where
+from calldex.store.sql import CLICKHOUSE, DUCKDB, SQLITE, VALUE_NAMES, Dialect, Sql, behind, both, where
 from tests.clickhouse.parser import clickhouse_reads
 
 SCOPES: Final = (
@@ -34,7 +34,7 @@ def duckdb_reads(sql: Sql) -> bool:
 def sqlite_reads(sql: Sql) -> bool:
     """Whether SQLite reads it, with these parameters."""
     with sqlite3.connect(":memory:") as connection:
-        connection.execute(f"CREATE TABLE version (seq, seq_to, account_id, uuid, {columns_ddl(SQLITE)})")
+        connection.execute(f"CREATE TABLE version (seq, seq_to, account_id, uuid, {', '.join(VALUE_NAMES)})")
         connection.execute(f"EXPLAIN SELECT 1 FROM version WHERE {sql.text}", sql.parameters)
     return True
 

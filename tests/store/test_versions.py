@@ -17,10 +17,10 @@ from structlog.testing import capture_logs
 
 from calldex.access import Scope
 from calldex.errors import TokenExpired
-from calldex.query import Query, parse
-from calldex.record import Cdr, time_uuid
+from calldex.records import codec
+from calldex.records.record import Cdr, time_uuid
+from calldex.search.query import Query, parse
 from calldex.store import Outcome, Store, Version
-from calldex.wire import v2
 from tests import reference
 from tests.engines import answer, disagreeing, everything, put
 
@@ -47,7 +47,7 @@ def test_outcomes(store: Store) -> None:
     assert [Outcome.UPDATED] == put(store, [second])
     assert [Outcome.UPDATED] == put(store, [first])
     history = store.history(1, UUIDS[0])
-    assert [v2.encode(first), v2.encode(second), v2.encode(first)] == contents(history)
+    assert [codec.encode(first), codec.encode(second), codec.encode(first)] == contents(history)
     assert [history[1].seq, history[2].seq, None] == [version.seq_to for version in history]
     assert history[-1] == store.get(1, UUIDS[0])
 
@@ -59,7 +59,7 @@ def test_one_batch_may_be_of_many_months(store: Store) -> None:
     moved = [msgspec.structs.replace(each, started_at=each.started_at.replace(day=3)) for each in batch]
     assert [Outcome.ACCEPTED] * 150 == put(store, batch)
     assert [Outcome.UPDATED] * 150 == put(store, moved)
-    assert (150, b",".join(map(v2.encode, reversed(moved)))) == answer(store, everything())
+    assert (150, b",".join(map(codec.encode, reversed(moved)))) == answer(store, everything())
 
 
 def test_one_batch_may_hold_a_record_several_times(store: Store) -> None:
@@ -82,7 +82,7 @@ def test_changes_that_nobody_waited_for(store: Store, changes: int) -> None:
     put(store, [record(UUIDS[2], comment="b")], wait=False)
     store.settle()
     expected = reference.answer([record(duration_s=changes - 1), record(UUIDS[2], comment="b")], {})
-    assert (2, b",".join(map(v2.encode, expected))) == answer(store, everything())
+    assert (2, b",".join(map(codec.encode, expected))) == answer(store, everything())
     assert [] == disagreeing(store)
 
 
@@ -91,7 +91,7 @@ def test_a_write_is_visible_soon(store: Store) -> None:
     began = time.monotonic()
     for n in range(50):
         put(store, [record(duration_s=n)])
-    assert (1, v2.encode(record(duration_s=49))) == answer(store, everything())
+    assert (1, codec.encode(record(duration_s=49))) == answer(store, everything())
     assert time.monotonic() - began < 10
 
 
@@ -103,11 +103,11 @@ def test_erased(store: Store) -> None:
     assert 0 == store.erase(1, [UUIDS[0]])
     assert 0 == store.erase(2, [UUIDS[1]])
     assert None is store.get(1, UUIDS[0])
-    assert [v2.encode(record()), None] == contents(store.history(1, UUIDS[0]))
-    assert (1, v2.encode(record(UUIDS[1]))) == answer(store, everything())
+    assert [codec.encode(record()), None] == contents(store.history(1, UUIDS[0]))
+    assert (1, codec.encode(record(UUIDS[1]))) == answer(store, everything())
     assert 2 == answer(store, everything(), before)[0]
     assert [Outcome.ACCEPTED] == put(store, [record()])
-    assert [v2.encode(record()), None, v2.encode(record())] == contents(store.history(1, UUIDS[0]))
+    assert [codec.encode(record()), None, codec.encode(record())] == contents(store.history(1, UUIDS[0]))
     assert [] == disagreeing(store)
 
 
@@ -133,7 +133,7 @@ def test_far_times(reopened: Callable[[], Store], at: datetime) -> None:
         for each in searches:
             expected = reference.answer(records, each)
             query = parse(each.items(), Scope(account_id=1, whole=True), "UTC")[0]
-            assert (len(expected), b",".join(map(v2.encode, expected))) == answer(store, query)
+            assert (len(expected), b",".join(map(codec.encode, expected))) == answer(store, query)
         assert [] == disagreeing(store)
 
 
@@ -152,7 +152,7 @@ class Life(RuleBasedStateMachine):
 
     def note(self, uuid: str, cdr: Cdr | None) -> None:
         """Remember a version."""
-        self.history.setdefault(uuid, []).append(None if cdr is None else v2.encode(cdr))
+        self.history.setdefault(uuid, []).append(None if cdr is None else codec.encode(cdr))
 
     @rule(
         changes=st.lists(
@@ -200,7 +200,7 @@ class Life(RuleBasedStateMachine):
             for each in filters:
                 expected = reference.answer(live.values(), each)
                 query = parse(each.items(), Scope(account_id=self.account_id, whole=True), "UTC")[0]
-                assert (len(expected), b",".join(map(v2.encode, expected))) == answer(self.store, query, as_of)
+                assert (len(expected), b",".join(map(codec.encode, expected))) == answer(self.store, query, as_of)
 
     @invariant()
     def kept(self) -> None:
@@ -208,7 +208,7 @@ class Life(RuleBasedStateMachine):
         for uuid in UUIDS:
             found = self.store.get(self.account_id, uuid)
             cdr = self.live.get(uuid)
-            assert (None if cdr is None else v2.encode(cdr)) == (None if found is None else found.json)
+            assert (None if cdr is None else codec.encode(cdr)) == (None if found is None else found.json)
             versions = self.store.history(self.account_id, uuid)
             assert self.history.get(uuid, []) == contents(versions)
             assert sum(version.json is not None and version.seq_to is None for version in versions) == (cdr is not None)
@@ -264,7 +264,7 @@ def test_searches_as_of_a_commit_do_not_move(store: Store) -> None:
         for thread in threads:
             thread.join()
     expected = reference.answer([hour(n) for n in range(500)], {})
-    assert {(500, b",".join(map(v2.encode, expected)))} == pages
+    assert {(500, b",".join(map(codec.encode, expected)))} == pages
     assert 1 == len(set(failed))
     assert [] == disagreeing(store)
 
@@ -280,11 +280,11 @@ def test_purge(forgetful: Store) -> None:
     put(store, [record(UUIDS[2])], account_id=2)
     assert 0 == store.purged_upto(1)
     assert 2 == store.purge(int(time.time() * 1000) + 1000)
-    assert [v2.encode(record(comment="b"))] == contents(store.history(1, UUIDS[0]))
+    assert [codec.encode(record(comment="b"))] == contents(store.history(1, UUIDS[0]))
     assert [None] == contents(store.history(1, UUIDS[1]))
     closed = store.history(1, UUIDS[1])[0].seq
     assert (closed, 0) == (store.purged_upto(1), store.purged_upto(2))
-    assert (1, v2.encode(record(comment="b"))) == answer(store, everything())
+    assert (1, codec.encode(record(comment="b"))) == answer(store, everything())
     assert 0 == store.purge(int(time.time() * 1000) + 1000)
     assert [] == disagreeing(store)
 
@@ -309,7 +309,7 @@ def test_new_searches_begin_behind_what_was_purged(tmp_path: Path, opener: Calla
     store = opener(tmp_path, 0)
     store.settle()
     assert store.head(1) >= store.purged_upto(1) > 0
-    assert (1, v2.encode(record())) == answer(store, everything())
+    assert (1, codec.encode(record())) == answer(store, everything())
     store.close()
 
 
@@ -323,7 +323,7 @@ def test_purge_at_once(forgetful: Store, waited: bool) -> None:
     store.settle()
     store.purge(int(time.time() * 1000) + 1000)
     assert 2 == answer(store, everything())[0]
-    assert [v2.encode(record(comment="b"))] == contents(store.history(1, UUIDS[0]))
+    assert [codec.encode(record(comment="b"))] == contents(store.history(1, UUIDS[0]))
     assert [] == disagreeing(store)
 
 
@@ -392,7 +392,7 @@ def test_purge_while_others_write(forgetful: Store) -> None:
     purger.join()
     forgetful.settle()
     expected = reference.answer([record(uuid, duration_s=59) for uuid in UUIDS], {})
-    assert (6, b",".join(map(v2.encode, expected))) == answer(forgetful, everything())
+    assert (6, b",".join(map(codec.encode, expected))) == answer(forgetful, everything())
     assert [] == disagreeing(forgetful)
 
 
@@ -406,7 +406,7 @@ def test_order_of_different_records_does_not_matter(
     for start in range(0, 8, parts):
         put(shared, [hour(n) for n in cut[start : start + parts]], account_id)
     expected = reference.answer([hour(n) for n in range(8)], {})
-    assert (8, b",".join(map(v2.encode, expected))) == answer(shared, everything(account_id))
+    assert (8, b",".join(map(codec.encode, expected))) == answer(shared, everything(account_id))
 
 
 def test_a_query_needs_a_scope() -> None:

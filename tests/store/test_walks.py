@@ -15,13 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calldex.access import Scope
-from calldex.fields import MAX_PER_PAGE
-from calldex.page import Page, Pager
-from calldex.query import PageRequest, Query, parse
-from calldex.record import Cdr, time_uuid
+from calldex.records import codec
+from calldex.records.fields import MAX_PER_PAGE
+from calldex.records.record import Cdr, time_uuid
+from calldex.search.page import Page, Pager
+from calldex.search.query import PageRequest, Query, parse
+from calldex.search.token import KEY_BYTES, Sealer
 from calldex.store import Store
-from calldex.token import KEY_BYTES, Sealer
-from calldex.wire import v2
 from tests import reference
 from tests.engines import disagreeing, everything, put
 
@@ -102,7 +102,7 @@ def as_it_was(store: Store, uuids: Iterable[str], as_of: int) -> list[Cdr]:
     for uuid in uuids:
         for version in store.history(1, uuid):
             if version.json is not None and version.seq <= as_of < (version.seq_to or 1 << 62):
-                cdr = v2.decode(version.json, uuid)
+                cdr = codec.decode(version.json, uuid)
                 assert isinstance(cdr, Cdr)
                 found.append(cdr)
     return found
@@ -115,7 +115,7 @@ def test_every_loop_ends(store: Store, loop: Walk, count: int, per_page: int) ->
     records = [record(n) for n in range(count)]
     put(store, records)
     pages = list(loop(pager(store), everything(), per_page))
-    assert b",".join(map(v2.encode, reference.answer(records, {}))) == text(pages)
+    assert b",".join(map(codec.encode, reference.answer(records, {}))) == text(pages)
     assert {count} == {each.total for each in pages}
     more = [sum(each.count for each in pages[:n]) < count for n in range(1, len(pages) + 1)]
     assert more == [each.token is not None for each in pages]
@@ -173,7 +173,7 @@ def test_walks_see_the_data_as_of_their_first_page(store: Store, asked: dict[str
     assert len({as_of for as_of, _ in walks}) > 1
     for as_of, pages in walks:
         expected = reference.answer(as_it_was(store, disturbance.uuids, as_of), given_)
-        assert b",".join(map(v2.encode, expected)) == text(pages)
+        assert b",".join(map(codec.encode, expected)) == text(pages)
         assert {len(expected)} == {each.total for each in pages}
     assert [] == disagreeing(store)
 
@@ -202,7 +202,7 @@ def test_pages_may_be_skipped_and_change_their_size(
     """With a token, page 1 or the next continue right behind its page; a larger one skips whole pages of the size asked
     for now. Without one, pages are counted from the newest record."""
     reader, query = pager(shared), everything(walked_account)
-    whole = [v2.encode(cdr) for cdr in reference.answer([record(n) for n in range(60)], {})]
+    whole = [codec.encode(cdr) for cdr in reference.answer([record(n) for n in range(60)], {})]
     found = page(reader, query, PageRequest(first, 5))
     number, passed = first, first * 5
     assert b",".join(whole[passed - 5 : passed]) == found.json
@@ -232,7 +232,7 @@ def test_deep_pages(store: Store) -> None:
     put(store, crowded + sparse)
     for asked in ({}, {"min_duration": "5"}, {"uuid": sparse[5].uuid}, {"start_date": "2026-03-03"}):
         query = parse(asked.items(), Scope(account_id=1, whole=True), "UTC")[0]
-        whole = [v2.encode(cdr) for cdr in reference.answer(crowded + sparse, asked)]
+        whole = [codec.encode(cdr) for cdr in reference.answer(crowded + sparse, asked)]
         first = page(pager(store), query, PageRequest(1, 100))
         assert len(whole) == first.total
         for number in (2, 3, 101, 102, 121, 131, 180, 250, 251, 10**9):
@@ -252,5 +252,5 @@ def test_a_walk_goes_on_over_what_was_erased(store: Store) -> None:
     first = next(walk)
     store.erase(1, [cdr.uuid for cdr in records])
     put(store, [record(n, comment="new") for n in range(25, 60)])
-    assert b",".join(map(v2.encode, reference.answer(records, {}))) == text([first, *walk])
+    assert b",".join(map(codec.encode, reference.answer(records, {}))) == text([first, *walk])
     assert 35 == page(pager(store), everything(), PageRequest(1, 10)).total

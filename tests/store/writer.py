@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from calldex.record import Cdr, from_ms, time_uuid
+from calldex.records.record import Cdr, from_ms, time_uuid
 from calldex.store import Store
 from tests.engines import embedded, put
 

@@ -22,20 +22,20 @@ from calldex.api import admin
 from calldex.api.audit import AuditReader
 from calldex.api.cdr import CdrPages
 from calldex.api.docs import POLICY, page
-from calldex.api.edge import Edge
 from calldex.api.health import Health
 from calldex.api.ingest import Posts
-from calldex.api.limits import Limits
 from calldex.api.lookups import KINDS, Lookups
-from calldex.api.metrics import Metrics
 from calldex.api.openapi import document
 from calldex.api.openid import OpenidSignIn
-from calldex.api.reply import JSON, error_reply, sized
 from calldex.api.signin import Sessions
-from calldex.api.untaken import Untaken
-from calldex.api.workers import Workers
 from calldex.errors import CalldexError, MethodNotAllowed, NotFound, TooMany, Unavailable
 from calldex.node import Node
+from calldex.transport.backpressure import Untaken
+from calldex.transport.limits import Limits
+from calldex.transport.metrics import Metrics
+from calldex.transport.middleware import Edge
+from calldex.transport.replies import JSON, error_reply, sized
+from calldex.transport.workers import Workers
 
 POSTS_AT_ONCE: Final = 4
 POSTS_WAITING: Final = 64

@@ -18,14 +18,14 @@ from calldex.access import permit
 from calldex.api.admin.endpoint import CSV
 from calldex.api.admin.given import from_members
 from calldex.api.audited import audited
-from calldex.api.inputs import caller, only, query_pairs
-from calldex.api.reply import JSON, sized
-from calldex.api.workers import Workers
-from calldex.audit import Action, Entry, withheld
+from calldex.audit.chain import Action, Entry, withheld
 from calldex.directory import AuditFilter
 from calldex.errors import BadParameters, Problem
 from calldex.node import Node
-from calldex.record import from_ms, to_ms
+from calldex.records.record import from_ms, to_ms
+from calldex.transport.replies import JSON, sized
+from calldex.transport.requests import caller, only, query_pairs
+from calldex.transport.workers import Workers
 
 MOST: Final = 1_000
 """Entries of one reply."""

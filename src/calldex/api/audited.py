@@ -9,10 +9,10 @@ import msgspec
 from starlette.requests import Request
 
 from calldex.access import Principal
-from calldex.api.inputs import address_of
-from calldex.audit import Action, Actor, Detail, entry
-from calldex.auditor import Auditor
+from calldex.audit.chain import Action, Actor, Detail, entry
+from calldex.audit.writer import Auditor
 from calldex.errors import Forbidden
+from calldex.transport.requests import address_of
 
 
 class Noted(msgspec.Struct):

@@ -15,18 +15,18 @@ from starlette.responses import Response
 
 from calldex.access import Principal, Scope, permit, scope_of
 from calldex.api.audited import audited
-from calldex.api.finished import Finished, FinishedPages
-from calldex.api.inputs import caller, pairs_of
-from calldex.api.metrics import Metrics
-from calldex.api.reply import JSON, PRIVATE, Coding, coded, coding_for, coding_headers, tag_matches
-from calldex.api.untaken import Untaken
-from calldex.api.workers import Workers
-from calldex.audit import searched
+from calldex.api.page_cache import Finished, FinishedPages
+from calldex.audit.chain import searched
 from calldex.errors import StoreNotReady
-from calldex.fields import Op
 from calldex.node import Node
-from calldex.page import Page
-from calldex.query import PageRequest, Query, parse
+from calldex.records.fields import Op
+from calldex.search.page import Page
+from calldex.search.query import PageRequest, Query, parse
+from calldex.transport.backpressure import Untaken
+from calldex.transport.metrics import Metrics
+from calldex.transport.replies import JSON, PRIVATE, Coding, coded, coding_for, coding_headers, tag_matches
+from calldex.transport.requests import caller, pairs_of
+from calldex.transport.workers import Workers
 
 _HOUR_MS: Final = 3_600_000
 START_S: Final = 2.0

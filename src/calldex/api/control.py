@@ -25,13 +25,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from calldex.api.inputs import body_of
 from calldex.api.operation import Operation
 from calldex.api.operations import OPERATIONS, note_import
-from calldex.api.reply import JSON, error_reply
 from calldex.errors import BadRequest, CalldexError
-from calldex.ingest import Feed, Summary
+from calldex.ingest.pipeline import Feed, Summary
 from calldex.node import Node
+from calldex.transport.replies import JSON, error_reply
+from calldex.transport.requests import body_of
 
 BODY_LIMIT: Final = 24 << 20
 """Holds the largest file of users or teams, in base64."""

@@ -10,10 +10,10 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from calldex.api.metrics import MEDIA_TYPE, Metrics
-from calldex.api.reply import JSON, Part, Readiness, Unready, error_members, error_reply
 from calldex.errors import CalldexError, StoreNotReady
 from calldex.node import Node
+from calldex.transport.metrics import MEDIA_TYPE, Metrics
+from calldex.transport.replies import JSON, Part, Readiness, Unready, error_members, error_reply
 
 PATIENCE_S: Final = 3.0
 """How long a part may take to say how it is; one that takes longer is down."""

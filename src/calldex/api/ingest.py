@@ -22,17 +22,18 @@ from starlette.responses import Response
 
 from calldex.access import Principal, permit
 from calldex.api.audited import audited
-from calldex.api.inputs import body_of, caller, media_type_of, only, query_pairs
-from calldex.api.metrics import Metrics
-from calldex.api.reply import JSON, OUTCOMES, IngestReply, RecordOutcome, sized
-from calldex.api.workers import Workers
 from calldex.directory import KeyOwner
 from calldex.errors import BadParameters, BadRequest, Problem, TooLarge, UnsupportedMedia
 from calldex.formats import LINE_LIMIT
+from calldex.keys import without_keys
 from calldex.node import Node
-from calldex.record import Cdr, Rejected
+from calldex.records import codec
+from calldex.records.record import Cdr, Rejected
 from calldex.store import Outcome
-from calldex.wire import v2
+from calldex.transport.metrics import Metrics
+from calldex.transport.replies import JSON, OUTCOMES, IngestReply, RecordOutcome, sized
+from calldex.transport.requests import body_of, caller, media_type_of, only, query_pairs
+from calldex.transport.workers import Workers
 
 BODY_LIMIT: Final = 16 * 1024 * 1024
 """Bytes of a body, as sent and also when inflated."""
@@ -107,7 +108,7 @@ def _reply(pieces: Sequence[Cdr | Rejected], outcomes: Sequence[Outcome]) -> Ing
     records: list[RecordOutcome] = []
     for index, piece in enumerate(pieces):
         if isinstance(piece, Rejected):
-            found = RecordOutcome(index, "rejected", reason=piece.reason)
+            found = RecordOutcome(index, "rejected", reason=without_keys(piece.reason))
         else:
             found = RecordOutcome(index, next(left).value, uuid=piece.uuid)
         counts[found.outcome] += 1
@@ -187,7 +188,7 @@ def _pieces(body: bytes, media_type: str) -> list[Cdr | Rejected]:
 def _piece(raw: bytes, where: str) -> Cdr | Rejected:
     if len(raw) > LINE_LIMIT:
         return Rejected(f"longer than {LINE_LIMIT} bytes", where, raw)
-    return v2.decode(raw, where)
+    return codec.decode(raw, where)
 
 
 def _lines(body: bytes) -> Sequence[bytes]:
@@ -207,7 +208,7 @@ def _elements(body: bytes) -> Sequence[bytes | msgspec.Raw]:
     try:
         return _ARRAY.decode(body)
     except msgspec.DecodeError:
-        seen = v2.without_halves(body)
+        seen = codec.without_halves(body)
     elements: list[bytes] = []
     end = 0
     for raw in map(bytes, _ARRAY.decode(seen)):

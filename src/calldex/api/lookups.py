@@ -15,17 +15,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from calldex.access import Mask, Scope
+from calldex.access.masking import masked_label
 from calldex.api.audited import audited
 from calldex.api.cdr import readable
-from calldex.api.inputs import caller, only, pairs_of
-from calldex.api.reply import JSON, PRIVATE, sized
-from calldex.api.workers import Workers
-from calldex.audit import withheld
+from calldex.audit.chain import withheld
 from calldex.directory import ListedUser, Named, NamedKind, UserFilter, WrapupCode
 from calldex.errors import Forbidden
-from calldex.masking import masked_label
 from calldex.node import Node
 from calldex.store import Mentioned
+from calldex.transport.replies import JSON, PRIVATE, sized
+from calldex.transport.requests import caller, only, pairs_of
+from calldex.transport.workers import Workers
 
 KINDS: Final[Mapping[str, NamedKind]] = {
     "agents": "agent",

@@ -19,14 +19,14 @@ from calldex.api import admin
 from calldex.api.admin.endpoint import BODY_LIMIT as ADMIN_BODY_LIMIT
 from calldex.api.admin.endpoint import CSV, PREFIX, Endpoint, Id, Nothing
 from calldex.api.audit import AUDIT_FILTERS, AuditPage, AuditQuery
-from calldex.api.cookies import SESSION
 from calldex.api.ingest import ARRAY_TYPE, BODY_LIMIT, LINES_TYPES, MOST_RECORDS
 from calldex.api.lookups import KINDS, USER_FILTERS
 from calldex.api.openid import CALLBACK, START
-from calldex.api.reply import JSON, CdrPage, ErrorReply, IngestReply, Readiness, Unready
 from calldex.api.signin import Credentials, NewPassword, SessionReply, SignedInUser
 from calldex.directory import ListedUser, Named, WrapupCode
-from calldex.fields import DAY_PARAMETERS, FIELDS, FILTERS, MAX_VALUES, PAGE_PARAMETERS, Filter, Op
+from calldex.records.fields import DAY_PARAMETERS, FIELDS, FILTERS, MAX_VALUES, PAGE_PARAMETERS, Filter, Op
+from calldex.transport.cookies import SESSION
+from calldex.transport.replies import JSON, CdrPage, ErrorReply, IngestReply, Readiness, Unready
 
 Json = dict[str, Any]
 

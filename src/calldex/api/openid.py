@@ -15,13 +15,13 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from calldex.api.cookies import OPENID, cookie_of, origin_of, set_cookie
-from calldex.api.inputs import only, query_pairs
 from calldex.api.signin import Sessions, now_ms
-from calldex.audit import ITSELF, Action, Actor, entry
+from calldex.audit.chain import ITSELF, Action, Actor, entry
 from calldex.directory import Client, OpenidClient, SignedIn, User
 from calldex.errors import BadRequest, Forbidden, NotFound
 from calldex.node import Node
+from calldex.transport.cookies import OPENID, cookie_of, origin_of, set_cookie
+from calldex.transport.requests import only, query_pairs
 
 if TYPE_CHECKING:
     from calldex.api.provider import Claims, Provider

@@ -14,14 +14,14 @@ import msgspec
 
 from calldex.api import people_operations, signin_operations  # noqa: F401 - theirs are among `OPERATIONS`
 from calldex.api.operation import MAIN, Operation
-from calldex.audit import OWNER, Actor, Entry, Link, Verified, entry, searched
+from calldex.audit.chain import OWNER, Actor, Entry, Link, Verified, entry, searched
 from calldex.backup import Manifest, backup
 from calldex.directory import AuditFilter, Source
 from calldex.errors import CalldexError, NotFound, suggest
 from calldex.formats import UNFINISHED, formats, settings_of
-from calldex.ingest import Feed, Summary
+from calldex.ingest.pipeline import Feed, Summary
 from calldex.node import Node
-from calldex.query import parse
+from calldex.search.query import parse
 from calldex.store import DayCheck, Quarantined
 
 QUARANTINE_LIMIT: Final = 10_000

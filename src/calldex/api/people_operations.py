@@ -8,7 +8,7 @@ from msgspec import UNSET, UnsetType
 from calldex import access
 from calldex.access import Explanation
 from calldex.api.operation import MAIN, Operation
-from calldex.audit import Action
+from calldex.audit.chain import Action
 from calldex.directory import (
     Account,
     GroupChanges,
@@ -22,11 +22,11 @@ from calldex.directory import (
     User,
     UserChanges,
 )
-from calldex.directory.keys import PREFIX_LENGTH
 from calldex.errors import BadParameters, NotFound, Problem
+from calldex.keys import PREFIX_LENGTH
 from calldex.node import Node
-from calldex.record import Rejected, plain_uuid
-from calldex.wire import v2
+from calldex.records import codec
+from calldex.records.record import Rejected, plain_uuid
 
 
 def _given(changes: msgspec.Struct) -> str:
@@ -381,7 +381,7 @@ class ExplainAccess(Operation[Explanation], frozen=True, kw_only=True):
         version = node.store.get(principal.account_id, uuid)
         if version is None or version.json is None:
             raise NotFound(f"the account {principal.account} has no record {uuid}")
-        record = v2.decode(version.json, uuid)
+        record = codec.decode(version.json, uuid)
         if isinstance(record, Rejected):
             raise TypeError(f"the record {uuid} cannot be read: {record.reason}")
         return access.explain(principal, record)

@@ -25,13 +25,13 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
 from calldex.api.app import public
-from calldex.api.door import Door
-from calldex.api.metrics import Metrics
-from calldex.api.protocol import BoundedHttp
-from calldex.api.tls import Certificate
-from calldex.api.untaken import Untaken
 from calldex.errors import BadSettings, CalldexError, PortTaken, Problem
 from calldex.node import SOCKET_FILE, Node
+from calldex.transport.backpressure import Untaken
+from calldex.transport.listener import Door
+from calldex.transport.metrics import Metrics
+from calldex.transport.protocol import BoundedHttp
+from calldex.transport.tls import Certificate
 
 HOUSEKEEPING_S: Final = 60.0
 _BACKLOG: Final = 1024

@@ -21,16 +21,16 @@ from starlette.routing import Route
 
 from calldex.access import Permission, Role, permissions_of
 from calldex.api.audited import actor_of, audited
-from calldex.api.cookies import DEVICE, KEY_BYTES, SESSION, Seal, cookie_of, refuse_foreign, set_cookie
-from calldex.api.inputs import address_of, body_of, media_type_of, only, query_pairs, session_of
-from calldex.api.reply import JSON
-from calldex.api.workers import Workers
-from calldex.audit import Actor, entry
+from calldex.audit.chain import Actor, entry
 from calldex.directory import Client, Device, SessionOwner, SignedIn
 from calldex.directory.sessions import LIFE_MS
 from calldex.errors import BadRequest, CalldexError, NotFound, TooMany, Unauthorized, UnsupportedMedia
 from calldex.node import Node
-from calldex.record import from_ms
+from calldex.records.record import from_ms
+from calldex.transport.cookies import DEVICE, KEY_BYTES, SESSION, Seal, cookie_of, refuse_foreign, set_cookie
+from calldex.transport.replies import JSON
+from calldex.transport.requests import address_of, body_of, media_type_of, only, query_pairs, session_of
+from calldex.transport.workers import Workers
 
 BODY_LIMIT: Final = 8 * 1024
 HASHING_AT_ONCE: Final = 2

@@ -15,7 +15,7 @@ from calldex.cli import options, output
 from calldex.cli.command import Group
 
 if TYPE_CHECKING:
-    from calldex.audit import Entry
+    from calldex.audit.chain import Entry
 
 _FOUND: Final = 1
 _LISTED: Final = 100
@@ -126,7 +126,7 @@ def verify(expect: str | None, as_json: bool, data: Path | None) -> None:
     only --expect shows that, with a hash that was kept elsewhere.
     """
     from calldex.api.operations import VerifyAudit
-    from calldex.audit import Link
+    from calldex.audit.chain import Link
     from calldex.cli.client import connected
 
     expected = None if expect is None else Link.parse(expect)

@@ -25,7 +25,7 @@ from calldex.api.operation import Operation
 from calldex.cli.options import resolved
 from calldex.cli.process import prepare
 from calldex.errors import CalldexError, DataDirInUse, Problem, Unavailable, UnreadableInput
-from calldex.ingest import Summary
+from calldex.ingest.pipeline import Summary
 from calldex.node import SOCKET_FILE, Node, is_made
 from calldex.settings import Settings
 

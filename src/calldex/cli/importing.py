@@ -205,7 +205,7 @@ def _imported(
 ) -> tuple[Imported, UsageProblem | None]:
     """Import one file. What is wrong with the file itself does not keep the others from being imported."""
     from calldex.api.control import Import
-    from calldex.ingest import Summary
+    from calldex.ingest.pipeline import Summary
 
     pieces = given.pieces(tell)
     summary = Summary()

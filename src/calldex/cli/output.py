@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import click
 import msgspec
 
-from calldex.record import from_ms
+from calldex.records.record import from_ms
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -14,7 +14,7 @@ from calldex.access import KeyScope, Role
 from calldex.cli import options, output
 from calldex.cli.command import Group
 from calldex.errors import BadParameters, Problem
-from calldex.record import to_ms
+from calldex.records.record import to_ms
 
 _ROLES: Final = ", ".join(Role.__args__)  # type: ignore[attr-defined]  # a Literal has them
 _SCOPES: Final = "|".join(KeyScope.__args__)  # type: ignore[attr-defined]

@@ -9,12 +9,13 @@ from collections.abc import Mapping
 
 import structlog
 
+from calldex.keys import without_keys
 from calldex.settings import Origin, Settings
 
 
 def prepare(settings: Settings, origins: Mapping[str, Origin], *, serving: bool) -> None:
     """Set up logging and memory. A command that does not serve logs from `warning` on, unless a level was chosen."""
-    from calldex.reading import GC_THRESHOLDS
+    from calldex.ingest.workers import GC_THRESHOLDS
 
     quiet = not serving and origins["log_level"] == "default"
     _log_to_stderr(settings.log_format, "warning" if quiet else settings.log_level)
@@ -23,10 +24,10 @@ def prepare(settings: Settings, origins: Mapping[str, Origin], *, serving: bool)
 
 
 class _Stderr:
-    """Writes finished log lines to standard error, whatever that is at the time."""
+    """Writes finished log lines to standard error, whatever that is at the time; without the keys in them."""
 
     def msg(self, line: str) -> None:
-        sys.stderr.write(line + "\n")
+        sys.stderr.write(without_keys(line) + "\n")
         sys.stderr.flush()
 
     debug = info = warning = error = exception = critical = msg

@@ -13,7 +13,7 @@ from calldex.access import PERMISSIONS, Explanation, Reach, ReachLine
 from calldex.cli import options, output
 from calldex.cli.command import Group
 from calldex.errors import Conflict
-from calldex.record import NamedKind
+from calldex.records.record import NamedKind
 
 if TYPE_CHECKING:
     from calldex.directory import GroupInfo, User

@@ -17,7 +17,7 @@ from calldex.errors import Conflict, UnreadableInput
 if TYPE_CHECKING:
     from calldex.formats import FormatSettings
     from calldex.node import Node
-    from calldex.record import Cdr
+    from calldex.records.record import Cdr
 
 DEMO_FILE: Final = "demo.json"
 DEMO_RECORDS: Final = 50_000
@@ -74,7 +74,7 @@ def demo(records: int | None, seed: int | None, data: Path | None, **flags: obje
 
         def announce(url: str) -> None:
             from calldex.demo import centre, users
-            from calldex.directory.keys import PREFIX_LENGTH
+            from calldex.keys import PREFIX_LENGTH
 
             admin = next(user for user in users(centre(made.seed)) if user.role == "admin")
             key = node.directory.create_key(admin.email)
@@ -164,7 +164,7 @@ def _fill(node: Node, wanted: Demo) -> None:
     from calldex.api.operations import note_import
     from calldex.directory import TeamChanges
     from calldex.formats.jsonl import JsonlSettings
-    from calldex.ingest import Feed
+    from calldex.ingest.pipeline import Feed
 
     centre = demos.centre(wanted.seed)
     known = {user.email for user in node.directory.users()}
@@ -211,7 +211,7 @@ class _DemoFormat:
 
     def read(self, chunks: Iterable[bytes], settings: FormatSettings) -> Iterator[Cdr]:
         """The records."""
-        from calldex.record import canonical
+        from calldex.records.record import canonical
 
         yield from map(canonical, self._records)
 

@@ -23,7 +23,7 @@ from calldex.demo.cast import Campaign, Centre, DemoUser, Queue, WrapupCode, cen
 from calldex.demo.chance import Draw, draws
 from calldex.demo.course import CURVE, DAY, HALF_HOUR, WEEKDAYS, weekday
 from calldex.demo.floor import Floor
-from calldex.record import Cdr, to_ms
+from calldex.records.record import Cdr, to_ms
 
 __all__ = ["END", "Campaign", "Centre", "DemoUser", "Queue", "WrapupCode", "centre", "interactions", "users"]
 

@@ -11,7 +11,7 @@ from typing import Final, Literal
 import msgspec
 
 from calldex.demo.chance import Draw, draws, ids, pick, shuffled
-from calldex.record import Team
+from calldex.records.record import Team
 
 Role = Literal["admin", "supervisor", "analyst", "agent"]
 

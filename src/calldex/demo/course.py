@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from calldex.demo.chance import lengths, spread
-from calldex.record import Disposition, EndReason, EventType, InteractionType
+from calldex.records.record import Disposition, EndReason, EventType, InteractionType
 
 SECOND: Final = 1_000
 HOUR: Final = 3_600 * SECOND

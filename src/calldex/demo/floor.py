@@ -46,7 +46,17 @@ from calldex.demo.course import (
     is_open,
     next_open,
 )
-from calldex.record import Cdr, CustomValue, Disposition, EndReason, Event, InteractionType, Leg, from_ms, time_uuid
+from calldex.records.record import (
+    Cdr,
+    CustomValue,
+    Disposition,
+    EndReason,
+    Event,
+    InteractionType,
+    Leg,
+    from_ms,
+    time_uuid,
+)
 
 _CONVERSED: Final = frozenset({"answered", "archived", "active"})
 _TRIED: Final = frozenset({"no_answer", "busy", "rejected", "machine_answered"})

@@ -47,7 +47,7 @@ from calldex.directory.sessions import Client, Device, Session, SessionOwner, Si
 from calldex.directory.signin import Signin
 from calldex.directory.sources import Sources
 from calldex.directory.teams import Teams
-from calldex.record import NamedKind
+from calldex.records.record import NamedKind
 
 __all__ = [
     "Account",

@@ -1,5 +1,5 @@
 """The audit in the directory database: appended to, read, trimmed and verified. What an entry is, and how entries form
-a chain, is told in `calldex.audit`.
+a chain, is told in `calldex.audit.chain`.
 
 Whoever appends or trims locks the one row that holds head and base first, so that several nodes of one directory, and
 several processes of one machine, make one chain.
@@ -7,15 +7,15 @@ several processes of one machine, make one chain.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
-from itertools import chain, islice, takewhile
 from typing import Any, Final
 
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, func, select, true, update
 
-from calldex import audit
-from calldex.audit import Actor, Entry, Fault, Link, Verified
+from calldex.audit import chain
+from calldex.audit.chain import Actor, Entry, Fault, Link, Verified
 from calldex.directory.database import Database, Part, now_ms
 from calldex.directory.tables import audit as entries
 from calldex.directory.tables import audit_chain
@@ -100,13 +100,13 @@ class Audit(Part):
         if wanted.to_ms is not None:
             yield entries.c.at_ms < wanted.to_ms
         if wanted.actor is not None:
-            yield entries.c.actor == audit.one_line(wanted.actor.lower(), audit.LINE)
+            yield entries.c.actor == chain.one_line(wanted.actor.lower(), chain.LINE)
         if wanted.action is not None:
             yield entries.c.action == wanted.action
         if wanted.target is not None:
             # In the JSON of an entry a quote within a text has a backslash before it, so no text looks like a member.
             find = func.instr if self._db.is_sqlite else func.strpos
-            target = msgspec.json.encode(audit.one_line(wanted.target, audit.LINE)).decode()
+            target = msgspec.json.encode(chain.one_line(wanted.target, chain.LINE)).decode()
             yield find(entries.c.entry, f'"target":{target}') > 0
 
     def trim_audit(self, before_ms: int, most: int) -> int:
@@ -115,13 +115,13 @@ class Audit(Part):
         oldest = select(entries.c.n, entries.c.hash, entries.c.at_ms).order_by(entries.c.n).limit(most)
         with self._db.write() as connection:
             _locked(connection)
-            dropped = list(takewhile(lambda row: row.at_ms < before_ms, connection.execute(oldest)))
+            dropped = list(itertools.takewhile(lambda row: row.at_ms < before_ms, connection.execute(oldest)))
             if dropped:
                 base = Link(dropped[-1].n, dropped[-1].hash)
                 connection.execute(delete(entries).where(entries.c.n <= base.n))
                 connection.execute(update(audit_chain).values(base_n=base.n, base_hash=base.hash))
-                by_itself = Actor(actor=audit.ITSELF)
-                told = audit.entry(by_itself, "audit_trimmed", target=str(base), rows=len(dropped))
+                by_itself = Actor(actor=chain.ITSELF)
+                told = chain.entry(by_itself, "audit_trimmed", target=str(base), rows=len(dropped))
                 _append(connection, [msgspec.structs.replace(told, at_ms=now_ms())])
         return len(dropped)
 
@@ -142,7 +142,11 @@ class Audit(Part):
             if first is None:
                 return Verified(first=0, last=0, faults=[Fault(0, "the chain's head and base are gone")], more=False)
             base, head = Link(*first[:2]), Link(*first[2:4])
-            found = list(islice(audit.faults(base, head, _kept(chain([first], rows)), expected), FAULTS_TOLD + 1))
+            found = list(
+                itertools.islice(
+                    chain.faults(base, head, _kept(itertools.chain([first], rows)), expected), FAULTS_TOLD + 1
+                )
+            )
         return Verified(first=base.n + 1, last=head.n, faults=found[:FAULTS_TOLD], more=len(found) > FAULTS_TOLD)
 
 
@@ -156,9 +160,9 @@ def _read(row: Row[Any]) -> Entry:
         ) from None
 
 
-def _kept(rows: Iterator[Any]) -> Iterator[audit.Row]:
+def _kept(rows: Iterator[Any]) -> Iterator[chain.Row]:
     """The part of the rows behind head and base, which is empty where no entry is kept."""
-    return (audit.Row(*row[4:]) for row in rows if row.n is not None)
+    return (chain.Row(*row[4:]) for row in rows if row.n is not None)
 
 
 def _locked(connection: Connection) -> Link:
@@ -171,7 +175,7 @@ def _append(connection: Connection, some: Sequence[Entry]) -> Link:
     values: list[int | str | bytes] = []
     for each in some:
         numbered = msgspec.structs.replace(each, n=head.n + 1)
-        text = audit.written(numbered)
+        text = chain.written(numbered)
         head = head.next(text)
         values += (
             head.n,

@@ -24,9 +24,8 @@ from calldex.directory.principals import find_account, principals
 from calldex.directory.snapshot import Snapshot
 from calldex.directory.tables import api_keys, users
 from calldex.errors import Conflict, NotFound
+from calldex.keys import KEY_MARK, PREFIX_LENGTH
 
-PREFIX_LENGTH: Final = 8
-"""How much of a key is kept in the clear, for people to tell their keys apart."""
 KEY_LENGTH_LIMIT: Final = 100
 TOUCH_MS: Final = 60_000
 """How exact the last-used time of a key is kept."""
@@ -57,7 +56,7 @@ class Keys(Part):
         (CIDR; of none, from everywhere). `BadParameters`; `Conflict` if he is disabled.
         """
         refuse([*scopes_problem(scopes), *expiry_problem(expires_at, now_ms()), *networks_problem(networks)])
-        text = "cdx_" + secrets.token_urlsafe(32)
+        text = KEY_MARK + secrets.token_urlsafe(32)
         with self._db.write(access=True) as connection:
             user = find_user(connection, email)
             _guard(connection, user.email, guard)

@@ -20,7 +20,7 @@ from calldex.directory.principals import find_account
 from calldex.directory.snapshot import Snapshot
 from calldex.directory.tables import PINNED_MS, named
 from calldex.errors import BadParameters, NotFound, Problem, suggest
-from calldex.record import NamedKind
+from calldex.records.record import NamedKind
 
 FLUSH_S: Final = 60
 """How long it may take until it is written that a known name was seen again."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from calldex.directory.tables import named, team_members, users
-from calldex.record import Team
+from calldex.records.record import Team
 
 Member = tuple[int, int, bool]
 """User id, team id, whether as supervisor."""

@@ -17,8 +17,8 @@ from msgspec import UNSET, UnsetType
 
 from calldex.access import ROLES, KeyScope, Permission, Principal, Reach, Role
 from calldex.errors import MOST_PROBLEMS, BadParameters, Problem, suggest
-from calldex.fields import SENSITIVE
-from calldex.record import NamedKind
+from calldex.records.fields import SENSITIVE
+from calldex.records.record import NamedKind
 from calldex.zones import timezones
 
 MOST_SKILLS: Final = 100

@@ -22,7 +22,7 @@ from calldex.directory.principals import effective_timezone
 from calldex.directory.refs import Refs
 from calldex.directory.tables import accounts, group_members, groups, sessions, team_members, users
 from calldex.errors import BadParameters, CalldexError, Conflict, Problem
-from calldex.record import stable_id
+from calldex.records.record import stable_id
 
 _NEW: Final = 0
 """The id of a user who is not written yet."""

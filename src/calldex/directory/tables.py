@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 
 from calldex.access import Role
-from calldex.record import NamedKind
+from calldex.records.record import NamedKind
 
 VERSION: Final = "0003"
 """The newest migration."""

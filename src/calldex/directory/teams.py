@@ -22,7 +22,7 @@ from calldex.directory.refs import Refs
 from calldex.directory.snapshot import Snapshot
 from calldex.directory.tables import team_queues, users
 from calldex.errors import MOST_PROBLEMS, BadParameters, Conflict, Problem, suggest
-from calldex.record import Team, stable_id
+from calldex.records.record import Team, stable_id
 
 _Part = tuple[int, bool]
 """Team id, and whether it is about its supervisors, else about its agents."""

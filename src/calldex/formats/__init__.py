@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol, runtime_checkable
 import msgspec
 
 from calldex.errors import BadSettings, Problem, suggest
-from calldex.record import Cdr, Rejected
+from calldex.records.record import Cdr, Rejected
 
 
 class FormatSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

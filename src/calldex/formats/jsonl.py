@@ -13,8 +13,8 @@ from typing import Final
 import msgspec
 
 from calldex.formats import LINE_LIMIT, UNFINISHED, FormatSettings, LineFormat, lines
-from calldex.record import Cdr, Rejected
-from calldex.wire import v2
+from calldex.records import codec
+from calldex.records.record import Cdr, Rejected
 
 _BOM: Final = b"\xef\xbb\xbf"
 _TRUNCATED: Final = "Input data was truncated"
@@ -47,7 +47,7 @@ class Jsonl:
             if len(line) > LINE_LIMIT:
                 yield Rejected(f"longer than {LINE_LIMIT} bytes", f"line {number}", line)
             elif text and not text.isspace():
-                found = v2.decode(text, f"line {number}")
+                found = codec.decode(text, f"line {number}")
                 is_cut = not ended and isinstance(found, Rejected) and _is_cut(text)
                 yield Rejected(UNFINISHED, f"line {number}", text) if is_cut else found
 
@@ -56,7 +56,7 @@ def _is_cut(text: bytes) -> bool:
     """Whether a text is the beginning of a JSON object, and no more than that."""
     try:
         # A number cut behind one of these would be told otherwise.
-        msgspec.json.decode(v2.without_halves(text).rstrip(b"+-.eE"))
+        msgspec.json.decode(codec.without_halves(text).rstrip(b"+-.eE"))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return text.lstrip().startswith(b"{") and str(error) == _TRUNCATED
     return False

@@ -17,8 +17,8 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from calldex.access import Scope
-from calldex.query import Query
-from calldex.record import Cdr
+from calldex.records.record import Cdr
+from calldex.search.query import Query
 
 RECEIPT_MS: Final = 24 * 3600 * 1000
 """How long a receipt counts; an older one is as if it were not there."""

@@ -12,11 +12,11 @@ from uuid import UUID
 import msgspec
 
 from calldex.access import Scope
-from calldex.fields import COLUMNS, Kind, Op, id_set, prefix_key, prefix_range
-from calldex.query import Condition, Query, Value
-from calldex.record import Cdr, Event, to_ms
+from calldex.records import codec
+from calldex.records.fields import COLUMNS, Kind, Op, id_set, prefix_key, prefix_range
+from calldex.records.record import Cdr, Event, to_ms
+from calldex.search.query import Condition, Query, Value
 from calldex.store import Position, Ready, Span
-from calldex.wire import v2
 
 LIVE: Final = 1 << 62
 """`seq_to` of a version that is not superseded."""
@@ -340,19 +340,7 @@ values: Final = _compiled()
 
 def ready(cdr: Cdr) -> Ready:
     """A record, in its canonical form, as stores keep it."""
-    return Ready(cdr.uuid, values(cdr), v2.encode(cdr))
-
-
-def columns_ddl(dialect: Dialect) -> str:
-    """The definitions of the columns that `values` fills, comma-separated."""
-    names = ["started_ms " + ("BIGINT" if dialect is DUCKDB else "INTEGER") + " NOT NULL"]
-    names += [f"{column.name} {_not_null(column.type)}" for column in layout(dialect)]
-    return ", ".join(names)
-
-
-def _not_null(type_: str) -> str:
-    name, _, rest = type_.partition(" ")
-    return f"{name} NOT NULL {rest}".rstrip()
+    return Ready(cdr.uuid, values(cdr), codec.encode(cdr))
 
 
 def where(query: Query, as_of: int, dialect: Dialect, void: Sequence[Span] = ()) -> Sql:
@@ -407,7 +395,6 @@ __all__ = [
     "Value",
     "behind",
     "both",
-    "columns_ddl",
     "ended",
     "granted",
     "ready",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from calldex.record import Cdr
+from calldex.records.record import Cdr
 from tests.api.admin.conftest import Office
 from tests.api.conftest import Site, write
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from calldex.record import stable_id
+from calldex.records.record import stable_id
 from tests.api.admin.conftest import Office
 
 CSV = {"Content-Type": "text/csv"}

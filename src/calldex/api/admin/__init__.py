@@ -14,9 +14,9 @@ from starlette.routing import Route
 
 from calldex.api.admin import account, groups, keys, names, teams, users
 from calldex.api.admin.endpoint import PREFIX, Endpoint, answered
-from calldex.api.workers import Workers
 from calldex.errors import CalldexError, TooMany
 from calldex.node import Node
+from calldex.transport.workers import Workers
 
 AT_ONCE: Final = 2
 WAITING: Final = 64

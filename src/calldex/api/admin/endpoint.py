@@ -20,13 +20,14 @@ from starlette.responses import Response
 from calldex.access import Permission, Principal, permit
 from calldex.api.admin.given import from_json, from_members
 from calldex.api.audited import Noted, audited
-from calldex.api.inputs import KEY_MARK, Pairs, body_of, caller, hidden, media_type_of, only, query_pairs
-from calldex.api.reply import JSON, sized
-from calldex.api.workers import Workers
-from calldex.audit import Action
+from calldex.audit.chain import Action
 from calldex.directory import Directory, Imported, NamedKind
 from calldex.errors import BadRequest, NotFound, UnsupportedMedia
+from calldex.keys import holds_key
 from calldex.node import Node
+from calldex.transport.replies import JSON, sized
+from calldex.transport.requests import Pairs, body_of, caller, media_type_of, only, query_pairs
+from calldex.transport.workers import Workers
 
 PREFIX: Final = "/api/admin/v1"
 BODY_LIMIT: Final = 1 << 20
@@ -168,7 +169,7 @@ async def answered(node: Node, workers: Workers, endpoints: Mapping[str, Endpoin
         permit(actor, endpoint.needs)
         body = await body_of(request, BODY_LIMIT)
         noted.status = endpoint.status
-        path = {name: hidden(str(value)) for name, value in request.path_params.items()}
+        path = {name: str(value) for name, value in request.path_params.items()}
         call = Call(node, actor, path, endpoint.kind or "agent", noted)
         accept = request.headers.get("accept-encoding", "")
 
@@ -219,6 +220,6 @@ def _given(request: Request, endpoint: Endpoint, pairs: Pairs, body: bytes) -> A
         raise UnsupportedMedia(f"the body of this request must be sent as {wanted}")
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise UnsupportedMedia("the body of this request must not be compressed")
-    if KEY_MARK.encode() in body:  # or the key would be kept as a name, or repeated by an error
+    if holds_key(body.decode("latin-1")):  # or it would be kept as a name
         raise BadRequest("the body holds what looks like a key; a key is sent with the request and nowhere else")
     return body if takes is bytes else from_json(body, takes)

@@ -12,11 +12,11 @@ from calldex.access import KeyScope, Principal
 from calldex.api.admin.endpoint import MANAGE_USERS, Call, Endpoint, Listing, Nothing, Paging, paged
 from calldex.api.admin.rights import guard_of
 from calldex.directory import Key, KeyOwner
-from calldex.directory.keys import PREFIX_LENGTH
 from calldex.directory.model import networks_problem, refuse
 from calldex.errors import BadParameters, Forbidden, NotFound, Problem, suggest
+from calldex.keys import PREFIX_LENGTH
 from calldex.networks import Networks
-from calldex.record import from_ms, to_ms
+from calldex.records.record import from_ms, to_ms
 
 Expiry = Annotated[
     datetime, msgspec.Meta(tz=True, description="a time in the future with its zone, as 2027-01-31T00:00:00Z")

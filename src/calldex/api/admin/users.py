@@ -26,10 +26,10 @@ from calldex.api.admin.rights import guard_of
 from calldex.api.cdr import readable
 from calldex.directory import Imported, User, UserChanges
 from calldex.errors import CalldexError, NotFound
-from calldex.fields import Op
-from calldex.query import Condition, Query
-from calldex.record import Cdr, Rejected, Uuid, from_ms
-from calldex.wire import v2
+from calldex.records import codec
+from calldex.records.fields import Op
+from calldex.records.record import Cdr, Rejected, Uuid, from_ms
+from calldex.search.query import Condition, Query
 
 _Part = Annotated[str, msgspec.Meta(description="A part of it; letter case does not count.")]
 _Group = Annotated[str, msgspec.Meta(description="The name of a group he is in beside his role.")]
@@ -173,7 +173,7 @@ def _record(call: Call, uuid: str) -> Cdr:
     found = store.slice(query, store.head(call.actor.account_id), limit=1, total=1)
     if not found.count:
         raise NotFound(f"there is no record {uuid}")
-    record = v2.decode(found.json, uuid)
+    record = codec.decode(found.json, uuid)
     if isinstance(record, Rejected):
         raise CalldexError(f"the record {uuid} cannot be read: {record.reason}")
     return record

@@ -22,9 +22,9 @@ import msgspec
 
 from calldex.access import Scope
 from calldex.errors import TokenExpired, Unavailable, UnreadableInput, UsageProblem, WrongVersion
-from calldex.fields import MAX_VALUES, Op
-from calldex.query import Query
 from calldex.recent import remember
+from calldex.records.fields import MAX_VALUES, Op
+from calldex.search.query import Query
 from calldex.store import (
     RECEIPT_MS,
     Batch,

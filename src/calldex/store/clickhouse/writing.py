@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from calldex.record import Cdr
+from calldex.records.record import Cdr
 from calldex.store import Loaded, Outcome, Ready
 from calldex.store.clickhouse.schema import CDR_TYPES
 from calldex.store.sql import VALUE_NAMES, ready, uuid_bytes

@@ -20,8 +20,8 @@ import structlog
 
 from calldex.access import Scope
 from calldex.errors import DiskFull, StoreNotReady, TokenExpired
-from calldex.fields import Op
-from calldex.query import Query
+from calldex.records.fields import Op
+from calldex.search.query import Query
 from calldex.store import (
     Batch,
     DayCheck,

@@ -23,8 +23,8 @@ import apsw
 import msgspec
 
 from calldex.errors import DiskFull, UnreadableInput, WrongVersion
-from calldex.query import Query
-from calldex.record import Cdr, from_ms
+from calldex.records.record import Cdr, from_ms
+from calldex.search.query import Query
 from calldex.store import (
     RECEIPT_MS,
     Batch,
@@ -38,7 +38,7 @@ from calldex.store import (
     Slice,
     Version,
 )
-from calldex.store.embedded.schema import MIGRATIONS
+from calldex.store.embedded.schema import LEDGER
 from calldex.store.sql import LIVE, SQLITE, VALUE_NAMES, behind, both, ready, uuid_bytes, values, where
 
 ROW_NAMES: Final = ("seq", "seq_to", "account_id", "uuid", *VALUE_NAMES)
@@ -146,20 +146,19 @@ class Ledger:
                 return
 
     def _migrate(self) -> None:
+        """Bring the schema up to date, each migration in a transaction of its own."""
         found = _all(self._writer, "PRAGMA user_version")[0][0]
-        if found > len(MIGRATIONS):
+        if found > len(LEDGER):
             raise WrongVersion(
-                f"{self.path.name} has schema version {found}; this program knows versions up to {len(MIGRATIONS)}."
+                f"{self.path.name} has schema version {found}; this program knows versions up to {len(LEDGER)}."
                 " Use a newer Calldex, or restore a backup made by this one."
             )
-        if found == len(MIGRATIONS):
-            return
-        with self._writer:
-            for migration in MIGRATIONS[found:]:
-                self._writer.execute(migration)
-            if found == 0:
-                self._writer.execute("INSERT INTO meta VALUES ('store_id', ?)", (secrets.token_hex(16),))
-            self._writer.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        for migration in LEDGER[found:]:
+            with self._writer:
+                self._writer.execute(migration.text)
+                if migration.number == 1:
+                    self._writer.execute("INSERT INTO meta VALUES ('store_id', ?)", (secrets.token_hex(16),))
+                self._writer.execute(f"PRAGMA user_version = {migration.number}")
 
     @contextmanager
     def _reader(self) -> Iterator[apsw.Connection]:
@@ -522,10 +521,10 @@ class LedgerReader:
         try:
             self._reader = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
             found = _all(self._reader, "PRAGMA user_version")[0][0]
-            if found != len(MIGRATIONS):
+            if found != len(LEDGER):
                 raise WrongVersion(
-                    f"{path} has schema version {found}, this program moves version {len(MIGRATIONS)};"
-                    f" {'start this Calldex on it once' if found < len(MIGRATIONS) else 'use a newer Calldex'}"
+                    f"{path} has schema version {found}, this program moves version {len(LEDGER)};"
+                    f" {'start this Calldex on it once' if found < len(LEDGER) else 'use a newer Calldex'}"
                 )
             self.store_id: str = _all(self._reader, "SELECT value FROM meta WHERE name = 'store_id'")[0][0]
             self.last_seq: int = _all(self._reader, "SELECT ifnull(max(seq), 0) FROM version")[0][0]

@@ -1,0 +1,1 @@
+"""Who did what: entries and their chain, and the thread that writes them."""

@@ -1,0 +1,353 @@
+"""What one row of Asterisk says: a CDR row with its times as instants, a queue event, a stay in a queue.
+
+Between reading and the call: `reading` keeps rows in these shapes, `calls` decides over what they say. Here a
+row is only understood, each by itself; no other row, no direction and no outcome of a call is known here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final, Literal
+
+import msgspec
+
+from calldex.formats.asterisk.settings import Profile
+from calldex.records.record import from_ms
+
+
+class CdrRow(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_field="row", tag="cdr"):
+    """A CDR row as it is kept: every column decoded, none converted; times are local."""
+
+    accountcode: str = ""
+    src: str = ""
+    dst: str = ""
+    dcontext: str = ""
+    clid: str = ""
+    channel: str = ""
+    dstchannel: str = ""
+    lastapp: str = ""
+    lastdata: str = ""
+    start: str = ""
+    answer: str = ""
+    end: str = ""
+    duration: str = ""
+    billsec: str = ""
+    disposition: str = ""
+    amaflags: str = ""
+    uniqueid: str = ""
+    userfield: str = ""
+    peeraccount: str = ""
+    linkedid: str = ""
+    sequence: str = ""
+    did: str = ""
+    recordingfile: str = ""
+
+
+class QueueRow(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_field="row", tag="queue"):
+    """A line of queue_log as it is kept. `time` is epoch seconds."""
+
+    time: int
+    callid: str
+    queue: str
+    agent: str
+    event: str
+    parameters: tuple[str, ...] = ()
+
+
+_ID: Final = re.compile(r"(.+-)?(\d{9,10})\.(\d{1,18})", re.ASCII)
+SECOND: Final = timedelta(seconds=1)
+_QUARTER: Final = timedelta(minutes=15)
+_JITTER: Final = timedelta(seconds=5)
+_WIDEST_ZONE: Final = timedelta(hours=26)
+_ROUNDING_S: Final = 2
+MOST_SECONDS: Final = 2**31 - 1
+Outcome = Literal["answered", "no_answer", "busy", "failed"]
+_OUTCOMES: Final[dict[str, Outcome]] = {
+    **dict.fromkeys(("answered", "8"), "answered"),
+    **dict.fromkeys(("noanswer", "cancel", "0", "1", "32"), "no_answer"),
+    **dict.fromkeys(("busy", "4"), "busy"),
+    **dict.fromkeys(("failed", "congestion", "2", "16"), "failed"),
+}
+"""Words of the CDR without blanks, `_` and `-`; the numbers are what some back ends write instead."""
+
+_NOBODY: Final = frozenset(
+    (
+        *("anonymous", "unknown", "unavailable", "restricted", "private", "withheld", "asterisk"),
+        *("s", "h", "i", "t", "o", "e", "a"),
+    )
+)
+"""What stands for no number: words for a withheld one, and the dialplan's own extensions."""
+_CLID: Final = re.compile(r'"?(.*?)"?\s*<([^<>]*)>', re.DOTALL)
+_PLAIN_NUMBER: Final = re.compile(r"\+?[0-9 ().\-/]*[0-9][0-9 ().\-/]*", re.ASCII)
+
+_ORDER: Final = {"DID": 0, "ENTERQUEUE": 1, "CONNECT": 3}
+_STAYING: Final = frozenset(("ENTERQUEUE", "CONNECT", "RINGNOANSWER", "RINGCANCELED"))
+"""Events that show a caller in a queue, also when the log lacks the one by which he came."""
+WAITED: Final = {"ABANDON": 2, "EXITWITHTIMEOUT": 2, "EXITEMPTY": 2, "WITHDRAW": 2, "EXITWITHKEY": 3}
+"""Events by which a caller leaves a queue unserved, and where they say how long he waited."""
+SERVED: Final = {
+    "COMPLETEAGENT": (0, 1),
+    "COMPLETECALLER": (0, 1),
+    "BLINDTRANSFER": (2, 3),
+    "TRANSFER": (2, 3),
+    "ATTENDEDTRANSFER": (-3, -2),
+}
+"""Events that end an agent's part, and where they say how long the caller waited and talked."""
+
+
+def epoch_of(name: str) -> datetime | None:
+    """The second in which a channel was made, from its uniqueid; None if the id does not hold one."""
+    match = _ID.fullmatch(name)
+    return datetime.fromtimestamp(int(match[2]), UTC) if match else None
+
+
+class Path(msgspec.Struct, frozen=True):
+    """A CDR row with its times as instants."""
+
+    row: CdrRow
+    start: datetime
+    answer: datetime | None
+    end: datetime | None
+    duration_s: int | None
+    billsec_s: int | None
+    outcome: Outcome
+    unknown_word: bool
+    suspect: bool
+
+    @property
+    def is_person(self) -> bool:
+        """Whether a person, or the far end, was talked to: bridged with a channel that is somebody's."""
+        row = self.row
+        return (
+            self.outcome == "answered"
+            and bool(self.billsec_s)
+            and bool(row.dstchannel)
+            and not row.dstchannel.startswith("Local/")
+        )
+
+    @property
+    def is_queue(self) -> bool:
+        """Whether a queue had the caller."""
+        return self.row.lastapp.lower() == "queue"
+
+    @property
+    def is_voicemail(self) -> bool:
+        """Whether a mailbox answered."""
+        return self.row.lastapp.lower() == "voicemail" and bool(self.billsec_s)
+
+    @property
+    def answered_at(self) -> datetime | None:
+        """When the B channel answered, as near as the row knows: after an IVR `answer` is that of the IVR."""
+        if self.answer is not None:
+            return self.answer
+        if self.end is None or self.billsec_s is None:
+            return None
+        return max(self.start, self.end - self.billsec_s * SECOND)
+
+
+class QueueEvent(msgspec.Struct, frozen=True):
+    """A queue_log line with its time, which is never before its caller's channel was made."""
+
+    row: QueueRow
+    at: datetime
+    suspect: bool
+
+    def seconds(self, position: int) -> int | None:
+        """A parameter that is a number of seconds; None if it is missing, as in old versions, or no number."""
+        parameters = self.row.parameters
+        if not -len(parameters) <= position < len(parameters):
+            return None
+        text = parameters[position]
+        return min(digits(text), MOST_SECONDS) if digits(text) >= 0 else None
+
+
+class Visit:
+    """One stay of the caller in one queue, from what is known of it."""
+
+    def __init__(self, queue: str) -> None:
+        self.queue = queue
+        self.entered: QueueEvent | None = None
+        self.connected: QueueEvent | None = None
+        self.left: QueueEvent | None = None
+
+    @property
+    def served(self) -> QueueEvent | None:
+        """The event that says which agent answered."""
+        if self.connected is None and self.left is not None and self.left.row.event in SERVED:
+            return self.left
+        return self.connected
+
+    @property
+    def wait_s(self) -> int | None:
+        """How long the caller waited, as the queue says, or else by its times."""
+        said = None
+        if self.left is not None:
+            position = SERVED.get(self.left.row.event, (None,))[0]
+            position = WAITED.get(self.left.row.event) if position is None else position
+            said = None if position is None else self.left.seconds(position)
+        if self.connected is not None and self.connected.seconds(0) is not None:
+            said = self.connected.seconds(0)
+        until = self.connected or self.left
+        if said is None and until is not None and self.entered is not None:
+            said = whole_seconds(until.at - self.entered.at)
+        return said
+
+    @property
+    def talk_s(self) -> int | None:
+        """How long caller and agent talked, as the queue says, or else by its times; None while they still do."""
+        if self.left is None or self.left.row.event not in SERVED:
+            return None
+        said = self.left.seconds(SERVED[self.left.row.event][1])
+        if said is None and self.connected is not None:
+            said = whole_seconds(self.left.at - self.connected.at)
+        return said
+
+    @property
+    def answered_at(self) -> datetime | None:
+        """When an agent answered."""
+        if self.connected is not None:
+            return self.connected.at
+        if self.served is None:
+            return None
+        return self.served.at - (self.talk_s or 0) * SECOND
+
+
+def path_of(row: CdrRow, known: Profile) -> Path:
+    """A row with its times as instants. Times that contradict each other make it suspect.
+
+    An end before the start is put where the row's own length says; an answer outside of the row is none.
+    """
+    epoch = epoch_of(row.uniqueid) or epoch_of(row.linkedid)
+    duration, billsec = _number_of_seconds(row.duration), _number_of_seconds(row.billsec)
+    start = known.instant(row.start, epoch) or epoch or known.instant(row.answer, None) or known.instant(row.end, None)
+    if start is None:
+        raise ValueError("a row without any time is no row")
+    end = known.instant(row.end, start + (duration or 0) * SECOND)
+    answer = known.instant(row.answer, start + max(0, (duration or 0) - (billsec or 0)) * SECOND)
+    suspect = row.duration.startswith("-") or row.billsec.startswith("-")
+    if end is None or end < start:
+        suspect = suspect or end is not None
+        end = start + duration * SECOND if duration is not None else None
+    elif duration is not None:
+        suspect = suspect or abs(whole_seconds(end - start) - duration) > _ROUNDING_S
+    if answer is not None and (answer < start or (end is not None and answer > end)):
+        suspect, answer = True, None
+    if billsec is None and answer is not None and end is not None and not row.billsec:
+        billsec = whole_seconds(end - answer)
+    suspect = suspect or (duration is not None and billsec is not None and billsec > duration + 1)
+    word = re.sub(r"[\s_-]", "", row.disposition).lower()
+    guessed: Outcome = "answered" if answer is not None and billsec else "no_answer"
+    return Path(
+        row, start, answer, end, duration, billsec, _OUTCOMES.get(word, guessed), word not in _OUTCOMES, suspect
+    )
+
+
+def queue_event_of(row: QueueRow) -> QueueEvent:
+    """A line with its time as an instant."""
+    at, epoch = from_ms(row.time * 1000), epoch_of(row.callid)
+    if epoch is not None and at < epoch:
+        # The clock was set back, or the file has relative times: the caller's channel was there before his queue.
+        return QueueEvent(row, epoch, True)
+    return QueueEvent(row, at, False)
+
+
+def visits_of(events: Sequence[QueueEvent]) -> list[Visit]:
+    """The stays in queues. An event belongs to the oldest stay in its queue that still lacks one of its kind."""
+    visits: list[Visit] = []
+    for event in events:
+        word, queue = event.row.event, event.row.queue
+        leaves = word in SERVED or word in WAITED
+        if not leaves and word not in _STAYING:
+            continue
+        stays = [visit for visit in visits if visit.queue == queue]
+        fitting = [visit for visit in stays if visit.left is None and (leaves or visit.connected is None)]
+        if word == "ENTERQUEUE" or not stays or (word == "CONNECT" and not fitting):
+            fitting = [Visit(queue)]
+            visits += fitting
+        if not fitting:
+            continue  # ABANDON after COMPLETE: the first of the two is what happened
+        if word == "ENTERQUEUE":
+            fitting[0].entered = event
+        elif word == "CONNECT":
+            fitting[0].connected = event
+        elif leaves:
+            fitting[0].left = event
+    return visits
+
+
+def number(text: str) -> str | None:
+    """A number as it is kept: digits alone if it is digits, `+` and separators; None for none (`s`, anonymous, '')."""
+    text = text.strip()
+    if not text or text.lower().strip("<>") in _NOBODY:
+        return None
+    if _PLAIN_NUMBER.fullmatch(text):
+        text = re.sub(r"[^0-9]", "", text)
+    return fit(text, 64)
+
+
+def fit(text: str, length: int) -> str | None:
+    """The text within a field's length, its cut marked; None if there is none. The row keeps the whole of it."""
+    return (text if len(text) <= length else text[: length - 1] + "…") or None
+
+
+def caller(row: CdrRow) -> tuple[str, str]:
+    """Name and number in a caller id: `"Name" <number>`."""
+    match = _CLID.fullmatch(row.clid)
+    return (match[1].strip(), match[2]) if match else ("", row.clid if row.clid.isdigit() else "")
+
+
+def dial_targets(row: CdrRow) -> list[tuple[str, str]]:
+    """What a Dial was told to call, also when it got no channel: as a channel would be named, and the number there."""
+    if row.lastapp.lower() != "dial":
+        return []
+    targets = []
+    for target in re.split(r"[,|]", row.lastdata, maxsplit=1)[0].split("&"):
+        technology, _, resource = target.partition("/")
+        user, at, host = resource.partition("@")
+        peer, _, rest = resource.partition("/")
+        targets.append((f"{technology}/{host if at else peer}-00000000", user if at else rest))
+    return targets
+
+
+def disagrees(start: datetime, epoch: datetime | None) -> bool:
+    """Whether a start is off its channel's id by quarters of an hour, as a wrong zone makes it, or before it."""
+    if epoch is None:
+        return False
+    off = start - epoch
+    apart = abs(off)
+    rest = apart % _QUARTER
+    is_zone = _QUARTER - _JITTER <= apart <= _WIDEST_ZONE and min(rest, _QUARTER - rest) <= _JITTER
+    return is_zone or off < -_JITTER
+
+
+def id_rank(name: str) -> tuple[int, int, int, str]:
+    """Sorts ids by the time and the counter in them, those without after those with, none at all last."""
+    match = _ID.fullmatch(name)
+    if match:
+        return 0, int(match[2]), int(match[3]), name
+    return (1 if name else 2), 0, 0, name
+
+
+def order_in_second(row: QueueRow) -> int:
+    """The place of an event among those of the same second."""
+    return 4 if row.event in SERVED or row.event in WAITED else _ORDER.get(row.event, 2)
+
+
+_MOST_DIGITS: Final = 18
+
+
+def digits(text: str) -> int:
+    """A number of a sane length; -1 for what is none."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS else -1
+
+
+def _number_of_seconds(text: str) -> int | None:
+    """Whole seconds of a column, which some back ends write with a fraction; None if empty or below zero."""
+    return int(float(text)) if text and not text.startswith("-") else None
+
+
+def whole_seconds(length: timedelta) -> int:
+    """A length in a record: whole seconds, never negative."""
+    return min(max(0, int(length.total_seconds())), MOST_SECONDS)

@@ -1,0 +1,341 @@
+"""Records come in: from a format or a request to the store, counted, in batches, with nothing lost on the way.
+
+Pieces in = accepted + updated + unchanged + rejected, always. What could not be read goes to the quarantine in the
+same commit as what could. Rows of calls are kept, gathered and assembled again with every row that is added. Knows no
+format by name, opens no file, speaks no HTTP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import closing
+from itertools import chain, groupby
+from typing import Final, TypeVar
+
+import msgspec
+
+from calldex.directory import Directory, Seen
+from calldex.errors import IdempotencyMismatch
+from calldex.formats import UNFINISHED, FormatSettings, RecordFormat, Row, RowFormat
+from calldex.ingest.workers import (
+    BATCH_BYTES,
+    Block,
+    Followed,
+    Mention,
+    Metered,
+    batches,
+    block,
+    mentions,
+    read_blocks,
+    sourced,
+)
+from calldex.records.record import Cdr, Rejected, canonical, to_ms
+from calldex.store import Batch, KeptRow, Outcome, Quarantined, Receipt, Reject, Store
+
+_T = TypeVar("_T")
+
+BATCH: Final = 10_000
+"""How many pieces are committed at once; fewer where they are long, see `reading.BATCH_BYTES`."""
+
+
+class Feed(msgspec.Struct, frozen=True, kw_only=True):
+    """Where pieces come from and how they are read: a source with its format and settings, or a format alone.
+
+    `source` is the source's name, empty where there is none.
+    """
+
+    account_id: int
+    source: str
+    format: RecordFormat | RowFormat
+    settings: FormatSettings
+
+
+class Summary(msgspec.Struct):
+    """What became of the pieces read: of records, or of rows of calls.
+
+    A row that begins a call is accepted, one that adds to a known call updates it. `unfinished` counts those of the
+    rejected within which the stream ended; `interactions` the records that were made or changed.
+    """
+
+    accepted: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    rejected: int = 0
+    unfinished: int = 0
+    interactions: int = 0
+
+    @property
+    def read(self) -> int:
+        """All pieces."""
+        return self.accepted + self.updated + self.unchanged + self.rejected
+
+    def include(self, other: Summary) -> None:
+        """Count what another one counted."""
+        for name in self.__struct_fields__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+    def add(self, outcomes: Iterable[Outcome]) -> None:
+        """Count outcomes."""
+        for outcome in outcomes:
+            match outcome:
+                case Outcome.ACCEPTED:
+                    self.accepted += 1
+                case Outcome.UPDATED:
+                    self.updated += 1
+                case Outcome.UNCHANGED:
+                    self.unchanged += 1
+
+    def reject(self, rejects: Sequence[Reject]) -> None:
+        """Count what could not be read."""
+        self.rejected += len(rejects)
+        self.unfinished += sum(reject.reason == UNFINISHED for reject in rejects)
+
+
+class Ingest:
+    """Writes what formats read. May be used from several threads."""
+
+    def __init__(self, directory: Directory, store: Store) -> None:
+        self._directory = directory
+        self._store = store
+
+    def run(
+        self, feed: Feed, chunks: Iterable[bytes], origin: str, progress: Callable[[Summary], None] = lambda _: None
+    ) -> Summary:
+        """Take in a byte stream, batch by batch; `progress` is told after each commit. `origin` names the stream in
+        the quarantine."""
+        summary = Summary()
+        followed = Followed(chunks, self._unfinished(feed))
+        stream = Metered(followed)
+        if isinstance(feed.format, RowFormat):
+            for rows in batches(feed.format.rows(stream, feed.settings), BATCH, stream):
+                self._rows(feed, feed.format, rows, origin, summary)
+                progress(summary)
+        else:
+            with closing(read_blocks(feed.format, feed.settings, feed.source, stream, BATCH)) as blocks:
+                for joined in _joined(blocks, stream, BATCH * self._store.batches_at_once):
+                    self._records(feed, joined, origin, summary)
+                    progress(summary)
+        if followed.continued:
+            # What stands there whole by now and still cannot be read lies in the quarantine for another reason.
+            self.drop(piece for piece in self._unfinished(feed) if piece.id in followed.continued)
+        self._store.settle()
+        return summary
+
+    def drop(self, pieces: Iterable[Quarantined]) -> None:
+        """Take pieces out of the quarantine, for good."""
+        for (account_id, source, format_), group in groupby(pieces, lambda p: (p.account_id, p.source, p.format)):
+            released = [piece.id for piece in group]
+            batch = Batch(account_id=account_id, source=source, format=format_, origin="", released=released)
+            self._store.write(batch, wait=False)
+
+    def retry(self, feed: Feed, quarantined: Sequence[tuple[int, bytes]], origin: str) -> Summary:
+        """Read pieces of the quarantine again, each by itself; those that can be read now leave it, of the others the
+        reason is that of now."""
+        summary = Summary()
+        for id_, raw in quarantined:
+            stream = [raw, b"\n"]
+            if isinstance(feed.format, RowFormat):
+                rows = _again(feed.format.rows(stream, feed.settings), raw)
+                released = [] if any(isinstance(row, Rejected) for row in rows) else [id_]
+                self._rows(feed, feed.format, rows, origin, summary, released=released)
+            else:
+                read = block(_again(feed.format.read(stream, feed.settings), raw), feed.source)
+                self._records(feed, [read], origin, summary, released=[] if read.rejects else [id_])
+        self._store.settle()
+        return summary
+
+    def post(
+        self,
+        account_id: int,
+        records: Sequence[Cdr],
+        receipt_key: str | None,
+        digest: bytes,
+        answer: Callable[[Sequence[Outcome]], bytes],
+    ) -> bytes:
+        """Write the records of one request in one commit, visible when this returns, and give the answer that
+        `answer` makes of their outcomes.
+
+        Under a receipt key the first answer is kept, and given again without writing anything. Raises
+        `IdempotencyMismatch` when the key came with another body.
+        """
+        if receipt_key is not None and (known := self._receipt(account_id, receipt_key, digest)) is not None:
+            return known
+
+        def receipt(outcomes: Sequence[Outcome]) -> Receipt:
+            """Asks once more, within the commit: another request may have come first, and then nothing is written."""
+            if receipt_key is not None:
+                self._receipt(account_id, receipt_key, digest)
+            return Receipt(digest, answer(outcomes))
+
+        ready = [canonical(record) for record in records]
+        self._note(account_id, mentions(ready))
+        outcomes = self._store.write(
+            Batch(
+                account_id=account_id,
+                source="",
+                format="jsonl",
+                origin="HTTP",
+                records=ready,
+                receipt_key=receipt_key,
+                receipt=receipt,
+            )
+        )
+        if receipt_key is not None and (first := self._receipt(account_id, receipt_key, digest)) is not None:
+            return first
+        return answer(outcomes)
+
+    def _receipt(self, account_id: int, key: str, digest: bytes) -> bytes | None:
+        known = self._store.receipt(account_id, key)
+        if known is not None and known.digest != digest:
+            raise IdempotencyMismatch("this Idempotency-Key came before with another body; use a new one")
+        return None if known is None else known.answer
+
+    def _unfinished(self, feed: Feed) -> list[Quarantined]:
+        """The pieces of a source within which a file ended that was still being written, or was cut off."""
+        kept = self._store.quarantined(feed.account_id, UNFINISHED)
+        return [piece for piece in kept if (piece.source, piece.format) == (feed.source, feed.format.name)]
+
+    # --- records ------------------------------------------------------------------------------------------------------
+
+    def _records(
+        self, feed: Feed, blocks: Sequence[Block], origin: str, summary: Summary, *, released: Sequence[int] = ()
+    ) -> None:
+        """Write some blocks in one commit."""
+        rejects = [reject for each in blocks for reject in each.rejects]
+        self._note(feed.account_id, chain.from_iterable(each.mentions for each in blocks))
+        outcomes = self._store.write(
+            Batch(
+                account_id=feed.account_id,
+                source=feed.source,
+                format=feed.format.name,
+                origin=origin,
+                records=[record for each in blocks for record in each.records],
+                rejects=rejects,
+                released=released,
+            ),
+            wait=False,
+        )
+        summary.add(outcomes)
+        summary.reject(rejects)
+        summary.interactions += sum(outcome is not Outcome.UNCHANGED for outcome in outcomes)
+
+    def _note(self, account_id: int, found: Iterable[Mention]) -> None:
+        """Tell the directory what things are called."""
+        self._directory.note_seen(account_id, [Seen(*mention) for mention in found])
+
+    # --- rows of calls ------------------------------------------------------------------------------------------------
+
+    def _rows(
+        self,
+        feed: Feed,
+        format_: RowFormat,
+        pieces: Sequence[Row | Rejected],
+        origin: str,
+        summary: Summary,
+        *,
+        released: Sequence[int] = (),
+    ) -> None:
+        """Keep the rows that are new, and assemble every call they belong to again."""
+        rows = [piece for piece in pieces if not isinstance(piece, Rejected)]
+        rejects = [Reject(piece.reason, piece.where, piece.raw) for piece in pieces if isinstance(piece, Rejected)]
+        new: dict[bytes, Row] = {}
+        calls: list[list[KeptRow]] = []
+
+        def make() -> Batch:
+            """The calls of which there are new rows."""
+            known = self._store.known_rows(feed.account_id, feed.source, [row.key for row in rows])
+            new.update({row.key: row for row in rows if row.key not in known})
+            links = sorted({link for row in new.values() for link in row.links})
+            kept = self._store.rows_of_calls(feed.account_id, feed.source, links)
+            calls.extend(_calls([*(KeptRow(r.key, r.links, r.text, None) for r in new.values()), *kept]))
+            batch = self._assembled(feed, format_, calls, new.keys())
+            return msgspec.structs.replace(batch, origin=origin, rejects=rejects, released=released)
+
+        outcomes = self._store.assemble(feed.account_id, make)
+        begun = sum(all(row.key in new for row in call) for call in calls)
+        summary.accepted += begun
+        summary.updated += len(new) - begun
+        summary.unchanged += len(rows) - len(new)
+        summary.reject(rejects)
+        summary.interactions += sum(outcome is not Outcome.UNCHANGED for outcome in outcomes)
+
+    def _assembled(
+        self, feed: Feed, format_: RowFormat, calls: Sequence[Sequence[KeptRow]], new: AbstractSet[bytes]
+    ) -> Batch:
+        """The records of some calls, the rows that are new or belong to another call now, and the uuids that no call
+        has any more."""
+        records: list[Cdr] = []
+        removed: set[str] = set()
+        changed: list[KeptRow] = []
+        for call in calls:
+            before = {row.uuid for row in call if row.uuid is not None}
+            record = (
+                format_.assemble([Row(row.key, row.links, row.text) for row in call], feed.settings, feed.source)
+                if call[0].links
+                else None
+            )
+            if record is not None:
+                records.append(sourced(canonical(self._in_teams(feed.account_id, record)), feed.source))
+            uuid = None if record is None else record.uuid
+            removed |= before - {uuid}
+            changed += [KeptRow(r.key, r.links, r.text, uuid) for r in call if r.key in new or r.uuid != uuid]
+        self._note(feed.account_id, mentions(records))
+        return Batch(
+            account_id=feed.account_id,
+            source=feed.source,
+            format=feed.format.name,
+            origin="",
+            records=records,
+            removed=sorted(removed - {record.uuid for record in records}),
+            rows=changed,
+        )
+
+    def _in_teams(self, account_id: int, record: Cdr) -> Cdr:
+        """The record with the teams in which the directory has its agent when the call began, if it names none: rows
+        of phone systems know no teams."""
+        if record.agent_id is None or record.teams:
+            return record
+        teams = self._directory.teams_at(account_id, record.agent_id, to_ms(record.started_at))
+        return msgspec.structs.replace(record, teams=teams) if teams else record
+
+
+def _calls(rows: Iterable[KeptRow]) -> list[list[KeptRow]]:
+    """The rows, those together that share a link, directly or through others."""
+    call_of: dict[str, list[KeptRow]] = {}
+    calls: dict[int, list[KeptRow]] = {}
+    for row in rows:
+        joined = {id(call): call for link in row.links if (call := call_of.get(link)) is not None}
+        call = max(joined.values(), key=len, default=[])
+        for other in joined.values():
+            if other is not call:
+                call += other
+                del calls[id(other)]
+                for moved in other:
+                    call_of.update(dict.fromkeys(moved.links, call))
+        call.append(row)
+        call_of.update(dict.fromkeys(row.links, call))
+        calls[id(call)] = call
+    return list(calls.values())
+
+
+def _again(pieces: Iterable[_T | Rejected], raw: bytes) -> list[_T | Rejected]:
+    """What a piece of the quarantine is by now; where several of its parts cannot be read, it stays one piece."""
+    found = list(pieces)
+    problem = next((piece for piece in found if isinstance(piece, Rejected)), None)
+    read: list[_T | Rejected] = [piece for piece in found if not isinstance(piece, Rejected)]
+    return read if problem is None else [*read, msgspec.structs.replace(problem, raw=raw)]
+
+
+def _joined(blocks: Iterable[Block], stream: Metered, size: int) -> Iterator[list[Block]]:
+    """The blocks, as many together as make so many pieces."""
+    held: list[Block] = []
+    pieces = begun = 0
+    for each in blocks:
+        held.append(each)
+        pieces += len(each.records) + len(each.rejects)
+        if pieces >= size or stream.taken - begun >= BATCH_BYTES:
+            yield held
+            held, pieces, begun = [], 0, stream.taken
+    if held:
+        yield held

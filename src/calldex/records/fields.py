@@ -1,0 +1,436 @@
+"""THE TABLE: every field of a record, every column a store keeps beside its JSON, every filter of the API.
+
+Parsing of parameters (`query`), SQL and DDL (`store/sql`), OpenAPI, the reference page and the command line's options
+are derived from these rows. A new filter is one row in `FILTERS`; if it needs a column that is not there yet, one more
+in `COLUMNS`. This module knows no engine's SQL, parses nothing and does no I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum, auto
+from functools import lru_cache
+from typing import Final, Literal
+
+import msgspec
+
+from calldex.records.record import DISPOSITIONS, END_REASONS, EVENT_TYPES, INTERACTION_TYPES
+
+Part = Literal["number", "details", "recording"]
+
+
+class Field(msgspec.Struct, frozen=True):
+    """A member of a record's JSON. Its type and limits are those of `record.Cdr`.
+
+    `contract` marks those that Voiso's clients rely on. `part` says what a field is a part of that somebody may be
+    kept from seeing; `sensitive`, that an account may list it among those that only some see. What is withheld is
+    served empty.
+    """
+
+    name: str
+    description: str
+    contract: bool = False
+    part: Part | None = None
+    sensitive: bool = False
+
+
+FIELDS: Final = (
+    Field("uuid", "Identifies the interaction within the account; never changes.", True),
+    Field("timestamp", "When the interaction began, UTC, whole seconds.", True),
+    Field("type", "Kind of interaction.", True),
+    Field(
+        "from",
+        "Calling party: digits, or the source's own word where it has no digits; null when withheld.",
+        True,
+        part="number",
+    ),
+    Field("to", "Called party, written as `from` is.", True, part="number"),
+    Field("duration", "From begin to end as `HH:MM:SS`; hours may exceed 99.", True),
+    Field("disposition", "How the interaction ended; never null.", True),
+    Field("agent", "Display name of the person who took or made the interaction.", True),
+    Field("agent_id", "Id of that person, as in the look-up `agents`.", True),
+    Field("started_at", "First moment the platform knew the interaction, UTC, to the millisecond."),
+    Field("answered_at", "When a person, or for outbound the far end, answered. A menu or a queue does not count."),
+    Field("ended_at", "When the last leg was down."),
+    Field("did", "The own number that was called (inbound).", part="number"),
+    Field("end_reason", "Who or what ended the interaction.", sensitive=True),
+    Field("queue", "Name of the queue; of several, the one that handled the interaction last."),
+    Field("queue_id", "Id of that queue, as in the look-up `queues`."),
+    Field("teams", "Teams of the agent at that time, each with id and name."),
+    Field("campaign", "Name of the dialer campaign."),
+    Field("campaign_id", "Id of that campaign, as in the look-up `campaigns`."),
+    Field(
+        "wrapup_code", "Code the agent chose after the interaction, as in the look-up `wrapup_codes`.", sensitive=True
+    ),
+    Field("wrapup_description", "Description of that code.", sensitive=True),
+    Field("duration_s", "From begin to end, seconds."),
+    Field("talk_s", "Customer connected to a person, holds included, seconds."),
+    Field("ring_s", "The answering person's telephone (or the last one tried) rang, seconds."),
+    Field("wait_s", "From entering the queue to the answer or to leaving it, seconds."),
+    Field("hold_s", "Customer on hold, seconds."),
+    Field("wrapup_s", "Agent's work after the interaction, seconds."),
+    Field("events", "What happened meanwhile, in order of time.", part="details", sensitive=True),
+    Field(
+        "legs",
+        "The paths the interaction consists of, as the phone system logged them, in order of time.",
+        part="details",
+        sensitive=True,
+    ),
+    Field(
+        "linked_uuids",
+        "Interactions that belong together with this one, such as the parts of a transfer.",
+        sensitive=True,
+    ),
+    Field("recording", "Reference of the recording as the source gave it.", part="recording", sensitive=True),
+    Field(
+        "external_account_id",
+        "The customer's own number for whom the interaction is to be accounted to.",
+        sensitive=True,
+    ),
+    Field("tags", "Free labels.", sensitive=True),
+    Field("comment", "Free text of agent or supervisor.", sensitive=True),
+    Field("score", "Quality score, 0 to 100.", sensitive=True),
+    Field("custom", "Further values by name that the source or a script set.", sensitive=True),
+    Field("source", "Name of the source that delivered the record.", sensitive=True),
+    Field(
+        "flags",
+        "What to know before trusting the record: `provisional` (more rows of this call are expected), `time_suspect`"
+        " (its times contradict each other), `disposition_unknown` (the source's word for the outcome is not known).",
+    ),
+)
+
+
+DETAILS: Final = frozenset(field.name for field in FIELDS if field.part == "details")
+RECORDINGS: Final = frozenset(field.name for field in FIELDS if field.part == "recording")
+SENSITIVE: Final = tuple(field.name for field in FIELDS if field.sensitive)
+"""The fields that an account may list as sensitive."""
+
+
+class Kind(Enum):
+    """What a column holds. Absence is 0 or the empty text, never NULL: engines then compare without special cases."""
+
+    CODE = auto()
+    """Position of a word in its vocabulary, counted from 1; below 256."""
+    NUMBER = auto()
+    """Whole number below 2**31."""
+    ID = auto()
+    """An id, below 2**53."""
+    MASK = auto()
+    """One bit for each word of a vocabulary."""
+    WORD = auto()
+    """Short text of few different values."""
+    PHONE = auto()
+    """A telephone number as text. Engines without an index on text keep its `prefix_key` beside it."""
+    ID_SET = auto()
+    """Several ids; engines without arrays keep them as `,1,2,`."""
+
+
+class Column(msgspec.Struct, frozen=True):
+    """A value stores keep beside a record's JSON because a filter asks for it: made from one attribute of a record, by
+    the column's kind (see `store.sql.values`)."""
+
+    name: str
+    kind: Kind
+    attribute: str
+    words: tuple[str, ...] = ()
+    """The vocabulary of `CODE` and `MASK`."""
+
+
+COLUMNS: Final = (
+    Column("type", Kind.CODE, "type", INTERACTION_TYPES),
+    Column("disposition", Kind.CODE, "disposition", DISPOSITIONS),
+    Column("end_reason", Kind.CODE, "end_reason", END_REASONS),
+    Column("agent_id", Kind.ID, "agent_id"),
+    Column("queue_id", Kind.ID, "queue_id"),
+    Column("campaign_id", Kind.ID, "campaign_id"),
+    Column("team_ids", Kind.ID_SET, "teams"),
+    Column("wrapup_code", Kind.WORD, "wrapup_code"),
+    Column("events", Kind.MASK, "events", EVENT_TYPES),
+    Column("duration_s", Kind.NUMBER, "duration_s"),
+    Column("caller", Kind.PHONE, "from_"),
+    Column("callee", Kind.PHONE, "to"),
+)
+COLUMN: Final = {column.name: column for column in COLUMNS}
+
+
+@lru_cache(maxsize=16_384)
+def id_set(ids: tuple[int, ...]) -> str:
+    """`,1,2,`: ids in ascending order, each between commas."""
+    return f",{','.join(map(str, sorted(set(ids))))},"
+
+
+PREFIX_DIGITS: Final = 18
+_BASE_11: Final = str.maketrans("0123456789", "123456789a")
+
+
+@lru_cache(maxsize=131_072)
+def prefix_key(number: str) -> int:
+    """The leading digits of a number as one integer, so that "begins with" is a range of integers.
+
+    Digit d is written as d + 1 in base 11, left-aligned in 18 places, 0 where no digit is: `44` stays apart from
+    `440`, and 11**18 fits 63 bits.
+    """
+    if not (number.isascii() and number.isdigit()):
+        length = 0
+        while length < len(number) and number[length] in "0123456789":
+            length += 1
+        number = number[:length]
+    return int(number[:PREFIX_DIGITS].translate(_BASE_11).ljust(PREFIX_DIGITS, "0"), 11)
+
+
+def prefix_range(prefix: str) -> tuple[int, int] | None:
+    """The keys of the numbers that begin with a prefix, both ends included; None where keys cannot tell."""
+    if not (prefix.isascii() and prefix.isdigit() and len(prefix) <= PREFIX_DIGITS):
+        return None
+    digits = prefix.translate(_BASE_11)
+    return int(digits.ljust(PREFIX_DIGITS, "0"), 11), int(digits.ljust(PREFIX_DIGITS, "a"), 11)
+
+
+class Op(Enum):
+    """How a filter compares its column with the values given."""
+
+    BEGINS = auto()
+    """Begins with the text."""
+    CONTAINS = auto()
+    """Contains the text."""
+    IS = auto()
+    """Is the text."""
+    ANY_WORD = auto()
+    """Is one of the words of a vocabulary (the values are codes)."""
+    ANY_ID = auto()
+    """Is one of the ids."""
+    ANY_OF_SET = auto()
+    """The set holds one of the ids."""
+    ANY_TEXT = auto()
+    """Is one of the texts."""
+    ANY_BIT = auto()
+    """Has one of the bits (one value, the mask)."""
+    LONGER = auto()
+    """Is greater than the number."""
+    SHORTER = auto()
+    """Is less than the number."""
+    ANY_UUID = auto()
+    """Is one of the uuids."""
+
+
+MAX_VALUES: Final = 1000
+"""How many values a comma-separated parameter may hold."""
+
+
+class Filter(msgspec.Struct, frozen=True, kw_only=True):
+    """A parameter of the API that chooses records. Several filters combine with AND, the values of one with OR."""
+
+    name: str
+    op: Op
+    column: str
+    description: str
+    example: str
+    words: tuple[str, ...] = ()
+    """The vocabulary of `ANY_WORD` and `ANY_BIT`."""
+    word_aliases: Mapping[str, tuple[str, ...]] = {}
+    """Other words accepted, and what each stands for."""
+    aliases: tuple[str, ...] = ()
+    """Other names of the parameter."""
+
+
+TRANSFERS: Final = ("blind_transfer", "attended_transfer", "queue_transfer")
+_LISTED: Final = "One or several, comma-separated."
+
+FILTERS: Final = (
+    Filter(
+        name="cli",
+        op=Op.BEGINS,
+        column="caller",
+        description="Caller's number begins with these digits (or this text, where it is a word); no wildcards.",
+        example="447700",
+    ),
+    Filter(
+        name="wildcard_cli",
+        op=Op.CONTAINS,
+        column="caller",
+        description="Caller's number contains these digits (or this text); no wildcards.",
+        example="9004",
+    ),
+    Filter(
+        name="number",
+        op=Op.BEGINS,
+        column="callee",
+        description="Called number begins with these digits (or this text, where it is a word); no wildcards.",
+        example="442079",
+    ),
+    Filter(
+        name="wildcard_number",
+        op=Op.CONTAINS,
+        column="callee",
+        description="Called number contains these digits (or this text); no wildcards.",
+        example="9460",
+    ),
+    Filter(
+        name="from",
+        op=Op.IS,
+        column="caller",
+        description="Caller's number is exactly this one.",
+        example="447700900412",
+    ),
+    Filter(
+        name="to",
+        op=Op.IS,
+        column="callee",
+        description="Called number is exactly this one.",
+        example="442079460018",
+    ),
+    Filter(
+        name="type",
+        op=Op.ANY_WORD,
+        column="type",
+        description=f"Kind of interaction. {_LISTED}",
+        example="inbound",
+        words=INTERACTION_TYPES,
+        word_aliases={
+            "campaign": ("dialer",),
+            "callback": ("click_to_call",),
+            "queue-callback": ("queue_callback",),
+            "scheduled-callback": ("queue_callback",),
+        },
+    ),
+    Filter(
+        name="disposition",
+        op=Op.ANY_WORD,
+        column="disposition",
+        description=f"Outcome. {_LISTED}",
+        example="answered",
+        words=DISPOSITIONS,
+    ),
+    Filter(
+        name="end_reasons",
+        op=Op.ANY_WORD,
+        column="end_reason",
+        description=f"Who or what ended the interaction. {_LISTED}",
+        example="agent_disconnect",
+        words=END_REASONS,
+    ),
+    Filter(
+        name="events",
+        op=Op.ANY_BIT,
+        column="events",
+        description=f"A record matches if it has any of these events; `all_transfers` is every transfer. {_LISTED}",
+        example="all_transfers",
+        words=EVENT_TYPES,
+        word_aliases={"all_transfers": TRANSFERS},
+    ),
+    Filter(
+        name="agent_ids",
+        op=Op.ANY_ID,
+        column="agent_id",
+        description=f"Ids of agents, from the look-up `agents`. {_LISTED}",
+        example="1201",
+    ),
+    Filter(
+        name="queue_ids",
+        op=Op.ANY_ID,
+        column="queue_id",
+        description=f"Ids of queues, from the look-up `queues`. {_LISTED}",
+        example="501",
+    ),
+    Filter(
+        name="team_ids",
+        op=Op.ANY_OF_SET,
+        column="team_ids",
+        description=f"Ids of teams, from the look-up `teams`. {_LISTED}",
+        example="101",
+    ),
+    Filter(
+        name="campaign_ids",
+        op=Op.ANY_ID,
+        column="campaign_id",
+        description=f"Ids of campaigns, from the look-up `campaigns`. {_LISTED}",
+        example="301",
+    ),
+    Filter(
+        name="wrapup_codes",
+        op=Op.ANY_TEXT,
+        column="wrapup_code",
+        description=f"Wrap-up codes, the `code` of the look-up `wrapup_codes`. {_LISTED}",
+        example="0100",
+        aliases=("wrapup_code_ids",),
+    ),
+    Filter(
+        name="min_duration",
+        op=Op.LONGER,
+        column="duration_s",
+        description="Longer than this many seconds (this many excluded).",
+        example="30",
+    ),
+    Filter(
+        name="max_duration",
+        op=Op.SHORTER,
+        column="duration_s",
+        description="Shorter than this many seconds (this many excluded).",
+        example="600",
+    ),
+    Filter(
+        name="uuid",
+        op=Op.ANY_UUID,
+        column="uuid",
+        description=f"The records with these uuids. {_LISTED}",
+        example="01980c1e-6f3a-8d21-9a3b-5c1f0e7d2b44",
+    ),
+)
+FILTER: Final = {name: filter_ for filter_ in FILTERS for name in (filter_.name, *filter_.aliases)}
+
+
+class Parameter(msgspec.Struct, frozen=True):
+    """A parameter of the API that chooses no records by a column: the days, the page, who asks."""
+
+    name: str
+    description: str
+    example: str
+    schema: Mapping[str, object]
+
+
+MAX_PER_PAGE: Final = 10_000
+DEFAULT_PER_PAGE: Final = 1_000
+REACH_WITHOUT_TOKEN: Final = 10_000
+"""How many records can be reached by page number alone."""
+
+DAY_PARAMETERS: Final = (
+    Parameter(
+        "start_date",
+        "First day, included, or an ISO 8601 instant with offset, included. Days are cut in the zone of `timezone`,"
+        " else of the key's owner, else of his account, else UTC.",
+        "2026-01-01",
+        {"type": "string"},
+    ),
+    Parameter(
+        "end_date",
+        "Last day, included, or an ISO 8601 instant with offset, excluded.",
+        "2026-12-31",
+        {"type": "string"},
+    ),
+    Parameter("timezone", "IANA name of the zone in which days are cut.", "Europe/London", {"type": "string"}),
+)
+PAGE_PARAMETERS: Final = (
+    Parameter(
+        "page",
+        "Number of the page, from 1. With a `search_token`: 1 or the next page continues right after the token's page,"
+        " a larger one skips whole pages.",
+        "1",
+        {"type": "integer", "minimum": 1, "default": 1},
+    ),
+    Parameter(
+        "per_page",
+        "How many records a page holds.",
+        "100",
+        {"type": "integer", "minimum": 1, "maximum": MAX_PER_PAGE, "default": DEFAULT_PER_PAGE},
+    ),
+    Parameter(
+        "search_token",
+        "Opaque; the `search_token` of an earlier reply continues that search, with the same filters.",
+        "",
+        {"type": "string", "maxLength": 1000},
+    ),
+)
+KEY_PARAMETER: Final = Parameter(
+    "key", "User API key; `Authorization: Bearer` does as well.", "", {"type": "string", "maxLength": 200}
+)
+PARAMETERS: Final = (*DAY_PARAMETERS, *PAGE_PARAMETERS, KEY_PARAMETER)

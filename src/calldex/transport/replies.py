@@ -1,0 +1,205 @@
+"""Replies: bodies in the coding the client prefers, entity tags, and errors in their one shape.
+
+Pure: knows no node and no route.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import zlib
+from collections.abc import Mapping
+from functools import lru_cache
+from http import HTTPStatus
+from typing import Annotated, Final, Literal, get_args
+
+import msgspec
+import zstandard
+from starlette.responses import Response
+
+from calldex.errors import CalldexError, MethodNotAllowed, Problem
+from calldex.records.codec import Record
+
+JSON: Final = "application/json"
+PRIVATE: Final = {"Cache-Control": "private, no-cache", "Vary": "Accept-Encoding, Authorization, Cookie"}
+"""The headers of what one asker may see and another may not: kept by nobody but him, and asked for again."""
+
+SAFE_HEADERS: Final[tuple[tuple[bytes, bytes], ...]] = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+"""What every reply tells browsers."""
+STRICT_TRANSPORT: Final = (b"strict-transport-security", b"max-age=31536000")
+"""What replies over TLS tell them as well: to come by TLS for a year."""
+CLOSED_POLICY: Final = b"default-src 'none'; frame-ancestors 'none'"
+"""The `Content-Security-Policy` of what is no page."""
+
+# --- errors -----------------------------------------------------------------------------------------------------------
+
+
+class ErrorReply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What every error looks like: `error` is what Voiso's clients read, the rest is RFC 9457.
+
+    `type` ends with the error's code. `problems` has an entry for each parameter that is wrong.
+    """
+
+    error: str
+    type: str
+    title: str
+    status: int
+    detail: str
+    request_id: str = ""
+    problems: tuple[Problem, ...] = ()
+
+
+Part = Literal["store", "directory"]
+
+
+class Readiness(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether everything can be answered; if not, which parts are `down`, and why. One that answers has a `reason` as
+    well when some of its hosts do not. Where the store is being brought up to date, `behind` of `total` commits are
+    left."""
+
+    ready: bool
+    down: tuple[Part, ...]
+    behind: int
+    total: int
+    reason: str | None
+
+
+class Unready(ErrorReply, frozen=True, kw_only=True):
+    """The error of a node that is not ready, with the members of `Readiness`."""
+
+    ready: bool
+    down: tuple[Part, ...]
+    behind: int
+    total: int
+    reason: str | None
+
+
+def error_members(error: CalldexError, request_id: str) -> ErrorReply:
+    """What is told of an error that has a name."""
+    return ErrorReply(
+        error=error.message,
+        type=f"urn:calldex:error:{error.code}",
+        title=error.code.replace("_", " ").capitalize(),
+        status=error.status,
+        detail=error.message,
+        request_id=request_id,
+        problems=error.problems,
+    )
+
+
+def error_reply(error: CalldexError, request_id: str, members: ErrorReply | None = None) -> Response:
+    """The reply for an error that has a name; `members` if there is more to tell."""
+    headers = {"Cache-Control": "no-store"}
+    if error.status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, MethodNotAllowed):
+        headers["Allow"] = error.allowed
+    if error.status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
+        headers["Retry-After"] = str(error.retry_after or 1)
+    body = msgspec.json.encode(members or error_members(error, request_id))
+    return Response(body, error.status, headers, JSON)
+
+
+# --- pages ------------------------------------------------------------------------------------------------------------
+
+
+class CdrPage(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of a search: its records, how many match in all, the page's number as it was asked for, and the token for
+    the rest; null when nothing follows."""
+
+    records: list[Record]
+    total: Annotated[int, msgspec.Meta(ge=0)]
+    page: Annotated[int, msgspec.Meta(ge=1)]
+    search_token: str | None
+
+
+# --- what was posted --------------------------------------------------------------------------------------------------
+
+
+PostOutcome = Literal["accepted", "updated", "unchanged", "rejected"]
+OUTCOMES: Final[tuple[PostOutcome, ...]] = get_args(PostOutcome)
+
+
+class RecordOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What became of the record at `index` of the request: its uuid, or the reason why it was rejected."""
+
+    index: int
+    outcome: PostOutcome
+    uuid: str | None = None
+    reason: str | None = None
+
+
+class IngestReply(msgspec.Struct, frozen=True):
+    """What became of the records of a request: how many of each outcome, and each by itself."""
+
+    accepted: int
+    updated: int
+    unchanged: int
+    rejected: int
+    records: list[RecordOutcome]
+
+
+# --- content coding ---------------------------------------------------------------------------------------------------
+
+Coding = Literal["identity", "gzip", "zstd"]
+MIN_CODED: Final = 1024
+"""Bodies up to this size are sent as they are."""
+_GZIP_LEVEL: Final = 4
+_ZSTD_LEVEL: Final = 1
+_PREFERENCE: Final[tuple[Coding, ...]] = ("zstd", "gzip", "identity")
+_CODING: Final = re.compile(r"([A-Za-z0-9!#$%&'*+.^_`|~-]+)\s*(?:;\s*[qQ]=([01](?:\.\d{0,3})?)\s*)?(?:,|$)")
+
+
+@lru_cache(maxsize=256)
+def coding_for(accept: str) -> Coding:
+    """The coding that an `Accept-Encoding` prefers; of those it likes equally the one that suits us best."""
+    weights = {name.lower().removeprefix("x-"): float(weight or 1) for name, weight in _CODING.findall(accept[:1000])}
+    others = weights.get("*", 0.0)
+    liking = {coding: weights.get(coding, others) for coding in _PREFERENCE}
+    # Identity is acceptable unless refused, but nobody who names another coding prefers it by keeping silent.
+    liking["identity"] = weights.get("identity", 0.0)
+    best = max(_PREFERENCE, key=lambda coding: liking[coding])
+    return best if liking[best] > 0 else "identity"
+
+
+_local: Final = threading.local()
+
+
+def coded(body: bytes, coding: Coding) -> tuple[bytes, Coding]:
+    """A body in a coding, if it is large enough for that, and the coding it is in. Takes its time: for threads."""
+    if len(body) <= MIN_CODED or coding == "identity":
+        return body, "identity"
+    if coding == "gzip":
+        return zlib.compress(body, _GZIP_LEVEL, wbits=31), coding
+    compressor: zstandard.ZstdCompressor | None = getattr(_local, "zstd", None)
+    if compressor is None:
+        compressor = _local.zstd = zstandard.ZstdCompressor(_ZSTD_LEVEL)
+    return compressor.compress(body), coding
+
+
+def coding_headers(coding: Coding) -> dict[str, str]:
+    """What a reply says about its coding."""
+    return {"Content-Encoding": coding} if coding != "identity" else {}
+
+
+def sized(body: bytes, accept: str, media_type: str, headers: Mapping[str, str] | None = None) -> Response:
+    """A reply with a body of moderate size, in the coding the client prefers."""
+    content, coding = coded(body, coding_for(accept))
+    return Response(content, 200, {"Vary": "Accept-Encoding", **coding_headers(coding), **(headers or {})}, media_type)
+
+
+# --- entity tags ------------------------------------------------------------------------------------------------------
+
+_TAG: Final = re.compile(r'"([^"]*)"')
+
+
+def tag_matches(if_none_match: str | None, tag: str) -> bool:
+    """Whether `If-None-Match` names a tag (given without quotes), compared weakly as RFC 9110 asks."""
+    if if_none_match is None:
+        return False
+    return if_none_match.strip() == "*" or tag in _TAG.findall(if_none_match)

@@ -1,0 +1,230 @@
+"""What a client sent, as pairs of text: from the query string, and from the JSON body that the oldest clients send.
+
+Reads and bounds; what the names and values mean is for `query`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, TypeVar
+from urllib.parse import parse_qsl
+
+from starlette.requests import ClientDisconnect, Request
+
+from calldex.directory import Directory, KeyOwner, SessionOwner
+from calldex.errors import (
+    BadParameters,
+    BadRequest,
+    Problem,
+    TooLarge,
+    TooSlow,
+    Unauthorized,
+    Unavailable,
+    UnsupportedMedia,
+    suggest,
+)
+from calldex.transport.cookies import SESSION, cookie_of, refuse_foreign
+from calldex.transport.limits import Limits
+from calldex.transport.workers import ClientGone
+
+Pairs = list[tuple[str, str]]
+Caller = KeyOwner | SessionOwner
+
+GET_BODY_LIMIT: Final = 256 * 1024
+BODY_SECONDS: Final = 30.0
+"""How long a client may take to send a body, however fast it comes."""
+BODY_GRACE_SECONDS: Final = 5.0
+BODY_BYTES_A_SECOND: Final = 1024
+"""How fast a body has to come on average, after a while."""
+MOST_PAIRS: Final = 100
+DIRECTORY_SECONDS: Final = 5.0
+"""How long a request waits for the directory to say whose it is."""
+_asking: Final = ThreadPoolExecutor(1, thread_name_prefix="who")
+_T = TypeVar("_T")
+
+
+async def body_of(request: Request, limit: int) -> bytes:
+    """The body; `TooLarge` as soon as more than `limit` bytes of it have come, `TooSlow` if they do not come."""
+    parts: list[bytes] = []
+    size = 0
+    began = asyncio.get_running_loop().time()
+    try:
+        async with asyncio.timeout_at(began + _body_seconds(0)) as patience:
+            async for part in request.stream():
+                size += len(part)
+                if size > limit:
+                    raise TooLarge(f"a body may have up to {limit} bytes; this one has more")
+                parts.append(part)
+                patience.reschedule(began + _body_seconds(size))
+    except TimeoutError:
+        raise TooSlow(
+            f"{size} bytes of the body arrived within {_body_seconds(size):g} s; after {BODY_GRACE_SECONDS:g} s it has"
+            f" to come at {BODY_BYTES_A_SECOND} bytes a second or more, and to be complete within {BODY_SECONDS:g} s"
+        ) from None
+    except ClientDisconnect:
+        raise ClientGone from None
+    return b"".join(parts)
+
+
+def _body_seconds(size: int) -> float:
+    """How long this much of a body may take before more of it comes."""
+    return min(BODY_SECONDS, BODY_GRACE_SECONDS + size / BODY_BYTES_A_SECOND)
+
+
+def media_type_of(request: Request) -> str:
+    """The content type without its parameters, in lower case; empty if none is given."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def pairs_of(request: Request) -> Pairs:
+    """The parameters of a GET: those of the query string, then those of its JSON body if it has one."""
+    pairs = query_pairs(request)
+    headers = request.headers
+    if headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers:
+        return pairs
+    body = await body_of(request, GET_BODY_LIMIT)
+    if not body.strip():
+        return pairs
+    if media_type_of(request) != "application/json":
+        raise UnsupportedMedia("the body of this request must be a JSON object, sent as application/json")
+    if headers.get("content-encoding", "identity").lower() != "identity":
+        raise UnsupportedMedia("the body of this request must not be compressed")
+    return pairs + _body_pairs(body)
+
+
+def query_pairs(request: Request) -> Pairs:
+    """The parameters of the query string, in their order."""
+    raw: bytes = request.scope["query_string"]
+    if not raw:
+        return []
+    try:
+        return parse_qsl(raw.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=MOST_PAIRS)
+    except UnicodeDecodeError:
+        raise BadRequest("the query string is not percent-encoded UTF-8") from None
+    except ValueError:
+        raise BadRequest(f"the query string has more than {MOST_PAIRS} parameters") from None
+
+
+class _Object(list[tuple[str, Any]]):
+    """The members of a JSON object in their order, those that come twice included."""
+
+
+def _no_constant(word: str) -> None:
+    raise ValueError(f"{word} is not JSON")
+
+
+def _body_pairs(body: bytes) -> Pairs:
+    try:
+        # Numbers are kept as they are written: an id or a telephone number must not go through a float.
+        found = json.loads(body, object_pairs_hook=_Object, parse_int=str, parse_float=str, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise BadRequest(f"the body is not JSON: {str(error)[:200]}") from None
+    if not isinstance(found, _Object):
+        raise BadRequest("the body must be a JSON object of parameters")
+    if len(found) > MOST_PAIRS:
+        raise BadRequest(f"the body has more than {MOST_PAIRS} parameters")
+    problems = [
+        Problem(name[:100], "", "is not a value a parameter can have", "text, a number, or a list of them")
+        for name, value in found
+        if not _is_plain(value)
+    ]
+    if problems:
+        raise BadParameters(problems)
+    return [(name, _text(value)) for name, value in found]
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list) and not isinstance(value, _Object):
+        return all(isinstance(item, str) for item in value)
+    return value is None or isinstance(value, str)
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else value if isinstance(value, str) else ",".join(value)
+
+
+# --- who asks ---------------------------------------------------------------------------------------------------------
+
+
+def address_of(request: Request) -> str:
+    """The client's address: behind a proxy that is trusted, as that one says; empty where there is none."""
+    found: str | None = request.scope.get("calldex.address")
+    return found or (request.client.host if request.client else "")
+
+
+async def caller(request: Request, directory: Directory, pairs: Pairs, now_ms: int) -> tuple[Caller, Pairs]:
+    """Who asks, by his key or else by the cookie of his session, and what is left of his parameters without the key.
+
+    `Unauthorized` without either, `Unavailable` if the directory does not tell now, `RateExceeded` for too many
+    requests, `BadParameters` for several keys, `Forbidden` for what another site made his browser send.
+    """
+    keys = {value.strip() for name, value in pairs if name == "key"} - {""}
+    scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        keys |= {bearer.strip()} - {""}
+    if len(keys) > 1:
+        raise BadParameters([Problem("key", "", "two different keys are given", "one key, in one place")])
+    owner: Caller
+    if keys:
+        key, address = keys.pop(), address_of(request) or None
+        found = directory.known_key(key, address) or await _found(lambda: directory.find_key(key, address))
+        _admit(request, ("key", found.key_id) if found else None)
+        if found is None:
+            raise Unauthorized
+        directory.touch_key(found.key_id, now_ms)
+        request.scope["calldex.key"] = found.credential
+        owner = found
+    else:
+        owner = await session_of(request, directory, now_ms)
+    return owner, [(name, value) for name, value in pairs if name != "key"]
+
+
+async def session_of(request: Request, directory: Directory, now_ms: int) -> SessionOwner:
+    """Whose the session is that the request's cookie opens; `Unauthorized` without one, `Forbidden` for what another
+    site made his browser send."""
+    token = cookie_of(request, SESSION)
+    owner = directory.known_session(token, now_ms) or await _found(lambda: directory.find_session(token, now_ms))
+    _admit(request, ("session", owner.session_id) if owner else None)
+    if owner is None:
+        raise Unauthorized("you are not signed in any more") if token else Unauthorized
+    refuse_foreign(request, proven=True)
+    request.scope["calldex.key"] = owner.credential
+    directory.touch_session(owner.session_id, now_ms)
+    return owner
+
+
+async def _found(find: Callable[[], _T]) -> _T:
+    """What the directory's database tells, asked in a thread: it may take its time, and others must not wait for it."""
+    try:
+        async with asyncio.timeout(DIRECTORY_SECONDS):
+            return await asyncio.get_running_loop().run_in_executor(_asking, find)
+    except TimeoutError:
+        raise Unavailable(
+            f"the directory database did not answer within {DIRECTORY_SECONDS:g} s", retry_after=2
+        ) from None
+
+
+def _admit(request: Request, who: tuple[str, int] | None) -> None:
+    """`RateExceeded` if he, or who is nobody, came too often."""
+    limits: Limits = request.app.state.limits
+    limits.admit(request.scope, who)
+
+
+def only(pairs: Pairs, known: tuple[str, ...]) -> dict[str, str]:
+    """The parameters by name, where only these are known and each may come once; an empty one is not given."""
+    problems: list[Problem] = []
+    found: dict[str, str] = {}
+    valid = ", ".join((*known, "key"))
+    for name, value in pairs:
+        if name not in known:
+            problems.append(Problem(name[:100], value[:100], f"unknown parameter{suggest(name, known)}", valid))
+        elif name in found:
+            problems.append(Problem(name, value[:100], "given more than once", "one value"))
+        else:
+            found[name] = value.strip()
+    if problems:
+        raise BadParameters(problems)
+    return {name: value for name, value in found.items() if value}

@@ -1,0 +1,412 @@
+"""The mask: numbers keep country code and last two digits wherever they stand, hidden fields are empty."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from calldex.access import Mask
+from calldex.access.masking import ends, masked, masked_label, masked_name, masked_number, masked_text
+from calldex.demo import interactions
+from calldex.records import codec
+from calldex.records.fields import SENSITIVE
+from calldex.records.record import Cdr, Event, Leg, canonical, from_ms
+from tests.strategies import batches
+
+MASKED = Mask(numbers=True, match=False)
+
+
+def one(**members: object) -> Cdr:
+    """A record."""
+    values: dict[str, object] = {
+        "uuid": "01980c1e-6f3a-8d21-9a3b-5c1f0e7d2b44",
+        "type": "inbound",
+        "disposition": "answered",
+        "started_at": from_ms(1_700_000_000_000),
+        "duration_s": 1,
+    }
+    return canonical(Cdr(**(values | members)))  # type: ignore[arg-type]
+
+
+def shown(cdr: Cdr, mask: Mask = MASKED) -> dict[str, Any]:
+    """A record as somebody with this mask sees it."""
+    found: dict[str, Any] = json.loads(masked(codec.encode(cdr), mask))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        ("447700900412", "44********12"),
+        ("12025550143", "1********43"),
+        ("79161234567", "7********67"),
+        ("353861234567", "353*******67"),
+        ("4930123456", "49******56"),
+        ("02079460018", "*********18"),
+        ("1001", "**01"),
+        ("123456", "****56"),
+        ("1234567", "1****67"),
+        ("99", "**"),
+        ("1", "*"),
+        ("anonymous", "*******us"),
+        ("alice@pbx.example", "***************le"),
+        ("\u0664\u0664\u0664\u0664\u0664\u0664\u0664\u0664", "******\u0664\u0664"),
+    ],
+)
+def test_a_masked_number(number: str, expected: str) -> None:
+    """Country code and last two digits stay; where there is no country code, the last two characters."""
+    assert expected == masked_number(number)
+
+
+@given(st.text("0123456789", min_size=1, max_size=20))
+def test_a_mask_is_as_long_and_tells_no_more(number: str) -> None:
+    """At most three digits at the front and two at the end; everything between is hidden, and the length stays."""
+    found = re.fullmatch(r"(\d{0,3})(\**)(\d{0,2})", masked_number(number))
+    assert found
+    assert len(number) == len(found[0])
+    assert number.startswith(found[1])
+    assert number.endswith(found[3])
+    assert found[2] or not number
+
+
+NUMBER = "447700900412"
+FORMS = (NUMBER, f"+{NUMBER}", "07700900412", "00447700900412", "+44 7700 900 412", "(07700) 900-412")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_number_is_masked_wherever_it_stands(form: str) -> None:
+    """In every member that can hold text, however it is written there, the record's own number cannot be read."""
+    cdr = one(
+        from_=NUMBER,
+        to="442079460018",
+        did="442079460018",
+        events=(
+            Event(type="blind_transfer", at=from_ms(0), number=NUMBER, detail=f'to "{form}"'),
+            Event(type="dtmf", at=from_ms(0), detail="4"),
+        ),
+        legs=(Leg(started_at=from_ms(0), from_=NUMBER, to="1001", channel=f"PJSIP/{NUMBER}-00000001", agent="Ann"),),
+        recording=f"2026/07/in-{NUMBER}-1001-20260703-090014.wav",
+        external_account_id=NUMBER,
+        tags=("vip", form),
+        comment=f"Call back {form} before noon; order 4711.",
+        custom={form: "x", "callback": form, "number": int(NUMBER), "n": 5, "ok": True, "none": None, "x": 1.5},
+    )
+    text = masked(codec.encode(cdr), MASKED).decode()
+    assert not re.search(r"7[\s\-().]*7[\s\-().]*0[\s\-().]*0[\s\-().]*9", text)
+    found = json.loads(text)
+    assert ("44********12", "44********18", "44********18") == (found["from"], found["to"], found["did"])
+    assert ("44********12", "4") == (found["events"][0]["number"], found["events"][1]["detail"])
+    assert ("44********12", "**01", "Ann") == tuple(found["legs"][0][name] for name in ("from", "to", "agent"))
+    assert "2026/07/in-44********12-1001-20260703-090014.wav" == found["recording"]
+    assert "order 4711." in found["comment"]
+    assert (5, True, None, 1.5) == tuple(found["custom"][name] for name in ("n", "ok", "none", "x"))
+
+
+def test_what_is_no_number_stays() -> None:
+    """Dates, ids and words are not taken for numbers."""
+    cdr = one(
+        from_="447700900412",
+        recording="2026-07-03/01980c1e-6f3a-8d21-9a3b-5c1f0e7d2b44.mp3",
+        external_account_id="ACC-30349777",
+        tags=("late", "q3-2026"),
+        comment="Order 123456 of 3 July, 09:00: sent.",
+        custom={"order_id": "SO-598829", "amount": 129.5},
+    )
+    names = ("recording", "external_account_id", "tags", "comment", "custom")
+    assert {name: json.loads(codec.encode(cdr))[name] for name in names} == {name: shown(cdr)[name] for name in names}
+
+
+OTHER = "12025550143"
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"legs": (Leg(started_at=from_ms(0), from_=OTHER),)},
+        {"legs": (Leg(started_at=from_ms(0)), Leg(started_at=from_ms(1), to=OTHER))},
+        {"events": (Event(type="blind_transfer", at=from_ms(0), number=OTHER),)},
+    ],
+)
+def test_a_number_of_a_leg_or_an_event_is_masked_in_the_record(members: dict[str, object]) -> None:
+    """A number that is not the record's `from`, `to` or `did` is one of its own all the same."""
+    cdr = one(
+        from_=NUMBER, recording=f"out-{OTHER}-20260703.wav", external_account_id=f"A{OTHER}", tags=(f"t{OTHER}",),
+        comment=f"to {OTHER}", custom={"x": f"y{OTHER}", f"n{OTHER}": 1}, **members,
+    )  # fmt: skip
+    found = shown(cdr)
+    assert OTHER not in json.dumps(found)
+    assert "out-1********43-20260703.wav" == found["recording"]
+
+
+def test_a_number_of_one_leg_is_masked_in_another() -> None:
+    """A channel may be called after the other party of another leg, or of an event."""
+    cdr = one(
+        legs=(Leg(started_at=from_ms(0), to=NUMBER), Leg(started_at=from_ms(1), peer_channel=f"SIP/{NUMBER}-{OTHER}")),
+        events=(Event(type="hold", at=from_ms(0), number=OTHER),),
+    )
+    assert "SIP/44********12-1********43" == shown(cdr)["legs"][1]["peer_channel"]
+
+
+def test_people_queues_and_campaigns_called_by_a_number() -> None:
+    """What looks like a telephone number is masked in what things are called, in whatever record; else it stays."""
+    when = from_ms(0)
+    cdr = one(
+        from_="anonymous", agent=NUMBER, queue="Line +44 20 7946 0018", campaign="q-442079460018",
+        wrapup_description=f"Sold to{NUMBER}",
+        events=(Event(type="answered", at=when, agent=f"x{NUMBER}", queue=OTHER),),
+        legs=(Leg(started_at=when, agent=NUMBER),),
+    )  # fmt: skip
+    found = shown(cdr)
+    names = ("agent", "queue", "campaign", "wrapup_description")
+    assert ["44********12", "Line 44********18", "q-44********18", "Sold to44********12"] == [found[n] for n in names]
+    assert ("x44********12", "1********43") == (found["events"][0]["agent"], found["events"][0]["queue"])
+    assert "44********12" == found["legs"][0]["agent"]
+    plain = one(
+        from_="2026", to="10001", agent="Ann 10001", agent_id=1, queue="Orders 24/7", queue_id=2,
+        campaign="Spring 2026", campaign_id=3, wrapup_description="0100: 2026 sale",
+        events=(Event(type="answered", at=when, agent="2026", queue='Orders "24/7"'),),
+        legs=(Leg(started_at=when, agent="2026"),),
+    )  # fmt: skip
+    assert json.loads(codec.encode(plain)) | {"from": "**26", "to": "***01"} == shown(plain)
+
+
+def test_an_extension_is_masked_as_a_number_alone() -> None:
+    """Of fewer than five characters it is not looked for elsewhere: a year that was masked would tell it."""
+    cdr = one(
+        from_="2026", to="1001", did="bob", recording="2026-09-16/1001-bob.mp3", comment="bob: 1001 in 2026",
+        custom={"2026": "1001", "x": 2026}, tags=("2026",), external_account_id="A-2026",
+        legs=(Leg(started_at=from_ms(0), from_="2026", channel="PJSIP/2026-00000001"),),
+        events=(Event(type="hold", at=from_ms(0), number="2026", detail="to 2026"),),
+    )  # fmt: skip
+    expected = json.loads(codec.encode(cdr)) | {"from": "**26", "to": "**01", "did": "*ob"}
+    expected["legs"][0]["from"] = expected["events"][0]["number"] = "**26"
+    assert expected == shown(cdr)
+    longer = shown(one(from_="20261", recording="2026-09-16/in-20261.mp3", comment="of 20261"))
+    assert ("***61", "2026-09-16/in-***61.mp3", "of ***61") == tuple(
+        longer[n] for n in ("from", "recording", "comment")
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("call447700900412", "call44********12"),
+        ("447700900412ext5", "44********12ext5"),
+        ("x+44 7700 900 412y", "x44********12y"),
+        ("add447700900412", "add44********12"),
+        ("fed447700900412bad", "fed44********12bad"),
+    ],
+)
+def test_a_number_is_masked_whatever_stands_beside_it(text: str, expected: str) -> None:
+    """Letters before and behind it do not hide that it is one."""
+    assert expected == masked_text(text, ())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "see 01980112-6123-8021-9123-512345678944.",
+        "md5 9e107d9d372bb6826bd81d3542a419d6",
+        "trace:4BF92F3577B34DA6",
+        "since 2026-09-16T09:00:14.123456Z, 2026-09-16T09:00",
+        "order 123456, SO-598829",
+    ],
+)
+def test_ids_and_instants_stay_in_texts(text: str) -> None:
+    """A uuid, hexadecimal text and an ISO 8601 instant hold as many digits, and are no numbers."""
+    assert text == masked_text(text, ())
+
+
+def test_a_number_of_ones_own_is_masked_in_an_id() -> None:
+    """Where the record itself says that it is a number, it is one."""
+    assert "9e107d9d7*******12b26bd81d3542a4" == masked_text("9e107d9d7700900412b26bd81d3542a4", ends(NUMBER))
+
+
+def test_a_name_of_a_custom_value_in_short_groups() -> None:
+    """A number is masked in the name of a custom value as in the value, however it is cut."""
+    assert {"*********12": "*********12"} == shown(one(custom={"07 70 09 00 41 2": "07 70 09 00 41 2"}))["custom"]
+
+
+def test_hidden_fields_are_empty() -> None:
+    """Each field that may be hidden gets the value it has in a record that says nothing of it."""
+    nothing = json.loads(codec.encode(one()))
+    cdr = one(
+        end_reason="timeout", wrapup_code="1", wrapup_description="One", recording="r", external_account_id="e",
+        events=(Event(type="hold", at=from_ms(0)),), legs=(Leg(started_at=from_ms(0)),), tags=("t",), comment="c",
+        linked_uuids=("01980c1e-6f3a-8d21-9a3b-5c1f0e7d2b45",), score=1.0, custom={"a": 1}, source="s",
+    )  # fmt: skip
+    seen = json.loads(codec.encode(cdr))
+    assert [name for name in SENSITIVE if seen[name] == nothing[name]] == []
+    for name in SENSITIVE:
+        assert shown(cdr, Mask(hidden=(name,))) == seen | {name: nothing[name]}
+    assert shown(cdr, Mask(numbers=True, hidden=SENSITIVE)) == nothing
+
+
+def walked(value: Any) -> Any:
+    """Every text in what was read from JSON."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for name, each in value.items():
+            yield name
+            yield from walked(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from walked(each)
+
+
+@settings(max_examples=150, deadline=None)
+@given(batches(1, 8), st.sets(st.sampled_from(SENSITIVE)), st.booleans())
+def test_any_records(records: list[Cdr], hidden: set[str], numbers: bool) -> None:
+    """Of any records: every one stays, in its place, every member that the mask does not concern is the same, hidden
+    ones are empty, and numbers are masked."""
+    mask = Mask(numbers=numbers, match=False, hidden=tuple(sorted(hidden)))
+    json_ = b",".join(map(codec.encode, records))
+    before, after = (msgspec.json.decode(b"[%s]" % each) for each in (json_, masked(json_, mask)))
+    empty = json.loads(codec.encode(one()))
+    concerned = {
+        *("from", "to", "did", "agent", "queue", "campaign", "wrapup_description", "events", "legs", "recording"),
+        *("external_account_id", "tags", "comment", "custom"),
+    }
+    assert len(before) == len(after)
+    for was, now in zip(before, after, strict=True):
+        assert list(was) == list(now)
+        for name in was:
+            if name in hidden:
+                assert empty[name] == now[name]
+            elif not numbers or name not in concerned:
+                assert was[name] == now[name]
+        if numbers:
+            for name in ("from", "to", "did"):
+                assert now[name] == (None if was[name] is None else masked_number(was[name]))
+            long = [was[name] for name in ("from", "to", "did") if was[name] and re.fullmatch(r"[0-9]{9,}", was[name])]
+            texts = list(walked([now[name] for name in concerned]))
+            assert [] == [text for number in long for text in texts if number in text]
+
+
+NUMBERS = st.sampled_from(
+    (
+        NUMBER,
+        "20261",
+        "bob",
+        "private",
+        "12025550143",
+        "1001",
+        "99",
+        "5",
+        "1234567",
+        "0441234567",
+        "anonymous",
+        'a"b',
+        "al\\ice",
+        "\u00c91234567",
+    )
+)
+PIECES = st.sampled_from(
+    (
+        *FORMS, "7700900412", "1001", "anonymous", "1234567", "123", "5", '"', "\\", "\u00e9", "\u00a0", "\u0664", "\n",
+        "20261", "private", "9e107d9d372bb6826bd81d3542a419d6", "2026-09-16T09:00",
+        *" -()/.+ax,", "1 2 3 4 5 6 7", "SO-486085", ',"number":"', '},"source":', 'a"b', "al\\ice", "\u00c91234567",
+    )
+)  # fmt: skip
+TEXTS = st.lists(PIECES, min_size=1, max_size=4).map("".join)
+VALUES = TEXTS | st.sampled_from((int(NUMBER), 1234567, 5, float(NUMBER), 1e7, 1e16, 1.5, 0.1234567, None, True, ""))
+EVENTS = st.builds(
+    Event, type=st.just("dtmf"), at=st.just(from_ms(0)), number=st.none() | NUMBERS, detail=st.none() | TEXTS,
+    agent=st.none() | TEXTS, queue=st.none() | TEXTS,
+)  # fmt: skip
+LEGS = st.builds(
+    Leg, started_at=st.just(from_ms(0)), from_=st.none() | NUMBERS, to=st.none() | NUMBERS, channel=st.none() | TEXTS,
+    agent=st.none() | TEXTS,
+)  # fmt: skip
+WRITTEN = st.fixed_dictionaries(
+    {"from_": st.none() | NUMBERS, "to": st.none() | NUMBERS, "did": st.none() | NUMBERS},
+    optional={
+        "events": st.lists(EVENTS, max_size=2).map(tuple),
+        "legs": st.lists(LEGS, max_size=1).map(tuple),
+        "agent": TEXTS,
+        "queue": TEXTS,
+        "campaign": TEXTS,
+        "wrapup_description": TEXTS,
+        "recording": TEXTS,
+        "external_account_id": TEXTS,
+        "tags": st.lists(TEXTS, max_size=2).map(tuple),
+        "comment": TEXTS,
+        "custom": st.dictionaries(TEXTS, VALUES, max_size=2),
+    },
+)
+
+
+def naive(record: dict[str, Any]) -> dict[str, Any]:
+    """A record with every text masked, whether it can hold a number or not."""
+    parties = [leg.get(name) for leg in record["legs"] for name in ("from", "to")]
+    own = ends(record["from"], record["to"], record["did"], *parties, *(e.get("number") for e in record["events"]))
+
+    def value(given: Any) -> Any:
+        if given is None or isinstance(given, bool):
+            return given
+        text = masked_text(str(given), own)
+        return given if text == str(given) else text
+
+    def changed(part: dict[str, Any], change: Callable[[str], str], *names: str) -> None:
+        part.update({name: change(part[name]) for name in names if part.get(name)})
+
+    found = dict(record)
+    changed(found, masked_number, "from", "to", "did")
+    changed(found, masked_label, "agent", "queue", "campaign", "wrapup_description")
+    changed(found, lambda name: masked_name(name, own), "recording", "external_account_id")
+    changed(found, lambda text: masked_text(text, own), "comment")
+    found["tags"] = [masked_text(tag, own) for tag in record["tags"]]
+    found["custom"] = {masked_text(name, own): value(given) for name, given in record["custom"].items()}
+    for part in (*found["events"], *found["legs"]):
+        changed(part, masked_number, "number", "from", "to")
+        changed(part, masked_label, "agent", "queue")
+        changed(part, lambda name: masked_name(name, own), "channel")
+        changed(part, lambda text: masked_text(text, own), "detail")
+    return found
+
+
+NOBODY: dict[str, Any] = {"from_": None, "to": None, "did": None}
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(WRITTEN, min_size=1, max_size=3))
+@example([NOBODY | {"events": (Event(type="dtmf", at=from_ms(0), detail=f'"{NUMBER}'),)}])
+@example([NOBODY | {"custom": {"blanks": "07700 900 412"}}])
+@example([NOBODY | {"custom": {"nbsp": "07700\u00a0900\u00a0412"}}])
+@example([NOBODY | {"from_": 'a"b', "custom": {"of": 'a"b'}}])
+@example([NOBODY | {"from_": "1001", "custom": {"of": "PJSIP/1001-2"}}])
+@example([NOBODY | {"events": (Event(type="hold", at=from_ms(0), agent='"' + NUMBER),)}])
+@example(
+    [NOBODY | {"events": (Event(type="hold", at=from_ms(0), queue="\u0661\u0662\u0663\u0664\u0665\u0666\u0667"),)}]
+)
+@example([NOBODY | {"events": (Event(type="hold", at=from_ms(0), agent="1 2 3x4 5 6 7"),)}])
+@example([NOBODY | {"custom": {"1": 1}, "legs": (Leg(started_at=from_ms(0), from_="20261"),)}])
+@example([NOBODY | {"from_": "20261", "custom": {"of": "PJSIP/20261-2"}}])
+@example([NOBODY | {"from_": "private", "custom": {"of": "a private line"}}])
+def test_texts_that_are_not_read_hold_no_number(written: list[dict[str, Any]]) -> None:
+    """To the byte the same as if every text were read and masked."""
+    json_ = b",".join(codec.encode(one(**members)) for members in written)
+    expected = [naive(record) for record in msgspec.json.decode(b"[%s]" % json_)]
+    assert msgspec.json.encode(expected)[1:-1] == masked(json_, MASKED)
+
+
+@example(b"")
+@given(st.just(b""))
+def test_no_records(nothing: bytes) -> None:
+    """An empty page stays one."""
+    assert b"" == masked(nothing, MASKED)
+
+
+def test_pages_larger_than_what_is_taken_at_once() -> None:
+    """A page of many records is each record masked by itself, joined."""
+    parts = [codec.encode(canonical(cdr)) for cdr in interactions(500, seed=5)]
+    mask = Mask(numbers=True, match=True, hidden=("comment",))
+    assert b",".join(masked(part, mask) for part in parts) == masked(b",".join(parts), mask)

@@ -1,0 +1,84 @@
+"""The stored schemas: numbered, literal files, of which the newest fits the table of fields."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+import apsw
+import duckdb
+import pytest
+
+from calldex.store.clickhouse.schema import CLUSTER, PLAIN, steps
+from calldex.store.embedded.ledger import ROW_NAMES, Ledger
+from calldex.store.embedded.schema import COLUMNS, LEDGER
+from calldex.store.migrations import Migration, numbered
+from calldex.store.sql import DUCKDB, SQLITE, layout
+
+SCHEMAS: Final[Mapping[str, tuple[Migration, ...]]] = {
+    "ledger": LEDGER,
+    "columns": COLUMNS,
+    "plain": PLAIN,
+    "cluster": CLUSTER,
+}
+FROZEN: Final = {
+    "ledger_0001_versions": "73f201a94d368e10ec399c5588be0def92373dbe8fa8733bd37cb12be2fd24ba",
+    "columns_0001_versions": "d4d3774b97aa8ae1d53c3bac9ebc1981f303afe26e055c475ea101e41292b9ce",
+    "plain_0001_versions": "aab3e28872648391d200c33d41550d8b74ead31ca5d107fda7a2060ba70c4135",
+    "cluster_0001_versions": "29b1ce79e481242605d0f03ba8853211353e2e2c45d90619d1f1761dbea937bb",
+}
+"""The SHA-256 of every migration. What has been released never changes; a new file adds a line."""
+
+
+def test_no_migration_ever_changes() -> None:
+    """Each is what it was when it was added: somebody's data were made by it."""
+    found = {each.name: hashlib.sha256(each.text.encode()).hexdigest() for known in SCHEMAS.values() for each in known}
+    assert FROZEN == found
+
+
+@pytest.mark.parametrize("numbers", [[], [2], [1, 3], [1, 1], [1, 2, 2]])
+def test_migrations_are_numbered_without_a_gap(numbers: list[int]) -> None:
+    """A missing number, or one that two have, is refused."""
+    with pytest.raises(ValueError, match="without a gap"):
+        numbered("ledger", [Migration(number, f"ledger_{number:04}_x", "") for number in numbers])
+
+
+def test_the_ledger_fits_the_table(tmp_path: Path) -> None:
+    """Versions have a column for each that the table of fields asks for, of its type, besides their own."""
+    with closing(Ledger(tmp_path / "ledger.db")) as ledger, closing(apsw.Connection(str(ledger.path))) as reader:
+        found = {name: type_ for _, name, type_, *_ in reader.execute("PRAGMA table_info(version)")}
+        assert [(len(LEDGER),)] == list(reader.execute("PRAGMA user_version"))
+    assert set(found) == {*ROW_NAMES, "written_ms", "json"}
+    assert {column.name: column.type for column in layout(SQLITE)}.items() <= found.items()
+
+
+def test_the_columns_fit_the_table() -> None:
+    """So have the columns, and in their order, as a row of the ledger has them."""
+    with closing(duckdb.connect(":memory:")) as connection:
+        connection.execute("ATTACH ':memory:' AS kept")
+        for migration in COLUMNS:
+            connection.execute(migration.text)
+        found = dict(
+            connection.execute(
+                "SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = 'cdr' ORDER BY column_index"
+            ).fetchall()
+        )
+    assert set(found) == {*ROW_NAMES, "party"}
+    assert {column.name: column.type.partition(" ")[0] for column in layout(DUCKDB)}.items() <= found.items()
+
+
+def test_every_step_of_clickhouse_says_whether_it_blocks() -> None:
+    """No statement stands without it; nothing of a file is left out; a cluster has every step of one node, for its
+    local tables and, where readers see it, for those over them."""
+    for migration in (*PLAIN, *CLUSTER):
+        bare = "".join(line for line in migration.text.splitlines(keepends=True) if not line.startswith("--"))
+        said = steps(migration, "main")
+        assert re.sub(r"\s", "", bare.replace("$cluster", "main")) == re.sub(
+            r"\s", "", "".join(f"{step.statement};" for step in said)
+        )
+        assert all(re.match(r"(yes|no)\b", step.blocks) for step in said)
+    assert [each.number for each in PLAIN] == [each.number for each in CLUSTER]

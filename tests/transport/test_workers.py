@@ -1,0 +1,176 @@
+"""Places in front of the threads: so many run, so many wait, the rest is refused, and who leaves frees his place."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from starlette.types import Message
+
+import calldex.transport.requests
+from calldex.api.app import POSTS_AT_ONCE, POSTS_WAITING, public
+from calldex.errors import Unavailable
+from calldex.node import Node
+from calldex.settings import Settings
+from calldex.transport.workers import ClientGone, Workers
+from tests.api.conftest import MAIN, Api, Site, people, write
+
+
+def workers(running: int, waiting: int) -> Workers:
+    """Workers that refuse with 503."""
+    return Workers("test", running, waiting, lambda: Unavailable("full"))
+
+
+async def stays() -> Message:
+    """A client that never leaves."""
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+def leaves(after: asyncio.Event) -> Callable[[], Awaitable[Message]]:
+    """A client that leaves."""
+
+    async def receive() -> Message:
+        await after.wait()
+        return {"type": "http.disconnect"}
+
+    return receive
+
+
+def test_no_more_run_than_may() -> None:
+    """Of many that come at once two run, three wait their turn, the others are refused; all places come back."""
+    found = workers(2, 3)
+    most = 0
+    lock, running = threading.Lock(), [0]
+
+    def work() -> None:
+        nonlocal most
+        with lock:
+            running[0] += 1
+            most = max(most, running[0])
+        threading.Event().wait(0.01)
+        with lock:
+            running[0] -= 1
+
+    async def one() -> None:
+        async with found.place(stays):
+            await found.run(work)
+
+    async def main() -> list[BaseException | None]:
+        return await asyncio.gather(*(one() for _ in range(9)), return_exceptions=True)
+
+    outcomes = asyncio.run(main())
+    assert [None] * 5 == outcomes[:5]
+    assert all(isinstance(outcome, Unavailable) for outcome in outcomes[5:])
+    assert (2, 0, 0) == (most, found.running, found.waiting)
+
+
+def test_who_leaves_frees_his_place() -> None:
+    """A waiting client that leaves, or whose request is cancelled, waits no more; those behind him get their turn."""
+
+    async def main() -> None:
+        found, gone, done = workers(1, 3), asyncio.Event(), asyncio.Event()
+
+        async def one(receive: Callable[[], Awaitable[Message]]) -> None:
+            async with found.place(receive):
+                await done.wait()
+
+        tasks = [asyncio.create_task(one(receive)) for receive in (stays, leaves(gone), stays, stays)]
+        await asyncio.sleep(0.01)
+        assert (1, 3) == (found.running, found.waiting)
+        gone.set()
+        tasks[2].cancel()
+        await asyncio.sleep(0.01)
+        assert (1, 1) == (found.running, found.waiting)
+        done.set()
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [type(None), ClientGone, asyncio.CancelledError, type(None)] == [type(outcome) for outcome in outcomes]
+        assert (0, 0) == (found.running, found.waiting)
+
+    asyncio.run(main())
+
+
+def test_a_turn_that_comes_as_its_task_is_cancelled_is_passed_on() -> None:
+    """A place that was handed to a request at the moment of its end is not lost."""
+
+    async def main() -> None:
+        found, done = workers(1, 2), asyncio.Event()
+
+        async def one() -> None:
+            async with found.place(stays):
+                await done.wait()
+
+        first, second, third = (asyncio.create_task(one()) for _ in range(3))
+        await asyncio.sleep(0.01)
+        first.cancel()
+        await asyncio.sleep(0)
+        second.cancel()
+        done.set()
+        await asyncio.gather(first, second, third, return_exceptions=True)
+        assert third.exception() is None
+        assert (0, 0) == (found.running, found.waiting)
+
+    asyncio.run(main())
+
+
+@pytest.fixture
+def narrow(tmp_path: Path, site: Site) -> Iterator[Site]:
+    """A site where one search runs and two wait."""
+    with Node(Settings(data=tmp_path / "data", threads=1, max_queries=1, max_waiting=2)) as node:
+        keys = people(node)
+        write(node, "main", site.main)
+        yield Site(node, Api(public(node), site.api.runner), keys, site.main, [])
+
+
+def test_a_busy_server_refuses_at_once(narrow: Site) -> None:
+    """Of twenty searches at once one runs, two wait, and the others get 503 with the time to come again."""
+    headers = {"Authorization": f"Bearer {narrow.keys['admin']}"}
+
+    async def ask(client: httpx.AsyncClient) -> list[httpx.Response]:
+        return await asyncio.gather(*(client.get("/api/v2/cdr", headers=headers) for _ in range(20)))
+
+    assert (
+        200 == narrow.cdr().status_code
+    )  # from here on it is known whose the key is, so that they come in their order
+    replies = narrow.api.run(ask)
+    assert [200] * 3 + [503] * 17 == [reply.status_code for reply in replies]
+    assert {"1"} == {reply.headers["retry-after"] for reply in replies[3:]}
+    assert [MAIN] * 3 == [reply.json()["total"] for reply in replies[:3]]
+    assert 'calldex_refused_total{code="unavailable"} 17.0' in narrow.api.get("/metrics").text
+    assert 200 == narrow.cdr().status_code
+
+
+def test_too_many_posts_are_told_when_to_come_again(empty: Site) -> None:
+    """Posts beyond those that run and wait get 429, and the others are carried out."""
+    headers = {"Authorization": f"Bearer {empty.keys['ingest']}", "Content-Type": "application/json"}
+    taken = POSTS_AT_ONCE + POSTS_WAITING
+
+    async def send(client: httpx.AsyncClient) -> list[httpx.Response]:
+        posts = (client.post("/api/ingest/v1/records", content=b"[]", headers=headers) for _ in range(taken + 5))
+        return await asyncio.gather(*posts)
+
+    assert 403 == empty.cdr("ingest").status_code  # from here on it is known whose the key is
+    replies = empty.api.run(send)
+    assert [200] * taken + [429] * 5 == [reply.status_code for reply in replies]
+    assert {("1", "urn:calldex:error:too_many")} == {
+        (reply.headers["retry-after"], reply.json()["type"]) for reply in replies[taken:]
+    }
+
+
+def test_a_body_that_does_not_come_frees_its_place(empty: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that stops in the middle of a body is told so after a time."""
+    monkeypatch.setattr(calldex.transport.requests, "BODY_SECONDS", 0.05)
+    headers = {"Authorization": f"Bearer {empty.keys['ingest']}", "Content-Type": "application/json"}
+
+    async def stuck() -> AsyncIterator[bytes]:
+        yield b"["
+        await asyncio.sleep(20)
+
+    reply = empty.api.request("POST", "/api/ingest/v1/records", content=stuck(), headers=headers)
+    assert (408, "urn:calldex:error:too_slow") == (reply.status_code, reply.json()["type"])
+    assert "1 bytes of the body arrived within 0.05 s" in reply.json()["error"]
+    assert 'calldex_busy{kind="ingest",state="running"} 0.0' in empty.api.get("/metrics").text
