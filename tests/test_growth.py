@@ -20,7 +20,8 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 
 import calldex
-from calldex.access import Scope
+from calldex.access import Mask, Scope
+from calldex.access.masking import Own, masked, masked_label, masked_name, masked_text
 from calldex.api import ingest
 from calldex.api.admin.given import from_json
 from calldex.audit.chain import searched
@@ -30,6 +31,7 @@ from calldex.errors import CalldexError
 from calldex.networks import Networks
 from calldex.records import codec
 from calldex.records.fields import FILTERS
+from calldex.records.record import Cdr, Event, Leg, canonical, from_ms
 from calldex.search.query import parse
 from calldex.search.token import KEY_BYTES, Sealer
 from calldex.transport.cookies import SESSION, cookie_of, refuse_foreign
@@ -118,6 +120,33 @@ def members(of: Callable[[int], str]) -> Callable[[int], bytes]:
     return lambda size: ("{" + ",".join(f'"{of(n)}":1' for n in range(size)) + "}").encode()
 
 
+NUMBERS: Final = Mask(numbers=True, match=False)
+
+
+def numbered(size: int, number: Callable[[int], str]) -> bytes:
+    """The JSON of a record with so many legs and events, of which each has numbers and texts of its own."""
+    when = from_ms(0)
+    return codec.encode(
+        canonical(
+            Cdr(
+                uuid="01980c1e-6f3a-8d21-9a3b-5c1f0e7d2b44",
+                type="inbound",
+                disposition="answered",
+                started_at=when,
+                duration_s=1,
+                legs=tuple(
+                    Leg(started_at=when, from_=number(at), to=number(at + size), channel=f"SIP/{number(at)}-1")
+                    for at in range(size)
+                ),
+                events=tuple(
+                    Event(type="hold", at=when, number=number(at + 2 * size), detail=f"of {number(at)}")
+                    for at in range(size)
+                ),
+            )
+        )
+    )
+
+
 SEALER: Final = Sealer(b"k" * KEY_BYTES, "store")
 
 
@@ -199,6 +228,20 @@ ENTRIES: Final[dict[str, tuple[Callable[[int], Any], Callable[[Any], object], in
         ).encode(),
         lambda line: codec.decode(line, ""), 450,
     ),
+    "a mask over many numbers of one record": (
+        lambda size: numbered(size, lambda at: f"4477{at:08}"), lambda json_: masked(json_, NUMBERS), 450,
+    ),
+    "a mask over many words of one record": (
+        lambda size: numbered(size, lambda at: f"alice{at}@pbx"), lambda json_: masked(json_, NUMBERS), 450,
+    ),
+    **{
+        f"a mask over a text of {text!r} again and again": (
+            repeated(text), lambda given: masked_text(given, Own(("447700900412", "sip:1@a", "alice"))), 5_000,
+        )
+        for text in ("1", "4477", "1 ", "+1 (", "a1", "alic", "sip:", "\u0664", "12:00", "01980c1e-", "\u200b", "447700900412")
+    },
+    "a mask over a name": (repeated("1-2"), lambda given: masked_name(given, Own(("447700900412",))), 5_000),
+    "a mask over a label": (repeated("1-2"), masked_label.__wrapped__, 5_000),
     "a record of nothing but brackets": (
         lambda size: (RECORD + '"custom":' + "[" * size).encode(), lambda line: codec.decode(line, ""), 5_000,
     ),

@@ -309,6 +309,8 @@ def _is_canonical(cdr: Cdr) -> bool:
     for event in cdr.events:
         if event.at.tzinfo is not UTC or event.at.microsecond % 1000:
             return False
+        if event.number is not None and not (event.number.isascii() and event.number.isdigit()):
+            return False
     for number in (cdr.from_, cdr.to, cdr.did):
         if number is not None and not (number.isascii() and number.isdigit()):
             return False
@@ -336,10 +338,13 @@ def _instant(at: datetime) -> datetime:
 
 
 def _events(events: tuple[Event, ...]) -> tuple[Event, ...]:
-    ats = [_instant(event.at) for event in events]
-    if all(at is event.at for at, event in zip(ats, events, strict=True)):
-        return events
-    return tuple(msgspec.structs.replace(event, at=at) for at, event in zip(ats, events, strict=True))
+    out = []
+    for event in events:
+        changes: dict[str, object] = {}
+        _changed(changes, "at", event.at, _instant)
+        _changed(changes, "number", event.number, plain_number)
+        out.append(msgspec.structs.replace(event, **changes) if changes else event)
+    return events if all(a is b for a, b in zip(out, events, strict=True)) else tuple(out)
 
 
 def _legs(legs: tuple[Leg, ...]) -> tuple[Leg, ...]:
@@ -348,5 +353,7 @@ def _legs(legs: tuple[Leg, ...]) -> tuple[Leg, ...]:
         changes: dict[str, object] = {}
         for name in ("started_at", "answered_at", "ended_at"):
             _changed(changes, name, getattr(leg, name), _instant)
+        for name in ("from_", "to"):
+            _changed(changes, name, getattr(leg, name), plain_number)
         out.append(msgspec.structs.replace(leg, **changes) if changes else leg)
     return legs if all(a is b for a, b in zip(out, legs, strict=True)) else tuple(out)

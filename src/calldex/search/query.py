@@ -263,7 +263,7 @@ def _page(given: Mapping[str, str], problems: list[Problem]) -> PageRequest:
 _DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 _LONGEST_DAY: Final = 40
 """Characters of the longest instant that is read: length comes before meaning."""
-_BLANK_OFFSET: Final = re.compile(r"(T\S+) (\d{2}:?\d{2})")
+_BLANK_OFFSET: Final = re.compile(r"(T[\d:.,]{1,20}) (\d{2}:?\d{2})")
 _DAY_FORMS: Final = "YYYY-MM-DD, or an ISO 8601 instant with its offset such as 2026-01-31T08:00:00Z"
 
 
