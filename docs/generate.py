@@ -20,13 +20,15 @@ from msgspec import inspect as types
 
 from calldex import cli
 from calldex.address import Address
-from calldex.api.lookups import USER_FILTERS
+from calldex.api.lookups import UserOptions
 from calldex.errors import CalldexError, Unavailable
 from calldex.formats import RowFormat, formats
+from calldex.inputs import parameters_of
 from calldex.node import Node
 from calldex.records.codec import Record
-from calldex.records.fields import FIELDS, FILTERS, MAX_VALUES, PARAMETERS, Filter
+from calldex.records.fields import FIELDS, FILTERS, MAX_VALUES, Filter
 from calldex.records.record import DISPOSITIONS, END_REASONS, EVENT_TYPES, INTERACTION_TYPES, Event, Leg, Team
+from calldex.search.query import PARAMETERS
 from calldex.settings import FILE_NAME, PREFIX, Settings
 from calldex.transport.backpressure import Untaken
 from calldex.transport.metrics import Metrics
@@ -51,6 +53,7 @@ PARTS: Final[dict[type[msgspec.Struct], dict[str, str]]] = {
         "number": "The number it was about, such as the target of a transfer.",
         "duration_s": "How long it lasted, seconds.",
         "detail": "What else the source said about it.",
+        "to_agent": "Of a transfer: the person who took it.",
     },
     Leg: {
         "started_at": "When the path was opened.",
@@ -65,6 +68,7 @@ PARTS: Final[dict[type[msgspec.Struct], dict[str, str]]] = {
         "disposition": "How it ended, in the source's own word.",
         "duration_s": "From begin to end, seconds.",
         "talk_s": "Connected to a person, seconds.",
+        "recording": "Reference of the recording of this path, hidden from whom the record's own is hidden.",
     },
 }
 """What the members of a record's parts mean."""
@@ -109,7 +113,7 @@ def _parameters() -> Iterator[str]:
     )
     yield "## Users"
     yield "`GET /api/v3/cdr/users` takes `key` and these, in any letter case. Users that fit all are listed."
-    yield _table(("parameter", "meaning"), [(f"`{name}`", meaning) for name, meaning in USER_FILTERS.items()])
+    yield _table(("parameter", "meaning"), [(f"`{p.name}`", p.description) for p in parameters_of(UserOptions)])
     yield "## Words"
     yield "What each of them means is told in [Words](../words.md)."
     for name, words in VOCABULARIES.items():

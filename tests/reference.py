@@ -5,6 +5,7 @@ Shares nothing with the table of filters, the parser or any SQL: what a paramete
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date
@@ -18,7 +19,8 @@ _ALIASES: Final = {
     "campaign": {"dialer"},
     "callback": {"click_to_call"},
     "queue-callback": {"queue_callback"},
-    "scheduled-callback": {"queue_callback"},
+    "scheduled-callback": {"scheduled_callback"},
+    "queue_callback": {"queue_callback", "scheduled_callback"},
     "all_transfers": {"blind_transfer", "attended_transfer", "queue_transfer"},
 }
 
@@ -28,8 +30,14 @@ def _digits(text: str) -> str:
     return bare if re.fullmatch("[0-9]+", bare) else text.strip()
 
 
+def _lower(text: str) -> str:
+    """With the letters A to Z in lower case: words that stand for a number are the same in any."""
+    return re.sub("[A-Z]", lambda letter: letter[0].lower(), text)
+
+
 def _listed(text: str) -> set[str]:
-    return {item.strip() for item in text.split(",")}
+    """The items between commas; those in double quotes, as in CSV, may hold some."""
+    return {item.strip() for item in next(csv.reader([text], skipinitialspace=True))}
 
 
 def _words(text: str) -> set[str]:
@@ -42,12 +50,12 @@ def _uuids(text: str) -> set[str]:
 
 
 MEANING: Final[Mapping[str, Callable[[Cdr, str], bool]]] = {
-    "cli": lambda c, v: (c.from_ or "").startswith(_digits(v)),
-    "wildcard_cli": lambda c, v: _digits(v) in (c.from_ or ""),
-    "number": lambda c, v: (c.to or "").startswith(_digits(v)),
-    "wildcard_number": lambda c, v: _digits(v) in (c.to or ""),
-    "from": lambda c, v: c.from_ == _digits(v),
-    "to": lambda c, v: c.to == _digits(v),
+    "cli": lambda c, v: _lower(c.from_ or "").startswith(_lower(_digits(v))),
+    "wildcard_cli": lambda c, v: _lower(_digits(v)) in _lower(c.from_ or ""),
+    "number": lambda c, v: _lower(c.to or "").startswith(_lower(_digits(v))),
+    "wildcard_number": lambda c, v: _lower(_digits(v)) in _lower(c.to or ""),
+    "from": lambda c, v: _lower(c.from_ or "") == _lower(_digits(v)),
+    "to": lambda c, v: _lower(c.to or "") == _lower(_digits(v)),
     "type": lambda c, v: c.type.lower() in _words(v),
     "disposition": lambda c, v: c.disposition.lower() in _words(v),
     "end_reasons": lambda c, v: (c.end_reason or "").lower() in _words(v),

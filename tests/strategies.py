@@ -42,7 +42,7 @@ ODD_NUMBERS: Final = (
         "12ab",
         "a12",
         "anonymous",
-        "alice@pbx.example",
+        "Alice@PBX.example",
         "*97",
         "\u0664\u0664",
         "44\u0664",
@@ -64,7 +64,9 @@ ZONES: Final = (
 )
 
 IDS: Final = st.sampled_from((1, 2, 12, 21, 121, 2**53 - 1))
-CODES: Final = st.sampled_from(("0100", "0200", "100", "Sale made", "\xfcber"))
+CODES: Final = st.sampled_from(
+    ("0100", "0200", "100", "Sale made", "\xfcber", "Sale, big", '5" pipe', '"quoted"', "  x,")
+)
 NUMBERS: Final = st.one_of(st.sampled_from(ODD_NUMBERS), st.text("0123456789", min_size=1, max_size=22))
 ANY_NUMBER: Final = st.one_of(NUMBERS, st.text(min_size=1, max_size=64))
 NAMES: Final = st.one_of(st.sampled_from(("Anna", "Ben")), st.text(min_size=1, max_size=200))
@@ -96,9 +98,16 @@ EVENTS: Final = st.builds(
     number=maybe(NUMBERS),
     duration_s=maybe(LENGTHS),
     detail=maybe(st.text(max_size=20)),
+    to_agent=maybe(NAMES),
 )
 LEGS: Final = st.builds(
-    Leg, started_at=TIMES, answered_at=maybe(TIMES), from_=maybe(NUMBERS), channel=maybe(NAMES), talk_s=maybe(LENGTHS)
+    Leg,
+    started_at=TIMES,
+    answered_at=maybe(TIMES),
+    from_=maybe(NUMBERS),
+    channel=maybe(NAMES),
+    talk_s=maybe(LENGTHS),
+    recording=maybe(NAMES),
 )
 CUSTOM: Final = st.dictionaries(
     st.text(min_size=1, max_size=8),
@@ -202,10 +211,12 @@ def _days(draw: st.DrawFn, cdr: Cdr) -> dict[str, str]:
 def _value(draw: st.DrawFn, name: str, cdr: Cdr) -> str:
     match name:
         case "cli" | "number" | "wildcard_cli" | "wildcard_number":
-            return _part(draw, (cdr.from_ if name.endswith("cli") else cdr.to) or "44", "wildcard" in name)
+            text = _part(draw, (cdr.from_ if name.endswith("cli") else cdr.to) or "44", "wildcard" in name)
+            return draw(st.sampled_from((text, _swapped(text))))
         case "from" | "to":
             own_number = (cdr.from_ if name == "from" else cdr.to) or "44"
-            return draw(st.sampled_from((own_number, own_number, own_number[:-1] or "1", f"{own_number[:63]}1")))
+            near = (own_number, own_number, own_number[:-1] or "1", f"{own_number[:63]}1", _swapped(own_number))
+            return draw(st.sampled_from(near))
         case "type" | "disposition" | "end_reasons" | "events":
             return _spelled(draw, name, cdr)
         case "agent_ids" | "queue_ids" | "campaign_ids":
@@ -214,7 +225,8 @@ def _value(draw: st.DrawFn, name: str, cdr: Cdr) -> str:
         case "team_ids":
             return _listed(draw, [*[str(team.id) for team in cdr.teams[:1]], str(draw(IDS))])
         case "wrapup_codes":
-            return _listed(draw, [cdr.wrapup_code or "none", *draw(st.lists(CODES, max_size=2))])
+            codes = [cdr.wrapup_code or "none", *draw(st.lists(CODES, max_size=2))]
+            return _listed(draw, [_quoted(code) for code in codes])
         case "min_duration":
             return str(draw(st.sampled_from((max(cdr.duration_s - 1, 0), cdr.duration_s, 0))))
         case "max_duration":
@@ -223,6 +235,11 @@ def _value(draw: st.DrawFn, name: str, cdr: Cdr) -> str:
             own_uuid = draw(st.sampled_from((cdr.uuid, cdr.uuid.upper(), cdr.uuid.replace("-", ""), f"{{{cdr.uuid}}}")))
             return _listed(draw, [own_uuid, *draw(st.lists(UUIDS, max_size=1))])
     raise AssertionError(f"the filter {name} is not tested")
+
+
+def _swapped(text: str) -> str:
+    """With the letters A to Z in the other case."""
+    return "".join(char.swapcase() if char.isascii() else char for char in text)
 
 
 def _part(draw: st.DrawFn, number: str, inside: bool) -> str:
@@ -242,6 +259,11 @@ def _spelled(draw: st.DrawFn, name: str, cdr: Cdr) -> str:
     words = (*FILTER[name].words, *FILTER[name].word_aliases)
     chosen = [*own[:1], *draw(st.lists(st.sampled_from(words), min_size=0 if own else 1, max_size=2))]
     return _listed(draw, [draw(st.sampled_from((word, word.upper(), word.lower()))) for word in chosen])
+
+
+def _quoted(item: str) -> str:
+    odd = {",", '"', " "} & set(item)
+    return '"' + item.replace('"', '""') + '"' if odd else item
 
 
 def _listed(draw: st.DrawFn, items: list[str]) -> str:

@@ -26,6 +26,15 @@ INPUT_OUTPUT = frozenset(
 ABOVE_FORMATS = ("store", "ingest", "directory", "api")
 MAY_START_THE_API = ("api", "cli", "__main__")
 BELOW_TRANSPORT = ("records", "access", "formats", "store", "directory", "audit", "ingest", "search")
+SURFACES = ("api", "cli")
+ANOTHER_WAY_TO_RECORDS = (
+    *("search.page.Pager", "search.query.parse", "search.query.Query", "search.query.Condition", "search.token"),
+    *("store.Store", "store.sql", "store.embedded", "store.clickhouse.ClickhouseStore", "store.clickhouse.client"),
+    *("access.masking.masked", "access.scope_of"),
+)
+"""What a surface would read records with, if not through `search.reader`."""
+READS = frozenset(("total", "slice", "get", "history", "changes", "mentioned", "aggregate"))
+"""What a store is asked about records."""
 ENGINES = {"apsw": "store.embedded", "duckdb": "store.embedded", "clickhouse_connect": "store.clickhouse"}
 """The drivers of engines, and the store each belongs to."""
 
@@ -79,6 +88,18 @@ def wrong_arrows(module: str, source: str) -> Iterator[str]:
         yield from (f"{module} imports {name}" for name in sorted(ours) if within(name, ("api",)))
 
 
+def other_ways_to_records(module: str, source: str) -> Iterator[str]:
+    """Whatever a surface reads records with, but the reader: an import, or a question to a node's store."""
+    if not within(module, SURFACES):
+        return
+    ours = {name.removeprefix(f"{PACKAGE}.") for name in imports(source)}
+    yield from (f"{module} imports {name}" for name in sorted(ours) if within(name, ANOTHER_WAY_TO_RECORDS))
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Attribute(value=ast.Attribute(attr="store") | ast.Name(id="store"), attr=asked) if asked in READS:
+                yield f"{module} asks a store for {asked}"
+
+
 def oversize(source: str) -> Iterator[str]:
     """What is missing or too long in a module: its docstring, its lines, the lines of a function."""
     tree = ast.parse(source)
@@ -97,6 +118,28 @@ def oversize(source: str) -> Iterator[str]:
 def test_arrows_run_one_way(path: Path) -> None:
     """No module imports what its layer must not know."""
     assert [] == list(wrong_arrows(module_name(path), path.read_text()))
+
+
+@pytest.mark.parametrize("path", sources(f"src/{PACKAGE}"), ids=module_name)
+def test_there_is_one_way_to_records(path: Path) -> None:
+    """Every surface reads records through `search.reader`."""
+    assert [] == list(other_ways_to_records(module_name(path), path.read_text()))
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("from calldex.search.query import parse", "api.cdr imports search.query.parse"),
+        ("from calldex.store import Store", "api.cdr imports store.Store"),
+        ("from calldex.store.embedded import EmbeddedStore", "api.cdr imports store.embedded"),
+        ("node.store.slice(query, 1, limit=1, total=1)", "api.cdr asks a store for slice"),
+        ("self._node.store.get(1, uuid)", "api.cdr asks a store for get"),
+        ("store = node.store\nstore.history(1, uuid)", "api.cdr asks a store for history"),
+    ],
+)
+def test_another_way_to_records_is_seen(source: str, expected: str) -> None:
+    """Each way around the reader is found."""
+    assert expected in list(other_ways_to_records("api.cdr", source))
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -2,7 +2,7 @@
 
 Any layer raises them; only the edges (`api`, `cli`) turn them into a reply or an exit. A message says what was wrong,
 what was given and what is valid, and never holds a token or a whole number of a caller; keys that
-were given are hidden in it (`keys.without_keys`).
+were given are hidden in it (`texts.without_keys`).
 
 ```
 CalldexError                    internal              500  exit 1
@@ -52,7 +52,7 @@ from typing import ClassVar, Final
 
 import msgspec
 
-from calldex.keys import without_keys
+from calldex.texts import without_keys
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -303,6 +303,20 @@ class UnreadableInput(UsageProblem):
 
     code = "unreadable_input"
     exit_code = 5
+
+
+class RecordDamaged(CalldexError):
+    """A record is not what was written, by its checksum; the others are served."""
+
+    code = "record_damaged"
+    status = 500
+
+
+class StoreDamaged(UnreadableInput):
+    """A file of the store is not what was written; nothing but a backup helps."""
+
+    code = "store_damaged"
+    status = 500
 
 
 class DataDirInUse(UsageProblem):

@@ -22,7 +22,7 @@ from calldex.settings import Settings
 from calldex.store import Loaded
 from calldex.store.commits import Commits, Point
 from calldex.store.embedded import LEDGER_FILE
-from calldex.store.embedded.ledger import LedgerReader
+from calldex.store.embedded.reader import LedgerReader
 
 AT_ONCE: Final = 10_000
 """Versions and rows that are moved in one piece."""

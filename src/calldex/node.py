@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -17,13 +18,15 @@ from typing import Final, Self
 
 import structlog
 
-from calldex.access import Scope
+from calldex.access import Principal, owner_of
 from calldex.audit.writer import Auditor
 from calldex.directory import Directory
 from calldex.errors import DataDirInUse, NotFound, Unavailable, UnreadableInput, suggest
 from calldex.formats import formats, settings_of
 from calldex.ingest.pipeline import Feed, Ingest
+from calldex.records.record import Cdr
 from calldex.search.page import Pager
+from calldex.search.reader import Places, Pool, Reader, record
 from calldex.search.token import KEY_BYTES, Sealer
 from calldex.settings import Settings
 from calldex.store import Store
@@ -82,7 +85,7 @@ class Node:
             self.store: Store = open_store(settings, self.directory)
             opened.callback(self.store.close)
             sealer = Sealer(self.directory.secret("search_token", KEY_BYTES), self.store.store_id)
-            self.pager = Pager(self.store, sealer, settings.token_days * DAY_MS)
+            self._pager = Pager(self.store, sealer, settings.token_days * DAY_MS)
             self.ingest = Ingest(self.directory, self.store)
             self.audit = Auditor(self.directory)
             self._purge_at = 0.0
@@ -110,9 +113,18 @@ class Node:
             settings=settings_of(format_, {}),
         )
 
-    def whole(self, account: str) -> Scope:
-        """All of an account: what the owner of the data directory may see."""
-        return Scope(account_id=self.directory.account(account).id, whole=True)
+    def reader(self, pools: Mapping[Places, Pool], served: Callable[[int], None]) -> Reader:
+        """The way to records for a surface with places of its own; `served` is told how many records leave."""
+        return Reader(self.store, self._pager, self.audit, pools, served)
+
+    def record(self, principal: Principal, uuid: str) -> Cdr:
+        """See `search.reader.record`."""
+        return record(self.store, principal, uuid)
+
+    def owner(self, account: str) -> Principal:
+        """The owner of the data directory, who may do everything and see all of an account."""
+        found = self.directory.account(account)
+        return owner_of(found.id, found.name, found.timezone or "UTC")
 
     def housekeeping(self) -> int:
         """What is to be done now and then: drop what was superseded long ago, write down what is still in memory."""

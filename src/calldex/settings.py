@@ -23,6 +23,7 @@ from msgspec import Meta, inspect
 from calldex.address import Address, DirectoryAddress, StoreAddress
 from calldex.errors import BadSettings, Problem, suggest
 from calldex.networks import Networks
+from calldex.texts import is_whole
 
 _T = TypeVar("_T")
 
@@ -140,7 +141,10 @@ def resolve(
     for one in _from_file(directory / FILE_NAME, problems) + given:
         try:
             # Text from the environment is read as the setting's type; a file and a flag have types of their own.
-            values[one.name] = _convert(one.value, _FIELDS[one.name].type, strict=one.origin != "environment")
+            value = _convert(one.value, _FIELDS[one.name].type, strict=one.origin != "environment")
+            if isinstance(value, str) and not is_whole(value):
+                raise msgspec.ValidationError("not UTF-8")
+            values[one.name] = value
             origins[one.name] = one.origin
         except msgspec.ValidationError:
             shown = "" if _address(one.name) else str(one.value)[:100]  # there may be a password in it
@@ -226,7 +230,7 @@ def _valid(name: str) -> str:
         case inspect.Metadata(type=inspect.IntType(ge=least, le=most)):
             return f"a whole number from {least} to {most}"
         case inspect.Metadata(type=inspect.StrType(min_length=least, max_length=most)):
-            return f"text of {least} to {most} characters"
+            return "text" if most is None else f"text of {least or 0} to {most} characters"
         case inspect.Metadata(type=inspect.LiteralType(values=words)):
             return ", ".join(map(str, words))
         case inspect.Metadata(type=inspect.CustomType(cls=kind)) if kind is Networks:

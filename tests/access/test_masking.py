@@ -309,6 +309,18 @@ def test_hidden_fields_are_empty() -> None:
     assert shown(cdr, Mask(numbers=True, hidden=SENSITIVE)) == nothing
 
 
+def test_the_recordings_of_legs_are_hidden_with_the_records_own() -> None:
+    """Whoever may not hear the one hears none of the others; the rest of the leg is shown."""
+    leg = Leg(started_at=from_ms(0), channel="PJSIP/201-1", recording="in-201.wav")
+    cdr = one(recording="in-201.wav", legs=(leg,))
+    hidden = shown(cdr, Mask(hidden=("recording",)))
+    assert (None, [{"started_at": "1970-01-01T00:00:00Z", "channel": "PJSIP/201-1"}]) == (
+        hidden["recording"],
+        hidden["legs"],
+    )
+    assert "in-201.wav" == shown(cdr, Mask(hidden=("score",)))["legs"][0]["recording"]
+
+
 def walked(value: Any) -> Any:
     """Every text in what was read from JSON."""
     if isinstance(value, str):
@@ -341,6 +353,8 @@ def test_any_records(records: list[Cdr], hidden: set[str], numbers: bool) -> Non
         for name in was:
             if name in hidden:
                 assert empty[name] == now[name]
+            elif name == "legs" and "recording" in hidden:
+                assert all("recording" not in leg for leg in now[name])
             elif not numbers or name not in concerned:
                 assert was[name] == now[name]
         if numbers:
@@ -381,7 +395,7 @@ EVENTS = st.builds(
 )  # fmt: skip
 LEGS = st.builds(
     Leg, started_at=st.just(from_ms(0)), from_=st.none() | NUMBERS, to=st.none() | NUMBERS, channel=st.none() | TEXTS,
-    agent=st.none() | TEXTS,
+    agent=st.none() | TEXTS, recording=st.none() | TEXTS,
 )  # fmt: skip
 WRITTEN = st.fixed_dictionaries(
     {"from_": st.none() | NUMBERS, "to": st.none() | NUMBERS, "did": st.none() | NUMBERS},
@@ -428,8 +442,8 @@ def naive(record: dict[str, Any]) -> dict[str, Any]:
     found["custom"] = {masked_text(name, own): value(given) for name, given in record["custom"].items()}
     for part in (*found["events"], *found["legs"]):
         changed(part, masked_number, "number", "from", "to")
-        changed(part, masked_label, "agent", "queue")
-        changed(part, lambda name: masked_name(name, own), "channel")
+        changed(part, masked_label, "agent", "queue", "to_agent")
+        changed(part, lambda name: masked_name(name, own), "channel", "recording")
         changed(part, lambda text: masked_text(text, own), "detail")
     for team in found["teams"]:
         changed(team, masked_label, "name")
@@ -446,12 +460,12 @@ ZEROS = st.sampled_from(("0", "\u0660", "\u0966", "\uff10", "\U0001d7ce"))
 
 
 @st.composite
-def written_as(draw: st.DrawFn, number: str) -> str:
+def written_as(draw: Any, number: str) -> str:
     """A number, or a part of it, as somebody may write it: with a prefix, in another script, with signs between."""
     begin = draw(st.integers(0, 2))
     part = number[begin : draw(st.integers(begin + 5, max(begin + 5, len(number))))]
     zero, between = ord(draw(ZEROS)), draw(SEPARATORS)
-    return (
+    return str(
         draw(st.sampled_from(("", "0", "00", "+", "9", "sip:", "x", "20260703")))
         + between.join(chr(zero + int(digit)) for digit in part)
         + draw(st.sampled_from(("", "1", "001", "@trunk", "-00000001;2", "x", "20260703-090014.wav")))
@@ -466,17 +480,18 @@ def hiding(draw: st.DrawFn) -> Cdr:
     shown_as = st.sampled_from(("{}", "+{}", "{}@trunk", "sip:+{}@10.0.0.1:5060", "{}"))
 
     def number(at: int) -> str:
-        return draw(shown_as).format(held[at])[:64]
+        return str(draw(shown_as)).format(held[at])[:64]
 
     def text() -> str:
         which = ["".join(filter(str.isdigit, held[draw(st.integers(0, 5))])) for _ in range(draw(st.integers(0, 2)))]
-        return draw(SEPARATORS).join(["of", *(draw(written_as(each)) for each in which)])
+        return str(draw(SEPARATORS)).join(["of", *(draw(written_as(each)) for each in which)])
 
     when = from_ms(0)
     return one(
         from_=number(0), to=number(1), did=number(2), agent=text(), queue=text(), campaign=text(),
-        wrapup_description=text(), teams=(Team(id=7, name=text()),), source=text()[:64], comment=text(), tags=(text()[:64],),
-        recording=text(), external_account_id=text()[:64], custom={text()[:64]: text()},
+        wrapup_description=text(), teams=(Team(id=7, name=text()),), source=text()[:64],
+        comment=text(), tags=(text()[:64],), recording=text(), external_account_id=text()[:64],
+        custom={text()[:64]: text()},
         events=(Event(type="hold", at=when, number=number(3), detail=text(), agent=text(), queue=text()),),
         legs=(
             Leg(started_at=when, from_=number(4), to=number(5), channel=text(), peer_channel=text()),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import atexit
 import json
-import queue
+import os
 import re
 import signal
 import socket
@@ -19,6 +19,7 @@ from calldex.settings import Settings
 from tests.api.conftest import people, write
 
 _PROGRAM = """
+import os
 import sys
 import msgspec
 from calldex.transport import backpressure, listener, protocol
@@ -30,12 +31,16 @@ async def control(scope, receive, send):
     await send({"type": "http.response.start", "status": 204, "headers": [(b"content-length", b"0")]})
     await send({"type": "http.response.body", "body": b""})
 
-given, patience = map(msgspec.json.decode, sys.argv[1:3])
+def announce(url):
+    os.write(told, url.encode())
+    os.close(told)
+
+given, patience, told = map(msgspec.json.decode, sys.argv[1:4])
 for module in (listener, protocol, backpressure):
     for name in patience.keys() & vars(module).keys():
         setattr(module, name, patience[name])
 with Node(resolve(None, {"port": 0, "threads": 1, **given}, {})[0]) as node:
-    serve(node, control, announce=lambda url: print("URL", url, flush=True))
+    serve(node, control, announce=announce)
 print("ended", flush=True)
 """
 
@@ -44,19 +49,20 @@ class Server:
     """A server with some settings, and other values of the constants of `api.door`, `protocol`, `untaken`."""
 
     def __init__(self, data: Path, patience: dict[str, float] | None = None, **given: object) -> None:
-        words = [json.dumps({"data": str(data), **given}, default=str), json.dumps(patience or {})]
+        # The address comes by a pipe of its own: in the log, lines of several threads may fall into one another.
+        mine, told = os.pipe()
+        words = [json.dumps({"data": str(data), **given}, default=str), json.dumps(patience or {}), str(told)]
         command = [sys.executable, "-c", _PROGRAM, *words]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, pass_fds=[told]
+        )
+        os.close(told)
         self.log: list[str] = []
-        self._urls: queue.Queue[str] = queue.Queue()
         atexit.register(self.process.kill)  # a test that failed did not stop it, and nobody may wait for it then
         self._reading = threading.Thread(target=self._read, daemon=True)
         self._reading.start()
-        try:
-            self.url = self._urls.get(timeout=60)
-        except queue.Empty:
-            self.process.kill()
-            self.url = ""
+        with os.fdopen(mine) as announced:
+            self.url = announced.read()  # ends when the server does, at the latest
         if not self.url:
             raise AssertionError(f"it did not come to serve: {self.ended()}")
         self.port = int(self.url.rpartition(":")[2])
@@ -67,9 +73,6 @@ class Server:
         with self.process.stdout as lines:
             for line in lines:
                 self.log.append(line)
-                if line.startswith("URL "):
-                    self._urls.put(line.split()[1])
-        self._urls.put("")
 
     def connect(self) -> socket.socket:
         """A bare connection."""

@@ -46,6 +46,17 @@ def test_two_keys_are_refused(site: Site) -> None:
         assert (400, "key") == (reply.status_code, reply.json()["problems"][0]["parameter"])
 
 
+def test_a_key_is_given_once(site: Site) -> None:
+    """The parameter twice is refused as every repeated one is, be it the same key, or empty."""
+    key = site.keys["admin"]
+    for query in (f"key={key}&key={key}", f"key={key}&key="):
+        reply = site.api.get(f"/api/v2/cdr?{query}")
+        assert (400, "given more than once") == (reply.status_code, reply.json()["problems"][0]["message"])
+    body = {"Content-Type": "application/json"}
+    reply = site.api.request("GET", f"/api/v2/cdr?key={key}", content=json.dumps({"key": key}), headers=body)
+    assert 400 == reply.status_code
+
+
 @pytest.mark.parametrize("path", READING)
 @pytest.mark.parametrize("sent", [None, "", "cdx_wrong", "x" * 5000, "\u00e9"])
 def test_without_a_valid_key_nothing_is_told(site: Site, path: str, sent: str | None) -> None:

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from calldex.records import codec
@@ -101,6 +102,22 @@ def test_days_are_cut_in_a_zone(site: Site) -> None:
     assert expected == site.uuids(end_date=at.isoformat())
 
 
+def test_a_day_that_a_zone_skipped_is_empty(site: Site) -> None:
+    """It has no length, so nothing began on it."""
+    day: dict[str, Any] = {"start_date": "2011-12-30", "end_date": "2011-12-30", "timezone": "Pacific/Apia"}
+    assert (200, 0) == ((reply := site.cdr(**day)).status_code, reply.json()["total"])
+
+
+def test_a_list_of_a_body_is_taken_item_by_item(empty: Site, site: Site) -> None:
+    """An item of a JSON list may hold a comma or a quote: it is one value."""
+    codes = ["Sale, big", '"quoted", too', " x,"]
+    records = [msgspec.structs.replace(site.main[n], wrapup_code=code) for n, code in enumerate(codes)]
+    write(empty.node, "main", records)
+    for code, record in zip(codes, records, strict=True):
+        body = {"key": empty.keys["admin"], "wrapup_codes": [code, "none"]}
+        assert [record.uuid] == uuids_of(body_search(empty, body))
+
+
 @pytest.mark.parametrize(
     ("params", "parameter", "given", "valid"),
     [
@@ -109,7 +126,7 @@ def test_days_are_cut_in_a_zone(site: Site) -> None:
         ({"page": "-1"}, "page", "-1", "a whole number from 1 to 1000000000"),
         ({"page": "11", "per_page": "1000"}, "page", "11", "continue with the search_token of the reply before"),
         ({"start_date": "31.01.2026"}, "start_date", "31.01.2026", "YYYY-MM-DD"),
-        ({"start_date": "2026-02-01", "end_date": "2026-01-31"}, "end_date", "2026-01-31", "a day not before"),
+        ({"start_date": "2026-02-01", "end_date": "2026-01-31"}, "end_date", "2026-01-31", "a day after it"),
         ({"timezone": "Europe/Londn"}, "timezone", "Europe/Londn", "an IANA name"),
         ({"agent_id": "5"}, "agent_id", "5", "agent_ids"),
         *(({filter_.name: "\t,"}, filter_.name, ",", "") for filter_ in FILTERS if filter_.name not in

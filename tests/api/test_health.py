@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-import calldex.api.cdr
+import calldex.search.reader
 from calldex.api.app import public
 from calldex.demo import interactions
 from calldex.node import Node
@@ -47,7 +47,7 @@ def test_while_the_columns_are_made_again(tmp_path: Path, site: Site, monkeypatc
         write(node, "main", records)
         before = Api(public(node), site.api.runner).get("/api/v2/cdr", key, per_page=50).json()
     (settings.data / COLUMNS_FILE).unlink()
-    monkeypatch.setattr(calldex.api.cdr, "START_S", 0.0)
+    monkeypatch.setattr(calldex.search.reader, "START_S", 0.0)
     with Node(settings) as node:
         api = Api(public(node), site.api.runner)
         unready = api.get("/readyz")

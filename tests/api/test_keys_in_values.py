@@ -13,8 +13,8 @@ from starlette.requests import Request
 
 from calldex.cli.process import _Stderr
 from calldex.errors import NotFound
-from calldex.keys import KEY_MARK, without_keys
 from calldex.records.record import Cdr
+from calldex.texts import KEY_MARK, without_keys
 from calldex.transport.requests import query_pairs
 from tests.api.conftest import Site, newest_first, uuids_of, write
 
@@ -33,7 +33,7 @@ def test_every_value_arrives_as_it_was_sent(pairs: list[tuple[str, str]]) -> Non
 
 def test_every_token_works(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """A token in which the begin of a key happens to stand continues its walk as every other one does."""
-    sealer = site.node.pager._sealer  # noqa: SLF001
+    sealer = site.node._pager._sealer  # noqa: SLF001
     first = site.cdr(per_page=50).json()
     token = sealer.unseal(first["search_token"])
     found = next(

@@ -15,7 +15,8 @@ from schemathesis.specs.openapi.schemas import OpenApiSchema
 
 from calldex.api.admin.endpoint import PREFIX
 from calldex.api.openapi import operations
-from calldex.records.fields import FIELDS, FILTER, PARAMETERS
+from calldex.records.fields import FIELDS, FILTER
+from calldex.search.query import PARAMETERS
 from tests.api.conftest import Site, from_an_address
 
 

@@ -38,7 +38,7 @@ TEAMS: Final = (11, 12, 13)
 QUEUES: Final = (21, 22, 23)
 CAMPAIGNS: Final = (31, 32)
 SENSITIVE: Final = ("comment", "tags", "wrapup_code")
-NUMBERS: Final = ("447700900412", "447700900413", "12025550143", "1001", "anonymous")
+NUMBERS: Final = ("447700900412", "447700900413", "12025550143", "1001", "alice")
 READS: Final = tuple(
     p for p in get_args(Permission) if p not in ("ingest", "manage_users", "manage_access", "read_audit")
 )

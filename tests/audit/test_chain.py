@@ -23,7 +23,8 @@ from calldex.audit.chain import (
     written,
 )
 from calldex.errors import BadParameters
-from calldex.records.fields import FILTER, FILTERS, PARAMETERS, Op
+from calldex.records.fields import FILTER, FILTERS, Op
+from calldex.search.query import PARAMETERS, PageRequest
 
 GENESIS = Link(0, bytes(32))
 ANA = Actor(actor="ana@example.com", account_id=1, user_id=2, credential="cdx_abcd", address="192.0.2.1")
@@ -121,7 +122,7 @@ def test_values_that_are_noted() -> None:
         "per_page": "100",
         "uuid": UUID,
     }
-    assert {**given_, "type": "inbound,Callback", "agent_ids": "1201,7"} == searched(given_.items())
+    assert {**given_, "type": "inbound,Callback", "agent_ids": "1201,7"} == searched(given_.items(), PageRequest)
 
 
 def test_values_that_are_not_noted() -> None:
@@ -153,13 +154,15 @@ def test_values_that_are_not_noted() -> None:
         "timezone": "12 digits",
         "start_date": "12 digits",
         "per_page": "12 digits",
-    } == searched(given_.items())
+    } == searched(given_.items(), PageRequest)
 
 
 def test_of_many_values_some_are_noted() -> None:
     """The first of them, and how many there are."""
     ids = [str(number) for number in range(1, 101)]
-    assert {"agent_ids": ",".join(ids[:MOST_SHOWN]) + ", ... (100 values)"} == searched([("agent_ids", ",".join(ids))])
+    assert {"agent_ids": ",".join(ids[:MOST_SHOWN]) + ", ... (100 values)"} == searched(
+        [("agent_ids", ",".join(ids))], PageRequest
+    )
 
 
 IDS_AND_LENGTHS = {
@@ -176,7 +179,7 @@ def test_no_number_is_noted(name: str, number: str, mark: str) -> None:
     """A telephone number is not in an entry, in whichever parameter it is sent, but in those that hold ids or lengths
     alone."""
     for value in (number, mark + number, f"{number},{UUID}", f"{number}{mark}{number}"):
-        assert number not in str(searched([(name, value)]))
+        assert number not in str(searched([(name, value)], PageRequest))
 
 
 # --- the chain --------------------------------------------------------------------------------------------------------

@@ -150,7 +150,7 @@ def test_what_cannot_be_explained(staff: Path) -> None:
     for words, code, message in (
         (("boo@example.com",), 1, "did you mean 'bo@example.com'?"),
         (("bo@example.com", "--record", "x"), 2, "--record 'x': is not a uuid"),
-        (("bo@example.com", "--record", uuid), 1, f"the account main has no record {uuid}"),
+        (("bo@example.com", "--record", uuid), 1, f"there is no record {uuid}"),
     ):
         result = calldex("access", "explain", *words, data=staff)
         assert (code, True) == (result.exit_code, message in result.stderr), result.stderr

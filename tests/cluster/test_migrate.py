@@ -22,7 +22,7 @@ from calldex.records.record import Cdr, canonical
 from calldex.settings import Settings
 from calldex.store import Batch, KeptRow, Outcome, Receipt, Reject, Store
 from calldex.store.embedded import LEDGER_FILE
-from calldex.store.embedded.ledger import LedgerReader
+from calldex.store.embedded.reader import LedgerReader
 from calldex.store.sql import VALUE_NAMES
 from tests.cli.tools import calldex, ended, process
 from tests.directory.places import PostgresqlPlace

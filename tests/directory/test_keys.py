@@ -30,8 +30,9 @@ def test_owner_of_a_key(directory: Directory, ann: str) -> None:
     assert owner == KeyOwner(
         key_id=1, credential=key[:8], scopes=("read",), user_id=1, email=ann, groups=(ROLES["analyst"],),
         account_id=main.id, account="main", timezone="Europe/Paris", agent_id=stable_id("agent", "Ann"),
+        vocabulary="documented",
     )  # fmt: skip
-    assert scope_of(owner) == Scope(account_id=main.id, whole=True)
+    assert scope_of(owner) == Scope(account_id=main.id, whole=True, vocabulary="documented")
 
 
 def test_a_key_is_256_random_bits_and_not_kept(directory: Directory, ann: str, place: Place) -> None:

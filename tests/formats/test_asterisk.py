@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+import time
 from collections import Counter, defaultdict
 from datetime import UTC, datetime
 from typing import Any
@@ -18,6 +19,7 @@ from calldex.formats import UNFINISHED, Row
 from calldex.formats.asterisk import FORMAT
 from calldex.formats.asterisk.settings import AsteriskSettings
 from calldex.records.record import Cdr
+from tests.formats.test_asterisk_consistent import EPOCH, at, contradictions, queue_line
 from tests.formats.tools import (
     ASTERISK_22,
     GOLDENS,
@@ -47,6 +49,7 @@ def test_the_rows_of_a_golden_make_its_calls(case: str) -> None:
     files = [folder / name for name in ("Master.csv", "queue_log") if (folder / name).exists()]
     expected = msgspec.json.Decoder(Cdr).decode_lines((GOLDENS / case / "expected.jsonl").read_bytes())
     assert expected == calls(rows_of(*files, known=known), known)
+    assert [] == [problem for call in expected for problem in contradictions(call)]
 
 
 def real_calls() -> list[Cdr]:
@@ -86,7 +89,9 @@ def test_a_call_is_answered_if_the_channel_log_has_two_people_in_one_bridge() ->
         for start, of_start in channel_events().items()
         for call in of_start
     )
-    got = Counter((call.started_at, call.disposition == "answered", call.type == "inbound") for call in real_calls())
+    got = Counter(
+        (call.started_at, call.disposition in ("answered", "active"), call.type == "inbound") for call in real_calls()
+    )
     assert [(datetime(2026, 11, 23, 18, 58, 57, tzinfo=UTC), True, True)] == list((expected - got).elements())
     assert [] == list((got - expected).elements())
 
@@ -111,9 +116,9 @@ def test_the_pbx_dialplan_says_how_each_number_ends() -> None:
 
 
 def test_a_call_that_only_the_queue_log_knows_is_a_call() -> None:
-    """Calls still up have no CDR row yet: answered by who connected, and more is expected of them."""
+    """Calls still up have no CDR row yet: they talk to who connected, and more is expected of them."""
     found = [call for call in real_calls() if not call.legs]
-    assert {("inbound", "answered", "Alice Moreno", "support", ("provisional",))} == {
+    assert {("inbound", "active", "Alice Moreno", "support", ("provisional",))} == {
         (call.type, call.disposition, call.agent, call.queue, call.flags) for call in found
     }
     assert 12 == len(found)
@@ -279,6 +284,7 @@ def test_times_that_contradict_each_other_are_flagged(values: dict[str, str]) ->
         ("client1", "client1"),
         ("anonymous", None),
         ("Unknown", None),
+        ("RESTRICTED", None),
         ("s", None),
         ("", None),
         ("9" * 80, "9" * 63 + "…"),
@@ -318,17 +324,95 @@ def test_the_uuid_does_not_hang_on_which_rows_have_come() -> None:
     assert other.uuid != found[0].uuid
 
 
-def test_a_stay_without_end_is_provisional() -> None:
-    """A restart leaves no exit event; ABANDON after COMPLETE changes nothing."""
+def test_a_stay_without_end_goes_on() -> None:
+    """Nobody counts it as abandoned or answered before; ABANDON after COMPLETE changes nothing."""
     enter = b"1782900001|1782900000.10|sales|NONE|ENTERQUEUE||447700900100|1\n"
     connect = b"1782900005|1782900000.10|sales|a|CONNECT|4|1782900002.11|3\n"
     done = b"1782900025|1782900000.10|sales|a|COMPLETECALLER|4|20|1\n"
     late = b"1782900026|1782900000.10|sales|NONE|ABANDON|1|1|25\n"
     waiting, talking, over = one(enter), one(enter, connect), one(enter, connect, done, late, line())
-    assert [("abandoned", ("provisional",)), ("answered", ("provisional",)), ("answered", ())] == [
+    assert [("waiting", ("provisional",)), ("active", ("provisional",)), ("answered", ())] == [
         (call.disposition, call.flags) for call in (waiting, talking, over)
     ]
     assert ("customer_disconnect", 20, 4, 3) == (over.end_reason, over.talk_s, over.wait_s, over.ring_s)
+
+
+def test_a_system_name_may_have_hyphens() -> None:
+    """All rows of a call whose ids begin with one are one call, also the agent's leg that only CONNECT names."""
+    name = f"east-1-pbx-{EPOCH}"
+    call = one(
+        line(uniqueid=f"{name}.10", linkedid=f"{name}.10"),
+        line(uniqueid=f"{name}.11", linkedid=f"{name}.11", channel="Local/1@q-00000001;2", start=at(5)),
+        f"{EPOCH}|{name}.10|sales|NONE|ENTERQUEUE||447700900100|1\n".encode(),
+        f"{EPOCH + 5}|{name}.10|sales|a|CONNECT|5|{name}.11|3\n".encode(),
+    )
+    assert 2 == len(call.legs)
+
+
+@pytest.mark.parametrize("counted", [69, 70, 71])
+def test_the_length_of_a_call_of_one_row_is_what_the_pbx_counted(counted: int) -> None:
+    """It knows the fractions of seconds that the row's times lack; two seconds off, and the times count."""
+    assert (counted, 70) == (one(line(duration=str(counted))).duration_s, one(line(duration="73")).duration_s)
+
+
+@pytest.mark.parametrize(
+    ("values", "did", "to"),
+    [
+        ({"dst": "442079460011"}, "442079460011", "442079460011"),
+        ({"dst": "201"}, None, "201"),
+        ({"dst": "agent1"}, None, "agent1"),
+        ({"dst": "701", "lastapp": "Queue", "lastdata": "701,t"}, None, "701"),
+        ({"dst": "300", "dstchannel": "PJSIP/300-0000000b"}, None, "300"),
+        ({"dst": "300", "dstchannel": "", "lastdata": "PJSIP/300,20", "disposition": "NO ANSWER"}, None, "300"),
+    ],
+)
+def test_a_did_is_no_extension(values: dict[str, str], did: str | None, to: str) -> None:
+    """By the settings, or since what it reached is called so; it is the number called all the same."""
+    known = AsteriskSettings(zone="UTC", trunks=("PJSIP/carrier-*",), extensions=("2XX",))
+    call = one(line(**values), known=known)
+    assert ("inbound", did, to) == (call.type, call.did, call.to)
+
+
+@pytest.mark.parametrize(
+    ("word", "parameters", "event", "detail", "waited"),
+    [
+        ("EXITWITHTIMEOUT", (1, 1, 30), "exit_timeout", None, 30),
+        ("EXITEMPTY", (1, 1, 30), "exit_empty", None, 30),
+        ("EXITWITHKEY", (5, 1, 1, 30), "exit_key", "5", 30),
+    ],
+)
+def test_the_ways_out_of_a_queue_are_events(
+    word: str, parameters: tuple[int, ...], event: str, detail: str | None, waited: int
+) -> None:
+    """With the queue and how long the caller had waited."""
+    enter = queue_line(0, "701", "NONE", "ENTERQUEUE", "", "447700900100", 1)
+    call = one(enter, queue_line(30, "701", "NONE", word, *parameters))
+    assert ("abandoned", ()) == (call.disposition, call.flags)
+    assert (event, "701", detail, waited) == (
+        *(call.events[-1].type, call.events[-1].queue, call.events[-1].detail),
+        call.events[-1].duration_s,
+    )
+
+
+def test_an_offer_that_an_agent_let_ring_is_an_event() -> None:
+    """Who, and how long in whole seconds; what another one forestalled is none."""
+    call = one(
+        queue_line(0, "701", "NONE", "ENTERQUEUE", "", "447700900100", 1),
+        queue_line(10, "701", "Ada Lin", "RINGNOANSWER", 10_400),
+        queue_line(16, "701", "Bo Falk", "RINGCANCELED", 6_000),
+        queue_line(16, "701", "Cy Orr", "CONNECT", 16, f"{EPOCH}.4", 6),
+        queue_line(76, "701", "Cy Orr", "COMPLETECALLER", 16, 60, 1),
+    )
+    assert [("Ada Lin", 10)] == [(e.agent, e.duration_s) for e in call.events if e.type == "ring_no_answer"]
+
+
+def test_contexts_that_are_no_calls() -> None:
+    """Their rows make no call, and are no leg of another; the call keeps its uuid."""
+    known = AsteriskSettings(zone="UTC", no_calls=("sms-*",))
+    text = line(dcontext="sms-in", channel="Local/ussd@incoming-00000010;1")
+    assert [] == calls([row for row in read(text, known) if isinstance(row, Row)], known)
+    later = line(uniqueid="1782900001.11", start=at(1))
+    assert (1, one(text, later).uuid) == (len(one(text, later, known=known).legs), one(text, later, known=known).uuid)
 
 
 # Other people's files
@@ -340,13 +424,13 @@ def test_files_of_other_systems() -> None:
         "asterisk_queue_log/queue_log_three_events.txt": [("answered", 6, 25, 3, "customer_disconnect")],
         "asterisk_queue_log/queue_log_quickstart_2020.txt": [
             ("abandoned", 68, None, None, "customer_disconnect"),
-            ("abandoned", None, None, None, None),
+            ("waiting", None, None, None, None),
         ],
         "asterisk_queue_log/queue_log_two_calls_old_asterisk_2010.txt": [
             ("answered", 1, 3, None, "agent_disconnect"),
             ("answered", 2, 4, None, "customer_disconnect"),
         ],
-        "asterisk_queue_log/queue_log_missing_exit_events.txt": [("abandoned", None, None, None, None)] * 3,
+        "asterisk_queue_log/queue_log_missing_exit_events.txt": [("waiting", None, None, None, None)] * 3,
         "asterisk_testsuite/Master_selftest.csv": [("no_answer", None, None, None, None)] * 2,
         "asterisk_testsuite/Master_five_dispositions.csv": [("busy", None, None, None, None)],
     }
@@ -379,3 +463,54 @@ def test_only_files_of_asterisk_look_like_it() -> None:
     assert {"asterisk-22", "asterisk_cdr_csv", "asterisk_queue_log", "asterisk_testsuite"} == found
     assert not FORMAT.sniff(b"")
     assert not FORMAT.sniff(line()[:-1])
+
+
+def test_a_queue_event_of_an_impossible_time_is_suspect() -> None:
+    """A time before there was any Asterisk, as a date without separators is when read as seconds, is flagged."""
+    call = one(b"20260108|call-1|support|NONE|ENTERQUEUE||447700900100|1\n20260118|call-1|support|NONE|ABANDON|1|1|10")
+    assert "time_suspect" in call.flags
+
+
+# Calls of many rows
+
+
+def many_rows(count: int) -> list[Row]:
+    """The rows of one call that is handed over again and again, and enters a queue each time."""
+    pieces = []
+    for turn in range(count // 2):
+        own = {"uniqueid": f"{EPOCH}.10", "linkedid": f"{EPOCH}.10", "channel": "PJSIP/carrier-0000000a"}
+        times = {"start": at(turn), "answer": at(turn), "end": at(turn + 1), "duration": "1", "billsec": "1"}
+        pieces.append(line(**own, **times, dst=str(1000 + turn % 9), dstchannel=f"PJSIP/agent1-{turn + 100:08x}"))
+        pieces.append(queue_line(turn, f"q{turn % 3}", "a", ("ENTERQUEUE", "CONNECT", "TRANSFER")[turn % 3], "1", "2"))
+    return [row for row in read(b"".join(pieces)) if isinstance(row, Row)]
+
+
+def test_a_call_of_twice_as_many_rows_takes_twice_as_long() -> None:
+    """Processor time of putting it together; the median of five."""
+
+    def seconds(rows: list[Row]) -> float:
+        taken = []
+        for _ in range(5):
+            begun = time.process_time()
+            FORMAT.assemble(rows, PLAIN, "pbx")
+            taken.append(time.process_time() - begun)
+        return sorted(taken)[2]
+
+    small, large = many_rows(2000), many_rows(4000)
+    assert seconds(large) < 2.5 * seconds(small) + 0.05
+
+
+def test_a_call_of_thousands_of_rows_keeps_what_matters() -> None:
+    """The conversation is among the legs though it came last, its agent is known, and the rest is counted."""
+    own = {"uniqueid": f"{EPOCH}.10", "linkedid": f"{EPOCH}.10", "lastapp": "Queue", "lastdata": "701,t"}
+    rang = {"answer": "", "billsec": "0", "disposition": "NO ANSWER"}
+    offers = [line(**own, **rang, dstchannel=f"PJSIP/3{n % 40:02}-{n:08x}", sequence=str(n)) for n in range(4000)]
+    lets = [queue_line(n // 40, "701", f"PJSIP/3{n % 40:02}", "RINGNOANSWER", 15_000 + n) for n in range(4000)]
+    call = one(*offers, *lets, line(**own, start=at(100), answer=at(100), end=at(160), duration="60", sequence="9999"))
+    assert ("answered", "PJSIP/agent1", 60) == (call.disposition, call.agent, call.talk_s)
+    assert ["PJSIP/agent1"] == [leg.agent for leg in call.legs if leg.talk_s]
+    assert {"legs_left_out": 3001, "events_left_out": 3001} == {
+        name: value for name, value in call.custom.items() if name.endswith("left_out")
+    }
+    assert ["answered"] == [event.type for event in call.events if event.type != "ring_no_answer"]
+    assert call == msgspec.json.decode(msgspec.json.encode(call), type=Cdr)

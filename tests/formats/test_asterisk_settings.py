@@ -7,7 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from calldex.formats.asterisk.settings import AsteriskSettings
+from calldex.errors import BadSettings
+from calldex.formats import settings_of
+from calldex.formats.asterisk import FORMAT
+from calldex.formats.asterisk.settings import AsteriskSettings, profile
 
 
 @pytest.mark.parametrize(
@@ -52,3 +55,22 @@ def test_every_setting_is_described() -> None:
     """The reference page is made of these descriptions."""
     info = msgspec.json.schema(AsteriskSettings)["$defs"]["AsteriskSettings"]["properties"]
     assert [] == [name for name, field in info.items() if not field.get("description")]
+
+
+def test_an_item_of_a_list_may_hold_a_comma() -> None:
+    """In double quotes, as in CSV; a quote that is not closed is refused."""
+    given_ = {"zone": "UTC", "agents": '"PJSIP/agent1=Moreno, Alice" , PJSIP/agent2=Ben, '}
+    found = settings_of(FORMAT, given_)
+    assert isinstance(found, AsteriskSettings)
+    assert ("PJSIP/agent1=Moreno, Alice", "PJSIP/agent2=Ben") == found.agents
+    with pytest.raises(BadSettings, match=r"agents .*: has a double quote that is not closed"):
+        settings_of(FORMAT, {"zone": "UTC", "agents": '"PJSIP/agent1=Moreno, Alice'})
+
+
+def test_an_agents_name_may_have_commas() -> None:
+    """A piece without `=` goes on with the name before, unless it looks like a channel whose name was forgotten."""
+    found = settings_of(FORMAT, {"zone": "UTC", "agents": "PJSIP/1=Moreno, Alice,PJSIP/2=Tan, Bob, Jr."})
+    assert isinstance(found, AsteriskSettings)
+    assert {"PJSIP/1": "Moreno, Alice", "PJSIP/2": "Tan, Bob, Jr."} == profile(found).agents
+    with pytest.raises(BadSettings, match="'PJSIP/2' is not CHANNEL=NAME"):
+        settings_of(FORMAT, {"zone": "UTC", "agents": "PJSIP/1=Alice,PJSIP/2"})

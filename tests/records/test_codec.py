@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calldex.records import codec
-from calldex.records.record import Cdr, Event, Rejected, canonical
+from calldex.records.record import Cdr, Event, Leg, Rejected, canonical
 from tests.strategies import LENGTHS, cdrs
 
 SERVED: dict[str, Any] = {
@@ -120,6 +120,20 @@ def test_lengths_as_text(seconds: int, text: str) -> None:
             {"events": (Event(type="hold", at=datetime.fromisoformat("2026-03-29T01:00:00Z")),)},
         ),
         ({"end_reason": None, "agent": None}, {}),
+        ({"timestamp": 1774745999, "started_at": ...}, {"started_at": datetime.fromisoformat("2026-03-29T00:59:59Z")}),
+        ({"timestamp": ..., "started_at": 1774745999.123}, {}),
+        ({"timestamp": ..., "started_at": "1774745999123"}, {}),
+        ({"timestamp": ..., "started_at": 1774745999123}, {}),
+        ({"score": "87.5"}, {"score": 87.5}),
+        ({"from": "Anonymous", "to": " <restricted>"}, {}),
+        (
+            {"legs": [{"started_at": 1774746000, "from": "+44 20", "to": "PRIVATE", "talk_s": "5"}]},
+            {"legs": (Leg(started_at=datetime.fromisoformat("2026-03-29T01:00:00Z"), from_="4420", talk_s=5),)},
+        ),
+        (
+            {"events": [{"type": "queued", "at": "2026-03-29T01:00:00Z", "number": "+1 (2)"}]},
+            {"events": (Event(type="queued", at=datetime.fromisoformat("2026-03-29T01:00:00Z"), number="12"),)},
+        ),
     ],
     ids=str,
 )
@@ -161,6 +175,26 @@ def test_looser_spellings(changes: dict[str, Any], expected: dict[str, Any]) -> 
         ({"events": [{"type": "hold", "at": "0001-01-01T00:00:00+14:00"}]}, "UTC"),
         ({"legs": [{"started_at": "9999-12-31T23:59:59-14:00"}]}, "UTC"),
         ({"comment": "x" * 4001}, "$.comment"),
+        ({"timestamp": 20260108, "started_at": ...}, "epoch seconds or milliseconds of the years 2000 to 2099"),
+        ({"timestamp": "20260108", "started_at": ...}, "- at `$.timestamp`"),
+        ({"started_at": 946684799, "timestamp": ...}, "946684799 is no time"),
+        ({"started_at": 4102444800, "timestamp": ...}, "4102444800 is no time"),
+        ({"started_at": 1774745999123000, "timestamp": ...}, "is no time"),
+        ({"started_at": "1.774745999e9", "timestamp": ...}, "- at `$.started_at`"),
+        ({"started_at": -1, "timestamp": ...}, "-1 is no time"),
+        ({"ended_at": 5}, "5 is no time"),
+        ({"events": [{"type": "hold", "at": 20260108}]}, "- at `$.events[0].at`"),
+        ({"legs": [{"started_at": 20260108}]}, "- at `$.legs[0].started_at`"),
+        ({"duration_s": "1e2", "duration": ...}, "'1e2' is no whole number"),
+        ({"talk_s": "1_0"}, "- at `$.talk_s`"),
+        ({"agent_id": "12e3"}, "- at `$.agent_id`"),
+        ({"teams": [{"id": "1e2"}]}, "- at `$.teams[0].id`"),
+        ({"score": "1e2"}, "- at `$.score`"),
+        ({"from": "4.47701E+11"}, "'4.47701E+11' is a number of which a spreadsheet has lost digits"),
+        ({"to": "4,47701e+11"}, "a spreadsheet"),
+        ({"did": " 4E+11"}, "a spreadsheet"),
+        ({"events": [{"type": "hold", "at": "2026-03-29T01:00:00Z", "number": "4.47701E+11"}]}, "a spreadsheet"),
+        ({"legs": [{"started_at": "2026-03-29T01:00:00Z", "to": "4.47701E+11"}]}, "a spreadsheet"),
     ],
     ids=str,
 )

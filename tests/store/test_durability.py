@@ -136,7 +136,7 @@ def small_disk(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        subprocess.run(["umount", str(folder)], check=True)  # noqa: S607 - likewise
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)  # noqa: S607 - likewise
 
 
 @contextmanager

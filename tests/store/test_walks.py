@@ -16,10 +16,9 @@ from hypothesis import strategies as st
 
 from calldex.access import Scope
 from calldex.records import codec
-from calldex.records.fields import MAX_PER_PAGE
 from calldex.records.record import Cdr, time_uuid
 from calldex.search.page import Page, Pager
-from calldex.search.query import PageRequest, Query, parse
+from calldex.search.query import MAX_PER_PAGE, PageRequest, Query, parse
 from calldex.search.token import KEY_BYTES, Sealer
 from calldex.store import Store
 from tests import reference

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from pathlib import Path
+from typing import Any, Final, TypeVar
 
 import httpx
 import pytest
@@ -18,6 +19,15 @@ from calldex.node import Node
 from calldex.settings import Settings
 from calldex.transport.workers import ClientGone, Workers
 from tests.api.conftest import MAIN, Api, Site, people, write
+
+_T = TypeVar("_T")
+pytestmark = pytest.mark.timeout(120)  # a place that is not given back fails here, and does not let the run hang
+SECONDS: Final = 30
+
+
+def bounded(work: Coroutine[Any, Any, _T]) -> _T:
+    """What comes of it, in an event loop of its own; `TimeoutError` if nothing does."""
+    return asyncio.run(asyncio.wait_for(work, SECONDS))
 
 
 def workers(running: int, waiting: int) -> Workers:
@@ -63,7 +73,7 @@ def test_no_more_run_than_may() -> None:
     async def main() -> list[BaseException | None]:
         return await asyncio.gather(*(one() for _ in range(9)), return_exceptions=True)
 
-    outcomes = asyncio.run(main())
+    outcomes = bounded(main())
     assert [None] * 5 == outcomes[:5]
     assert all(isinstance(outcome, Unavailable) for outcome in outcomes[5:])
     assert (2, 0, 0) == (most, found.running, found.waiting)
@@ -91,7 +101,7 @@ def test_who_leaves_frees_his_place() -> None:
         assert [type(None), ClientGone, asyncio.CancelledError, type(None)] == [type(outcome) for outcome in outcomes]
         assert (0, 0) == (found.running, found.waiting)
 
-    asyncio.run(main())
+    bounded(main())
 
 
 def test_a_turn_that_comes_as_its_task_is_cancelled_is_passed_on() -> None:
@@ -114,7 +124,7 @@ def test_a_turn_that_comes_as_its_task_is_cancelled_is_passed_on() -> None:
         assert third.exception() is None
         assert (0, 0) == (found.running, found.waiting)
 
-    asyncio.run(main())
+    bounded(main())
 
 
 @pytest.fixture

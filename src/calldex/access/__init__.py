@@ -20,6 +20,7 @@ import msgspec
 from calldex.errors import Forbidden
 from calldex.records.fields import COLUMN, DETAILS, RECORDINGS, Filter, Kind, Op
 from calldex.records.record import Cdr
+from calldex.records.vocabulary import Vocabulary
 
 Role = Literal["admin", "supervisor", "analyst", "agent", "hardware_phone"]
 """The contract's roles: groups that every account has and nobody changes."""
@@ -110,8 +111,8 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     """Somebody who proved who he is, with all that decides what he may.
 
     `supervised_teams` are the teams he supervises, `supervised_queues` the queues of those. `sensitive` are the fields
-    his account lists as such. `scopes` are those of the key or session he came with, `credential` what it is called in
-    logs: the prefix of the key, or `session`.
+    his account lists as such. `scopes` are those of the key or session he came with, `vocabulary` is the one in which
+    it gets replies, `credential` what it is called in logs: the prefix of the key, or `session`.
     """
 
     account_id: int
@@ -125,7 +126,22 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     supervised_queues: tuple[int, ...] = ()
     sensitive: tuple[str, ...] = ()
     scopes: tuple[KeyScope, ...] = get_args(KeyScope)
+    vocabulary: Vocabulary | None = None
     credential: str
+
+
+def owner_of(account_id: int, account: str, timezone: str) -> Principal:
+    """The owner of the data directory at work in an account: nobody is asked to prove it who can read the files."""
+    return Principal(
+        account_id=account_id,
+        account=account,
+        user_id=0,
+        email="owner",
+        agent_id=0,
+        timezone=timezone,
+        groups=(ROLES["admin"],),
+        credential="",
+    )
 
 
 class Mask(msgspec.Struct, frozen=True):
@@ -141,7 +157,7 @@ NO_MASK: Final = Mask()
 
 
 class Scope(msgspec.Struct, frozen=True, kw_only=True):
-    """The rows a principal may see, and their mask.
+    """The rows a principal may see, their mask, and the vocabulary in which they are served (None: as they are kept).
 
     Those of one account: all of them if `whole`, else those of these teams, queues, campaigns or agents; of none of
     these, none.
@@ -154,6 +170,7 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
     campaigns: tuple[int, ...] = ()
     agents: tuple[int, ...] = ()
     mask: Mask = NO_MASK
+    vocabulary: Vocabulary | None = None
 
     @property
     def nothing(self) -> bool:
@@ -161,7 +178,7 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
         return not (self.whole or self.teams or self.queues or self.campaigns or self.agents)
 
     def fingerprint(self) -> bytes:
-        """16 bytes that differ when rows or mask differ; a search token remembers them."""
+        """16 bytes that differ when rows, mask or vocabulary differ; a search token remembers them."""
         return _fingerprint(self)
 
     def admits(self, cdr: Cdr) -> bool:
@@ -220,7 +237,7 @@ def scope_of(principal: Principal) -> Scope:
     """What a principal may see: nothing, unless he may see records at all."""
     permissions = permissions_of(principal)
     if "see_cdrs" not in permissions:
-        return Scope(account_id=principal.account_id)
+        return Scope(account_id=principal.account_id, vocabulary=principal.vocabulary)
     lines = [line for group in principal.groups for line in reach_lines(principal, group)]
     whole = any(line.whole for line in lines)
     return Scope(
@@ -231,6 +248,7 @@ def scope_of(principal: Principal) -> Scope:
         campaigns=() if whole else _united(line.campaigns for line in lines),
         agents=() if whole else _united(line.agents for line in lines),
         mask=_mask(permissions, principal.sensitive),
+        vocabulary=principal.vocabulary,
     )
 
 

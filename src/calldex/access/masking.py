@@ -24,7 +24,7 @@ import msgspec
 
 from calldex.access import Mask
 from calldex.records.codec import Record
-from calldex.records.fields import FIELDS
+from calldex.records.fields import FIELDS, RECORDINGS
 from calldex.records.record import Cdr, CustomValue
 
 _KEPT_DIGITS: Final = 2
@@ -160,7 +160,8 @@ class Own:
         """A text with those masked in it that are not made of digits alone."""
         begins = {word[:PIECE] for word in self._words}
         lengths = sorted({len(word) for word in self._words}, reverse=True)
-        words, out, at, kept = set(self._words), [], 0, 0
+        words, at, kept = set(self._words), 0, 0
+        out: list[str] = []
         while at < len(text):
             length = 0
             if text[at : at + PIECE] in begins:
@@ -314,7 +315,7 @@ _IN_EVENTS: Final = re.compile(
 _PARTS: Final = msgspec.json.Decoder(list[dict[str, Any]]).decode
 """Events or teams, of which only texts are changed: times stay the texts they are."""
 _PART_NUMBERS: Final = ("number", "from", "to")
-_PART_LABELS: Final = ("agent", "queue")
+_PART_LABELS: Final = ("agent", "queue", "to_agent")
 _PART_TEXTS: Final = ("detail",)
 _PART_WORDS: Final = frozenset(("type", "at", "started_at", "answered_at", "ended_at", *_PART_NUMBERS))
 """What no source gave as a text, or is masked before. All other members of legs and events are names."""
@@ -371,7 +372,17 @@ def _masked_part(part: bytes, mask: Mask) -> bytes:
     for name in mask.hidden:
         for record in seen:
             setattr(record, f"{name}_", _EMPTY[name])
+    if not RECORDINGS.isdisjoint(mask.hidden):
+        _hide_recordings(seen)
     return _JSON(seen)[1:-1]
+
+
+def _hide_recordings(records: list[Any]) -> None:
+    """Take the recordings out of legs, in place."""
+    for record in records:
+        if isinstance(record.legs_, list):
+            for leg in record.legs_:
+                leg.pop("recording", None)
 
 
 def _mask_labels(records: list[Any]) -> None:

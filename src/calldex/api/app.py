@@ -28,6 +28,7 @@ from calldex.api.lookups import KINDS, Lookups
 from calldex.api.openapi import document
 from calldex.api.openid import OpenidSignIn
 from calldex.api.signin import Sessions
+from calldex.api.web import Web
 from calldex.errors import CalldexError, MethodNotAllowed, NotFound, TooMany, Unavailable
 from calldex.node import Node
 from calldex.transport.backpressure import Untaken
@@ -39,19 +40,23 @@ from calldex.transport.workers import Workers
 
 POSTS_AT_ONCE: Final = 4
 POSTS_WAITING: Final = 64
+STREAMS_AT_ONCE: Final = 4
+STREAMS_WAITING: Final = 16
 
 
 def public(node: Node) -> Starlette:
     """The app over a node, which stays the caller's to close. Its state has the server's `metrics`, `limits`
     and `untaken`."""
     settings = node.settings
-    searches = Workers("search", settings.max_queries, settings.max_waiting, _too_busy)
+    untaken, seconds = Untaken(), settings.query_timeout_s
+    searches = Workers("search", settings.max_queries, settings.max_waiting, _too_busy, untaken.admit, place_s=seconds)
     posts = Workers("ingest", POSTS_AT_ONCE, POSTS_WAITING, _too_many)
-    untaken = Untaken()
     metrics = Metrics(node, searches, posts, untaken)
     limits = Limits(settings, metrics.limited)
-    cdr = CdrPages(node, searches, metrics, untaken)
-    lookups = Lookups(node, searches)
+    streams = Workers("stream", STREAMS_AT_ONCE, STREAMS_WAITING, _too_busy, run_s=seconds)
+    reader = node.reader({"searches": searches, "streams": streams}, metrics.served.inc)
+    cdr = CdrPages(node, reader)
+    lookups = Lookups(node, reader)
     health = Health(node, metrics)
     sessions = Sessions(node)
     described = document()
@@ -64,7 +69,7 @@ def public(node: Node) -> Starlette:
         *admin.routes(node),
         *sessions.routes(),
         *OpenidSignIn(node, sessions).routes(),
-        Route("/", _root),
+        *Web().routes(),
         Route("/openapi.json", partial(_made, msgspec.json.encode(described), JSON, {})),
         Route("/docs", partial(_made, page(described), "text/html", {"Content-Security-Policy": POLICY})),
         Route("/healthz", health.alive),
@@ -85,10 +90,6 @@ def public(node: Node) -> Starlette:
 async def _made(body: bytes, media_type: str, headers: Mapping[str, str], request: Request) -> Response:
     """What never changes while the program runs."""
     return sized(body, request.headers.get("accept-encoding", ""), media_type, headers)
-
-
-async def _root(request: Request) -> Response:
-    return Response(b'{"service":"calldex","documentation":"/docs"}', media_type="application/json")
 
 
 async def _refused(request: Request, error: Exception) -> Response:

@@ -16,11 +16,11 @@ from starlette.responses import Response
 
 from calldex.access import permit
 from calldex.api.admin.endpoint import CSV
-from calldex.api.admin.given import from_members
 from calldex.api.audited import audited
 from calldex.audit.chain import Action, Entry, withheld
 from calldex.directory import AuditFilter
 from calldex.errors import BadParameters, Problem
+from calldex.inputs import from_members
 from calldex.node import Node
 from calldex.records.record import from_ms, to_ms
 from calldex.transport.replies import JSON, sized

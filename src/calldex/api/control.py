@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import anyio
 import anyio.from_thread
@@ -26,12 +26,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from calldex.api.operation import Operation
-from calldex.api.operations import OPERATIONS, note_import
-from calldex.errors import BadRequest, CalldexError
+from calldex.api.operations import OPERATIONS, Search, note_import
+from calldex.errors import BadRequest, CalldexError, Unavailable
 from calldex.ingest.pipeline import Feed, Summary
 from calldex.node import Node
+from calldex.search.reader import Reader
 from calldex.transport.replies import JSON, error_reply
 from calldex.transport.requests import body_of
+from calldex.transport.workers import Workers
 
 BODY_LIMIT: Final = 24 << 20
 """Holds the largest file of users or teams, in base64."""
@@ -40,6 +42,10 @@ PIECE: Final = 1 << 20
 AHEAD: Final = 4
 """How many such pieces may wait for it."""
 
+READING_AT_ONCE: Final = 2
+READING_WAITING: Final = 64
+
+_Asked = TypeVar("_Asked", bound=msgspec.Struct)
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -54,7 +60,10 @@ class Import(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 def control(node: Node) -> Starlette:
     """The app over a node, which stays the caller's to close."""
+    workers = Workers("owner", READING_AT_ONCE, READING_WAITING, _too_many)
+    reader = node.reader({"searches": workers, "streams": workers}, lambda _: None)
     routes = [Route(f"/{kind.__name__}", _asking(node, kind), methods=["POST"]) for kind in OPERATIONS]
+    routes.append(Route(f"/{Search.__name__}", _searching(node, reader), methods=["POST"]))
     routes.append(Route("/import", _importing(node), methods=["POST"]))
     return Starlette(routes=routes, exception_handlers={CalldexError: _refused})
 
@@ -74,10 +83,20 @@ def _asking(node: Node, kind: type[Operation[Any]]) -> Handler:
     return handle
 
 
-def _decoded(body: bytes, kind: type[Operation[Any]]) -> Operation[Any]:
+def _searching(node: Node, reader: Reader) -> Handler:
+    async def handle(request: Request) -> Response:
+        return _json(await _decoded(await body_of(request, BODY_LIMIT), Search).read(node, reader))
+
+    return handle
+
+
+def _too_many() -> CalldexError:
+    return Unavailable("too many commands search at once; try again shortly", retry_after=1)
+
+
+def _decoded(body: bytes, kind: type[_Asked]) -> _Asked:
     try:
-        operation: Operation[Any] = msgspec.json.decode(body, type=kind)
-        return operation
+        return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadRequest(f"this is no {kind.__name__}: {error}") from None
 

@@ -25,11 +25,11 @@ from calldex.api.audited import audited
 from calldex.directory import KeyOwner
 from calldex.errors import BadParameters, BadRequest, Problem, TooLarge, UnsupportedMedia
 from calldex.formats import LINE_LIMIT
-from calldex.keys import without_keys
 from calldex.node import Node
 from calldex.records import codec
 from calldex.records.record import Cdr, Rejected
 from calldex.store import Outcome
+from calldex.texts import without_keys
 from calldex.transport.metrics import Metrics
 from calldex.transport.replies import JSON, OUTCOMES, IngestReply, RecordOutcome, sized
 from calldex.transport.requests import body_of, caller, media_type_of, only, query_pairs

@@ -8,24 +8,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from calldex.access import Mask, Scope
+from calldex.access import Mask
 from calldex.access.masking import masked_label
-from calldex.api.audited import audited
-from calldex.api.cdr import readable
-from calldex.audit.chain import withheld
+from calldex.api.audited import caller_of
 from calldex.directory import ListedUser, Named, NamedKind, UserFilter, WrapupCode
 from calldex.errors import Forbidden
 from calldex.node import Node
-from calldex.store import Mentioned
+from calldex.search.query import O, Own, Parameters
+from calldex.search.reader import Reader, Reading, Search
 from calldex.transport.replies import JSON, PRIVATE, sized
-from calldex.transport.requests import caller, only, pairs_of
-from calldex.transport.workers import Workers
+from calldex.transport.requests import caller, pairs_of
 
 KINDS: Final[Mapping[str, NamedKind]] = {
     "agents": "agent",
@@ -35,15 +33,26 @@ KINDS: Final[Mapping[str, NamedKind]] = {
     "wrapup_codes": "wrapup_code",
 }
 """The last part of a look-up's path, and what it lists."""
-USER_FILTERS: Final[Mapping[str, str]] = {
-    "name": "A part of the name.",
-    "email": "A part of the e-mail address.",
-    "sip_account": "The SIP account.",
-    "sag": "The name of the access group.",
-    "extension": "The extension.",
-    "caller_id": "The caller id.",
-    "timezone": "The time zone in which the user's days are cut.",
-}
+
+
+class UserOptions(Own, frozen=True, kw_only=True):
+    """Which users: those that fit everything that is given."""
+
+    name: Annotated[str, msgspec.Meta(description="A part of the name.")] = ""
+    email: Annotated[str, msgspec.Meta(description="A part of the e-mail address.")] = ""
+    sip_account: Annotated[str, msgspec.Meta(description="The SIP account.")] = ""
+    sag: Annotated[str, msgspec.Meta(description="The name of the access group.")] = ""
+    extension: Annotated[str, msgspec.Meta(description="The extension.")] = ""
+    caller_id: Annotated[str, msgspec.Meta(description="The caller id.")] = ""
+    timezone: Annotated[str, msgspec.Meta(description="The time zone in which the user's days are cut.")] = ""
+
+    def given(self) -> dict[str, str]:
+        """What is given of them."""
+        return {name: value for name, value in msgspec.structs.asdict(self).items() if value}
+
+
+LOOK_UP: Final = Reading(action="look_up", takes=Parameters(Own, filters=False, days=False), waits=False)
+LIST_USERS: Final = Reading(action="look_up", takes=Parameters(UserOptions, filters=False, days=False), waits=False)
 
 Listed = list[Named] | list[WrapupCode] | list[ListedUser]
 
@@ -51,17 +60,15 @@ Listed = list[Named] | list[WrapupCode] | list[ListedUser]
 class Lookups:
     """The handlers, over a node."""
 
-    def __init__(self, node: Node, workers: Workers) -> None:
+    def __init__(self, node: Node, reader: Reader) -> None:
         self._directory = node.directory
-        self._store = node.store
-        self._audit = node.audit
-        self._workers = workers
+        self._reader = reader
 
     def of(self, kind: NamedKind) -> Callable[[Request], Awaitable[Response]]:
         """The handler that lists one kind of thing."""
 
-        def listed(scope: Scope, _: Mapping[str, str]) -> Listed:
-            seen = self._within(scope)
+        def listed(search: Search[Own]) -> Listed:
+            scope, seen = search.scope, search.mentioned()
             if kind == "wrapup_code":
                 codes = self._directory.wrapup_codes(scope.account_id)
                 return _masked_codes(
@@ -73,60 +80,38 @@ class Lookups:
             )
 
         async def get(request: Request) -> Response:
-            return await self._answer(request, f"{kind}s", (), listed)
+            return await self._answer(request, f"{kind}s", LOOK_UP, listed)
 
         return get
 
     async def users(self, request: Request) -> Response:
         """The users of the account, or those among them whose records can be seen."""
 
-        def listed(scope: Scope, given: Mapping[str, str]) -> Listed:
-            if scope.mask.numbers and "caller_id" in given:
+        def listed(search: Search[UserOptions]) -> Listed:
+            scope, seen = search.scope, search.mentioned()
+            if scope.mask.numbers and search.own.caller_id:
                 raise Forbidden("the filter caller_id needs the permission see_numbers")
-            seen = self._within(scope)
             return self._directory.list_users(
                 scope.account_id,
-                UserFilter(**given),
+                UserFilter(**search.own.given()),
                 agents=None if seen is None else seen.agents,
                 teams=None if seen is None else seen.teams,
             )
 
-        return await self._answer(request, "users", tuple(USER_FILTERS), listed)
-
-    def _within(self, scope: Scope) -> Mentioned | None:
-        """What may be listed: None, all of it."""
-        if scope.whole:
-            return None
-        named = self._store.mentioned(scope)
-        return Mentioned(
-            agents=named.agents | set(scope.agents),
-            queues=named.queues | set(scope.queues),
-            campaigns=named.campaigns | set(scope.campaigns),
-            teams=named.teams | set(scope.teams),
-            wrapup_codes=named.wrapup_codes,
-        )
+        return await self._answer(request, "users", LIST_USERS, listed)
 
     async def _answer(
-        self,
-        request: Request,
-        name: str,
-        known: tuple[str, ...],
-        listed: Callable[[Scope, Mapping[str, str]], Listed],
+        self, request: Request, name: str, reading: Reading[O], listed: Callable[[Search[O]], Listed]
     ) -> Response:
         owner, pairs = await caller(request, self._directory, await pairs_of(request), time.time_ns() // 1_000_000)
-        async with audited(self._audit, request, owner, "look_up") as noted:
-            noted.target = name
-            scope = readable(owner)
-            given = only(pairs, known)
-            noted.detail = {parameter: withheld(value) for parameter, value in given.items()}
+        async with self._reader.open(caller_of(request, owner), reading, pairs, target=name) as search:
             accept = request.headers.get("accept-encoding", "")
 
             def answer() -> tuple[Response, int]:
-                found = listed(scope, given)
+                found = listed(search)
                 return sized(msgspec.json.encode(found), accept, JSON, PRIVATE), len(found)
 
-            async with self._workers.place(request.receive):
-                reply, noted.rows = await self._workers.run(answer)
+            reply, search.noted.rows = await search.run(answer)
         return reply
 
 

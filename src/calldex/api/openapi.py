@@ -20,11 +20,14 @@ from calldex.api.admin.endpoint import BODY_LIMIT as ADMIN_BODY_LIMIT
 from calldex.api.admin.endpoint import CSV, PREFIX, Endpoint, Id, Nothing
 from calldex.api.audit import AUDIT_FILTERS, AuditPage, AuditQuery
 from calldex.api.ingest import ARRAY_TYPE, BODY_LIMIT, LINES_TYPES, MOST_RECORDS
-from calldex.api.lookups import KINDS, USER_FILTERS
-from calldex.api.openid import CALLBACK, START
+from calldex.api.lookups import KINDS, UserOptions
+from calldex.api.openid import CALLBACK, START, WAYS, Ways
 from calldex.api.signin import Credentials, NewPassword, SessionReply, SignedInUser
 from calldex.directory import ListedUser, Named, WrapupCode
-from calldex.records.fields import DAY_PARAMETERS, FIELDS, FILTERS, MAX_VALUES, PAGE_PARAMETERS, Filter, Op
+from calldex.inputs import parameters_of
+from calldex.records.fields import DAY_PARAMETERS, FIELDS, FILTERS, MAX_VALUES, Filter, Op
+from calldex.records.vocabulary import ALL_WORDS
+from calldex.search.query import PageRequest
 from calldex.transport.cookies import SESSION
 from calldex.transport.replies import JSON, CdrPage, ErrorReply, IngestReply, Readiness, Unready
 
@@ -78,7 +81,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 def document() -> Json:
     """The whole document; the same one each time."""
     sent = (CdrPage, ErrorReply, Unready, IngestReply, Named, WrapupCode, ListedUser, Readiness, AuditPage)
-    signing_in = (Credentials, NewPassword, SignedInUser, SessionReply)
+    signing_in = (Credentials, NewPassword, SignedInUser, SessionReply, Ways)
     _, schemas = msgspec.json.schema_components([*sent, *signing_in, *_administered()], ref_template=_REF)
     for schema in schemas.values():
         schema["description"] = inspect.cleandoc(schema["description"])
@@ -135,7 +138,7 @@ def operations() -> Iterable[Operation]:
         summary="The users of the account",
         description="All of them, or those that fit every parameter given. Letter case does not count.",
         reply=_list_of("ListedUser"),
-        parameters=tuple(_parameter(name, text, {"type": "string"}) for name, text in USER_FILTERS.items()),
+        parameters=tuple(_parameter(p.name, p.description, {"type": "string"}) for p in parameters_of(UserOptions)),
         statuses=_ERRORS,
         with_key=True,
     )
@@ -161,7 +164,7 @@ def _cdr() -> Operation:
         ),
         reply=_ref("CdrPage"),
         parameters=(
-            *(_parameter(p.name, p.description, dict(p.schema), p.example) for p in PAGE_PARAMETERS),
+            *(_parameter(p.name, p.description, dict(p.schema), p.example) for p in parameters_of(PageRequest)),
             *(_parameter(p.name, p.description, dict(p.schema), p.example) for p in DAY_PARAMETERS),
             *(
                 _parameter(name, filter_.description, _filter_schema(filter_), _example(filter_))
@@ -304,6 +307,16 @@ def _sessions() -> Iterable[Operation]:
 
 def _openid() -> Iterable[Operation]:
     account = _parameter("account", "The account, `main` if none is named.", {"type": "string"})
+    yield Operation(
+        path=WAYS,
+        id="ways_to_sign_in",
+        tag="Signing in",
+        summary="How one can sign in",
+        description="Whether an account has a provider; for who has not signed in yet.",
+        reply=_ref("Ways"),
+        parameters=(account,),
+        statuses=(400, 429, 500, 503),
+    )
     yield Operation(
         path=START,
         id="start_openid",
@@ -483,7 +496,7 @@ def _filter_schema(filter_: Filter) -> Json:
         case Op.LONGER | Op.SHORTER:
             return {"type": "integer", "minimum": 0, "maximum": 2**31 - 1}
         case Op.ANY_WORD | Op.ANY_BIT:
-            items: Json = {"type": "string", "enum": [*filter_.words, *filter_.word_aliases]}
+            items: Json = {"type": "string", "enum": [*filter_.all_words]}
         case Op.ANY_ID | Op.ANY_OF_SET:
             items = {"type": "integer", "minimum": 1, "maximum": 2**53 - 1}
         case Op.ANY_UUID:
@@ -504,6 +517,7 @@ def _describe_record(schema: Json) -> None:
     """Put the table's descriptions and its order into the schema; a record that is served has all its members."""
     given = schema["properties"]
     schema["properties"] = {field.name: {**given[field.name], "description": field.description} for field in FIELDS}
+    schema["properties"]["type"]["enum"] = sorted(ALL_WORDS)
     schema["required"] = [field.name for field in FIELDS]
 
 

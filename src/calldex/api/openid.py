@@ -21,6 +21,7 @@ from calldex.directory import Client, OpenidClient, SignedIn, User
 from calldex.errors import BadRequest, Forbidden, NotFound
 from calldex.node import Node
 from calldex.transport.cookies import OPENID, cookie_of, origin_of, set_cookie
+from calldex.transport.replies import JSON
 from calldex.transport.requests import only, query_pairs
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 START: Final = "/openid/start"
 CALLBACK: Final = "/openid/callback"
+WAYS: Final = "/api/session/ways"
 ATTEMPT_S: Final = 600
 """How long somebody may be with his provider."""
 METADATA_S: Final = 600
@@ -51,6 +53,12 @@ class Begun(msgspec.Struct, frozen=True, kw_only=True):
     attempt: Attempt
 
 
+class Ways(msgspec.Struct, frozen=True):
+    """How one can sign in: always with a password, and by the account's provider where there is one."""
+
+    openid: bool
+
+
 class OpenidSignIn:
     """The handlers, over a node and the sessions that they begin."""
 
@@ -61,7 +69,16 @@ class OpenidSignIn:
 
     def routes(self) -> list[Route]:
         """The routes."""
-        return [Route(START, self.start), Route(CALLBACK, self.callback)]
+        return [Route(WAYS, self.ways), Route(START, self.start), Route(CALLBACK, self.callback)]
+
+    async def ways(self, request: Request) -> Response:
+        """How one can sign in, for the page that asks before anybody did."""
+        account = only(query_pairs(request), ("account",)).get("account", "main")
+        try:
+            await self._client(account)
+        except NotFound:
+            return _reply(Ways(openid=False))
+        return _reply(Ways(openid=True))
 
     async def start(self, request: Request) -> Response:
         """Send the browser to the provider of an account."""
@@ -134,3 +151,7 @@ class OpenidSignIn:
         self._node.audit.note(
             entry(Actor(actor=ITSELF, account_id=user.account_id), action, target=user.email, detail=detail)
         )
+
+
+def _reply(content: Ways) -> Response:
+    return Response(msgspec.json.encode(content), 200, {"Cache-Control": "no-store"}, JSON)

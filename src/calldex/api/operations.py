@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
@@ -10,18 +9,19 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import Annotated, Any, Final
 
+import anyio.to_thread
 import msgspec
 
 from calldex.api import people_operations, signin_operations  # noqa: F401 - theirs are among `OPERATIONS`
 from calldex.api.operation import MAIN, Operation
-from calldex.audit.chain import OWNER, Actor, Entry, Link, Verified, entry, searched
+from calldex.audit.chain import OWNER, Actor, Entry, Link, Verified, entry
 from calldex.backup import Manifest, backup
 from calldex.directory import AuditFilter, Source
 from calldex.errors import CalldexError, NotFound, suggest
 from calldex.formats import UNFINISHED, formats, settings_of
 from calldex.ingest.pipeline import Feed, Summary
 from calldex.node import Node
-from calldex.search.query import parse
+from calldex.search.reader import SEARCH, Caller, Reader
 from calldex.store import DayCheck, Quarantined
 
 QUARANTINE_LIMIT: Final = 10_000
@@ -223,14 +223,13 @@ class Search(Operation[Found], frozen=True, kw_only=True):
     account: str
     parameters: Sequence[tuple[str, str]]
 
-    def run(self, node: Node) -> Found:
+    async def read(self, node: Node, reader: Reader) -> Found:
         """Do it."""
-        account = node.directory.account(self.account)
-        query, wanted = parse(self.parameters, node.whole(self.account), account.timezone or "UTC")
-        place = node.pager.place(query, wanted, time.time_ns() // 1_000_000)
-        page = node.pager.read(query, place, wanted.per_page)
-        actor = Actor(actor=OWNER, account_id=account.id)
-        node.audit.note(entry(actor, "search", detail=searched(self.parameters), rows=page.count))
+        owner = await anyio.to_thread.run_sync(node.owner, self.account)
+        caller = Caller(owner, Actor(actor=OWNER, account_id=owner.account_id))
+        async with reader.open(caller, SEARCH, self.parameters) as search:
+            page = await search.run(lambda: search.page(search.place(search.own), search.own))
+            search.told(page.count)
         return Found(msgspec.Raw(b"[" + page.json + b"]"), page.total, page.token)
 
 
@@ -303,5 +302,7 @@ class Check(Operation[Checked], frozen=True, kw_only=True):
         return Checked(list(node.store.check()), problems)
 
 
-OPERATIONS: Final[tuple[type[Operation[Any]], ...]] = tuple(Operation.__subclasses__())
-"""All of them; each is asked for by the name of its class."""
+OPERATIONS: Final[tuple[type[Operation[Any]], ...]] = tuple(
+    kind for kind in Operation.__subclasses__() if kind is not Search
+)
+"""All that run in a thread by themselves; each is asked for by the name of its class."""

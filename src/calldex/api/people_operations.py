@@ -22,11 +22,10 @@ from calldex.directory import (
     User,
     UserChanges,
 )
-from calldex.errors import BadParameters, NotFound, Problem
-from calldex.keys import PREFIX_LENGTH
+from calldex.errors import BadParameters, Problem
 from calldex.node import Node
-from calldex.records import codec
-from calldex.records.record import Rejected, plain_uuid
+from calldex.records.record import plain_uuid
+from calldex.texts import PREFIX_LENGTH
 
 
 def _given(changes: msgspec.Struct) -> str:
@@ -65,14 +64,25 @@ class SetAccount(Operation[Account], frozen=True, kw_only=True):
     timezone: str | UnsetType | None = UNSET
     sensitive: tuple[str, ...] | UnsetType = UNSET
     agents_see_own: bool | UnsetType = UNSET
+    vocabulary: str | UnsetType = UNSET
 
     def run(self, node: Node) -> Account:
         """Do it."""
         account = node.directory.set_account(
-            self.name, timezone=self.timezone, sensitive=self.sensitive, agents_see_own=self.agents_see_own
+            self.name,
+            timezone=self.timezone,
+            sensitive=self.sensitive,
+            agents_see_own=self.agents_see_own,
+            vocabulary=self.vocabulary,
         )
-        sensitive, see_own = ", ".join(account.sensitive), "yes" if account.agents_see_own else "no"
-        node.audit.owner("account_changed", account.id, account.name, sensitive=sensitive, agents_see_own=see_own)
+        node.audit.owner(
+            "account_changed",
+            account.id,
+            account.name,
+            sensitive=", ".join(account.sensitive),
+            agents_see_own="yes" if account.agents_see_own else "no",
+            vocabulary=account.vocabulary,
+        )
         return account
 
 
@@ -187,10 +197,17 @@ class CreateKey(Operation[str], frozen=True, kw_only=True):
     scopes: tuple[str, ...]
     expires_at: int | None = None
     networks: tuple[str, ...] = ()
+    vocabulary: str | None = None
 
     def run(self, node: Node) -> str:
         """Do it."""
-        text = node.directory.create_key(self.email, self.scopes, expires_at=self.expires_at, networks=self.networks)
+        text = node.directory.create_key(
+            self.email,
+            self.scopes,
+            expires_at=self.expires_at,
+            networks=self.networks,
+            vocabulary=self.vocabulary,
+        )
         user = node.directory.user(self.email)
         scopes = ", ".join(self.scopes)
         node.audit.owner("key_created", user.account_id, user.email, key=text[:PREFIX_LENGTH], scope=scopes)
@@ -206,6 +223,20 @@ class ListKeys(Operation[list[Key]], frozen=True, kw_only=True):
         """Do it."""
         node.directory.flush_touches()
         return node.directory.list_keys(self.email)
+
+
+class SetKey(Operation[Key], frozen=True, kw_only=True):
+    """Give a key, named as `RevokeKey` has it, a vocabulary of its own, or take it away."""
+
+    reference: str
+    vocabulary: str | None
+
+    def run(self, node: Node) -> Key:
+        """Do it."""
+        key = node.directory.set_key(self.reference, self.vocabulary)
+        account_id, said = node.directory.user(key.email).account_id, self.vocabulary or "the account's"
+        node.audit.owner("key_changed", account_id, key.email, key=key.prefix, vocabulary=said)
+        return key
 
 
 class RevokeKey(Operation[Key], frozen=True, kw_only=True):
@@ -378,10 +409,4 @@ class ExplainAccess(Operation[Explanation], frozen=True, kw_only=True):
         uuid = plain_uuid(self.record)
         if uuid is None:
             raise BadParameters([Problem("record", self.record[:100], "is not a uuid", "the uuid of a record")])
-        version = node.store.get(principal.account_id, uuid)
-        if version is None or version.json is None:
-            raise NotFound(f"the account {principal.account} has no record {uuid}")
-        record = codec.decode(version.json, uuid)
-        if isinstance(record, Rejected):
-            raise TypeError(f"the record {uuid} cannot be read: {record.reason}")
-        return access.explain(principal, record)
+        return access.explain(principal, node.record(node.owner(principal.account), uuid))

@@ -185,6 +185,8 @@ def _port(host: str, port: int) -> socket.socket:
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         listening = socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+    except UnicodeError:
+        raise BadSettings([Problem("host", host[:100], "is neither a host name nor an address")]) from None
     except socket.gaierror as error:
         raise BadSettings([Problem("host", host[:100], f"cannot be resolved: {error.strerror}")]) from None
     except OSError as error:

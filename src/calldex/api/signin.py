@@ -59,7 +59,8 @@ class NewPassword(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SignedInUser(msgspec.Struct, frozen=True, kw_only=True):
-    """Who is signed in, what he may, and when he has to sign in again at the latest."""
+    """Who is signed in, what they may, the zone their days are cut in, and when they have to sign in again at the
+    latest."""
 
     email: str
     name: str
@@ -67,6 +68,7 @@ class SignedInUser(msgspec.Struct, frozen=True, kw_only=True):
     role: Role | None
     groups: tuple[str, ...]
     permissions: tuple[Permission, ...]
+    timezone: str
     expires_at: datetime
 
 
@@ -231,6 +233,7 @@ class Sessions:
                 role=user.role,
                 groups=tuple(group.name for group in owner.groups),
                 permissions=tuple(each for each in get_args(Permission) if each in permissions),
+                timezone=owner.timezone,
                 expires_at=from_ms(owner.expires_at),
             )
         )

@@ -13,14 +13,16 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from typing import Any, Final, Literal
 
 import msgspec
 
 from calldex.errors import BadParameters, Problem
-from calldex.keys import without_keys
-from calldex.records.fields import FILTER, PARAMETERS, Filter, Op
+from calldex.inputs import form_of, words_of
+from calldex.records.fields import DAY_PARAMETERS, FILTER, Filter, Op
 from calldex.records.record import plain_uuid
+from calldex.texts import without_keys
 from calldex.zones import timezones
 
 Action = Literal[
@@ -52,6 +54,7 @@ Action = Literal[
     "name_changed",
     "name_removed",
     "key_created",
+    "key_changed",
     "key_revoked",
     "audit_read",
     "audit_trimmed",
@@ -153,18 +156,19 @@ def written(entry: Entry) -> bytes:
 _DAY: Final = re.compile(r"\d{4}-\d\d-\d\d(T[\d:.]+(Z|[+-]\d\d:?\d\d))?")
 
 
-def searched(pairs: Iterable[tuple[str, str]]) -> dict[str, str | int]:
-    """What the parameters of a search say that may be noted: of each known one that is given its value, if it cannot be
-    a telephone number or free text, else only how long it is. They need not be valid."""
+def searched(pairs: Iterable[tuple[str, str]], own: type[msgspec.Struct]) -> dict[str, str | int]:
+    """What the parameters of a request for records say that may be noted: of each known one that is given its value, if
+    it cannot be a telephone number or free text, else only how long it is. They need not be valid. `own` are those of
+    the route beside filters and days."""
+    others = _others(own)
     found: dict[str, str | int] = {}
     for name, value in pairs:
         if not value.strip():
             continue
-        filter_ = FILTER.get(name)
-        if filter_ is not None:
+        if name in others:
+            found[name] = _shown(value.strip(), others[name])
+        elif (filter_ := FILTER.get(name)) is not None:
             found[filter_.name] = _shown(value.strip(), _shows(filter_))
-        elif name in _PARAMETER:
-            found[name] = _shown(value.strip(), _PARAMETER[name])
     return found
 
 
@@ -186,7 +190,7 @@ def _shows(filter_: Filter) -> Callable[[str], bool]:
     """Whether a value of a filter is of the shape that its filter has values of, and may be noted."""
     match filter_.op:
         case Op.ANY_WORD | Op.ANY_BIT:
-            words = {word.lower() for word in (*filter_.words, *filter_.word_aliases)}
+            words = {word.lower() for word in filter_.all_words}
             return lambda item: item.lower() in words
         case Op.ANY_ID | Op.ANY_OF_SET:
             return lambda item: _is_whole(item, 16)
@@ -205,16 +209,25 @@ def _is_day(text: str) -> bool:
     return _DAY.fullmatch(text) is not None
 
 
-def _is_page(text: str) -> bool:
-    return _is_whole(text, 6)
-
-
-_PARAMETER: Final[Mapping[str, Callable[[str], bool]]] = {
-    **{parameter.name: lambda _: False for parameter in PARAMETERS if parameter.name != "key"},
-    **dict.fromkeys(("start_date", "end_date"), _is_day),
-    **dict.fromkeys(("page", "per_page"), _is_page),
-    "timezone": lambda text: text in timezones(),
+_DAYS: Final[Mapping[str, Callable[[str], bool]]] = {
+    parameter.name: (lambda text: text in timezones()) if parameter.name == "timezone" else _is_day
+    for parameter in DAY_PARAMETERS
 }
+
+
+@cache
+def _others(own: type[msgspec.Struct]) -> Mapping[str, Callable[[str], bool]]:
+    """For each parameter that is no filter, whether a text is of the shape of its values, and may be noted: none may
+    that is as long as a telephone number, or of free text."""
+    return {**_DAYS, **{field.encode_name: _shows_member(field.type) for field in msgspec.structs.fields(own)}}
+
+
+def _shows_member(kind: Any) -> Callable[[str], bool]:
+    if form_of(kind) == "number":
+        return lambda text: _is_whole(text, 6)
+    if words := words_of(kind):
+        return lambda text: text in words
+    return lambda _: False
 
 
 # --- the chain --------------------------------------------------------------------------------------------------------

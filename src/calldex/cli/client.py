@@ -24,10 +24,11 @@ from calldex.api.control import Import, control
 from calldex.api.operation import Operation
 from calldex.cli.options import resolved
 from calldex.cli.process import prepare
-from calldex.errors import CalldexError, DataDirInUse, Problem, Unavailable, UnreadableInput
+from calldex.errors import CalldexError, DataDirInUse, Problem, Unavailable, UnreadableInput, UsageProblem
 from calldex.ingest.pipeline import Summary
 from calldex.node import SOCKET_FILE, Node, is_made
 from calldex.settings import Settings
+from calldex.texts import is_whole
 
 PATIENCE_S: Final = 10.0
 """How long to wait for the owner of a data directory that does not answer: a server that starts, a short command."""
@@ -53,13 +54,21 @@ class Control:
         """What comes of an operation."""
         kind = type(operation)
         (reply,) = get_args(kind.__orig_bases__[0])  # type: ignore[attr-defined]  # typing's own, on generic bases
-        body = self._reply(self._client.post(f"/{kind.__name__}", content=msgspec.json.encode(operation)))
+        try:
+            content = msgspec.json.encode(operation)
+        except UnicodeEncodeError:
+            raise UsageProblem(
+                "what was typed is not UTF-8 throughout; type it in a terminal whose locale is"
+            ) from None
+        body = self._reply(self._client.post(f"/{kind.__name__}", content=content))
         return msgspec.json.decode(body, type=reply)  # type: ignore[no-any-return]
 
     def send(self, asked: Import, chunks: Iterable[bytes]) -> Summary:
         """Import a stream of bytes. Raises as well what `chunks` raises; what was sent before is imported then only as
         far as it was committed."""
         parameters = {name: value for name, value in msgspec.structs.asdict(asked).items() if value is not None}
+        if not all(map(is_whole, parameters.values())):
+            raise UsageProblem("what was typed is not UTF-8 throughout; type it in a terminal whose locale is")
         body = self._reply(self._client.post("/import", params=parameters, content=_streamed(chunks)))
         return msgspec.json.decode(body, type=Summary)
 

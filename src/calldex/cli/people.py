@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, get_args
 
 import click
 import msgspec
@@ -15,8 +15,10 @@ from calldex.cli import options, output
 from calldex.cli.command import Group
 from calldex.errors import BadParameters, Problem
 from calldex.records.record import to_ms
+from calldex.records.vocabulary import Vocabulary
 
 _ROLES: Final = ", ".join(Role.__args__)  # type: ignore[attr-defined]  # a Literal has them
+_VOCABULARIES: Final = "|".join(get_args(Vocabulary))
 _SCOPES: Final = "|".join(KeyScope.__args__)  # type: ignore[attr-defined]
 
 
@@ -58,8 +60,10 @@ def list_accounts(as_json: bool, data: Path | None) -> None:
     if as_json:
         output.json(found)
     else:
-        rows = [(a.name, a.timezone or "UTC", a.sensitive, "yes" if a.agents_see_own else "no") for a in found]
-        output.table(["name", "timezone", "sensitive fields", "agents see their own"], rows)
+        rows = [
+            (a.name, a.timezone or "UTC", a.sensitive, "yes" if a.agents_see_own else "no", a.vocabulary) for a in found
+        ]
+        output.table(["name", "timezone", "sensitive fields", "agents see their own", "vocabulary"], rows)
 
 
 @accounts.command(
@@ -68,6 +72,7 @@ def list_accounts(as_json: bool, data: Path | None) -> None:
 Examples:
   calldex accounts set main --sensitive comment --sensitive tags
   calldex accounts set main --no-agents-see-own
+  calldex accounts set main --vocabulary compatible
 """,
 )
 @click.argument("name", help="Name of the account.")
@@ -87,6 +92,11 @@ Examples:
 @click.option(
     "--agents-see-own/--no-agents-see-own", default=None, help="Whether those of the role agent see their own records."
 )
+@click.option(
+    "--vocabulary",
+    metavar=_VOCABULARIES,
+    help="By which words replies call kinds of interactions, where a key has no vocabulary of its own.",
+)
 @options.data
 def set_account(
     *,
@@ -94,6 +104,7 @@ def set_account(
     timezone: str | UnsetType | None,
     sensitive: tuple[str, ...] | UnsetType,
     agents_see_own: bool | None,
+    vocabulary: str | None,
     data: Path | None,
 ) -> None:
     """Change an account; what is not given stays, and an empty text takes away."""
@@ -101,8 +112,15 @@ def set_account(
     from calldex.cli.client import connected
 
     see_own = UNSET if agents_see_own is None else agents_see_own
+    changes = SetAccount(
+        name=name,
+        timezone=timezone,
+        sensitive=sensitive,
+        agents_see_own=see_own,
+        vocabulary=UNSET if vocabulary is None else vocabulary,
+    )
     with connected(data) as control:
-        control.ask(SetAccount(name=name, timezone=timezone, sensitive=sensitive, agents_see_own=see_own))
+        control.ask(changes)
     output.say(f"Changed the account {name}.")
 
 
@@ -393,9 +411,20 @@ Examples:
     metavar="CIDR",
     help=f"A network from which it may be used; {options.SEVERAL}. Else from everywhere.",
 )
+@click.option(
+    "--vocabulary",
+    metavar=_VOCABULARIES,
+    help="By which words its replies call kinds of interactions; else by those of the account.",
+)
 @options.data
 def create_key(
-    email: str, scopes: tuple[str, ...], expires_at: int | None, networks: tuple[str, ...], data: Path | None
+    *,
+    email: str,
+    scopes: tuple[str, ...],
+    expires_at: int | None,
+    networks: tuple[str, ...],
+    vocabulary: str | None,
+    data: Path | None,
 ) -> None:
     """Make a key for a user and print it, alone.
 
@@ -405,7 +434,7 @@ def create_key(
     from calldex.cli.client import connected
 
     with connected(data) as control:
-        key = CreateKey(email=email, scopes=scopes, expires_at=expires_at, networks=networks)
+        key = CreateKey(email=email, scopes=scopes, expires_at=expires_at, networks=networks, vocabulary=vocabulary)
         click.echo(control.ask(key))
 
 
@@ -423,15 +452,50 @@ def list_keys(email: str | None, as_json: bool, data: Path | None) -> None:
     if as_json:
         output.json(found)
         return
-    headings = ("id", "prefix", "scopes", "user", "networks", "created", "last used", "expires", "revoked")
+    headings = (
+        "id",
+        "prefix",
+        "scopes",
+        "user",
+        "networks",
+        "created",
+        "last used",
+        "expires",
+        "revoked",
+        "vocabulary",
+    )
     rows = [
         (
             *(key.id, key.prefix, key.scopes, key.email, key.networks),
             *map(output.moment, (key.created_at, key.last_used_at, key.expires_at, key.revoked_at)),
+            key.vocabulary,
         )
         for key in found
     ]
     output.table(headings, rows, right=("id",))
+
+
+@keys.command("set", epilog="Example: calldex keys set 3 --vocabulary compatible")
+@click.argument("key", help="The key itself, its first 8 characters, or its id.")
+@click.option(
+    "--vocabulary",
+    required=True,
+    metavar=_VOCABULARIES,
+    help="By which words its replies call kinds of interactions; an empty text: by those of the account.",
+)
+@options.data
+def set_key(key: str, vocabulary: str, data: Path | None) -> None:
+    """Change the words of a key's replies.
+
+    `documented` are those of the CDR API's documents, `compatible` those that its real replies were seen to have.
+    Walks that the key has begun have to begin again.
+    """
+    from calldex.api.people_operations import SetKey
+    from calldex.cli.client import connected
+
+    with connected(data) as control:
+        changed = control.ask(SetKey(reference=key, vocabulary=vocabulary or None))
+    output.say(f"Changed the key {changed.prefix}... of {changed.email}.")
 
 
 @keys.command("revoke", epilog="Example: calldex keys revoke 3")

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 
 import structlog
 
-from calldex.keys import without_keys
 from calldex.settings import Origin, Settings
+from calldex.texts import without_keys
 
 
 def prepare(settings: Settings, origins: Mapping[str, Origin], *, serving: bool) -> None:

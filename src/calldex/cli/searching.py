@@ -18,7 +18,8 @@ import msgspec
 from calldex.cli import options, output
 from calldex.cli.command import Command
 from calldex.errors import UsageProblem
-from calldex.records.fields import DAY_PARAMETERS, FIELDS, FILTERS, MAX_PER_PAGE, Filter, Parameter
+from calldex.records.fields import DAY_PARAMETERS, FIELDS, FILTERS, Filter, Parameter
+from calldex.search.query import MAX_PER_PAGE
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _Record = Mapping[str, Any]

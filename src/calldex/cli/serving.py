@@ -74,7 +74,7 @@ def demo(records: int | None, seed: int | None, data: Path | None, **flags: obje
 
         def announce(url: str) -> None:
             from calldex.demo import centre, users
-            from calldex.keys import PREFIX_LENGTH
+            from calldex.texts import PREFIX_LENGTH
 
             admin = next(user for user in users(centre(made.seed)) if user.role == "admin")
             key = node.directory.create_key(admin.email)

@@ -21,6 +21,7 @@ from calldex.directory.copying import Copying
 from calldex.directory.database import Database, postgresql_engine, sqlite_engine
 from calldex.directory.groups import Groups
 from calldex.directory.keys import Keys
+from calldex.directory.ledgers import Ledgers
 from calldex.directory.model import (
     Account,
     GroupChanges,
@@ -82,7 +83,7 @@ __all__ = [
 ]
 
 
-class Directory(Accounts, People, Groups, Keys, Teams, Sources, Signin, OpenidProviders, Audit):
+class Directory(Accounts, People, Groups, Keys, Teams, Sources, Signin, OpenidProviders, Audit, Ledgers):
     """The directory database, opened and brought to this version.
 
     `WrongVersion` if a newer Calldex wrote it, `UnreadableInput` if it is not one.

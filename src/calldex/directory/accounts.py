@@ -7,7 +7,15 @@ from sqlalchemy import insert, select, update
 
 from calldex.directory.changes import changing
 from calldex.directory.database import Part, now_ms
-from calldex.directory.model import Account, Guard, handle_problem, refuse, sensitive_problem, timezone_problem
+from calldex.directory.model import (
+    Account,
+    Guard,
+    handle_problem,
+    refuse,
+    sensitive_problem,
+    timezone_problem,
+    vocabulary_problem,
+)
 from calldex.directory.principals import find_account, read_accounts
 from calldex.directory.tables import accounts, users
 from calldex.errors import Conflict
@@ -34,7 +42,12 @@ class Accounts(Part):
                 raise Conflict(f"there is already an account {name!r}")
             connection.execute(
                 insert(accounts).values(
-                    name=name, timezone=timezone, created_at=now_ms(), sensitive=[], agents_see_own=True
+                    name=name,
+                    timezone=timezone,
+                    created_at=now_ms(),
+                    sensitive=[],
+                    agents_see_own=True,
+                    vocabulary="documented",
                 )
             )
             return find_account(connection, name)
@@ -46,13 +59,14 @@ class Accounts(Part):
         timezone: str | UnsetType | None = UNSET,
         sensitive: tuple[str, ...] | UnsetType = UNSET,
         agents_see_own: bool | UnsetType = UNSET,
+        vocabulary: str | UnsetType = UNSET,
         guard: Guard | None = None,
     ) -> Account:
         """Change an account; what is not given stays.
 
         `timezone` is the zone in which the days of those users are cut who have none of their own, `sensitive` lists
         the fields that only those see who may see sensitive ones, `agents_see_own` says whether the role agent grants
-        anything.
+        anything, `vocabulary` which words replies have whose key has no vocabulary of its own.
         """
         values: dict[str, object] = {}
         if timezone is not UNSET:
@@ -63,6 +77,9 @@ class Accounts(Part):
             values["sensitive"] = sorted(set(sensitive))
         if agents_see_own is not UNSET:
             values["agents_see_own"] = agents_see_own
+        if vocabulary is not UNSET:
+            refuse(vocabulary_problem(vocabulary))
+            values["vocabulary"] = vocabulary
         with changing(self._db, name, guard) as change:
             connection, account = change.connection, change.account
             if agents_see_own not in (UNSET, account.agents_see_own):

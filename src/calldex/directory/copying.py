@@ -31,8 +31,9 @@ _KEPT: Final = (
     tables.quarantine,
     tables.call_rows,
     tables.call_links,
+    tables.ledger_heads,
 )
-"""Tables of a store of several nodes, which are not filled from another directory."""
+"""Tables that belong to a store, and are not filled from another directory."""
 _AT_ONCE: Final = 1000
 
 

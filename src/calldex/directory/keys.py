@@ -14,17 +14,27 @@ from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
+import msgspec
 from sqlalchemy import ColumnElement, Connection, bindparam, insert, or_, select, update
 
 from calldex.access import Principal
 from calldex.directory.database import Database, Part, now_ms
-from calldex.directory.model import Guard, Key, KeyOwner, expiry_problem, networks_problem, refuse, scopes_problem
+from calldex.directory.model import (
+    Guard,
+    Key,
+    KeyOwner,
+    expiry_problem,
+    networks_problem,
+    refuse,
+    scopes_problem,
+    vocabulary_problem,
+)
 from calldex.directory.people import find_user
 from calldex.directory.principals import find_account, principals
 from calldex.directory.snapshot import Snapshot
 from calldex.directory.tables import api_keys, users
 from calldex.errors import Conflict, NotFound
-from calldex.keys import KEY_MARK, PREFIX_LENGTH
+from calldex.texts import KEY_MARK, PREFIX_LENGTH
 
 KEY_LENGTH_LIMIT: Final = 100
 TOUCH_MS: Final = 60_000
@@ -48,14 +58,17 @@ class Keys(Part):
         *,
         expires_at: int | None = None,
         networks: tuple[str, ...] = (),
+        vocabulary: str | None = None,
         guard: Guard | None = None,
     ) -> str:
         """A new key of a user; this is the only time it can be seen.
 
         It leaves him the permissions of these scopes, until `expires_at` (epoch milliseconds), from these networks
-        (CIDR; of none, from everywhere). `BadParameters`; `Conflict` if he is disabled.
+        (CIDR; of none, from everywhere). Its replies have the words of `vocabulary`, else those of its account.
+        `BadParameters`; `Conflict` if he is disabled.
         """
         refuse([*scopes_problem(scopes), *expiry_problem(expires_at, now_ms()), *networks_problem(networks)])
+        refuse(vocabulary_problem(vocabulary))
         text = KEY_MARK + secrets.token_urlsafe(32)
         with self._db.write(access=True) as connection:
             user = find_user(connection, email)
@@ -69,6 +82,7 @@ class Keys(Part):
                 "networks": [str(ip_network(network)) for network in networks],
                 "created_at": now_ms(),
                 "expires_at": expires_at,
+                "vocabulary": vocabulary,
             }
             connection.execute(insert(api_keys).values(user_id=user.id, **values))
         return text
@@ -124,6 +138,16 @@ class Keys(Part):
 
         `NotFound` if no valid key is meant, `Conflict` that lists them if several have the prefix.
         """
+        return self._changed(reference, {"revoked_at": now_ms()}, guard)
+
+    def set_key(self, reference: str, vocabulary: str | None, *, guard: Guard | None = None) -> Key:
+        """Give a key a vocabulary of its own, or with None that of its account. Raises as `revoke_key`."""
+        refuse(vocabulary_problem(vocabulary))
+        key = self._changed(reference, {"vocabulary": vocabulary}, guard)
+        return msgspec.structs.replace(key, vocabulary=vocabulary)
+
+    def _changed(self, reference: str, values: dict[str, object], guard: Guard | None) -> Key:
+        """The key that is meant, as it was before."""
         meant = or_(api_keys.c.prefix == reference, api_keys.c.hash == _hash(reference))
         if reference.isdecimal() and len(reference) < 10:
             meant = api_keys.c.id == int(reference)
@@ -138,7 +162,7 @@ class Keys(Part):
                 listed = ", ".join(f"{key.id} ({' and '.join(key.scopes)} key of {key.email})" for key in found)
                 raise Conflict(f"several keys begin with {prefix!r}; give the id of one of them: {listed}")
             _guard(connection, found[0].email, guard)
-            connection.execute(update(api_keys).where(api_keys.c.id == found[0].id).values(revoked_at=now_ms()))
+            connection.execute(update(api_keys).where(api_keys.c.id == found[0].id).values(values))
         return found[0]
 
 
@@ -175,7 +199,9 @@ def _network(text: str) -> IPv4Network | IPv6Network:
     return ip_network(text)
 
 
-_PRINCIPAL: Final = tuple(name for name in Principal.__struct_fields__ if name not in ("scopes", "credential"))
+_PRINCIPAL: Final = tuple(
+    name for name in Principal.__struct_fields__ if name not in ("scopes", "credential", "vocabulary")
+)
 
 
 def _owners(connection: Connection) -> dict[bytes, KeyOwner]:
@@ -191,6 +217,7 @@ def _owners(connection: Connection) -> dict[bytes, KeyOwner]:
             api_keys.c.scopes,
             api_keys.c.networks,
             api_keys.c.expires_at,
+            api_keys.c.vocabulary,
         )
         .join_from(api_keys, users)
         .where(api_keys.c.revoked_at.is_(None), enabled)
@@ -203,6 +230,7 @@ def _owners(connection: Connection) -> dict[bytes, KeyOwner]:
             key_id=row.id,
             networks=tuple(row.networks),
             expires_at=row.expires_at,
+            vocabulary=row.vocabulary or known[row.user_id].vocabulary,
         )
         for row in connection.execute(query)
     }
@@ -220,6 +248,7 @@ def _keys(connection: Connection, *conditions: ColumnElement[bool]) -> list[Key]
             api_keys.c.last_used_at,
             api_keys.c.revoked_at,
             api_keys.c.expires_at,
+            api_keys.c.vocabulary,
         )
         .join_from(api_keys, users)
         .where(*conditions)

@@ -19,6 +19,7 @@ from calldex.access import ROLES, KeyScope, Permission, Principal, Reach, Role
 from calldex.errors import MOST_PROBLEMS, BadParameters, Problem, suggest
 from calldex.records.fields import SENSITIVE
 from calldex.records.record import NamedKind
+from calldex.records.vocabulary import Vocabulary
 from calldex.zones import timezones
 
 MOST_SKILLS: Final = 100
@@ -39,7 +40,7 @@ class Account(msgspec.Struct, frozen=True):
     """One contact centre; nothing of it is ever seen from another.
 
     `sensitive` are the fields that only those see who may see sensitive ones; `agents_see_own` says whether the role
-    agent grants anything.
+    agent grants anything, `vocabulary` by which words its replies call kinds of interactions.
     """
 
     id: int
@@ -47,6 +48,7 @@ class Account(msgspec.Struct, frozen=True):
     timezone: str | None
     sensitive: tuple[str, ...] = ()
     agents_see_own: bool = True
+    vocabulary: Vocabulary = "documented"
 
 
 class User(msgspec.Struct, frozen=True, kw_only=True):
@@ -262,7 +264,8 @@ class KeyOwner(Principal, frozen=True, kw_only=True):
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True):
-    """A user API key as it is listed: never the key itself. Times are epoch milliseconds."""
+    """A user API key as it is listed: never the key itself. Times are epoch milliseconds. Without a
+    `vocabulary` it has that of its account."""
 
     id: int
     prefix: str
@@ -273,6 +276,7 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
     last_used_at: int | None
     revoked_at: int | None
     expires_at: int | None
+    vocabulary: Vocabulary | None
 
 
 class Seen(msgspec.Struct, frozen=True, gc=False):
@@ -348,6 +352,12 @@ def _word_problem(parameter: str, given: str, words: tuple[str, ...], noun: str 
     if given not in words:
         message = f"there is no such {noun or parameter}{suggest(given, words)}"
         yield Problem(parameter, given[:100], message, ", ".join(words))
+
+
+def vocabulary_problem(vocabulary: str | None) -> Iterable[Problem]:
+    """What is wrong with the name of a vocabulary."""
+    if vocabulary is not None:
+        yield from _word_problem("vocabulary", vocabulary, get_args(Vocabulary))
 
 
 def networks_problem(networks: tuple[str, ...]) -> Iterable[Problem]:

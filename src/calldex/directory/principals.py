@@ -55,6 +55,7 @@ def principals(connection: Connection, *conditions: ColumnElement[bool]) -> dict
             supervised_teams=tuple(teams),
             supervised_queues=tuple(sorted({id_ for team in teams for id_ in queues.get((account_id, team), ())})),
             sensitive=account.sensitive,
+            vocabulary=account.vocabulary,
             credential="",
         )
     return found
@@ -102,8 +103,7 @@ def find_account(connection: Connection, name: str) -> Account:
 
 def read_accounts(connection: Connection) -> list[Account]:
     """Every account."""
-    columns = (accounts.c.id, accounts.c.name, accounts.c.timezone, accounts.c.sensitive, accounts.c.agents_see_own)
+    columns = [accounts.c[name] for name in Account.__struct_fields__]
     return [
-        Account(id_, name, timezone, tuple(sensitive), agents_see_own)
-        for id_, name, timezone, sensitive, agents_see_own in connection.execute(select(*columns))
+        Account(**row._asdict() | {"sensitive": tuple(row.sensitive)}) for row in connection.execute(select(*columns))
     ]

@@ -144,6 +144,7 @@ class Sessions(Part):
         if person is None or not session.alive(at_ms, self._session_used.get(session.id, 0)):
             return None
         who = {name: getattr(person, name) for name in person.__struct_fields__} | {"credential": "session"}
+        who["vocabulary"] = "documented"  # those of an account are for programs; people see a page
         return SessionOwner(**who, session_id=session.id, expires_at=session.expires_at)
 
     def touch_session(self, session_id: int, at_ms: int) -> None:

@@ -28,7 +28,7 @@ from sqlalchemy import (
 from calldex.access import Role
 from calldex.records.record import NamedKind
 
-VERSION: Final = "0003"
+VERSION: Final = "0005"
 """The newest migration."""
 PINNED_MS: Final = 2**62
 """When a name was last seen that somebody set: later than any record."""
@@ -63,6 +63,8 @@ accounts: Final = Table(
     # The names of the fields that only those see who may see sensitive ones.
     Column("sensitive", JSON, nullable=False),
     Column("agents_see_own", Boolean, nullable=False),
+    # One of `records.vocabulary.Vocabulary`.
+    Column("vocabulary", String(16), nullable=False),
 )
 
 users: Final = Table(
@@ -162,6 +164,8 @@ api_keys: Final = Table(
     Column("last_used_at", BigInteger),
     Column("revoked_at", BigInteger),
     Column("expires_at", BigInteger),
+    # As of `accounts`; NULL: that of the account.
+    Column("vocabulary", String(16)),
 )
 
 # Where people are signed in. `hash` is that of the cookie's value.
@@ -246,6 +250,15 @@ secrets: Final = Table(
 
 # One row; `n` grows with every change to what decides about keys, so that other processes notice it.
 change: Final = Table("change", metadata, Column("n", BigInteger, nullable=False))
+
+# How far the chain of a ledger had come: the last commit of which it is known, and its link.
+ledger_heads: Final = Table(
+    "ledger_heads",
+    metadata,
+    Column("store_id", String(64), primary_key=True),
+    Column("seq", BigInteger, nullable=False),
+    Column("hash", LargeBinary(32), nullable=False),
+)
 
 
 # --- a store of several nodes ---------------------------------------------------------------------------------------

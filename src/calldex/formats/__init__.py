@@ -17,6 +17,7 @@ import msgspec
 
 from calldex.errors import BadSettings, Problem, suggest
 from calldex.records.record import Cdr, Rejected
+from calldex.texts import listed
 
 
 class FormatSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -113,7 +114,7 @@ def lines(chunks: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
 
 
 def settings_of(format_: RecordFormat | RowFormat, given: Mapping[str, str]) -> FormatSettings:
-    """A source's settings from their texts; a setting that holds several values has them comma-separated.
+    """A source's settings from their texts; a setting that holds several values has them as `texts.listed` reads.
 
     Raises `BadSettings` with everything that is unknown, missing or contradicting.
     """
@@ -132,14 +133,18 @@ def settings_of(format_: RecordFormat | RowFormat, given: Mapping[str, str]) -> 
     if problems:
         raise BadSettings(problems)
     several = {name for name, field in fields.items() if "tuple" in str(field.type)}
-    texts = {
-        name: [item.strip() for item in value.split(",") if item.strip()] if name in several else value
-        for name, value in given.items()
-    }
+    texts = {name: _items(name, value) if name in several else value for name, value in given.items()}
     try:
         return msgspec.convert(texts, format_.settings, strict=False)
     except msgspec.ValidationError as error:
         raise BadSettings([Problem("settings", "", str(error))]) from None  # each says itself what is valid
+
+
+def _items(name: str, value: str) -> list[str]:
+    try:
+        return [item for item in listed(value) if item]
+    except ValueError as error:
+        raise BadSettings([Problem(name, value[:100], str(error), 'one that holds a comma as "a, b"')]) from None
 
 
 def _explained(field: msgspec.structs.FieldInfo) -> str:

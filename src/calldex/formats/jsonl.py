@@ -1,8 +1,8 @@
-"""JSON Lines: one record a line, in the shape version 2 of the API serves (`wire.v2`).
+"""JSON Lines: one record a line, in the shape version 2 of the API serves (`records.codec`).
 
-What the API serves can be imported again and is equal. A line of another system may be looser, see `wire.v2.decode`.
-Blank lines count as nothing; the last line needs no line feed, since a JSON object shows where it ends. If that end is
-missing, the line is still being written, or was cut off.
+What the API serves can be imported again and is equal. A line of another system may be looser, see
+`records.codec.decode`. Blank lines count as nothing; the last line needs no line feed, since a JSON object shows where
+it ends. If that end is missing, the line is still being written, or was cut off.
 """
 
 from __future__ import annotations

@@ -8,14 +8,29 @@ can be read again and is equal. Pure.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Annotated, Any, Final
 
 import msgspec
 
 from calldex.records.fields import FILTER
-from calldex.records.record import Cdr, Instant, Rejected, canonical, plain_uuid
+from calldex.records.record import (
+    Cdr,
+    Event,
+    Id,
+    Instant,
+    Leg,
+    Rejected,
+    Score,
+    Seconds,
+    Team,
+    canonical,
+    from_ms,
+    is_rounded,
+    plain_uuid,
+)
 
 _HMS: Final = r"^\d{2,7}:[0-5]\d:[0-5]\d$"
 Hms = Annotated[str, msgspec.Meta(pattern=_HMS)]
@@ -89,8 +104,9 @@ def _not_json(text: bytes, error: Exception) -> str:
 
 
 def _sound(found: Record, line: bytes, where: str) -> Cdr | Rejected:
-    """The record in its canonical form, unless it contradicts itself, or its times lie beyond the years 1 to 9999."""
-    problem = _contradiction(found)
+    """The record in its canonical form, unless it contradicts itself, its times lie beyond the years 1 to 9999, or a
+    spreadsheet has rounded its numbers."""
+    problem = _contradiction(found) or _rounded(found)
     if problem is not None:
         return Rejected(problem, where, line)
     try:
@@ -112,9 +128,20 @@ def _contradiction(found: Record) -> str | None:
     return None
 
 
+def _rounded(found: Record) -> str | None:
+    numbers = [found.from_, found.to, found.did, *(event.number for event in found.events)]
+    for leg in found.legs:
+        numbers += (leg.from_, leg.to)
+    for number in numbers:
+        if number is not None and not number.isdigit() and is_rounded(number):
+            return f"{number!r} is a number of which a spreadsheet has lost digits; valid are all its digits"
+    return None
+
+
 def _loose(line: bytes, where: str) -> Cdr | Rejected:
     """Read what other systems write: `timestamp` or `started_at`, `duration` or `duration_s` or `ended_at`, words in
-    any case and their aliases, ids and numbers as text, uuids in any spelling, times in any zone."""
+    any case and their aliases, ids and lengths as text, uuids in any spelling, times in any zone or in epoch seconds or
+    milliseconds."""
     try:
         found = _ANY(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -122,10 +149,80 @@ def _loose(line: bytes, where: str) -> Cdr | Rejected:
     if not isinstance(found, dict):
         return Rejected(f"a record is a JSON object, this is {type(found).__name__}", where, line)
     try:
-        loose = msgspec.convert(_completed(found), Record, strict=False)
+        loose = msgspec.convert(_completed(_spelled(found, Record, "$")), Record, strict=False)
     except (msgspec.ValidationError, ValueError, OverflowError) as error:
         return Rejected(str(error), where, line)
     return _sound(loose, line, where)
+
+
+_PARTS: Final[dict[str, type[msgspec.Struct]]] = {"events": Event, "legs": Leg, "teams": Team}
+_FIRST_S: Final = 946_684_800
+_LAST_S: Final = 4_102_444_800
+"""A number that stands for a time is taken for epoch seconds or milliseconds of the years 2000 to 2099."""
+_TIME: Final = (
+    "ISO 8601 with its offset, as 2026-01-31T08:00:00Z, or epoch seconds or milliseconds of the years 2000 to 2099"
+)
+_DIGITS: Final = re.compile(r"\d{1,20}(?:\.\d{1,9})?", re.ASCII)
+_WHOLE: Final = re.compile(r"[+-]?\d{1,20}", re.ASCII)
+
+
+@cache
+def _kinds(kind: type[msgspec.Struct]) -> dict[str, Callable[[Any, str], Any]]:
+    """How those members of a struct are read that another system may have spelled in another way."""
+    reads = {Instant: _instant, Seconds: _whole, Id: _whole, Score: _decimal}
+    fields = [(field.encode_name, field.type) for field in msgspec.structs.fields(kind)]
+    return {name: read for name, type_ in fields for known, read in reads.items() if type_ in (known, known | None)}
+
+
+def _spelled(given: dict[str, Any], kind: type[msgspec.Struct], where: str) -> dict[str, Any]:
+    """The members as the struct has them, where a time is a number, or a number a text. `ValueError`."""
+    found = dict(given)
+    for name, read in _kinds(kind).items():
+        if name in found:
+            found[name] = read(found[name], f"{where}.{name}")
+    for name, part in _PARTS.items() if kind is Record else ():
+        if isinstance(found.get(name), list):
+            found[name] = [
+                _spelled(each, part, f"{where}.{name}[{n}]") if isinstance(each, dict) else each
+                for n, each in enumerate(found[name])
+            ]
+    return found
+
+
+def _instant(given: Any, where: str) -> Any:
+    is_number = isinstance(given, int | float) and not isinstance(given, bool)
+    if isinstance(given, str) and _DIGITS.fullmatch(given.strip()):
+        number: int | float = float(given) if "." in given else int(given)
+    elif is_number:
+        number = given
+    elif isinstance(given, str):
+        try:
+            return msgspec.convert(given, Instant)
+        except msgspec.ValidationError as error:
+            raise ValueError(f"{error}: {given[:100]!r}; valid is {_TIME} - at `{where}`") from None
+    else:
+        return given
+    if _FIRST_S <= number < _LAST_S:
+        return from_ms(round(number * 1000))
+    if _FIRST_S * 1000 <= number < _LAST_S * 1000:
+        return from_ms(round(number))
+    raise ValueError(f"{given!r} is no time; valid is {_TIME} - at `{where}`")
+
+
+def _whole(given: Any, where: str) -> Any:
+    if not isinstance(given, str):
+        return given
+    if _WHOLE.fullmatch(given.strip()):
+        return int(given)
+    raise ValueError(f"{given[:100]!r} is no whole number; valid are digits alone - at `{where}`")
+
+
+def _decimal(given: Any, where: str) -> Any:
+    if not isinstance(given, str):
+        return given
+    if _DIGITS.fullmatch(given.strip()):
+        return float(given)
+    raise ValueError(f"{given[:100]!r} is no number; valid are digits, with a point at most - at `{where}`")
 
 
 _WORDS: Final = {

@@ -37,10 +37,17 @@ class Field(msgspec.Struct, frozen=True):
 FIELDS: Final = (
     Field("uuid", "Identifies the interaction within the account; never changes.", True),
     Field("timestamp", "When the interaction began, UTC, whole seconds.", True),
-    Field("type", "Kind of interaction.", True),
+    Field(
+        "type",
+        "Kind of interaction, in the vocabulary of the key, else of the account: `documented`, where `queue_callback`"
+        " is a scheduled one as well, or `compatible`, where `dialer` is `campaign`, `click_to_call` is `callback`, and"
+        " a callback is `queue-callback` or `scheduled-callback`.",
+        True,
+    ),
     Field(
         "from",
-        "Calling party: digits, or the source's own word where it has no digits; null when withheld.",
+        "Calling party: digits, or the source's own word where it has no digits; null when withheld (`anonymous`,"
+        " `private` and the like).",
         True,
         part="number",
     ),
@@ -232,37 +239,44 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
     aliases: tuple[str, ...] = ()
     """Other names of the parameter."""
 
+    @property
+    def all_words(self) -> tuple[str, ...]:
+        """Every word accepted."""
+        return tuple(dict.fromkeys((*self.words, *self.word_aliases)))
+
 
 TRANSFERS: Final = ("blind_transfer", "attended_transfer", "queue_transfer")
+EXITS: Final = ("exit_timeout", "exit_empty", "exit_key")
 _LISTED: Final = "One or several, comma-separated."
+_TEXT: Final = "no wildcards, letters in any case"
 
 FILTERS: Final = (
     Filter(
         name="cli",
         op=Op.BEGINS,
         column="caller",
-        description="Caller's number begins with these digits (or this text, where it is a word); no wildcards.",
+        description=f"Caller's number begins with these digits (or this text, where it is a word); {_TEXT}.",
         example="447700",
     ),
     Filter(
         name="wildcard_cli",
         op=Op.CONTAINS,
         column="caller",
-        description="Caller's number contains these digits (or this text); no wildcards.",
+        description=f"Caller's number contains these digits (or this text); {_TEXT}.",
         example="9004",
     ),
     Filter(
         name="number",
         op=Op.BEGINS,
         column="callee",
-        description="Called number begins with these digits (or this text, where it is a word); no wildcards.",
+        description=f"Called number begins with these digits (or this text, where it is a word); {_TEXT}.",
         example="442079",
     ),
     Filter(
         name="wildcard_number",
         op=Op.CONTAINS,
         column="callee",
-        description="Called number contains these digits (or this text); no wildcards.",
+        description=f"Called number contains these digits (or this text); {_TEXT}.",
         example="9460",
     ),
     Filter(
@@ -283,14 +297,15 @@ FILTERS: Final = (
         name="type",
         op=Op.ANY_WORD,
         column="type",
-        description=f"Kind of interaction. {_LISTED}",
+        description=f"Kind of interaction; `queue_callback` finds scheduled callbacks as well. {_LISTED}",
         example="inbound",
         words=INTERACTION_TYPES,
         word_aliases={
             "campaign": ("dialer",),
             "callback": ("click_to_call",),
+            "queue_callback": ("queue_callback", "scheduled_callback"),
             "queue-callback": ("queue_callback",),
-            "scheduled-callback": ("queue_callback",),
+            "scheduled-callback": ("scheduled_callback",),
         },
     ),
     Filter(
@@ -313,10 +328,13 @@ FILTERS: Final = (
         name="events",
         op=Op.ANY_BIT,
         column="events",
-        description=f"A record matches if it has any of these events; `all_transfers` is every transfer. {_LISTED}",
+        description=(
+            "A record matches if it has any of these events; `all_transfers` is every transfer, `all_exits` every way"
+            f" out of a queue without an answer but hanging up. {_LISTED}"
+        ),
         example="all_transfers",
         words=EVENT_TYPES,
-        word_aliases={"all_transfers": TRANSFERS},
+        word_aliases={"all_transfers": TRANSFERS, "all_exits": EXITS},
     ),
     Filter(
         name="agent_ids",
@@ -350,7 +368,8 @@ FILTERS: Final = (
         name="wrapup_codes",
         op=Op.ANY_TEXT,
         column="wrapup_code",
-        description=f"Wrap-up codes, the `code` of the look-up `wrapup_codes`. {_LISTED}",
+        description=f"Wrap-up codes, the `code` of the look-up `wrapup_codes`. {_LISTED}"
+        ' One with a comma in it stands in double quotes, as `"Sale, big"`.',
         example="0100",
         aliases=("wrapup_code_ids",),
     ),
@@ -380,18 +399,13 @@ FILTER: Final = {name: filter_ for filter_ in FILTERS for name in (filter_.name,
 
 
 class Parameter(msgspec.Struct, frozen=True):
-    """A parameter of the API that chooses no records by a column: the days, the page, who asks."""
+    """A parameter of the API that chooses no records by a column: the days, who asks, what a route takes of its own."""
 
     name: str
     description: str
     example: str
     schema: Mapping[str, object]
 
-
-MAX_PER_PAGE: Final = 10_000
-DEFAULT_PER_PAGE: Final = 1_000
-REACH_WITHOUT_TOKEN: Final = 10_000
-"""How many records can be reached by page number alone."""
 
 DAY_PARAMETERS: Final = (
     Parameter(
@@ -409,28 +423,6 @@ DAY_PARAMETERS: Final = (
     ),
     Parameter("timezone", "IANA name of the zone in which days are cut.", "Europe/London", {"type": "string"}),
 )
-PAGE_PARAMETERS: Final = (
-    Parameter(
-        "page",
-        "Number of the page, from 1. With a `search_token`: 1 or the next page continues right after the token's page,"
-        " a larger one skips whole pages.",
-        "1",
-        {"type": "integer", "minimum": 1, "default": 1},
-    ),
-    Parameter(
-        "per_page",
-        "How many records a page holds.",
-        "100",
-        {"type": "integer", "minimum": 1, "maximum": MAX_PER_PAGE, "default": DEFAULT_PER_PAGE},
-    ),
-    Parameter(
-        "search_token",
-        "Opaque; the `search_token` of an earlier reply continues that search, with the same filters.",
-        "",
-        {"type": "string", "maxLength": 1000},
-    ),
-)
 KEY_PARAMETER: Final = Parameter(
     "key", "User API key; `Authorization: Bearer` does as well.", "", {"type": "string", "maxLength": 200}
 )
-PARAMETERS: Final = (*DAY_PARAMETERS, *PAGE_PARAMETERS, KEY_PARAMETER)

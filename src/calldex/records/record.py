@@ -40,6 +40,7 @@ InteractionType = Literal[
     "HLR_lookup",
     "queue_callback",
     "internal",
+    "scheduled_callback",
 ]
 Disposition = Literal[
     "answered",
@@ -92,6 +93,14 @@ EventType = Literal[
     "callback_requested",
     "recording_started",
     "dtmf",
+    "ring_no_answer",
+    "exit_timeout",
+    "exit_empty",
+    "exit_key",
+    "forwarded",
+    "parked",
+    "retrieved",
+    "pickup",
 ]
 NamedKind = Literal["agent", "queue", "team", "campaign", "wrapup_code"]
 """What records name and the look-ups list."""
@@ -121,6 +130,8 @@ Number = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 Word = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=4000)]
+Recording = Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
+Score = Annotated[float, msgspec.Meta(ge=0, le=100)]
 CustomValue = Annotated[str, msgspec.Meta(max_length=1000)] | int | float | bool | None
 
 
@@ -132,7 +143,10 @@ class Team(msgspec.Struct, frozen=True, gc=False):
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """Something that happened during the interaction."""
+    """Something that happened during the interaction.
+
+    Of a transfer `agent` handed it over, `number` is where to, and `to_agent` who took it.
+    """
 
     type: EventType
     at: Instant
@@ -141,6 +155,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
     number: Number | None = None
     duration_s: Seconds | None = None
     detail: Annotated[str, msgspec.Meta(max_length=400)] | None = None
+    to_agent: Name | None = None
 
 
 class Leg(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, rename={"from_": "from"}):
@@ -161,6 +176,7 @@ class Leg(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fals
     disposition: Word | None = None
     duration_s: Seconds | None = None
     talk_s: Seconds | None = None
+    recording: Recording | None = None
 
 
 class Cdr(msgspec.Struct, frozen=True, kw_only=True, gc=False, rename={"from_": "from"}):
@@ -194,11 +210,11 @@ class Cdr(msgspec.Struct, frozen=True, kw_only=True, gc=False, rename={"from_": 
     events: Annotated[tuple[Event, ...], msgspec.Meta(max_length=1000)] = ()
     legs: Annotated[tuple[Leg, ...], msgspec.Meta(max_length=1000)] = ()
     linked_uuids: Annotated[tuple[Uuid, ...], msgspec.Meta(max_length=1000)] = ()
-    recording: Annotated[str, msgspec.Meta(min_length=1, max_length=1000)] | None = None
+    recording: Recording | None = None
     external_account_id: Word | None = None
     tags: Annotated[tuple[Word, ...], msgspec.Meta(max_length=100)] = ()
     comment: Text | None = None
-    score: Annotated[float, msgspec.Meta(ge=0, le=100)] | None = None
+    score: Score | None = None
     custom: Annotated[dict[Word, CustomValue], msgspec.Meta(max_length=100)] = {}
     source: Word | None = None
     flags: tuple[Flag, ...] = ()
@@ -254,6 +270,9 @@ def from_ms(ms: int) -> datetime:
     return _EPOCH + ms * _MILLISECOND
 
 
+WITHHELD: Final = frozenset(("anonymous", "restricted", "unknown", "unavailable", "private", "withheld"))
+"""Words, in any case, that stand where a caller has withheld his number: there is no number, in every format."""
+_ROUNDED: Final = re.compile(r"[0-9]+(?:[.,][0-9]+)?[eE]\+[0-9]{1,3}")
 _UUID_DIGITS: Final = re.compile("[0-9a-f]{32}")
 _SEPARATORS: Final = str.maketrans("", "", " -.()/\u00a0")
 
@@ -262,14 +281,26 @@ def plain_number(text: str) -> str | None:
     """A telephone number as the contract writes it: digits.
 
     A leading `+` and separators go when only digits are left without them, and digits of other scripts become ours;
-    anything else (`anonymous`, a SIP user) stays as it is but for outer blanks and characters that cannot be shown.
-    None when nothing is there.
+    anything else (a SIP user) stays as it is but for outer blanks and characters that cannot be shown. None when
+    nothing is there, or one of the words for a number that is withheld.
     """
     if text.isascii() and text.isdigit():
         return text
     text = "".join(str(decimal(char, char)) for char in text if char.isprintable()).strip()
     bare = text.translate(_SEPARATORS).removeprefix("+")
-    return bare if bare.isascii() and bare.isdigit() else text or None
+    if bare.isascii() and bare.isdigit():
+        return bare
+    return None if is_withheld(text) else text or None
+
+
+def is_withheld(text: str) -> bool:
+    """Whether a word stands for a number that is withheld."""
+    return text.strip("<> ").lower() in WITHHELD
+
+
+def is_rounded(number: str) -> bool:
+    """Whether a number is what a spreadsheet makes of a long one: `4.47701E+11`, of which the last digits are lost."""
+    return "+" in number and _ROUNDED.fullmatch(number.strip()) is not None
 
 
 def plain_uuid(text: str) -> str | None:
@@ -282,18 +313,18 @@ def plain_uuid(text: str) -> str | None:
 
 
 def canonical(cdr: Cdr) -> Cdr:
-    """The record in the one form in which it is kept: times in UTC with whole milliseconds, numbers as digits, an id
-    for every name. The same record if it is in that form already; of the same type in any case."""
+    """The record in the one form in which it is kept: times in UTC with whole milliseconds, numbers as digits (those of
+    events and legs as its own), an id for every name. The same record if it is in that form already; of the same type
+    in any case."""
     if _is_canonical(cdr):
         return cdr
     changes: dict[str, object] = {}
     for name in ("started_at", "answered_at", "ended_at"):
         _changed(changes, name, getattr(cdr, name), _instant)
     for name in ("from_", "to", "did"):
-        number = getattr(cdr, name)
-        changes[name] = None if number is None else plain_number(number)
-    _changed(changes, "events", cdr.events, _events)
-    _changed(changes, "legs", cdr.legs, _legs)
+        _changed(changes, name, getattr(cdr, name), plain_number)
+    changes["events"] = _parts(cdr.events, ("at",), ("number",))
+    changes["legs"] = _parts(cdr.legs, ("started_at", "answered_at", "ended_at"), ("from_", "to"))
     for kind in ("agent", "queue", "campaign"):
         name = getattr(cdr, kind)
         if name is not None and getattr(cdr, f"{kind}_id") is None:
@@ -337,23 +368,17 @@ def _instant(at: datetime) -> datetime:
     return at.replace(microsecond=at.microsecond // 1000 * 1000)
 
 
-def _events(events: tuple[Event, ...]) -> tuple[Event, ...]:
-    out = []
-    for event in events:
-        changes: dict[str, object] = {}
-        _changed(changes, "at", event.at, _instant)
-        _changed(changes, "number", event.number, plain_number)
-        out.append(msgspec.structs.replace(event, **changes) if changes else event)
-    return events if all(a is b for a, b in zip(out, events, strict=True)) else tuple(out)
+_Part = TypeVar("_Part", Event, Leg)
 
 
-def _legs(legs: tuple[Leg, ...]) -> tuple[Leg, ...]:
+def _parts(parts: tuple[_Part, ...], times: tuple[str, ...], numbers: tuple[str, ...]) -> tuple[_Part, ...]:
+    """Events or legs with their times and numbers as a record's own."""
     out = []
-    for leg in legs:
+    for part in parts:
         changes: dict[str, object] = {}
-        for name in ("started_at", "answered_at", "ended_at"):
-            _changed(changes, name, getattr(leg, name), _instant)
-        for name in ("from_", "to"):
-            _changed(changes, name, getattr(leg, name), plain_number)
-        out.append(msgspec.structs.replace(leg, **changes) if changes else leg)
-    return legs if all(a is b for a, b in zip(out, legs, strict=True)) else tuple(out)
+        for name in times:
+            _changed(changes, name, getattr(part, name), _instant)
+        for name in numbers:
+            _changed(changes, name, getattr(part, name), plain_number)
+        out.append(msgspec.structs.replace(part, **changes) if changes else part)
+    return parts if all(a is b for a, b in zip(out, parts, strict=True)) else tuple(out)

@@ -11,8 +11,10 @@ from typing import Final
 
 import msgspec
 
+from calldex import budget
 from calldex.access.masking import masked
 from calldex.errors import BadParameters, BadToken, Problem, ScopeChanged, TokenExpired
+from calldex.records.vocabulary import in_words
 from calldex.search.query import PageRequest, Query
 from calldex.search.token import Sealer, Token
 from calldex.store import Position, Slice, Store
@@ -21,8 +23,8 @@ _EMPTY: Final = Slice(b"", 0, None)
 
 
 class Page(msgspec.Struct, frozen=True):
-    """A page: its records' JSON, masked and joined by commas, how many, the size of the whole match, and the token for
-    the rest."""
+    """A page: its records' JSON, masked, in the words of its reader, joined by commas; how many they are, the size of
+    the whole match, and the token for the rest."""
 
     json: bytes
     count: int
@@ -99,9 +101,11 @@ class Pager:
         if token.filters != query.fingerprint():
             raise BadToken("search_token belongs to a search with other filters; send the same ones with every page")
         if token.scope != query.scope.fingerprint():
-            raise ScopeChanged("what this key may see has changed since the search began; start a new search")
-        gone = token.as_of < self._store.purged_upto(token.account_id)
-        if gone or not 0 <= now_ms - token.began_ms <= self._life_ms:
+            raise ScopeChanged(
+                "what this key may see, or its vocabulary, has changed since the search began; start a new search"
+            )
+        # One from the future was made before the clock was set back; it is sealed, so it is ours, and young.
+        if now_ms - token.began_ms > self._life_ms:
             raise TokenExpired(f"search_token is older than {self._life_ms // 86_400_000} days; start a new search")
         return token
 
@@ -115,7 +119,7 @@ class Pager:
                 query, place.as_of, limit=per_page, total=total, after=place.after, skip=place.skip
             )
         passed = place.passed + place.skip + found.count
-        json = masked(found.json, query.scope.mask)
+        json = in_words(masked(found.json, query.scope.mask, budget.check), query.scope.vocabulary)
         if found.last is None or passed >= total:
             return Page(json, found.count, total, None)
         token = Token(

@@ -1,8 +1,8 @@
 """Parameters and a Scope become a Query. Pure: asks no clock, reads nothing, knows no engine.
 
-`parse` takes what a client sent, as text by name, and gives the search he means, or `BadParameters` with one entry for
-each parameter that is unknown, repeated, or not understood, or `Forbidden` for filters on what is masked for him.
-Nothing is ignored, nothing narrowed.
+`parse` takes what a client sent, as text by name, and gives the search that is meant, or `BadParameters` with one entry
+for each parameter that is unknown, repeated, or not understood, or `Forbidden` for filters on what the mask withholds.
+Nothing is ignored, nothing narrowed. What a route takes is declared by `Parameters`.
 """
 
 from __future__ import annotations
@@ -11,26 +11,25 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Final, TypeVar
+from functools import cache
+from string import ascii_lowercase, ascii_uppercase
+from typing import Annotated, Any, Final, Generic, TypeVar
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 from calldex.access import PERMISSIONS, Scope, needed_for
 from calldex.errors import BadParameters, Forbidden, Problem, suggest
-from calldex.records.fields import (
-    DEFAULT_PER_PAGE,
-    FILTER,
-    FILTERS,
-    MAX_PER_PAGE,
-    MAX_VALUES,
-    PARAMETERS,
-    REACH_WITHOUT_TOKEN,
-    Filter,
-    Op,
-)
-from calldex.records.record import plain_number, plain_uuid, to_ms
+from calldex.inputs import parameters_of, read_members
+from calldex.records.fields import DAY_PARAMETERS, FILTER, FILTERS, KEY_PARAMETER, MAX_VALUES, Filter, Op
+from calldex.records.record import is_rounded, is_withheld, plain_number, plain_uuid, to_ms
+from calldex.texts import listed
 from calldex.zones import timezones
+
+MAX_PER_PAGE: Final = 10_000
+DEFAULT_PER_PAGE: Final = 1_000
+REACH_WITHOUT_TOKEN: Final = 10_000
+"""How many records can be reached by page number alone."""
 
 Value = int | str
 
@@ -61,12 +60,68 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
         return hashlib.blake2b(packed, digest_size=16).digest()
 
 
-class PageRequest(msgspec.Struct, frozen=True):
+class Own(msgspec.Struct, frozen=True):
+    """The parameters that a route takes beside filters and days: a subclass with a member for each, described by
+    `Meta`. A list is given as values between commas."""
+
+    def problems(self) -> Iterable[Problem]:
+        """What is wrong with the members together."""
+        return ()
+
+
+O = TypeVar("O", bound=Own)  # noqa: E741 -- as short as the type variables beside it
+
+
+class Parameters(msgspec.Struct, Generic[O], frozen=True):
+    """What a route over records takes beside the key: its `own`, and whether filters and days are among it."""
+
+    own: type[O]
+    filters: bool = True
+    days: bool = True
+
+
+class PageRequest(Own, frozen=True):
     """Which part of the answer is wanted. `page` counts from 1."""
 
-    page: int = 1
-    per_page: int = DEFAULT_PER_PAGE
-    token: str | None = None
+    page: Annotated[
+        int,
+        msgspec.Meta(
+            ge=1,
+            le=10**9,
+            description="Number of the page, from 1. With a `search_token`: 1 or the next page continues right after"
+            " the token's page, a larger one skips whole pages.",
+            examples=[1],
+        ),
+    ] = 1
+    per_page: Annotated[
+        int, msgspec.Meta(ge=1, le=MAX_PER_PAGE, description="How many records a page holds.", examples=[100])
+    ] = DEFAULT_PER_PAGE
+    token: (
+        Annotated[
+            str,
+            msgspec.Meta(
+                max_length=1000,
+                description="Opaque; the `search_token` of an earlier reply continues that search, with the same"
+                " filters.",
+            ),
+        ]
+        | None
+    ) = msgspec.field(name="search_token", default=None)
+
+    def problems(self) -> Iterable[Problem]:
+        """Without a token, only so much can be reached."""
+        if self.token is None and self.page * self.per_page > REACH_WITHOUT_TOKEN:
+            yield Problem(
+                "page",
+                str(self.page),
+                f"without a search_token only the first {REACH_WITHOUT_TOKEN} records can be reached (page x per_page)",
+                "continue with the search_token of the reply before",
+            )
+
+
+PAGES: Final = Parameters(PageRequest)
+PARAMETERS: Final = (*DAY_PARAMETERS, *parameters_of(PageRequest), KEY_PARAMETER)
+"""What a search takes beside filters."""
 
 
 class _Refused(ValueError):
@@ -77,53 +132,76 @@ class _Refused(ValueError):
         self.valid = valid
 
 
-def parse(pairs: Iterable[tuple[str, str]], scope: Scope, timezone: str) -> tuple[Query, PageRequest]:
-    """The search that a client means by these parameters, and the part of it he wants.
+def parse(
+    pairs: Iterable[tuple[str, str]],
+    scope: Scope,
+    timezone: str,
+    parameters: Parameters[O] = PAGES,  # type: ignore[assignment]  # its O is `PageRequest` then
+) -> tuple[Query, O]:
+    """The search that is meant by these parameters, and those of the route's own.
 
-    `timezone` is the zone in which his days are cut when he names none. An empty value means "not given". Raises
+    `timezone` is the zone in which days are cut when none is named. An empty value means "not given". Raises
     `BadParameters` with everything that is wrong.
     """
     problems: list[Problem] = []
-    given = _by_name(pairs, problems)
+    given = _by_name(pairs, parameters, problems)
+    filters = FILTERS if parameters.filters else ()
     conditions = tuple(
-        condition for filter_ in FILTERS if (condition := _condition(filter_, given, problems)) is not None
+        condition for filter_ in filters if (condition := _condition(filter_, given, problems)) is not None
     )
-    start_ms, end_ms = _days(given, timezone, problems)
-    page = _page(given, problems)
-    if problems:
+    start_ms, end_ms = _days(given, timezone, problems) if parameters.days else (None, None)
+    own = _own(given, parameters.own, problems)
+    _permitted(filters, given, scope)
+    return Query(scope=scope, where=conditions, start_ms=start_ms, end_ms=end_ms), own
+
+
+def _own(given: Mapping[str, str], kind: type[O], problems: list[Problem]) -> O:
+    """What the route takes of its own; `BadParameters` if that or anything before is wrong."""
+    before = len(problems)
+    names = {parameter.name for parameter in parameters_of(kind)}
+    members = read_members({n: text for n, text in given.items() if n in names}, kind, problems, text=True)
+    own = kind(**members) if len(problems) == before else None
+    if own is not None:
+        problems += own.problems()
+    if own is None or problems:
         raise BadParameters(problems)
-    _permitted(given, scope)
-    return Query(scope=scope, where=conditions, start_ms=start_ms, end_ms=end_ms), page
+    return own
 
 
-def _permitted(given: Mapping[str, str], scope: Scope) -> None:
+def _permitted(filters: Iterable[Filter], given: Mapping[str, str], scope: Scope) -> None:
     """Refuse the filters that would tell what is masked. The reply says which they are and nothing of the values."""
     problems = [
         Problem(filter_.name, "", f"this filter needs the permission {needed}", f"a user who may {PERMISSIONS[needed]}")
-        for filter_ in FILTERS
+        for filter_ in filters
         if filter_.name in given and (needed := needed_for(filter_, scope.mask)) is not None
     ]
     if problems:
         raise Forbidden("\n".join(map(str, problems)), problems=problems)
 
 
-_CANONICAL: Final[Mapping[str, str]] = {name: f.name for name, f in FILTER.items()} | {
-    p.name: p.name for p in PARAMETERS
-}
+@cache
+def _canonical(parameters: Parameters[Any]) -> Mapping[str, str]:
+    """What a route takes, by every name that it may be given under."""
+    days = DAY_PARAMETERS if parameters.days else ()
+    own: type[Own] = parameters.own
+    others = (*days, *parameters_of(own), KEY_PARAMETER)
+    filters = {name: f.name for name, f in FILTER.items()} if parameters.filters else {}
+    return filters | {parameter.name: parameter.name for parameter in others}
 
 
 _SINGLE: Final = frozenset((Op.BEGINS, Op.CONTAINS, Op.IS, Op.LONGER, Op.SHORTER))
 """Filters that take one value."""
 
 
-def _by_name(pairs: Iterable[tuple[str, str]], problems: list[Problem]) -> dict[str, str]:
+def _by_name(pairs: Iterable[tuple[str, str]], parameters: Parameters[Any], problems: list[Problem]) -> dict[str, str]:
+    known = _canonical(parameters)
     given: dict[str, str] = {}
     seen: set[str] = set()
     for name, value in pairs:
-        canonical = _CANONICAL.get(name)
+        canonical = known.get(name)
         if canonical is None:
-            valid = ", ".join(sorted(_CANONICAL))
-            problems.append(Problem(name[:100], value[:100], f"unknown parameter{suggest(name, _CANONICAL)}", valid))
+            valid = ", ".join(sorted(known))
+            problems.append(Problem(name[:100], value[:100], f"unknown parameter{suggest(name, known)}", valid))
         elif canonical in seen:
             several = canonical in FILTER and FILTER[canonical].op not in _SINGLE
             valid = "one value, or several, comma-separated" if several else "one value"
@@ -155,7 +233,10 @@ def _condition(filter_: Filter, given: Mapping[str, str], problems: list[Problem
 
 
 def _items(text: str) -> list[str]:
-    items = [item.strip() for item in text.split(",")]
+    try:
+        items = listed(text)
+    except ValueError as error:
+        raise _Refused(str(error), 'items separated by commas; one that holds a comma as "a, b"') from None
     if len(items) > MAX_VALUES:
         raise _Refused(f"holds {len(items)} values", f"at most {MAX_VALUES} values")
     if not all(items):
@@ -181,7 +262,7 @@ def _words(filter_: Filter, text: str) -> list[str]:
         if words is None:
             raise _Refused(
                 f"{item[:100]!r} is not a value{suggest(item, known)}",
-                ", ".join((*filter_.words, *filter_.word_aliases)),
+                ", ".join(filter_.all_words),
             )
         meant.update(words)
     return [word for word in filter_.words if word in meant]
@@ -210,11 +291,22 @@ def _uuids(filter_: Filter, text: str) -> tuple[Value, ...]:
     return tuple(sorted(uuids))
 
 
+_LOWER: Final = str.maketrans(ascii_uppercase, ascii_lowercase)
+
+
 def _number(filter_: Filter, text: str) -> tuple[Value, ...]:
+    """Letters are in lower case, for stores to find them in any; those beyond A to Z as they are."""
+    if is_withheld(text):
+        raise _Refused(
+            "stands for a number that is withheld, and no record has one then",
+            "digits, or another word that stands for a number",
+        )
+    if is_rounded(text):
+        raise _Refused("is a number of which a spreadsheet has lost digits", "all its digits")
     number = plain_number(text)
     if number is None or len(number) > 64:
         raise _Refused("is not a part of a telephone number", "1 to 64 digits, or of another word that stands for one")
-    return (number,)
+    return (number.translate(_LOWER),)
 
 
 def _seconds(filter_: Filter, text: str) -> tuple[Value, ...]:
@@ -240,22 +332,6 @@ def _whole(text: str, least: int, most: int) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 18 and least <= int(text) <= most):
         raise _Refused("is not a whole number in range", f"a whole number from {least} to {most}")
     return int(text)
-
-
-def _page(given: Mapping[str, str], problems: list[Problem]) -> PageRequest:
-    page = _read(given, "page", lambda text: _whole(text, 1, 10**9), problems) or 1
-    per_page = _read(given, "per_page", lambda text: _whole(text, 1, MAX_PER_PAGE), problems) or DEFAULT_PER_PAGE
-    token = given.get("search_token")
-    if token is None and page * per_page > REACH_WITHOUT_TOKEN:
-        problems.append(
-            Problem(
-                "page",
-                str(page),
-                f"without a search_token only the first {REACH_WITHOUT_TOKEN} records can be reached (page x per_page)",
-                "continue with the search_token of the reply before",
-            )
-        )
-    return PageRequest(page, per_page, token)
 
 
 # --- days -------------------------------------------------------------------------------------------------------------
@@ -286,16 +362,24 @@ def _days(given: Mapping[str, str], timezone: str, problems: list[Problem]) -> t
     zone = _read(given, "timezone", _zone, problems) or ZoneInfo(timezone)
     first = _read(given, "start_date", lambda text: _bound(text, zone, 0), problems)
     last = _read(given, "end_date", lambda text: _bound(text, zone, 1), problems)
-    if first is not None and last is not None and last <= first:
+    if first is not None and last is not None and not _in_order(given, first, last):
         problems.append(
             Problem(
                 "end_date",
                 given["end_date"][:100],
-                f"lies before start_date {given['start_date'][:100]!r}",
-                "a day not before start_date, or an instant after it",
+                f"does not lie after start_date {given['start_date'][:100]!r}",
+                "start_date itself or a day after it, or an instant after it",
             )
         )
     return first, last
+
+
+def _in_order(given: Mapping[str, str], first: int, last: int) -> bool:
+    """Whether the bounds are in their order. Days are compared as such: one that a zone skipped has no length."""
+    begin, end = _moment(given["start_date"]).at, _moment(given["end_date"]).at
+    if isinstance(begin, datetime) or isinstance(end, datetime):
+        return first < last
+    return begin <= end
 
 
 def _bound(text: str, zone: ZoneInfo, days_later: int) -> int:

@@ -57,6 +57,13 @@ class Span(msgspec.Struct, frozen=True):
     last: int
 
 
+class Head(msgspec.Struct, frozen=True):
+    """How far a chain of commits has come: the number of the last one, and its link (empty where none is kept)."""
+
+    seq: int
+    hash: bytes
+
+
 class KeptRow(msgspec.Struct, frozen=True):
     """A row of a call as it is kept: see `formats.Row`; `uuid` is the interaction it was last made part of."""
 

@@ -5,7 +5,9 @@ The scope is always the first term, and there is no branch around it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
+from string import ascii_lowercase, ascii_uppercase
 from typing import Final
 from uuid import UUID
 
@@ -52,13 +54,29 @@ def _marks(values: Sequence[object]) -> str:
     return ", ".join("?" * len(values))
 
 
-def _begins(with_text: str) -> Callable[[Condition], Sql]:
+_LETTER: Final = re.compile("[a-z]")
+_LOWER_IN_DUCKDB: Final = f"translate({{}}, '{ascii_uppercase}', '{ascii_lowercase}')"
+"""A text with its letters A to Z in lower case; DuckDB's `lower` changes others as well."""
+_LOWER: Final = "lower({})"
+
+
+def _number(template: str, lower: str) -> Callable[[Condition], Sql]:
+    """Compares numbers; those that are words in any case of their letters, of which the value's are lower."""
+
     def write(condition: Condition) -> Sql:
-        prefix = str(condition.values[0])
-        keys = prefix_range(prefix)
-        if keys is None:
-            return Sql(with_text.format(condition.column), (prefix,))
-        return Sql(f"{condition.column}_key BETWEEN ? AND ?", keys)
+        text = str(condition.values[0])
+        column = lower.format(condition.column) if _LETTER.search(text) else condition.column
+        return Sql(template.format(column), (text,))
+
+    return write
+
+
+def _begins(template: str, lower: str) -> Callable[[Condition], Sql]:
+    with_text = _number(template, lower)
+
+    def write(condition: Condition) -> Sql:
+        keys = prefix_range(str(condition.values[0]))
+        return with_text(condition) if keys is None else Sql(f"{condition.column}_key BETWEEN ? AND ?", keys)
 
     return write
 
@@ -78,9 +96,14 @@ def _any_of_list(condition: Condition) -> Sql:
     return Sql(f"{condition.column} IN (SELECT unnest(?::BIGINT[]))", (ids,))
 
 
-def _is(condition: Condition) -> Sql:
-    number = str(condition.values[0])
-    return Sql(f"{condition.column}_key = ? AND {condition.column} = ?", (prefix_key(number), number))
+def _is(lower: str) -> Callable[[Condition], Sql]:
+    same = _number("{} = ?", lower)
+
+    def write(condition: Condition) -> Sql:
+        key = Sql(f"{condition.column}_key = ?", (prefix_key(str(condition.values[0])),))
+        return both(key, same(condition))
+
+    return write
 
 
 def _any_in_text(function: str) -> Callable[[Condition], Sql]:
@@ -95,8 +118,10 @@ def _any_in_text(function: str) -> Callable[[Condition], Sql]:
 
 def _like(condition: Condition) -> Sql:
     """As a pattern, for which ClickHouse has an index."""
-    text = str(condition.values[0]).replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    return Sql(f"{condition.column} LIKE ?", (f"%{text}%",))
+    text = str(condition.values[0])
+    column = _LOWER.format(condition.column) if _LETTER.search(text) else condition.column
+    pattern = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return Sql(f"{column} LIKE ?", (f"%{pattern}%",))
 
 
 def _in_list(condition: Condition) -> Sql:
@@ -173,7 +198,6 @@ def _not_void(column: str, void: Sequence[Span]) -> list[Sql]:
 
 
 _COMMON: Final[Mapping[Op, Callable[[Condition], Sql]]] = {
-    Op.IS: _is,
     Op.ANY_WORD: _any,
     Op.ANY_ID: _any,
     Op.ANY_TEXT: _any,
@@ -184,23 +208,25 @@ _COMMON: Final[Mapping[Op, Callable[[Condition], Sql]]] = {
 
 _IN_DUCKDB: Final[Mapping[Op, Callable[[Condition], Sql]]] = {
     **_COMMON,
-    Op.BEGINS: _begins("starts_with({}, ?)"),
-    Op.CONTAINS: _one("contains({}, ?)"),
+    Op.BEGINS: _begins("starts_with({}, ?)", _LOWER_IN_DUCKDB),
+    Op.CONTAINS: _number("contains({}, ?)", _LOWER_IN_DUCKDB),
+    Op.IS: _is(_LOWER_IN_DUCKDB),
     Op.ANY_ID: _any_of_list,
     Op.ANY_OF_SET: _any_in_text("regexp_matches"),
     Op.ANY_UUID: _any_uuid(UUID),
 }
 _IN_SQLITE: Final[Mapping[Op, Callable[[Condition], Sql]]] = {
     **_COMMON,
-    Op.BEGINS: _begins("instr({}, ?) = 1"),
-    Op.CONTAINS: _one("instr({}, ?) > 0"),
+    Op.BEGINS: _begins("instr({}, ?) = 1", _LOWER),
+    Op.CONTAINS: _number("instr({}, ?) > 0", _LOWER),
+    Op.IS: _is(_LOWER),
     Op.ANY_OF_SET: _any_of_set("instr({}, ?) > 0"),
     Op.ANY_UUID: _any_uuid(uuid_bytes),
 }
 _IN_CLICKHOUSE: Final[Mapping[Op, Callable[[Condition], Sql]]] = {
-    Op.BEGINS: _one("startsWith({}, ?)"),
+    Op.BEGINS: _number("startsWith({}, ?)", _LOWER),
     Op.CONTAINS: _like,
-    Op.IS: _one("{} = ?"),
+    Op.IS: _number("{} = ?", _LOWER),
     Op.ANY_WORD: _in_list,
     Op.ANY_ID: _in_list,
     Op.ANY_TEXT: _in_list,

@@ -23,6 +23,7 @@ from uvicorn.server import ServerState
 from calldex.errors import CalldexError, HeadTooLarge, NotHttp, UriTooLong
 from calldex.transport.backpressure import Untaken
 from calldex.transport.replies import CLOSED_POLICY, JSON, SAFE_HEADERS, STRICT_TRANSPORT, error_members
+from calldex.transport.shares import Asker
 
 HEAD_LIMIT: Final = 128 * 1024
 """Bytes of a request's first line and headers; a thousand uuids fit."""
@@ -236,6 +237,12 @@ class BoundedHttp(HttpToolsProtocol):
         if self._reply_check is not None:
             self._reply_check.cancel()
             self._reply_check = None
+
+    def asker(self) -> Asker | None:
+        """Whose reply lies here: that of the last request."""
+        cycle: Any = self.cycle
+        found: Asker | None = None if cycle is None else cycle.scope.get("calldex.asker")
+        return found
 
     def unsent(self) -> int:
         """How many bytes are written, but not in the hands of the system yet."""

@@ -26,8 +26,10 @@ from calldex.errors import (
     UnsupportedMedia,
     suggest,
 )
+from calldex.texts import as_item, is_whole
 from calldex.transport.cookies import SESSION, cookie_of, refuse_foreign
 from calldex.transport.limits import Limits
+from calldex.transport.shares import ASKER, Asker
 from calldex.transport.workers import ClientGone
 
 Pairs = list[tuple[str, str]]
@@ -40,6 +42,7 @@ BODY_GRACE_SECONDS: Final = 5.0
 BODY_BYTES_A_SECOND: Final = 1024
 """How fast a body has to come on average, after a while."""
 MOST_PAIRS: Final = 100
+_VALID: Final = "whole characters as text, a number, or a list of them"
 DIRECTORY_SECONDS: Final = 5.0
 """How long a request waits for the directory to say whose it is."""
 _asking: Final = ThreadPoolExecutor(1, thread_name_prefix="who")
@@ -127,9 +130,9 @@ def _body_pairs(body: bytes) -> Pairs:
     if len(found) > MOST_PAIRS:
         raise BadRequest(f"the body has more than {MOST_PAIRS} parameters")
     problems = [
-        Problem(name[:100], "", "is not a value a parameter can have", "text, a number, or a list of them")
+        Problem(name[:100] if is_whole(name) else "", "", "is not a value a parameter can have", _VALID)
         for name, value in found
-        if not _is_plain(value)
+        if not (is_whole(name) and _is_plain(value))
     ]
     if problems:
         raise BadParameters(problems)
@@ -138,12 +141,12 @@ def _body_pairs(body: bytes) -> Pairs:
 
 def _is_plain(value: Any) -> bool:
     if isinstance(value, list) and not isinstance(value, _Object):
-        return all(isinstance(item, str) for item in value)
-    return value is None or isinstance(value, str)
+        return all(isinstance(item, str) and is_whole(item) for item in value)
+    return value is None or (isinstance(value, str) and is_whole(value))
 
 
 def _text(value: Any) -> str:
-    return "" if value is None else value if isinstance(value, str) else ",".join(value)
+    return "" if value is None else value if isinstance(value, str) else ",".join(map(as_item, value))
 
 
 # --- who asks ---------------------------------------------------------------------------------------------------------
@@ -159,9 +162,12 @@ async def caller(request: Request, directory: Directory, pairs: Pairs, now_ms: i
     """Who asks, by his key or else by the cookie of his session, and what is left of his parameters without the key.
 
     `Unauthorized` without either, `Unavailable` if the directory does not tell now, `RateExceeded` for too many
-    requests, `BadParameters` for several keys, `Forbidden` for what another site made his browser send.
+    requests, `BadParameters` for a key that is given twice, `Forbidden` for what another site made his browser send.
     """
-    keys = {value.strip() for name, value in pairs if name == "key"} - {""}
+    given = [value.strip() for name, value in pairs if name == "key"]
+    if len(given) > 1:
+        raise BadParameters([Problem("key", "", "given more than once", "one key, in one place")])
+    keys = {*given} - {""}
     scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         keys |= {bearer.strip()} - {""}
@@ -176,6 +182,7 @@ async def caller(request: Request, directory: Directory, pairs: Pairs, now_ms: i
             raise Unauthorized
         directory.touch_key(found.key_id, now_ms)
         request.scope["calldex.key"] = found.credential
+        _asks(request, Asker(found.account_id, ("key", found.key_id)))
         owner = found
     else:
         owner = await session_of(request, directory, now_ms)
@@ -192,8 +199,15 @@ async def session_of(request: Request, directory: Directory, now_ms: int) -> Ses
         raise Unauthorized("you are not signed in any more") if token else Unauthorized
     refuse_foreign(request, proven=True)
     request.scope["calldex.key"] = owner.credential
+    _asks(request, Asker(owner.account_id, ("session", owner.session_id)))
     directory.touch_session(owner.session_id, now_ms)
     return owner
+
+
+def _asks(request: Request, asker: Asker) -> None:
+    """From here on, what the request takes up is of this one's share."""
+    request.scope["calldex.asker"] = asker
+    ASKER.set(asker)
 
 
 async def _found(find: Callable[[], _T]) -> _T:

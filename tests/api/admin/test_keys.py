@@ -104,3 +104,18 @@ def test_a_disabled_user_gets_no_key(office: Office) -> None:
     office.done("PATCH", f"/users/{id_}", json={"disabled": True})
     body = {"user": "ana@main.example.com", "scopes": ["read"]}
     assert 409 == office.ask("POST", "/keys", json=body).status_code
+
+
+def test_a_key_has_words_of_its_own(office: Office) -> None:
+    """It is made with a vocabulary, or given one, or that of the account again; another word is refused."""
+    made = office.done("POST", "/keys", json={"user": BOSS, "scopes": ["read"], "vocabulary": "compatible"})
+    assert "compatible" == made["vocabulary"]
+    for vocabulary in ("documented", None):
+        changed = office.done("PATCH", f"/keys/{made['id']}", json={"vocabulary": vocabulary})
+        listed = office.done("GET", "/keys", params={"user": BOSS, "per_page": 1000})["items"]
+        assert (vocabulary, [vocabulary]) == (
+            changed["vocabulary"],
+            [key["vocabulary"] for key in listed if key["id"] == made["id"]],
+        )
+    assert 400 == office.ask("PATCH", f"/keys/{made['id']}", json={"vocabulary": "klingon"}).status_code
+    assert 404 == office.ask("PATCH", "/keys/999999", json={"vocabulary": None}).status_code

@@ -1,4 +1,4 @@
-"""`account`: the time zone of the caller's account, its sensitive fields, and whether agents see their own records."""
+"""`account`: the account of the caller: its time zone, sensitive fields, what agents see, the words of replies."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from calldex.access import ROLES, permit
 from calldex.api.admin.endpoint import MANAGE_ACCESS, Call, Endpoint, Nothing
 from calldex.api.admin.rights import guard_of, permit_group
 from calldex.directory import Account
+from calldex.records.vocabulary import Vocabulary
 
 
 class AccountChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -19,6 +20,7 @@ class AccountChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     timezone: str | UnsetType | None = UNSET
     sensitive: tuple[str, ...] | UnsetType = UNSET
     agents_see_own: bool | UnsetType = UNSET
+    vocabulary: Vocabulary | UnsetType = UNSET
 
 
 def show_account(call: Call, _: Nothing) -> Account:
@@ -29,7 +31,8 @@ def show_account(call: Call, _: Nothing) -> Account:
 def change_account(call: Call, changes: AccountChanges) -> Account:
     """Change the account.
 
-    What is not sent stays. To change which fields are sensitive, one has to see them; to change whether the role agent
+    What is not sent stays. `vocabulary` is that of replies for keys that have none of their own: `documented` or
+    `compatible`. To change which fields are sensitive, one has to see them; to change whether the role agent
     grants anything, to have what it grants, and to see the records of everybody who has that role.
     """
     call.noted.target = call.actor.account

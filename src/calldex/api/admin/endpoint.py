@@ -18,13 +18,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from calldex.access import Permission, Principal, permit
-from calldex.api.admin.given import from_json, from_members
-from calldex.api.audited import Noted, audited
+from calldex.api.audited import audited
 from calldex.audit.chain import Action
+from calldex.audit.noting import Noted
 from calldex.directory import Directory, Imported, NamedKind
 from calldex.errors import BadRequest, NotFound, UnsupportedMedia
-from calldex.keys import holds_key
+from calldex.inputs import from_json, from_members
 from calldex.node import Node
+from calldex.texts import holds_key
 from calldex.transport.replies import JSON, sized
 from calldex.transport.requests import Pairs, body_of, caller, media_type_of, only, query_pairs
 from calldex.transport.workers import Workers
@@ -44,7 +45,18 @@ _WORDS: Final[Mapping[NamedKind, str]] = {
     "wrapup_code": "Wrap-up codes",
 }
 _TOLD: Final = frozenset(
-    ("role", "groups", "permissions", "reach", "scopes", "networks", "disabled", "sensitive", "agents_see_own")
+    (
+        "role",
+        "groups",
+        "permissions",
+        "reach",
+        "scopes",
+        "networks",
+        "disabled",
+        "sensitive",
+        "agents_see_own",
+        "vocabulary",
+    )
 )
 """Members whose values the audit has; of the others, that they were given."""
 

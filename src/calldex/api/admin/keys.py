@@ -14,9 +14,10 @@ from calldex.api.admin.rights import guard_of
 from calldex.directory import Key, KeyOwner
 from calldex.directory.model import networks_problem, refuse
 from calldex.errors import BadParameters, Forbidden, NotFound, Problem, suggest
-from calldex.keys import PREFIX_LENGTH
 from calldex.networks import Networks
 from calldex.records.record import from_ms, to_ms
+from calldex.records.vocabulary import Vocabulary
+from calldex.texts import PREFIX_LENGTH
 
 Expiry = Annotated[
     datetime, msgspec.Meta(tz=True, description="a time in the future with its zone, as 2027-01-31T00:00:00Z")
@@ -25,12 +26,20 @@ Expiry = Annotated[
 
 class NewKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A key to be made: whose it is (his e-mail address), what it is for, until when it works, and in which networks;
-    without these, for ever and everywhere. It never permits what its user may not."""
+    without these, for ever and everywhere. It never permits what its user may not. Its replies have the words of its
+    `vocabulary`, else of the account's."""
 
     user: str
     scopes: tuple[KeyScope, ...]
     expires_at: Expiry | None = None
     networks: tuple[str, ...] = ()
+    vocabulary: Vocabulary | None = None
+
+
+class KeyChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is to become of a key; what is not sent stays. A vocabulary of null is that of the account."""
+
+    vocabulary: Vocabulary | UnsetType | None = UNSET
 
 
 class KeyList(Paging, frozen=True, kw_only=True):
@@ -51,6 +60,7 @@ class ListedKey(msgspec.Struct, frozen=True, kw_only=True):
     last_used_at: datetime | None
     revoked_at: datetime | None
     expires_at: datetime | None
+    vocabulary: Vocabulary | None
 
 
 class MadeKey(ListedKey, frozen=True, kw_only=True):
@@ -83,6 +93,7 @@ def create_key(call: Call, new: NewKey) -> MadeKey:
         new.scopes,
         expires_at=None if new.expires_at is None else to_ms(new.expires_at),
         networks=new.networks,
+        vocabulary=new.vocabulary,
         guard=guard_of(call.actor),
     )
     prefix = text[:PREFIX_LENGTH]
@@ -91,17 +102,35 @@ def create_key(call: Call, new: NewKey) -> MadeKey:
     return MadeKey(key=text, **msgspec.structs.asdict(_listed(made)))
 
 
+def change_key(call: Call, changes: KeyChanges) -> ListedKey:
+    """Change the words in which a key gets replies.
+
+    Walks that it has begun have to begin again.
+    """
+    key = _working(call)
+    call.noted.detail = {**call.noted.detail, "key": key.prefix}
+    if changes.vocabulary is UNSET:
+        return _listed(key)
+    return _listed(call.directory.set_key(str(key.id), changes.vocabulary, guard=guard_of(call.actor)))
+
+
 def revoke_key(call: Call, _: Nothing) -> None:
     """Revoke a key.
 
     It does not work any more from the next request on.
     """
+    key = _working(call)
+    call.noted.detail = {"key": key.prefix}
+    call.directory.revoke_key(str(key.id), guard=guard_of(call.actor))
+
+
+def _working(call: Call) -> Key:
+    """The key in the address, whose user is noted as the target; `NotFound` if there is none of the account."""
     id_ = call.id("key")
     for key in call.directory.list_keys(account=call.actor.account):
         if key.id == id_ and key.revoked_at is None:
-            call.noted.target, call.noted.detail = key.email, {"key": key.prefix}
-            call.directory.revoke_key(str(id_), guard=guard_of(call.actor))
-            return
+            call.noted.target = key.email
+            return key
     raise NotFound(f"there is no key {id_} that works")
 
 
@@ -140,6 +169,7 @@ def _listed(key: Key) -> ListedKey:
         last_used_at=_instant(key.last_used_at),
         revoked_at=_instant(key.revoked_at),
         expires_at=_instant(key.expires_at),
+        vocabulary=key.vocabulary,
     )
 
 
@@ -150,5 +180,6 @@ def _instant(at_ms: int | None) -> datetime | None:
 ENDPOINTS: Final = (
     Endpoint("GET", "/keys", list_keys, MANAGE_USERS),
     Endpoint("POST", "/keys", create_key, MANAGE_USERS, "key_created"),
+    Endpoint("PATCH", "/keys/{id}", change_key, MANAGE_USERS, "key_changed"),
     Endpoint("DELETE", "/keys/{id}", revoke_key, MANAGE_USERS, "key_revoked"),
 )

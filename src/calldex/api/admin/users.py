@@ -23,13 +23,8 @@ from calldex.api.admin.endpoint import (
     paged,
 )
 from calldex.api.admin.rights import guard_of
-from calldex.api.cdr import readable
 from calldex.directory import Imported, User, UserChanges
-from calldex.errors import CalldexError, NotFound
-from calldex.records import codec
-from calldex.records.fields import Op
-from calldex.records.record import Cdr, Rejected, Uuid, from_ms
-from calldex.search.query import Condition, Query
+from calldex.records.record import Uuid, from_ms
 
 _Part = Annotated[str, msgspec.Meta(description="A part of it; letter case does not count.")]
 _Group = Annotated[str, msgspec.Meta(description="The name of a group he is in beside his role.")]
@@ -155,7 +150,7 @@ def explain_access(call: Call, asked: Explained) -> Explanation:
     That is what his groups grant him: a key of his may grant less. Of a record that the caller does not see himself
     he is told that there is none; with `record` it needs `see_cdrs` as well.
     """
-    record = None if asked.record is UNSET else _record(call, asked.record)
+    record = None if asked.record is UNSET else call.node.record(call.actor, asked.record)
     return explain(call.directory.principal(_user(call).email), record)
 
 
@@ -163,20 +158,6 @@ def _user(call: Call) -> User:
     user = call.directory.user_of_id(call.actor.account, call.id("user"))
     call.noted.target = user.email
     return user
-
-
-def _record(call: Call, uuid: str) -> Cdr:
-    """A record, if the caller would find it himself."""
-    where = (Condition(Op.ANY_UUID, "uuid", (uuid,)),)
-    query = Query(scope=readable(call.actor), where=where)
-    store = call.node.store
-    found = store.slice(query, store.head(call.actor.account_id), limit=1, total=1)
-    if not found.count:
-        raise NotFound(f"there is no record {uuid}")
-    record = codec.decode(found.json, uuid)
-    if isinstance(record, Rejected):
-        raise CalldexError(f"the record {uuid} cannot be read: {record.reason}")
-    return record
 
 
 def _shown(user: User) -> ShownUser:

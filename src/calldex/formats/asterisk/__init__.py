@@ -1,18 +1,9 @@
 """Asterisk: calls from rows of `Master.csv` (cdr_csv, cdr_custom) and of `queue_log`.
 
-`reading` makes rows of bytes, `rows` says what one row means, `calls` makes calls of rows, `settings` holds what an
-administrator has to say about the phone system. Nothing here opens a file or knows a store.
-
-How the rows of a call find each other (`Row.links`)
-----------------------------------------------------
-* A CDR row has its linkedid and its uniqueid, a queue_log row its callid, which is the uniqueid of the caller, and in
-  CONNECT the uniqueid of the agent's leg. All are names of channels and are one kind of link. A transfer rewrites the
-  linkedid of the channels it joins to the oldest one, rows already written keep the old one; the uniqueid, which is on
-  rows of both kinds, ties them, so that a call and the consultation that led to its transfer are one call.
-* Without a linkedid (old tables, the shipped cdr_custom) rows are tied by uniqueid and by channels of the same name
-  in use in the same minute, both halves of a Local channel being one. Only names numbered by a counter count: before
-  it the suffix was a memory address, which the next call may get within the second.
-* A row that has nothing of this is a call of its own. Events of queues and agents (QUEUESTART, PAUSE, ...) are no call.
+A record's way: `reading` makes rows of bytes, `links` ties those of one call together, and `calls` makes a call of
+them, step by step: `rows` what a row says, `visits` stays in queues, `call` the facts in order, `direction` which way
+it went, `outcome` how it ended, `transfers` who handed it to whom, `lengths` how long all of it took. `settings` holds
+what an administrator has to say about the phone system. Nothing here opens a file or knows a store.
 """
 
 from __future__ import annotations

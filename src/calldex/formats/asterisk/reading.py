@@ -14,15 +14,15 @@ import csv
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
 from typing import Final
 
 import msgspec
 
 from calldex.formats import LINE_LIMIT, UNFINISHED, Row
-from calldex.formats.asterisk.rows import CdrRow, QueueRow, epoch_of
+from calldex.formats.asterisk.links import ANY_CHANNEL, ID_LENGTH, cdr_links, queue_links
+from calldex.formats.asterisk.rows import UNIQUEID, CdrRow, QueueRow, epoch_of
 from calldex.formats.asterisk.settings import COLUMNS, SKIPPED, AsteriskSettings, local_time
-from calldex.records.record import Rejected
+from calldex.records.record import Rejected, is_rounded
 
 _BOM: Final = b"\xef\xbb\xbf"
 _QUEUE_LINE: Final = re.compile(rb"\d{1,11}\|[^|]*\|[^|]*\|[^|]*\|[A-Za-z][0-9A-Za-z_-]*(?:\||\r?$)")
@@ -43,25 +43,11 @@ _AMBIGUOUS: Final = {17: (), 20: _NEW}
 _CUSTOM_WIDTH: Final = 19
 _CUSTOM_TIMES: Final = (8, 10)
 """Where the cdr_custom mapping that Asterisk ships has start and end."""
-_UNIQUEID: Final = re.compile(r"([^-]+-)?\d{9,10}\.\d+", re.ASCII)
 _INTEGER: Final = re.compile(r"-?\d{1,10}(?:\.\d{1,9})?", re.ASCII)
 _MOST_SECONDS: Final = 2**31 - 1
-_ID_LENGTH: Final = 150
-
-_COUNTED_CHANNEL: Final = re.compile(r"(.+-(?:00[0-9a-f]{6}|[0-9a-f]{4}(?=[;,])))(?:[;,][12])?")
-_ANY_CHANNEL: Final = re.compile(r"(.+-[0-9a-f]{4,16})(?:[;,][12])?")
-_MOST_MINUTES: Final = 120
 
 _NONE: Final = frozenset(("NULL", "\\N", "_undef_"))
 _CONTROLS: Final = {code: " " if chr(code) in "\t\n\r" else None for code in (*range(32), *range(127, 160))}
-_NO_CALL: Final = frozenset(("", "NONE", "CLI", "MANAGER", "REALTIME"))
-_NO_CALLER: Final = frozenset(
-    (
-        *("ADDMEMBER", "REMOVEMEMBER", "PAUSE", "UNPAUSE", "PAUSEALL", "UNPAUSEALL", "PENALTY", "RINGINUSE"),
-        *("AGENTLOGIN", "AGENTLOGOFF", "AGENTCALLBACKLOGIN", "AGENTCALLBACKLOGOFF", "CONFIGRELOAD", "QUEUESTART"),
-    )
-)
-"""Events about agents and queues; the channel they name is who asked for them, not a caller in a queue."""
 
 
 class _Unreadable(Exception):
@@ -214,7 +200,7 @@ def _cdr_row(raw: bytes, settings: AsteriskSettings) -> Row:
         row = _checked(values, _columns(values, settings))
     # Of what was written, not of how it was decoded: the key stays if the source's settings are put right.
     key = _digest("cdr", *pieces)
-    return Row(key, _cdr_links(row, key), msgspec.json.encode(row).decode())
+    return Row(key, cdr_links(row, key), msgspec.json.encode(row).decode())
 
 
 def _columns(values: list[str], settings: AsteriskSettings) -> tuple[str, ...]:
@@ -225,7 +211,7 @@ def _columns(values: list[str], settings: AsteriskSettings) -> tuple[str, ...]:
             raise _Unreadable(f"{width} columns; the setting columns names {len(settings.columns)}")
         return settings.columns
     if width in _AMBIGUOUS:
-        seventeenth = "uniqueid" if _UNIQUEID.fullmatch(values[16]) else "userfield"
+        seventeenth = "uniqueid" if UNIQUEID.fullmatch(values[16]) else "userfield"
         return (*_BASE, seventeenth, *_AMBIGUOUS[width])
     if width not in _LAYOUTS:
         raise _Unreadable(f"{width} columns; cdr_csv has 16 to 21, of cdr_custom name them in the setting columns")
@@ -250,9 +236,14 @@ def _checked(values: Sequence[str], columns: tuple[str, ...]) -> CdrRow:
         value = named.get(column, "")
         if value and not (_INTEGER.fullmatch(value) and abs(float(value)) <= _MOST_SECONDS):
             raise _Unreadable(f"{column} is not a number of seconds: {value[:40]!r}, valid is up to {_MOST_SECONDS}")
+    for column in ("src", "dst", "did"):
+        if is_rounded(value := named.get(column, "")):
+            raise _Unreadable(
+                f"{column} is {value[:40]!r}, of which a spreadsheet has lost digits; valid are all of them"
+            )
     for column in ("uniqueid", "linkedid"):
-        if len(named.get(column, "")) > _ID_LENGTH:
-            raise _Unreadable(f"{column} is longer than the {_ID_LENGTH} characters that Asterisk gives it")
+        if len(named.get(column, "")) > ID_LENGTH:
+            raise _Unreadable(f"{column} is longer than the {ID_LENGTH} characters that Asterisk gives it")
     if not dated and epoch_of(row.uniqueid) is None and epoch_of(row.linkedid) is None:
         raise _Unreadable("no time at all: start, answer and end are empty and no unique id holds one")
     return row
@@ -282,34 +273,11 @@ def _rejoined(pieces: list[str], settings: AsteriskSettings) -> CdrRow:
         except _Unreadable:
             continue
         channels = (row.channel, row.dstchannel or row.channel)
-        if local_time(row.start) and all(map(_ANY_CHANNEL.fullmatch, channels)):
+        if local_time(row.start) and all(map(ANY_CHANNEL.fullmatch, channels)):
             found.append(row)
     if len(found) != 1:
         raise _Unreadable(f"{len(pieces)} columns; the setting columns names {len(columns)}")
     return found[0]
-
-
-def _cdr_links(row: CdrRow, key: bytes) -> tuple[str, ...]:
-    if row.linkedid:
-        return tuple(f"id:{name}" for name in dict.fromkeys((row.linkedid, row.uniqueid)) if name)
-    links = [f"id:{row.uniqueid}"] if row.uniqueid else []
-    counted = _COUNTED_CHANNEL if row.uniqueid else _ANY_CHANNEL
-    names = [match[1] for name in (row.channel, row.dstchannel) if (match := counted.fullmatch(name))]
-    links += [f"ch:{name}@{minute}" for name in dict.fromkeys(names) for minute in _minutes(row)]
-    return tuple(links) or (f"row:{key.hex()}",)
-
-
-def _minutes(row: CdrRow) -> list[str]:
-    """The minutes of the PBX's clock in which a row was open; of a row beyond two hours its first and last hour."""
-    start, end = local_time(row.start), local_time(row.end)
-    first = start or end
-    if first is None:
-        return []
-    first = first.replace(second=0, microsecond=0)
-    last = max(first, end or first)
-    count = (last - first) // timedelta(minutes=1) + 1
-    kept = range(count) if count <= _MOST_MINUTES else (*range(60), *range(count - 60, count))
-    return [f"{first + timedelta(minutes=minute):%Y%m%d%H%M}" for minute in kept]
 
 
 def _queue_row(raw: bytes, settings: AsteriskSettings) -> Row:
@@ -317,16 +285,10 @@ def _queue_row(raw: bytes, settings: AsteriskSettings) -> Row:
         raise _Unreadable("not a queue_log line; valid is epoch|callid|queue|agent|event|parameters")
     pieces = raw.decode("latin-1").rstrip("\r|").split("|")
     time, callid, queue, agent, event, *parameters = _texts(pieces, settings.charset)
-    if len(callid) > _ID_LENGTH:
-        raise _Unreadable(f"callid is longer than the {_ID_LENGTH} characters that Asterisk gives it")
+    if len(callid) > ID_LENGTH:
+        raise _Unreadable(f"callid is longer than the {ID_LENGTH} characters that Asterisk gives it")
     row = QueueRow(int(time), callid, queue, agent, event.upper(), tuple(parameters))
-    links: tuple[str, ...] = ()
-    if callid not in _NO_CALL and row.event not in _NO_CALLER:
-        links = (f"id:{callid}",)
-        leg = parameters[1] if row.event == "CONNECT" and len(parameters) > 1 else ""
-        if leg != callid and _UNIQUEID.fullmatch(leg) and len(leg) <= _ID_LENGTH:
-            links += (f"id:{leg}",)
-    return Row(_digest("queue", *pieces), links, msgspec.json.encode(row).decode())
+    return Row(_digest("queue", *pieces), queue_links(row), msgspec.json.encode(row).decode())
 
 
 def _digest(*parts: str) -> bytes:

@@ -1,4 +1,4 @@
-"""What one row of Asterisk says: a CDR row with its times as instants, a queue event, a stay in a queue.
+"""What one row of Asterisk says: a CDR row with its times as instants, and what its columns hold.
 
 Between reading and the call: `reading` keeps rows in these shapes, `calls` decides over what they say. Here a
 row is only understood, each by itself; no other row, no direction and no outcome of a call is known here.
@@ -7,14 +7,13 @@ row is only understood, each by itself; no other row, no direction and no outcom
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 
 import msgspec
 
 from calldex.formats.asterisk.settings import Profile
-from calldex.records.record import from_ms
+from calldex.records.record import WITHHELD
 
 
 class CdrRow(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_field="row", tag="cdr"):
@@ -56,7 +55,8 @@ class QueueRow(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_fi
     parameters: tuple[str, ...] = ()
 
 
-_ID: Final = re.compile(r"(.+-)?(\d{9,10})\.(\d{1,18})", re.ASCII)
+UNIQUEID: Final = re.compile(r"(?:.+-)?(\d{9,10})\.(\d{1,18})", re.ASCII)
+"""`[systemname-]epoch.counter`; a system's name may hold whatever its administrator likes, hyphens too."""
 SECOND: Final = timedelta(seconds=1)
 _QUARTER: Final = timedelta(minutes=15)
 _JITTER: Final = timedelta(seconds=5)
@@ -72,35 +72,16 @@ _OUTCOMES: Final[dict[str, Outcome]] = {
 }
 """Words of the CDR without blanks, `_` and `-`; the numbers are what some back ends write instead."""
 
-_NOBODY: Final = frozenset(
-    (
-        *("anonymous", "unknown", "unavailable", "restricted", "private", "withheld", "asterisk"),
-        *("s", "h", "i", "t", "o", "e", "a"),
-    )
-)
+_NOBODY: Final = WITHHELD | {"asterisk", "s", "h", "i", "t", "o", "e", "a"}
 """What stands for no number: words for a withheld one, and the dialplan's own extensions."""
 _CLID: Final = re.compile(r"(.*)<([^<>]*)>", re.DOTALL)
 _PLAIN_NUMBER: Final = re.compile(r"\+?[ ().\-/]*[0-9][0-9 ().\-/]*", re.ASCII)
 
-_ORDER: Final = {"DID": 0, "ENTERQUEUE": 1, "CONNECT": 3}
-_STAYING: Final = frozenset(("ENTERQUEUE", "CONNECT", "RINGNOANSWER", "RINGCANCELED"))
-"""Events that show a caller in a queue, also when the log lacks the one by which he came."""
-WAITED: Final = {"ABANDON": 2, "EXITWITHTIMEOUT": 2, "EXITEMPTY": 2, "WITHDRAW": 2, "EXITWITHKEY": 3}
-"""Events by which a caller leaves a queue unserved, and where they say how long he waited."""
-SERVED: Final = {
-    "COMPLETEAGENT": (0, 1),
-    "COMPLETECALLER": (0, 1),
-    "BLINDTRANSFER": (2, 3),
-    "TRANSFER": (2, 3),
-    "ATTENDEDTRANSFER": (-3, -2),
-}
-"""Events that end an agent's part, and where they say how long the caller waited and talked."""
-
 
 def epoch_of(name: str) -> datetime | None:
     """The second in which a channel was made, from its uniqueid; None if the id does not hold one."""
-    match = _ID.fullmatch(name)
-    return datetime.fromtimestamp(int(match[2]), UTC) if match else None
+    match = UNIQUEID.fullmatch(name)
+    return datetime.fromtimestamp(int(match[1]), UTC) if match else None
 
 
 class Path(msgspec.Struct, frozen=True):
@@ -124,7 +105,7 @@ class Path(msgspec.Struct, frozen=True):
             self.outcome == "answered"
             and bool(self.billsec_s)
             and bool(row.dstchannel)
-            and not row.dstchannel.startswith("Local/")
+            and not is_local(row.dstchannel)
         )
 
     @property
@@ -147,71 +128,17 @@ class Path(msgspec.Struct, frozen=True):
         return max(self.start, self.end - self.billsec_s * SECOND)
 
 
-class QueueEvent(msgspec.Struct, frozen=True):
-    """A queue_log line with its time, which is never before its caller's channel was made."""
-
-    row: QueueRow
-    at: datetime
-    suspect: bool
-
-    def seconds(self, position: int) -> int | None:
-        """A parameter that is a number of seconds; None if it is missing, as in old versions, or no number."""
-        parameters = self.row.parameters
-        if not -len(parameters) <= position < len(parameters):
-            return None
-        text = parameters[position]
-        return min(digits(text), MOST_SECONDS) if digits(text) >= 0 else None
+_HALF: Final = re.compile(r"[;,][12]$")
 
 
-class Visit:
-    """One stay of the caller in one queue, from what is known of it."""
+def is_local(channel: str) -> bool:
+    """Whether a channel only leads to another part of the dialplan, and is nobody's telephone."""
+    return channel.startswith("Local/")
 
-    def __init__(self, queue: str) -> None:
-        self.queue = queue
-        self.entered: QueueEvent | None = None
-        self.connected: QueueEvent | None = None
-        self.left: QueueEvent | None = None
 
-    @property
-    def served(self) -> QueueEvent | None:
-        """The event that says which agent answered."""
-        if self.connected is None and self.left is not None and self.left.row.event in SERVED:
-            return self.left
-        return self.connected
-
-    @property
-    def wait_s(self) -> int | None:
-        """How long the caller waited, as the queue says, or else by its times."""
-        said = None
-        if self.left is not None:
-            position = SERVED.get(self.left.row.event, (None,))[0]
-            position = WAITED.get(self.left.row.event) if position is None else position
-            said = None if position is None else self.left.seconds(position)
-        if self.connected is not None and self.connected.seconds(0) is not None:
-            said = self.connected.seconds(0)
-        until = self.connected or self.left
-        if said is None and until is not None and self.entered is not None:
-            said = whole_seconds(until.at - self.entered.at)
-        return said
-
-    @property
-    def talk_s(self) -> int | None:
-        """How long caller and agent talked, as the queue says, or else by its times; None while they still do."""
-        if self.left is None or self.left.row.event not in SERVED:
-            return None
-        said = self.left.seconds(SERVED[self.left.row.event][1])
-        if said is None and self.connected is not None:
-            said = whole_seconds(self.left.at - self.connected.at)
-        return said
-
-    @property
-    def answered_at(self) -> datetime | None:
-        """When an agent answered."""
-        if self.connected is not None:
-            return self.connected.at
-        if self.served is None:
-            return None
-        return self.served.at - (self.talk_s or 0) * SECOND
+def whole(channel: str) -> str:
+    """A channel's name; both halves of a Local channel have one."""
+    return _HALF.sub("", channel) if is_local(channel) else channel
 
 
 def path_of(row: CdrRow, known: Profile) -> Path:
@@ -236,45 +163,13 @@ def path_of(row: CdrRow, known: Profile) -> Path:
         suspect, answer = True, None
     if billsec is None and answer is not None and end is not None and not row.billsec:
         billsec = whole_seconds(end - answer)
-    suspect = suspect or (duration is not None and billsec is not None and billsec > duration + 1)
+    if duration is not None and billsec is not None and billsec > duration:
+        suspect, billsec = suspect or billsec > duration + 1, duration
     word = re.sub(r"[\s_-]", "", row.disposition).lower()
     guessed: Outcome = "answered" if answer is not None and billsec else "no_answer"
     return Path(
         row, start, answer, end, duration, billsec, _OUTCOMES.get(word, guessed), word not in _OUTCOMES, suspect
     )
-
-
-def queue_event_of(row: QueueRow) -> QueueEvent:
-    """A line with its time as an instant."""
-    at, epoch = from_ms(row.time * 1000), epoch_of(row.callid)
-    if epoch is not None and at < epoch:
-        # The clock was set back, or the file has relative times: the caller's channel was there before his queue.
-        return QueueEvent(row, epoch, True)
-    return QueueEvent(row, at, False)
-
-
-def visits_of(events: Sequence[QueueEvent]) -> list[Visit]:
-    """The stays in queues. An event belongs to the oldest stay in its queue that still lacks one of its kind."""
-    visits: list[Visit] = []
-    for event in events:
-        word, queue = event.row.event, event.row.queue
-        leaves = word in SERVED or word in WAITED
-        if not leaves and word not in _STAYING:
-            continue
-        stays = [visit for visit in visits if visit.queue == queue]
-        fitting = [visit for visit in stays if visit.left is None and (leaves or visit.connected is None)]
-        if word == "ENTERQUEUE" or not stays or (word == "CONNECT" and not fitting):
-            fitting = [Visit(queue)]
-            visits += fitting
-        if not fitting:
-            continue  # ABANDON after COMPLETE: the first of the two is what happened
-        if word == "ENTERQUEUE":
-            fitting[0].entered = event
-        elif word == "CONNECT":
-            fitting[0].connected = event
-        elif leaves:
-            fitting[0].left = event
-    return visits
 
 
 def number(text: str) -> str | None:
@@ -326,15 +221,10 @@ def disagrees(start: datetime, epoch: datetime | None) -> bool:
 
 def id_rank(name: str) -> tuple[int, int, int, str]:
     """Sorts ids by the time and the counter in them, those without after those with, none at all last."""
-    match = _ID.fullmatch(name)
+    match = UNIQUEID.fullmatch(name)
     if match:
-        return 0, int(match[2]), int(match[3]), name
+        return 0, int(match[1]), int(match[2]), name
     return (1 if name else 2), 0, 0, name
-
-
-def order_in_second(row: QueueRow) -> int:
-    """The place of an event among those of the same second."""
-    return 4 if row.event in SERVED or row.event in WAITED else _ORDER.get(row.event, 2)
 
 
 _MOST_DIGITS: Final = 18

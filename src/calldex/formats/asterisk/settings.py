@@ -89,9 +89,15 @@ class AsteriskSettings(FormatSettings, frozen=True, kw_only=True):
         Patterns,
         msgspec.Meta(description="Globs: a call with such a context, account code or user field is a click-to-call."),
     ] = ()
+    no_calls: Annotated[
+        Patterns,
+        msgspec.Meta(description="Globs over the contexts whose rows are no calls, as text messages or paging."),
+    ] = ()
     agents: Annotated[
         Patterns,
-        msgspec.Meta(description="Who sits at a channel or is a queue member, as `PJSIP/agent1=Alice Moreno`."),
+        msgspec.Meta(
+            description="Who sits at a channel or is a queue member, as `PJSIP/a1=Alice Moreno`; names may have commas."
+        ),
     ] = ()
     outbound_prefix: Annotated[
         str, msgspec.Meta(description="What is dialled to get an outside line, as `9`; not part of the number called.")
@@ -110,7 +116,7 @@ class AsteriskSettings(FormatSettings, frozen=True, kw_only=True):
             both = set(getattr(self, one)) & set(getattr(self, other))
             if both:
                 raise ValueError(f"{', '.join(sorted(both))}: in {one} and in {other}; a pattern can be in one of them")
-        for name in ("trunks", "inbound_contexts", "outbound_contexts", "dialer", "click_to_call"):
+        for name in ("trunks", "inbound_contexts", "outbound_contexts", "dialer", "click_to_call", "no_calls"):
             if any(not pattern.strip() for pattern in getattr(self, name)):
                 raise ValueError(f"{name}: an empty pattern; leave the setting out to match nothing")
         names = _agent_names(self.agents)
@@ -133,6 +139,7 @@ class Profile(msgspec.Struct, frozen=True):
     outbound_contexts: re.Pattern[str]
     dialer: re.Pattern[str]
     click_to_call: re.Pattern[str]
+    no_calls: re.Pattern[str]
     agents: dict[str, str]
     outbound_prefix: str
 
@@ -158,7 +165,7 @@ class Profile(msgspec.Struct, frozen=True):
         return number is not None and bool(self.extensions.fullmatch(number))
 
     def person(self, token: str) -> str:
-        """The name of an agent, from his queue member name, interface or channel; unknown ones keep what they have."""
+        """The name of an agent, from the queue member name, interface or channel; unknown ones keep what they have."""
         peer = peer_of(token)
         return self.agents.get(peer) or self.agents.get(peer.removesuffix("/n")) or peer
 
@@ -175,6 +182,7 @@ def profile(settings: AsteriskSettings) -> Profile:
         outbound_contexts=_globs(settings.outbound_contexts),
         dialer=_globs(settings.dialer),
         click_to_call=_globs(settings.click_to_call),
+        no_calls=_globs(settings.no_calls),
         agents=_agent_names(settings.agents),
         outbound_prefix=settings.outbound_prefix,
     )
@@ -240,13 +248,25 @@ def _extension_regex(pattern: str) -> str:
 
 def _agent_names(agents: Patterns) -> dict[str, str]:
     names: dict[str, str] = {}
-    for entry in agents:
+    for entry in _whole_entries(agents):
         peer, equals, name = (part.strip() for part in entry.partition("="))
         if not (peer and equals and name):
             raise ValueError(f"agents: {entry!r} is not CHANNEL=NAME, as PJSIP/agent1=Alice Moreno")
         if names.setdefault(peer, name) != name:
             raise ValueError(f"agents: {peer} is given as {names[peer]!r} and as {name!r}; give it once")
     return names
+
+
+def _whole_entries(agents: Patterns) -> list[str]:
+    """Entries, also of names that have commas, as `Moreno, Alice`: a piece without `=` goes on with the name before,
+    unless it looks like a channel whose name was forgotten."""
+    entries: list[str] = []
+    for piece in agents:
+        if entries and "=" not in piece and "/" not in piece:
+            entries[-1] += f", {piece.strip()}"
+        else:
+            entries.append(piece)
+    return entries
 
 
 def _check_zone(zone: str) -> None:

@@ -8,18 +8,22 @@ every other search the columns say which records, in which order, and the ledger
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from pathlib import Path
+from traceback import format_exc
 from typing import Any, Final, NamedTuple, TypeVar
 
 import structlog
 
+from calldex import budget
 from calldex.access import Scope
-from calldex.errors import DiskFull, StoreNotReady, TokenExpired
+from calldex.errors import CalldexError, DiskFull, StoreNotReady, TokenExpired, Unavailable
 from calldex.records.fields import Op
 from calldex.search.query import Query
 from calldex.store import (
@@ -36,7 +40,7 @@ from calldex.store import (
     Version,
 )
 from calldex.store.embedded.columns import ROW_GROUP, Columns, Damaged, NoRoom, checksum
-from calldex.store.embedded.ledger import Ledger, Written
+from calldex.store.embedded.ledger import PURGED_AT_ONCE, Ledger, Written
 
 LEDGER_FILE: Final = "ledger.db"
 COLUMNS_FILE: Final = "columns.duckdb"
@@ -80,7 +84,9 @@ class EmbeddedStore:
         self._full = False
         self._wanted = 0
         self._recent: deque[Written] = deque()
-        self._failed: BaseException | None = None
+        self._about_questions: set[str] = set()
+        self._ages: deque[tuple[float, int]] = deque([(-math.inf, self._ledger.last_seq)])
+        """When, by the clock that nobody sets, which commit was the last."""
         self._follower = threading.Thread(target=self._follow, name="columns", daemon=True)
         self._follower.start()
 
@@ -99,26 +105,24 @@ class EmbeddedStore:
         """Damaged columns are made again at once. Those that turn out to be damaged soon after that will be so again:
         the pause before the next attempt doubles."""
         pause = 0.0
-        try:
-            while not self._closing:
-                opened = time.monotonic()
-                try:
-                    self._keep_up(self._opened())
-                except NoRoom as full:
-                    self._set_aside(f"no room is left on the disk: {full}")
-                    self._pause(_NO_ROOM_S)
-                except Damaged as damage:
-                    self._discard(str(damage))
-                    if time.monotonic() - opened > _SOON_S:
-                        pause = 0.0
-                    self._pause(pause)
-                    pause = min(2 * pause + 0.5, 60)
-        except Exception as error:
-            with self._changed:
-                self._failed, self._reason = error, f"the columns cannot be kept: {error}"
-                self._changed.notify_all()
-            _log.exception("columns_failed")
-            raise
+        while not self._closing:
+            opened = time.monotonic()
+            try:
+                self._keep_up(self._opened())
+            except NoRoom as full:
+                self._set_aside(f"no room is left on the disk: {full}", full=True)
+                self._pause(_NO_ROOM_S)
+            except CalldexError as error:  # it is about the ledger, of which there is no other
+                self._set_aside(error.message)
+                self._pause(_NO_ROOM_S)
+            except Exception as error:  # noqa: BLE001 - whatever the engine says, the columns can be made again
+                if not isinstance(error, Damaged):
+                    _log.warning("columns_not_understood", exception=format_exc())
+                self._discard(_said(error))
+                if time.monotonic() - opened > _SOON_S:
+                    pause = 0.0
+                self._pause(pause)
+                pause = min(2 * pause + 0.5, 60)
 
     def _pause(self, seconds: float) -> None:
         with self._changed:
@@ -190,11 +194,11 @@ class EmbeddedStore:
             self._changed.notify_all()
         _log.info("columns_ready", applied=applied, seconds=round(seconds, 3))
 
-    def _set_aside(self, reason: str) -> None:
-        """Close the columns; nothing is wrong with them, they are opened again when there may be room."""
-        _log.warning("columns_wait_for_room", reason=reason)
+    def _set_aside(self, reason: str, *, full: bool = False) -> None:
+        """Close the columns; nothing is wrong with them, they are opened again soon. `full`: there may be room then."""
+        _log.warning("columns_wait", reason=reason)
         with self._changed:
-            self._reason, self._full = reason, True
+            self._reason, self._full = reason, full
             columns, self._columns = self._columns, None
             self._changed.notify_all()
         if columns is not None:
@@ -219,27 +223,39 @@ class EmbeddedStore:
         except Damaged:
             pass
         try:
-            return self._asked(ask, as_of)
+            return self._asked(ask, as_of, again=True)
         except Damaged as damage:
             raise StoreNotReady(f"searches cannot be answered yet ({damage})", retry_after=1) from damage
 
-    def _asked(self, ask: Callable[[Columns], _T], as_of: int) -> _T:
+    def _asked(self, ask: Callable[[Columns], _T], as_of: int, *, again: bool = False) -> _T:
+        """Whatever the engine says, except that it had not the time or the memory, means that the columns are damaged.
+        What it says of new ones as well is about the question: it is raised, and remembered, so that nobody has them
+        made again and again by asking."""
         columns = self._ready(as_of)
         try:
             return ask(columns)
-        except Damaged as damage:
+        except CalldexError:
+            raise
+        except Exception as error:
+            said = _said(error)
+            if not isinstance(error, Damaged):
+                if said in self._about_questions:
+                    raise
+                if again:
+                    self._about_questions.add(said)
+                    raise
             with self._changed:
                 if self._columns is columns:
-                    self._reason = self._damage = str(damage)
+                    self._reason = self._damage = said
                     self._changed.notify_all()
-            raise
+            raise Damaged(said) from error
 
     def _ready(self, as_of: int) -> Columns:
         """The columns, as soon as they can answer; `StoreNotReady` when that takes longer than a query may, `DiskFull`
         when it takes until there is room again."""
         with self._changed:
             self._want(as_of)
-            self._changed.wait_for(lambda: self._given_up() or self._visible(as_of), self._timeout_s)
+            self._changed.wait_for(lambda: self._given_up() or self._visible(as_of), budget.left(self._timeout_s))
             if self._full:
                 raise DiskFull(f"searches cannot be answered: {self._reason}", retry_after=int(_NO_ROOM_S))
             if self._columns is None or not self._visible(as_of):
@@ -255,7 +271,7 @@ class EmbeddedStore:
 
     def write(self, batch: Batch, *, wait: bool = True) -> list[Outcome]:
         """See `Store.write`. While the columns are being made again, visible means: once they are."""
-        with self._writing:
+        with self._turn():
             written = self._ledger.write(batch)
             if written.rows:
                 self._remember(written)
@@ -269,6 +285,16 @@ class EmbeddedStore:
         """See `Store.assemble`."""
         with self._assembling:
             return self.write(make(), wait=False)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Whoever writes is alone meanwhile, and waits for that no longer than a query may take."""
+        if not self._writing.acquire(timeout=self._timeout_s):
+            raise Unavailable("others are writing, and do not end; nothing of this was kept", retry_after=2)
+        try:
+            yield
+        finally:
+            self._writing.release()
 
     def _remember(self, written: Written) -> None:
         """Keep what was just written for the columns, so that they need not read it again; only so much of it."""
@@ -301,7 +327,7 @@ class EmbeddedStore:
 
     def _given_up(self) -> bool:
         """Whether nobody need wait for the columns now."""
-        return self._failed is not None or self._closing or self._full
+        return self._closing or self._full
 
     def _visible(self, seq: int) -> bool:
         """Whether searches see a commit now."""
@@ -337,12 +363,10 @@ class EmbeddedStore:
                 nearest = state.total - state.behind
             if self._full:
                 raise DiskFull(f"what was written is kept, but cannot be searched yet: {self._reason}")
-        if self._failed is not None:
-            raise StoreNotReady(str(self._reason))
 
     def erase(self, account_id: int, uuids: Sequence[str]) -> int:
         """See `Store.erase`."""
-        with self._writing:
+        with self._turn():
             count, last = self._ledger.erase(account_id, uuids)
         if count:
             self._wake()
@@ -427,27 +451,35 @@ class EmbeddedStore:
 
     def purge(self, now_ms: int) -> int:
         """See `Store.purge`."""
-        with self._writing:
-            # What the columns have not yet heard to be superseded is kept for them.
-            columns = self._columns
-            applied = columns.applied if columns is not None else 0
-            count, upto = self._ledger.purge(now_ms - int(self._superseded_kept_s * 1000), now_ms, applied)
-        if count:
+        total, upto = 0, 0
+        while True:
+            with self._turn():
+                # What the columns have not yet heard to be superseded is kept for them.
+                columns = self._columns
+                bound = min(columns.applied if columns is not None else 0, self._grown_old())
+                count, upto = self._ledger.purge(now_ms - int(self._superseded_kept_s * 1000), now_ms, bound)
+            total += count
+            if count < PURGED_AT_ONCE:
+                break
+        if total:
             self._answer(lambda columns: columns.purge(upto))
-        return count
+        return total
+
+    def _grown_old(self) -> int:
+        """The last commit that was not made within the time for which versions are kept, by a clock that nobody sets;
+        those before the start count as old."""
+        now = time.monotonic()
+        self._ages.append((now, self._ledger.last_seq))
+        while len(self._ages) > 1 and self._ages[1][0] <= now - self._superseded_kept_s:
+            self._ages.popleft()
+        return self._ages[0][1]
 
     def check(self) -> Iterator[DayCheck]:
-        """See `Store.check`. Writers wait meanwhile."""
-        with self._writing:
-            self.settle()
-            kept: dict[tuple[int, str], tuple[int, int]] = {}
-            for day, row in self._ledger.days():
-                count, sum_ = kept.get((row[2], day), (0, 0))
-                kept[row[2], day] = (count + 1, (sum_ + checksum(row)) % 2**64)
-            answering = self._answer(lambda columns: columns.days())
-        for account_id, day in sorted(kept.keys() | answering.keys()):
-            one, other = kept.get((account_id, day), (0, 0)), answering.get((account_id, day), (0, 0))
-            yield DayCheck(account_id, day, one[0], other[0], one == other)
+        """See `Store.check`. Both parts are compared as of one commit."""
+        self.settle()
+        as_of = self._ledger.last_seq
+        answering = self._answer(lambda columns: columns.days(as_of), as_of)
+        yield from compared(self._ledger.days(as_of), answering)
 
     def integrity(self) -> list[str]:
         """What is wrong with the ledger's file; empty when it is sound."""
@@ -455,7 +487,11 @@ class EmbeddedStore:
 
     def backup(self, target: Path) -> None:
         """See `Store.backup`. Only the ledger is copied; columns are made again from it."""
-        self._ledger.backup(target / LEDGER_FILE)
+        with closing(self._ledger.backup(target / LEDGER_FILE)) as steps:
+            left: object = self
+            while left is not None:
+                with self._turn():
+                    left = next(steps, self)
 
     def state(self) -> State:
         """See `Store.state`."""
@@ -479,6 +515,24 @@ class EmbeddedStore:
         if self._columns is not None:
             self._columns.close()
         self._ledger.close()
+
+
+def compared(
+    kept_rows: Iterable[tuple[str, tuple[Any, ...]]], answering: Mapping[tuple[int, str], tuple[int, int]]
+) -> Iterator[DayCheck]:
+    """How the days of the ledger (see `Ledger.days`) compare with those of the columns."""
+    kept: dict[tuple[int, str], tuple[int, int]] = {}
+    for day, row in kept_rows:
+        count, sum_ = kept.get((row[2], day), (0, 0))
+        kept[row[2], day] = (count + 1, (sum_ + checksum(row)) % 2**64)
+    for account_id, day in sorted(kept.keys() | answering.keys()):
+        one, other = kept.get((account_id, day), (0, 0)), answering.get((account_id, day), (0, 0))
+        yield DayCheck(account_id, day, one[0], other[0], one == other)
+
+
+def _said(error: Exception) -> str:
+    """What an error says, in one line."""
+    return str(error).partition("\n")[0] or type(error).__name__
 
 
 def _names_uuids(query: Query) -> bool:

@@ -31,8 +31,9 @@ import duckdb
 import msgspec
 import numpy as np
 
+from calldex import budget
 from calldex.access import Scope
-from calldex.errors import QueryTimeout
+from calldex.errors import Unavailable
 from calldex.recent import remember
 from calldex.records.fields import Op
 from calldex.search.query import Query
@@ -40,7 +41,7 @@ from calldex.store import Mentioned, Position
 from calldex.store.embedded.ledger import ROW_NAMES, Closing
 from calldex.store.embedded.parties import NO_PARTY, PARTY, Parties, Party
 from calldex.store.embedded.schema import COLUMNS
-from calldex.store.sql import DUCKDB, LIVE, Sql, behind, both, layout, where
+from calldex.store.sql import DUCKDB, Sql, behind, both, layout, where
 
 BUCKET_MS: Final = 15 * 60 * 1000
 """Every time zone in use is a whole number of these away from UTC, so days of any zone are whole buckets."""
@@ -447,7 +448,7 @@ class Columns:
 
     def _page(self, condition: Sql, limit: int, skip: int) -> Seqs:
         text = f"SELECT seq FROM kept.cdr WHERE {condition.text} {_NEWEST_FIRST} LIMIT ? OFFSET ?"
-        with self._cursor(self._timeout_s) as cursor, _named_errors(self._timeout_s):
+        with self._cursor(budget.left(self._timeout_s)) as cursor, _named_errors():
             found = cursor.execute(text, [*condition.parameters, limit, skip]).fetchnumpy()["seq"]
             return np.ascontiguousarray(found, dtype=np.int64)
 
@@ -465,23 +466,23 @@ class Columns:
             skip -= count
         return _EARLIEST, 0
 
-    def days(self) -> dict[tuple[int, str], tuple[int, int]]:
-        """For each account and UTC day the number of live records and a checksum over them, see `checksum`; only of
-        those whose party is what its number stands for."""
+    def days(self, as_of: int) -> dict[tuple[int, str], tuple[int, int]]:
+        """For each account and UTC day the number of records that were live as of a commit and a checksum over them,
+        see `checksum`; only of those whose party is what its number stands for."""
         found = self._ask(
             "SELECT account_id, strftime(make_timestamp(started_ms * 1000), '%Y-%m-%d') AS day, count(*),"
             " sum(md5_number_lower(" + _SUMMED + ")::HUGEINT) % 18446744073709551616"
-            f" FROM kept.cdr AS row LEFT JOIN kept.party USING (party) WHERE seq_to = {LIVE}"
+            f" FROM kept.cdr AS row LEFT JOIN kept.party USING (party) WHERE seq <= ? AND seq_to > ?"
             f" AND ((party = {NO_PARTY} AND ?) OR ({_MEMBERS.format('row')}) = ({_MEMBERS.format('party')}))"
             " GROUP BY account_id, day",
-            Sql("", (self._parties.full,)),
+            Sql("", (as_of, as_of, self._parties.full)),
             timeout_s=math.inf,
         )
         return {(account_id, day): (count, int(checksum)) for account_id, day, count, checksum in found}
 
     def _ask(self, text: str, parameters: Sql, timeout_s: float | None = None) -> list[tuple[Any, ...]]:
-        timeout_s = self._timeout_s if timeout_s is None else timeout_s
-        with self._cursor(timeout_s) as cursor, _named_errors(timeout_s):
+        timeout_s = budget.left(self._timeout_s) if timeout_s is None else timeout_s
+        with self._cursor(timeout_s) as cursor, _named_errors():
             return cursor.execute(text, list(parameters.parameters)).fetchall()
 
     @contextmanager
@@ -508,7 +509,7 @@ class Columns:
                 late = [cursor for deadline, cursor in self._running.values() if deadline < now]
                 for cursor in late:
                     cursor.interrupt()
-                self._idle.wait(0.05 if late else min(self._timeout_s / 10, 0.5))
+                self._idle.wait(0.05 if late else min(self._timeout_s / 10, 0.2))
 
     def close(self) -> None:
         """Interrupt what is running, wait for it, and let go of the file."""
@@ -574,16 +575,14 @@ def _failure(error: duckdb.Error) -> Damaged | NoRoom:
 
 
 @contextmanager
-def _named_errors(timeout_s: float) -> Iterator[None]:
-    """What went wrong in a query, as `QueryTimeout` or `Damaged`; anything else is a fault of ours and stays itself."""
+def _named_errors() -> Iterator[None]:
+    """What a query may end with although nothing is wrong, in our words; whatever else the engine says stays as it is,
+    and whoever asked takes it for damage."""
     try:
         yield
     except duckdb.InterruptException:
-        raise QueryTimeout(f"the query took longer than {timeout_s:g} s and was stopped") from None
-    except (
-        duckdb.IOException,
-        duckdb.FatalException,
-        duckdb.InternalException,
-        duckdb.SerializationException,
-    ) as error:
-        raise Damaged(str(error).partition("\n")[0]) from error
+        raise budget.spent() from None
+    except duckdb.OutOfMemoryException:
+        raise Unavailable(
+            "the query needs more memory than `columns_memory_mb` permits; ask for less at once, or raise that setting"
+        ) from None

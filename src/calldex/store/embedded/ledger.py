@@ -2,34 +2,30 @@
 
 Beside the versions it keeps what must become durable in the same commit: the rows of calls, the quarantine, and the
 answers given under idempotency keys. It answers by uuid and by commit number; every other question is for `columns`.
-The only module that knows apsw. One process writes, under the lock of `EmbeddedStore`; any thread reads.
+One process writes, under the lock of `EmbeddedStore`; any thread reads.
 """
 
 from __future__ import annotations
 
-import hashlib
 import queue
 import secrets
 import time
-from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
-import apsw
 import msgspec
 
-from calldex.errors import DiskFull, UnreadableInput, WrongVersion
+from calldex.errors import Unavailable, UnreadableInput, WrongVersion
 from calldex.records.record import Cdr, from_ms
 from calldex.search.query import Query
 from calldex.store import (
     RECEIPT_MS,
     Batch,
     KeptRow,
-    Loaded,
     Outcome,
     Position,
     Quarantined,
@@ -38,7 +34,10 @@ from calldex.store import (
     Slice,
     Version,
 )
+from calldex.store.embedded import sqlite
 from calldex.store.embedded.schema import LEDGER
+from calldex.store.embedded.sqlite import commit, each
+from calldex.store.embedded.sqlite import rows as _all
 from calldex.store.sql import LIVE, SQLITE, VALUE_NAMES, behind, both, ready, uuid_bytes, values, where
 
 ROW_NAMES: Final = ("seq", "seq_to", "account_id", "uuid", *VALUE_NAMES)
@@ -48,23 +47,24 @@ _MARKS: Final = ", ".join("?" * len(ROW_NAMES))
 _INSERT: Final = (  # JSON comes as bytes, which SQLite takes for text without looking at them
     f"INSERT INTO version ({', '.join(ROW_NAMES)}, json, written_ms) VALUES ({_MARKS}, CAST(? AS TEXT), ?)"
 )
-_QUARANTINE: Final = (
+QUARANTINE: Final = (
     "SELECT id, account_id, source, format, origin, place, reason, raw, at_ms FROM quarantine"
     " WHERE id > ? AND account_id = ifnull(?, account_id) AND reason = ifnull(?, reason) ORDER BY id LIMIT ?"
 )
 _ROWS: Final = f"SELECT {', '.join(ROW_NAMES)} FROM version"
 
-_STARTED: Final = VALUE_NAMES.index("started_ms")
 _FAR_S: Final = 10**11
 """More seconds than any instant lies before 1970."""
-_DAY: Final = f"date((started_ms + {_FAR_S}000) / 1000 - {_FAR_S}, 'unixepoch')"
+DAY: Final = f"date((started_ms + {_FAR_S}000) / 1000 - {_FAR_S}, 'unixepoch')"
 """The UTC day of a version, of years before 1970 as well: SQLite divides towards zero."""
-_CACHE_KIB: Final = 64 * 1024
 _CHECKPOINT_PAGES: Final = 8192
-_MOST_PAGES: Final = 4 * _CHECKPOINT_PAGES
-"""When so many pages lie in the write-ahead log, the writer folds them in itself, and waits for that."""
+_MOST_PAGES: Final = 2 * _CHECKPOINT_PAGES
+"""When so many pages lie in the write-ahead log, nothing is written before it was folded in: with the largest batch, it
+never holds more than twice as many."""
+_AT_ONCE: Final = 20_000
+"""How many versions are looked at in one statement, where all of them are."""
+PURGED_AT_ONCE: Final = 10_000
 _FOLDINGS: Final = 3
-_PAGE_BYTES: Final = 8192
 
 _BLANK: Final = Cdr(
     uuid="00000000-0000-0000-0000-000000000000",
@@ -102,72 +102,76 @@ class Ledger:
         """Open or create; bring an older schema up to date. `WrongVersion` when it is newer than this program,
         `UnreadableInput` when it is no ledger or must not be written, `DiskFull`."""
         self.path = path
-        try:
-            self._writer = self._connect()
+        with ExitStack() as opened:  # what is open is closed if the rest cannot be
+            self._writer = sqlite.connect(path)
+            opened.callback(self._writer.close)
             self._migrate()
-            self._beside = self._connect()
-        except (apsw.FullError, apsw.IOError) as error:
-            raise DiskFull(f"the ledger {path} cannot be written: {error}") from error
-        except (apsw.NotADBError, apsw.CorruptError, apsw.CantOpenError, apsw.ReadOnlyError) as error:
-            raise UnreadableInput(f"the ledger {path} cannot be opened: {error}") from error
-        self._folder = ThreadPoolExecutor(1, "ledger-folder")
-        self._folding: Future[None] | None = None
-        self._writer.set_wal_hook(self._after_commit)
-        self._readers: queue.LifoQueue[apsw.Connection] = queue.LifoQueue()
-        self._all_readers: list[apsw.Connection] = []
-        self.last_seq: int = _all(self._writer, "SELECT ifnull(max(seq), 0) FROM version")[0][0]
-        self.store_id: str = _all(self._writer, "SELECT value FROM meta WHERE name = 'store_id'")[0][0]
+            self._beside = sqlite.connect(path)
+            opened.callback(self._beside.close)
+            self._folder = ThreadPoolExecutor(1, "ledger-folder")
+            opened.callback(self._folder.shutdown)
+            self._folding: Future[None] | None = None
+            self._log_pages = 0
+            self._writer.set_wal_hook(self._after_commit)
+            self._readers: queue.LifoQueue[sqlite.Connection] = queue.LifoQueue()
+            last = _all(self._writer, "SELECT seq, written_ms FROM version ORDER BY seq DESC LIMIT 1")
+            self.last_seq: int = last[0][0] if last else 0
+            self._last_ms: int = last[0][1] if last else 0
+            self.store_id: str = _all(self._writer, "SELECT value FROM meta WHERE name = 'store_id'")[0][0]
+            self._opened = opened.pop_all()
 
-    def _connect(self, *, readonly: bool = False) -> apsw.Connection:
-        flags = apsw.SQLITE_OPEN_READONLY if readonly else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
-        connection = apsw.Connection(str(self.path), flags=flags)
-        connection.set_busy_timeout(30_000)
-        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB if not readonly else 8192}")
-        if not readonly:
-            connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA wal_autocheckpoint = 0")
-        return connection
-
-    def _after_commit(self, connection: apsw.Connection, name: str, pages: int) -> int:
+    def _after_commit(self, connection: sqlite.Connection, name: str, pages: int) -> int:
         """Have the write-ahead log folded into the database, beside the commits that follow: it takes a quarter of the
-        time that they do. If they keep it from coming to its end for long, the writer waits for it."""
-        if pages >= _MOST_PAGES:
-            _fold(connection)
-        elif pages >= _CHECKPOINT_PAGES and (self._folding is None or self._folding.done()):
+        time that they do."""
+        self._log_pages = pages
+        if pages >= _CHECKPOINT_PAGES and (self._folding is None or self._folding.done()):
             self._folding = self._folder.submit(self._fold_beside)
-        return int(apsw.SQLITE_OK)
+        return sqlite.OK
+
+    def _bound_log(self) -> None:
+        """If the write-ahead log has become so long that no more may come to it, fold it in here, and wait for that.
+        Raises `Unavailable` if somebody reads what lies in it and does not end."""
+        if self._log_pages < _MOST_PAGES:
+            return
+        if not sqlite.fold(self._writer, wholly=True):
+            raise Unavailable(
+                "somebody has read the ledger for too long, and its write-ahead log must not grow further; nothing of"
+                " this was kept",
+                retry_after=2,
+            )
+        self._log_pages = 0
 
     def _fold_beside(self) -> None:
         """The first time takes long, and commits were added meanwhile; without these the log cannot begin anew."""
         for _ in range(_FOLDINGS):
-            if _fold(self._beside):
+            if sqlite.fold(self._beside):
                 return
 
     def _migrate(self) -> None:
         """Bring the schema up to date, each migration in a transaction of its own."""
         found = _all(self._writer, "PRAGMA user_version")[0][0]
+        if found == 0:
+            is_ledger(self._writer)  # or what it has are somebody else's tables
         if found > len(LEDGER):
             raise WrongVersion(
                 f"{self.path.name} has schema version {found}; this program knows versions up to {len(LEDGER)}."
                 " Use a newer Calldex, or restore a backup made by this one."
             )
         for migration in LEDGER[found:]:
-            with self._writer:
+            with commit(self._writer):
                 self._writer.execute(migration.text)
                 if migration.number == 1:
                     self._writer.execute("INSERT INTO meta VALUES ('store_id', ?)", (secrets.token_hex(16),))
                 self._writer.execute(f"PRAGMA user_version = {migration.number}")
 
     @contextmanager
-    def _reader(self) -> Iterator[apsw.Connection]:
+    def _reader(self) -> Iterator[sqlite.Connection]:
         """A connection for reading, used by one thread at a time."""
         try:
             connection = self._readers.get_nowait()
         except queue.Empty:
-            connection = self._connect(readonly=True)
-            self._all_readers.append(connection)
+            connection = sqlite.reading(self.path)
+            self._opened.callback(connection.close)
         try:
             yield connection
         finally:
@@ -175,30 +179,26 @@ class Ledger:
 
     def close(self) -> None:
         """Let go of the files; SQLite folds its write-ahead log into the database."""
-        self._folder.shutdown()
-        for connection in (*self._all_readers, self._beside, self._writer):
-            connection.close()
+        self._opened.close()
+
+    def _now_ms(self) -> int:
+        """When a commit is made. None is dated before the one it follows, also when the clock was set back: by that
+        it is told what is old enough to be dropped."""
+        self._last_ms = max(time.time_ns() // 1_000_000, self._last_ms)
+        return self._last_ms
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
-    @contextmanager
-    def _commit(self) -> Iterator[None]:
-        """What is written meanwhile becomes one commit, all of it or nothing. Raises `DiskFull`."""
-        try:
-            with self._writer:
-                yield
-        except (apsw.FullError, apsw.IOError) as error:
-            raise DiskFull(f"the ledger cannot be written: {error}; nothing of this was kept") from error
-
     def write(self, batch: Batch) -> Written:
         """Commit a batch, all of it or nothing. Raises `DiskFull`."""
-        now = int(time.time() * 1000)
+        self._bound_log()
+        now = self._now_ms()
         before = self.last_seq
         rows = [
             (seq, LIVE, batch.account_id, uuid_bytes(made.uuid), *made.values, made.json, now)
             for seq, made in enumerate(map(_ready, batch.records), before + 1)
         ]
-        with self._commit():
+        with commit(self._writer):
             new = self._put_new(rows)
             outcomes, last = self._accepted(rows) if new else self._put_versions(batch.account_id, rows)
             last = self._close(batch.account_id, batch.removed, last, now)[1]
@@ -217,9 +217,8 @@ class Ledger:
     def _put_new(self, rows: list[tuple[Any, ...]]) -> bool:
         """Most batches hold only new records: insert them all at once. False, and nothing inserted, if one is not."""
         try:
-            with self._writer:
-                self._writer.executemany(_INSERT, rows)
-        except apsw.ConstraintError:
+            sqlite.insert(self._writer, _INSERT, rows)
+        except sqlite.Rejected:
             return False
         return True
 
@@ -250,7 +249,7 @@ class Ledger:
             self._writer,
             "SELECT uuid, seq, CAST(json AS BLOB) FROM carray(?)"
             f" CROSS JOIN version ON uuid = value AND account_id = ? AND seq_to = {LIVE}",
-            (apsw.carray(uuids), account_id),
+            (sqlite.carray(uuids), account_id),
         )
         return {uuid: (seq, json) for uuid, seq, json in found}
 
@@ -272,8 +271,9 @@ class Ledger:
     def erase(self, account_id: int, uuids: Sequence[str]) -> tuple[int, int]:
         """Close the live versions of these records; how many there were, and the last commit number. Raises
         `DiskFull`."""
-        with self._commit():
-            count, last = self._close(account_id, uuids, self.last_seq, int(time.time() * 1000))
+        self._bound_log()
+        with commit(self._writer):
+            count, last = self._close(account_id, uuids, self.last_seq, self._now_ms())
         self.last_seq = last
         return count, last
 
@@ -306,21 +306,29 @@ class Ledger:
         )
 
     def purge(self, superseded_before_ms: int, now_ms: int, upto: int) -> tuple[int, int]:
-        """Drop the versions superseded before an instant and by a commit up to `upto`, and receipts that ended; how
-        many versions went, and the commit up to which. Raises `DiskFull`.
+        """Drop versions superseded before an instant and by a commit up to `upto`, the oldest first and no more than
+        one commit should hold, and receipts that ended; how many versions went, and the commit up to which. Raises
+        `DiskFull`.
 
         Commits are numbered in the order of time, so the last commit before the instant bounds what may go.
         """
-        with self._commit():
+        self._bound_log()
+        ended = f"seq_to > 0 AND seq_to <= ? AND seq_to < {LIVE}"
+        with commit(self._writer):
             self._writer.execute("DELETE FROM receipt WHERE at_ms < ?", (now_ms - RECEIPT_MS,))
             bound = min(self._last_commit_before(superseded_before_ms), upto)
+            more = _all(
+                self._writer,
+                f"SELECT seq_to FROM version WHERE {ended} ORDER BY seq_to LIMIT 1 OFFSET {PURGED_AT_ONCE - 1}",
+                (bound,),
+            )
+            bound = more[0][0] if more else bound
             self._writer.execute(
-                "INSERT INTO purged SELECT account_id, max(seq_to) FROM version"
-                f" WHERE seq_to > 0 AND seq_to <= ? AND seq_to < {LIVE} GROUP BY account_id"
+                f"INSERT INTO purged SELECT account_id, max(seq_to) FROM version WHERE {ended} GROUP BY account_id"
                 " ON CONFLICT (account_id) DO UPDATE SET seq = excluded.seq",
                 (bound,),
             )
-            self._writer.execute(f"DELETE FROM version WHERE seq_to > 0 AND seq_to <= ? AND seq_to < {LIVE}", (bound,))
+            self._writer.execute(f"DELETE FROM version WHERE {ended}", (bound,))
             count = self._writer.changes()
         return count, bound
 
@@ -423,12 +431,12 @@ class Ledger:
                     "SELECT DISTINCT r.id, r.key, r.links, r.text, r.uuid FROM carray(?) AS l"
                     " CROSS JOIN call_link AS c ON c.account_id = ? AND c.source = ? AND c.link = l.value"
                     " CROSS JOIN call_row AS r ON r.id = c.row_id",
-                    (apsw.carray(tuple(new)), account_id, source),
+                    (sqlite.carray(tuple(new)), account_id, source),
                 )
                 new = set()
                 for id_, key, packed, text, uuid in found:
                     if id_ not in rows:
-                        rows[id_] = _kept_row(key, packed, text, uuid)
+                        rows[id_] = kept_row(key, packed, text, uuid)
                         new.update(link for link in rows[id_].links if link not in known)
         return list(rows.values())
 
@@ -440,7 +448,7 @@ class Ledger:
             found = _all(
                 reader,
                 "SELECT key FROM carray(?) CROSS JOIN call_row ON key = value AND account_id = ? AND source = ?",
-                (apsw.carray(tuple(keys)), account_id, source),
+                (sqlite.carray(tuple(keys)), account_id, source),
             )
             return {key for (key,) in found}
 
@@ -460,10 +468,10 @@ class Ledger:
         last = 0
         while True:
             with self._reader() as reader:
-                page = _all(reader, _QUARANTINE, (last, account_id, reason, 500))
+                page = _all(reader, QUARANTINE, (last, account_id, reason, 500))
             if not page:
                 return
-            yield from map(_quarantined, page)
+            yield from map(quarantined_of, page)
             last = page[-1][0]
 
     def joined(self, seqs: Any) -> Slice:
@@ -475,159 +483,79 @@ class Ledger:
                 reader,
                 "SELECT CAST(group_concat(json, ',') AS BLOB), count(json) FROM"
                 " (SELECT json FROM carray(?) CROSS JOIN version ON seq = value)",
-                (apsw.carray(seqs),),
+                (sqlite.carray(seqs),),
             )
             last = _all(reader, "SELECT started_ms, uuid FROM version WHERE seq = ?", (int(seqs[-1]),))
         if not last:
             return Slice(b"", 0, None)
         return Slice(found[0][0], found[0][1], Position(last[0][0], str(UUID(bytes=last[0][1]))))
 
-    def days(self) -> Iterator[tuple[str, tuple[Any, ...]]]:
-        """The UTC day of every live version, and the version as `ROW_NAMES`."""
-        with self._reader() as reader:
-            for day, *row in _each(
-                reader,
-                f"SELECT {_DAY}, {', '.join(ROW_NAMES)} FROM version WHERE seq_to = {LIVE}",
-            ):
+    def days(self, as_of: int) -> Iterator[tuple[str, tuple[Any, ...]]]:
+        """The UTC day of every version that was live as of a commit, and the version as `ROW_NAMES`. In pieces, none of
+        which keeps the write-ahead log for long."""
+        for after in range(0, as_of, _AT_ONCE):
+            with self._reader() as reader:
+                found = _all(
+                    reader,
+                    f"SELECT {DAY}, {', '.join(ROW_NAMES)} FROM version WHERE seq > ? AND seq <= ? AND seq_to > ?",
+                    (after, min(after + _AT_ONCE, as_of), as_of),
+                )
+            for day, *row in found:
                 yield day, tuple(row)
 
     def integrity(self) -> list[str]:
         """What SQLite finds wrong with the file; empty when it is sound."""
         with self._reader() as reader:
-            found = [str(row[0]) for row in _each(reader, "PRAGMA integrity_check(20)")]
+            found = [str(row[0]) for row in each(reader, "PRAGMA integrity_check(20)")]
         return [] if found == ["ok"] else found
 
-    def backup(self, target: Path) -> None:
-        """Copy the database into a new file, consistent, while it is written to. Raises `DiskFull`.
+    def backup(self, target: Path) -> Generator[None, None, None]:
+        """Copy the database into a new file, consistent, while it is written to between two steps. Raises `DiskFull`.
 
-        In one step: between two of them SQLite would notice every commit, and begin again.
+        The writer copies: what it writes meanwhile it writes to the copy as well, and nobody reads for so long that the
+        write-ahead log could not be folded in.
         """
-        copy = apsw.Connection(str(target))
+        return sqlite.copy(self._writer, target)
+
+
+def renew(path: Path) -> str:
+    """Give a ledger that nobody has open a name of its own, so that tokens and columns made for the one it was copied
+    from are refused; the new name. Leaves one file; raises `UnreadableInput` when it is no ledger, `DiskFull`."""
+    store_id = secrets.token_hex(16)
+    with sqlite.alone(path) as connection:
         try:
-            with self._reader() as reader, copy.backup("main", reader, "main") as backup:
-                backup.step(-1)
-        except (apsw.FullError, apsw.IOError) as error:
-            # The words of the error are about the connection that was read: "not an error".
-            raise DiskFull(f"there is no room to copy the ledger to {target}, or it cannot be written there") from error
-        finally:
-            copy.close()
+            found = _all(connection, "UPDATE meta SET value = ? WHERE name = 'store_id' RETURNING 1", (store_id,))
+        except sqlite.Unknown as error:
+            raise UnreadableInput(f"{path} is not a ledger: {error}") from error
+    if not found:
+        raise UnreadableInput(f"{path} is not a ledger: it has no name")
+    return store_id
 
 
-class LedgerReader:
-    """A ledger that is read from end to end and never written, to be moved elsewhere. Nobody else may have it open."""
+def _ready(record: Cdr | Ready) -> Ready:
+    return record if isinstance(record, Ready) else ready(record)
 
-    def __init__(self, path: Path) -> None:
-        """`WrongVersion` for one of another schema version, `UnreadableInput` for what is no ledger."""
-        try:
-            self._reader = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-            found = _all(self._reader, "PRAGMA user_version")[0][0]
-            if found != len(LEDGER):
-                raise WrongVersion(
-                    f"{path} has schema version {found}, this program moves version {len(LEDGER)};"
-                    f" {'start this Calldex on it once' if found < len(LEDGER) else 'use a newer Calldex'}"
-                )
-            self.store_id: str = _all(self._reader, "SELECT value FROM meta WHERE name = 'store_id'")[0][0]
-            self.last_seq: int = _all(self._reader, "SELECT ifnull(max(seq), 0) FROM version")[0][0]
-        except (apsw.NotADBError, apsw.CorruptError, apsw.CantOpenError, apsw.SQLError) as error:
-            raise UnreadableInput(f"{path} cannot be read as a ledger: {error}") from error
 
-    def close(self) -> None:
-        """Let go of the file."""
-        self._reader.close()
-
-    def accounts(self) -> dict[int, int]:
-        """The accounts that have versions, and how many."""
-        return dict(_all(self._reader, "SELECT account_id, count(*) FROM version GROUP BY account_id"))
-
-    def purged(self) -> dict[int, int]:
-        """For each account the commit up to which superseded versions were dropped, if any were."""
-        return dict(_all(self._reader, "SELECT account_id, seq FROM purged"))
-
-    def versions(self, account_id: int, after: int, count: int) -> Iterator[list[Loaded]]:
-        """The versions of an account behind a commit, in order, by so many."""
-        seqs = array(
-            "q",
-            (
-                seq
-                for (seq,) in _each(
-                    self._reader,
-                    "SELECT seq FROM version WHERE account_id = ? AND seq > ? ORDER BY seq",
-                    (account_id, after),
-                )
-            ),
+def is_ledger(connection: sqlite.Connection) -> bool:
+    """Whether a database has the tables of a ledger; `UnreadableInput` if it has others."""
+    names = {name for (name,) in _all(connection, "SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    if names and not {"meta", "version"} <= names:
+        raise UnreadableInput(
+            f"{connection.filename} is a database of something else (it has {', '.join(sorted(names)[:3])}); put the"
+            " ledger back in its place, or restore a backup"
         )
-        names = ", ".join(f"v.{name}" for name in VALUE_NAMES)
-        for at in range(0, len(seqs), count):
-            found = _each(
-                self._reader,
-                # What it was ended by, and of a tombstone what it ended, if that is still kept.
-                f"SELECT v.seq, v.seq_to, v.uuid, CAST(v.json AS BLOB), v.written_ms, ended.written_ms,"
-                f" before.started_ms, {names} FROM carray(?) CROSS JOIN version AS v ON v.seq = value"
-                " LEFT JOIN version AS ended ON ended.seq = v.seq_to"
-                f" LEFT JOIN version AS before ON v.json IS NULL AND before.seq_to = v.seq AND before.seq_to < {LIVE}",
-                (apsw.carray(seqs[at : at + count]),),
-            )
-            yield list(map(_loaded, found))
-
-    def days(self) -> dict[tuple[int, str], tuple[int, int]]:
-        """For each account and UTC day the number of live records and a checksum over them: the sum, modulo 2^64, of
-        the lower half of the MD5 of `seq|uuid in hexadecimal digits|JSON`, the first byte the least."""
-        days: dict[tuple[int, str], tuple[int, int]] = {}
-        for account_id, day, seq, uuid, json in _each(
-            self._reader,
-            f"SELECT account_id, {_DAY}, seq, uuid, CAST(json AS BLOB) FROM version WHERE seq_to = {LIVE}",
-        ):
-            digest = hashlib.md5(b"%d|%s|%s" % (seq, uuid.hex().encode(), json), usedforsecurity=False).digest()
-            count, sum_ = days.get((account_id, day), (0, 0))
-            days[account_id, day] = count + 1, (sum_ + int.from_bytes(digest[8:], "little")) % 2**64
-        return days
-
-    def rows_of_calls(self, after: int, count: int) -> list[tuple[int, int, str, KeptRow]]:
-        """So many rows of calls behind an id, in order: id, account, source, row."""
-        found = _all(
-            self._reader,
-            "SELECT id, account_id, source, key, links, text, uuid FROM call_row WHERE id > ? ORDER BY id LIMIT ?",
-            (after, count),
-        )
-        return [
-            (id_, account_id, source, _kept_row(key, links, text, uuid))
-            for id_, account_id, source, key, links, text, uuid in found
-        ]
-
-    def quarantined(self, after: int, count: int) -> list[Quarantined]:
-        """So many pieces of the quarantine behind an id, in order."""
-        return list(map(_quarantined, _all(self._reader, _QUARANTINE, (after, None, None, count))))
-
-    def receipts(self) -> Iterator[tuple[int, str, Receipt, int]]:
-        """The answers given under idempotency keys: account, key, answer, and when (epoch milliseconds)."""
-        for account_id, key, digest, answer, at_ms in _each(
-            self._reader, "SELECT account_id, key, digest, answer, at_ms FROM receipt"
-        ):
-            yield account_id, key, Receipt(digest, answer), at_ms
-
-    def total_rows(self) -> tuple[int, int]:
-        """How many rows of calls there are, and how many pieces in the quarantine."""
-        counted = "SELECT (SELECT count(*) FROM call_row), (SELECT count(*) FROM quarantine)"
-        rows, pieces = _all(self._reader, counted)[0]
-        return rows, pieces
+    return bool(names)
 
 
-def _loaded(row: tuple[Any, ...]) -> Loaded:
-    """A version as it is moved. A tombstone has the start of what it ended."""
-    seq, seq_to, uuid, json, written_ms, ended_ms, before_ms, *values = row
-    if json is None:
-        values[_STARTED] = before_ms or 0
-    ended = seq_to if 0 < seq_to < LIVE else None
-    return Loaded(seq, ended, uuid, tuple(values), json, written_ms, ended_ms or 0)
-
-
-def _kept_row(key: bytes, links: str, text: str, uuid: bytes | None) -> KeptRow:
+def kept_row(key: bytes, links: str, text: str, uuid: bytes | None) -> KeptRow:
+    """A row of a call, of its columns."""
     return KeptRow(
         key, msgspec.json.decode(links, type=tuple[str, ...]), text, None if uuid is None else str(UUID(bytes=uuid))
     )
 
 
-def _quarantined(row: tuple[Any, ...]) -> Quarantined:
+def quarantined_of(row: tuple[Any, ...]) -> Quarantined:
+    """A piece in the quarantine, of its columns."""
     id_, account_id, source, format_, origin, place, reason, raw, at_ms = row
     return Quarantined(
         id=id_,
@@ -640,48 +568,3 @@ def _quarantined(row: tuple[Any, ...]) -> Quarantined:
         raw=raw,
         at_ms=at_ms,
     )
-
-
-def _fold(connection: apsw.Connection) -> bool:
-    """Fold the write-ahead log into the database as far as that can be without waiting; whether all of it was. On a
-    full disk it stays, and is tried again later."""
-    with suppress(apsw.BusyError, apsw.FullError, apsw.IOError):
-        pages, folded = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-        return pages == folded
-    return False
-
-
-def renew(path: Path) -> None:
-    """Give a restored ledger a name of its own, so that tokens and columns made for the one it was copied from are
-    refused. Leaves one file; raises `UnreadableInput` when it is no ledger, `DiskFull`."""
-    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
-    try:
-        connection.execute("PRAGMA journal_mode = DELETE")
-        connection.execute("UPDATE meta SET value = ? WHERE name = 'store_id'", (secrets.token_hex(16),))
-        renewed = connection.changes()
-    except (apsw.FullError, apsw.IOError) as error:
-        raise DiskFull(f"the ledger {path} cannot be written: {error}") from error
-    except (apsw.NotADBError, apsw.CorruptError, apsw.SQLError) as error:
-        raise UnreadableInput(f"{path} is not a ledger: {error}") from error
-    finally:
-        connection.close()
-    if renewed != 1:
-        raise UnreadableInput(f"{path} is not a ledger: it has no name")
-
-
-def _ready(record: Cdr | Ready) -> Ready:
-    return record if isinstance(record, Ready) else ready(record)
-
-
-def _each(connection: apsw.Connection, text: str, parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
-    """The rows of a statement. A damaged file is told as such: nothing but a backup helps then."""
-    try:
-        yield from connection.execute(text, parameters)
-    except apsw.CorruptError as error:
-        raise UnreadableInput(
-            f"the ledger {connection.filename} is damaged: {error}; stop Calldex and restore a backup"
-        ) from error
-
-
-def _all(connection: apsw.Connection, text: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-    return list(_each(connection, text, parameters))

@@ -1,0 +1,351 @@
+"""The one way to records: a principal and the parameters of a declared route become permitted, scoped, masked records
+that are accounted for.
+
+Every surface that shows records goes this way, and imports neither the store nor `search.query` for it: permit -> parse
+-> scope -> wait until ready -> read as of S -> mask -> account for it (audit, metrics, places). Knows no HTTP.
+
+A route over records is a `Reading` and a handler. The reading says which permissions it needs, what the audit calls it,
+which parameters it takes (`Parameters`: filters, days, and an `Own` struct whose members' types and descriptions give
+parsing, documents, help and what the audit notes), and which places it takes up. The handler opens it and asks for a
+shape; what leaves is what it makes of that:
+
+    EXPORT = Reading(action="export", needs=("see_cdrs", "export"), takes=Parameters(ExportOptions), places="streams")
+
+    async def export(request: Request) -> Response:
+        owner, pairs = await caller(request, ...)
+
+        async def pieces() -> Pieces:
+            asked = reader.open(caller_of(request, owner, streams=True), EXPORT, pairs)
+            async with asked as search, search.stream() as stream:
+                yield Head("application/x-ndjson", {"Calldex-Expected-Records": str(stream.total)})
+                async for text in stream.through(lines):
+                    yield text
+
+        return StreamReply(pieces)
+
+Shapes: `page` and its `place` (an entity tag costs no reading), `count`, `stream` (batches of JSON, any number of
+records in constant memory as of one S), `history` (one record with its versions), `mentioned` (what look-ups list).
+Changes after a commit and aggregates are two more methods of `Search`: each asks the store with the query, as of one S,
+masks what it gives, refuses what the mask hides, and calls `told`.
+
+Whoever waits, waits on the event loop; whatever reads, reads in a thread of the places (`Search.run`): one hop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Final, Generic, Literal, Protocol, TypeVar
+
+import msgspec
+
+from calldex import budget
+from calldex.access import Permission, Principal, Scope, permit, scope_of
+from calldex.access.masking import masked
+from calldex.audit.chain import Action, Actor, searched
+from calldex.audit.noting import Noted, noting
+from calldex.audit.writer import Auditor
+from calldex.errors import CalldexError, NotFound, StoreNotReady
+from calldex.records import codec
+from calldex.records.fields import Op
+from calldex.records.record import Cdr, Rejected
+from calldex.search.page import Page, Pager, Place
+from calldex.search.query import PAGES, Condition, O, PageRequest, Parameters, Query, parse
+from calldex.store import Mentioned, Position, Store, Version
+
+START_S: Final = 2.0
+"""How long a search waits for a store that starts."""
+BATCH: Final = 5_000
+"""Records of one batch of a stream."""
+_HOUR_MS: Final = 3_600_000
+_PAUSE_S: Final = 0.05
+
+Places = Literal["searches", "streams"]
+"""Whose places a route takes up: those of short answers, or those of answers that last as long as their client."""
+Gone = Callable[[], Awaitable[MutableMapping[str, Any]]]
+"""Returns when the client left; an ASGI `receive`."""
+_T = TypeVar("_T")
+
+
+class Pool(Protocol):
+    """Places for work in threads: see `transport.workers.Workers`."""
+
+    def place(self, receive: Gone | None) -> AbstractAsyncContextManager[None]:
+        """A place, waited for as long as the client is there."""
+
+    async def run(self, work: Callable[[], _T]) -> _T:
+        """Do work in a thread; for who has a place."""
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Who asks: their rights, what the audit calls them, and how it is noticed that they left (None: it is not)."""
+
+    principal: Principal
+    actor: Actor
+    gone: Gone | None = None
+
+
+class Reading(msgspec.Struct, Generic[O], frozen=True, kw_only=True):
+    """A route over records, as it is declared. Every one of the permissions is needed."""
+
+    action: Action
+    takes: Parameters[O]
+    needs: tuple[Permission, ...] = ("see_cdrs",)
+    places: Places = "searches"
+    waits: bool = True
+    """Whether it asks what the store answers only when it is ready: searches do."""
+
+
+SEARCH: Final = Reading(action="search", takes=PAGES)
+"""A page of a search."""
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """Some records of a stream in their order: their JSON, masked and joined by commas, and how many."""
+
+    json: bytes
+    count: int
+
+
+class Stream:
+    """A whole match, newest first: how many records there are as of the commit `as_of`, and these, batch by batch."""
+
+    def __init__(
+        self, *, total: int, as_of: int, pool: Pool, batches: Iterator[Batch], told: Callable[[int], None]
+    ) -> None:
+        self.total = total
+        self.as_of = as_of
+        self._pool = pool
+        self._batches = batches
+        self._told = told
+
+    async def run(self, work: Callable[[], _T]) -> _T:
+        """Do work in the stream's thread: what begins and ends a file."""
+        return await self._pool.run(work)
+
+    async def through(self, write: Callable[[Batch], _T]) -> AsyncIterator[_T]:
+        """What a format makes of each batch, read and written in one hop."""
+
+        def read() -> tuple[Batch, _T] | None:
+            batch = next(self._batches, None)
+            return None if batch is None else (batch, write(batch))
+
+        while (done := await self._pool.run(read)) is not None:
+            self._told(done[0].count)
+            yield done[1]
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """One record: its JSON, and the versions of it that are kept and seen, oldest first; all of them masked."""
+
+    json: bytes
+    versions: Sequence[Version]
+
+
+class Reader:
+    """Reads a node's records. `served` is told how many records leave."""
+
+    def __init__(
+        self, store: Store, pager: Pager, audit: Auditor, pools: Mapping[Places, Pool], served: Callable[[int], None]
+    ) -> None:
+        self._store = store
+        self._pager = pager
+        self._audit = audit
+        self._pools = pools
+        self._served = served
+
+    @asynccontextmanager
+    async def open(
+        self, caller: Caller, reading: Reading[O], pairs: Sequence[tuple[str, str]], target: str = ""
+    ) -> AsyncIterator[Search[O]]:
+        """What a caller asks for by these parameters, ready to be read; noted in the audit at the end, as done to a
+        target where it is not about records alone.
+
+        Raises `Forbidden`, `BadParameters`, `StoreNotReady`, and what cannot be noted.
+        """
+        async with noting(self._audit, caller.actor, reading.action) as noted:
+            noted.target = target
+            noted.detail = searched(pairs, reading.takes.own)
+            query, own = parse(pairs, _readable(caller.principal, reading.needs), caller.principal.timezone,
+                               reading.takes)  # fmt: skip
+            if reading.waits:
+                await self._until_ready(query)
+            yield Search(
+                store=self._store,
+                pager=self._pager,
+                pool=self._pools[reading.places],
+                served=self._served,
+                gone=caller.gone,
+                query=query,
+                own=own,
+                noted=noted,
+            )
+
+    async def _until_ready(self, query: Query) -> None:
+        """Searches wait a moment for a store that starts. When it takes longer, as the columns are made again, they
+        are refused, instead of holding places that searches by uuid need: those are answered all the time."""
+        if any(condition.op is Op.ANY_UUID for condition in query.where):
+            return
+        deadline = time.monotonic() + START_S
+        while not (state := self._store.state()).ready:
+            if time.monotonic() > deadline:
+                left = f"{state.behind} of {state.total} commits are left"
+                raise StoreNotReady(f"searches cannot be answered yet: {state.reason}; {left}", retry_after=2)
+            await asyncio.sleep(_PAUSE_S)
+
+
+class Search(Generic[O]):
+    """What was asked for, permitted and understood. `own` are the parameters of the route's own, `noted` what the audit
+    will tell. Everything but `run` and `stream` reads: call it in `run`."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        pager: Pager,
+        pool: Pool,
+        served: Callable[[int], None],
+        gone: Gone | None,
+        query: Query,
+        own: O,
+        noted: Noted,
+    ) -> None:
+        self._store = store
+        self._pager = pager
+        self._pool = pool
+        self._served = served
+        self._gone = gone
+        self._query = query
+        self.own = own
+        self.noted = noted
+
+    @property
+    def scope(self) -> Scope:
+        """Which records are seen, and how."""
+        return self._query.scope
+
+    async def run(self, work: Callable[[], _T]) -> _T:
+        """Do work in a thread, when there is a place."""
+        async with self._pool.place(self._gone):
+            return await self._pool.run(work)
+
+    def told(self, rows: int) -> None:
+        """Account for records that leave."""
+        self.noted.rows = (self.noted.rows or 0) + rows
+        self._served(rows)
+
+    # --- pages --------------------------------------------------------------------------------------------------------
+
+    def place(self, wanted: PageRequest) -> Place:
+        """Which page of which walk is wanted. A walk begins with an hour, so that all of the hour's equal searches get
+        equal bytes, their token included."""
+        now_ms = time.time_ns() // 1_000_000
+        return self._pager.place(self._query, wanted, now_ms - now_ms % _HOUR_MS)
+
+    def fingerprint(self, place: Place, wanted: PageRequest) -> str:
+        """Differs when the page may differ; costs no reading."""
+        return f"{place.fingerprint(self._query, wanted.per_page)}-{place.began_ms:x}-{wanted.page}"
+
+    def page(self, place: Place, wanted: PageRequest) -> Page:
+        """The page; whoever sends it calls `told`, as they may have it from elsewhere."""
+        return self._pager.read(self._query, place, wanted.per_page)
+
+    # --- other shapes -------------------------------------------------------------------------------------------------
+
+    def count(self) -> int:
+        """How many records match."""
+        return self._store.total(self._query, self._head())
+
+    def mentioned(self) -> Mentioned | None:
+        """What may be listed: what the records name that are seen, and what the reach itself names; None where that is
+        everything in the account."""
+        scope = self.scope
+        if scope.whole:
+            return None
+        named = self._store.mentioned(scope)
+        return Mentioned(
+            agents=named.agents | set(scope.agents),
+            queues=named.queues | set(scope.queues),
+            campaigns=named.campaigns | set(scope.campaigns),
+            teams=named.teams | set(scope.teams),
+            wrapup_codes=named.wrapup_codes,
+        )
+
+    def history(self, uuid: str) -> Shown:
+        """One record and its versions; `NotFound` if it is not seen. Versions that lay beyond the reach are left
+        out."""
+        query = _one(self.scope, uuid)
+        found = self._store.slice(query, self._head(), limit=1, total=1)
+        if not found.count:
+            raise _unseen(uuid)
+        self.told(1)
+        mask = self.scope.mask
+        seen = [
+            msgspec.structs.replace(version, json=masked(version.json, mask, budget.check))
+            for version in self._store.history(self.scope.account_id, uuid)
+            if version.json is not None and self.scope.admits(_decoded(version.json, uuid))
+        ]
+        return Shown(masked(found.json, mask, budget.check), seen)
+
+    @asynccontextmanager
+    async def stream(self, size: int = BATCH) -> AsyncIterator[Stream]:
+        """All that matches, as of one S, in memory for one batch. Takes up a place until it is left; who leaves it
+        early frees it as soon as the batch in hand is read."""
+        async with self._pool.place(self._gone):
+            as_of, total = await self._pool.run(self._counted)
+            self.noted.begun, self.noted.rows = True, 0
+            batches = self._batches(as_of, total, size)
+            yield Stream(total=total, as_of=as_of, pool=self._pool, batches=batches, told=self.told)
+
+    def _counted(self) -> tuple[int, int]:
+        as_of = self._head()
+        return as_of, self._store.total(self._query, as_of)
+
+    def _batches(self, as_of: int, total: int, size: int) -> Iterator[Batch]:
+        after: Position | None = None
+        left = total
+        while left > 0:
+            found = self._store.slice(self._query, as_of, limit=min(size, left), total=total, after=after)
+            if not found.count:
+                raise CalldexError(f"{left} of {total} records that were counted are not there")
+            yield Batch(masked(found.json, self.scope.mask, budget.check), found.count)
+            after, left = found.last, left - found.count
+
+    def _head(self) -> int:
+        return self._store.head(self.scope.account_id)
+
+
+def record(store: Store, principal: Principal, uuid: str) -> Cdr:
+    """A record that somebody sees, without a mask, for verbs that account for themselves. Blocks.
+
+    `NotFound` if they do not see it.
+    """
+    query = _one(_readable(principal, ("see_cdrs",)), uuid)
+    found = store.slice(query, store.head(principal.account_id), limit=1, total=1)
+    if not found.count:
+        raise _unseen(uuid)
+    return _decoded(found.json, uuid)
+
+
+def _readable(principal: Principal, needs: Sequence[Permission]) -> Scope:
+    """What somebody may see; `Forbidden` without one of the permissions."""
+    for permission in needs:
+        permit(principal, (permission,))
+    return scope_of(principal)
+
+
+def _one(scope: Scope, uuid: str) -> Query:
+    return Query(scope=scope, where=(Condition(Op.ANY_UUID, "uuid", (uuid,)),))
+
+
+def _unseen(uuid: str) -> NotFound:
+    return NotFound(f"there is no record {uuid}")
+
+
+def _decoded(json: bytes, uuid: str) -> Cdr:
+    record = codec.decode(json, uuid)
+    if isinstance(record, Rejected):
+        raise CalldexError(f"the record {uuid} cannot be read: {record.reason}")
+    return record

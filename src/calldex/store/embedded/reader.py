@@ -1,0 +1,156 @@
+"""A ledger that is read and never written: to be moved elsewhere, or looked at before it is opened.
+
+Nobody else may have it open, and it is left as it was, the files beside it included.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from calldex.errors import StoreDamaged, UnreadableInput, WrongVersion
+from calldex.store import KeptRow, Loaded, Quarantined, Receipt
+from calldex.store.embedded import sqlite
+from calldex.store.embedded.ledger import DAY, QUARANTINE, is_ledger, kept_row, quarantined_of
+from calldex.store.embedded.schema import LEDGER
+from calldex.store.embedded.sqlite import carray, each, rows
+from calldex.store.sql import LIVE, VALUE_NAMES
+
+_STARTED: Final = VALUE_NAMES.index("started_ms")
+
+
+class LedgerReader:
+    """The ledger of a file."""
+
+    def __init__(self, path: Path, *, older: bool = False) -> None:
+        """`WrongVersion` for one of another schema version, unless it is an older one and `older` is set;
+        `UnreadableInput` for what is no ledger."""
+        with ExitStack() as opened:
+            self._reader = opened.enter_context(sqlite.looking(path))
+            self.version: int = rows(self._reader, "PRAGMA user_version")[0][0]
+            if not is_ledger(self._reader):
+                raise UnreadableInput(f"{path} cannot be read as a ledger: it has not its tables")
+            if self.version > len(LEDGER) or not (older or self.version == len(LEDGER)):
+                raise WrongVersion(
+                    f"{path} has schema version {self.version}, this program knows version {len(LEDGER)};"
+                    f" {'start this Calldex on it once' if self.version < len(LEDGER) else 'use a newer Calldex'}"
+                )
+            meta = dict(rows(self._reader, "SELECT name, value FROM meta"))
+            if "store_id" not in meta:
+                raise StoreDamaged(f"{path} is not a whole ledger: it has no name; restore a backup")
+            self.store_id: str = meta["store_id"]
+            self.is_bound = "bound" in meta
+            """Whether a directory has its head."""
+            self.last_seq: int = rows(self._reader, "SELECT ifnull(max(seq), 0) FROM version")[0][0]
+            self._opened = opened.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._opened.close()
+
+    def accounts(self) -> dict[int, int]:
+        """The accounts that have versions, and how many."""
+        return dict(rows(self._reader, "SELECT account_id, count(*) FROM version GROUP BY account_id"))
+
+    def purged(self) -> dict[int, int]:
+        """For each account the commit up to which superseded versions were dropped, if any were."""
+        return dict(rows(self._reader, "SELECT account_id, seq FROM purged"))
+
+    def versions(self, account_id: int, after: int, count: int) -> Iterator[list[Loaded]]:
+        """The versions of an account behind a commit, in order, by so many."""
+        seqs = array(
+            "q",
+            (
+                seq
+                for (seq,) in each(
+                    self._reader,
+                    "SELECT seq FROM version WHERE account_id = ? AND seq > ? ORDER BY seq",
+                    (account_id, after),
+                )
+            ),
+        )
+        names = ", ".join(f"v.{name}" for name in VALUE_NAMES)
+        for at in range(0, len(seqs), count):
+            found = each(
+                self._reader,
+                # What it was ended by, and of a tombstone what it ended, if that is still kept.
+                f"SELECT v.seq, v.seq_to, v.uuid, CAST(v.json AS BLOB), v.written_ms, ended.written_ms,"
+                f" before.started_ms, {names} FROM carray(?) CROSS JOIN version AS v ON v.seq = value"
+                " LEFT JOIN version AS ended ON ended.seq = v.seq_to"
+                f" LEFT JOIN version AS before ON v.json IS NULL AND before.seq_to = v.seq AND before.seq_to < {LIVE}",
+                (carray(seqs[at : at + count]),),
+            )
+            yield list(map(_loaded, found))
+
+    def days(self) -> dict[tuple[int, str], tuple[int, int]]:
+        """For each account and UTC day the number of live records and a checksum over them: the sum, modulo 2^64, of
+        the lower half of the MD5 of `seq|uuid in hexadecimal digits|JSON`, the first byte the least."""
+        days: dict[tuple[int, str], tuple[int, int]] = {}
+        for account_id, day, seq, uuid, json in each(
+            self._reader,
+            f"SELECT account_id, {DAY}, seq, uuid, CAST(json AS BLOB) FROM version WHERE seq_to = {LIVE}",
+        ):
+            digest = hashlib.md5(b"%d|%s|%s" % (seq, uuid.hex().encode(), json), usedforsecurity=False).digest()
+            count, sum_ = days.get((account_id, day), (0, 0))
+            days[account_id, day] = count + 1, (sum_ + int.from_bytes(digest[8:], "little")) % 2**64
+        return days
+
+    def rows_of_calls(self, after: int, count: int) -> list[tuple[int, int, str, KeptRow]]:
+        """So many rows of calls behind an id, in order: id, account, source, row."""
+        found = rows(
+            self._reader,
+            "SELECT id, account_id, source, key, links, text, uuid FROM call_row WHERE id > ? ORDER BY id LIMIT ?",
+            (after, count),
+        )
+        return [
+            (id_, account_id, source, kept_row(key, links, text, uuid))
+            for id_, account_id, source, key, links, text, uuid in found
+        ]
+
+    def quarantined(self, after: int, count: int) -> list[Quarantined]:
+        """So many pieces of the quarantine behind an id, in order."""
+        return list(map(quarantined_of, rows(self._reader, QUARANTINE, (after, None, None, count))))
+
+    def receipts(self) -> Iterator[tuple[int, str, Receipt, int]]:
+        """The answers given under idempotency keys: account, key, answer, and when (epoch milliseconds)."""
+        for account_id, key, digest, answer, at_ms in each(
+            self._reader, "SELECT account_id, key, digest, answer, at_ms FROM receipt"
+        ):
+            yield account_id, key, Receipt(digest, answer), at_ms
+
+    def total_rows(self) -> tuple[int, int]:
+        """How many rows of calls there are, and how many pieces in the quarantine."""
+        counted = "SELECT (SELECT count(*) FROM call_row), (SELECT count(*) FROM quarantine)"
+        calls, pieces = rows(self._reader, counted)[0]
+        return calls, pieces
+
+
+def _loaded(row: tuple[Any, ...]) -> Loaded:
+    """A version as it is moved. A tombstone has the start of what it ended."""
+    seq, seq_to, uuid, json, written_ms, ended_ms, before_ms, *values = row
+    if json is None:
+        values[_STARTED] = before_ms or 0
+    ended = seq_to if 0 < seq_to < LIVE else None
+    return Loaded(seq, ended, uuid, tuple(values), json, written_ms, ended_ms or 0)
+
+
+def is_there(path: Path) -> bool:
+    """Whether a file holds a ledger; not if there is none, or one that was begun and got no tables. `UnreadableInput`
+    for what is something else."""
+    if not path.exists() or not path.stat().st_size:
+        return False
+    with sqlite.looking(path) as connection:
+        return is_ledger(connection)

@@ -1,0 +1,142 @@
+"""A real server with a contact centre, and a real browser that looks at its page.
+
+A test fails on anything the page does that its `Content-Security-Policy` forbids, and on any error of a script.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import httpx
+import msgspec
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+from calldex.demo import interactions
+from calldex.node import Node
+from calldex.records.record import Cdr
+from calldex.settings import Settings
+from tests.api.conftest import people, write
+from tests.api.serving import Server
+
+CHROMIUM: Final = shutil.which("chromium")
+ARGUMENTS: Final = (
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
+PASSWORD: Final = "correct horse battery"
+RECORDS: Final = 20_000
+_UUID: Final = re.compile("[0-9a-f-]{36}")
+_WATCH: Final = (
+    "addEventListener('securitypolicyviolation', (event) => console.error("
+    "'POLICY', event.violatedDirective, event.blockedURI, event.sourceFile, event.lineNumber))"
+)
+
+expect.set_options(timeout=20_000)
+
+
+class Place(msgspec.Struct):
+    """The server with its people's keys, and the records of the account `main`, newest first."""
+
+    server: Server
+    keys: dict[str, str]
+    records: list[Cdr]
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return self.server.url
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """One server for all tests, which write nothing to it but sessions."""
+    data = tmp_path_factory.mktemp("web") / "data"
+    records = list(interactions(RECORDS, seed=3))
+    with Node(Settings(data=data, threads=2)) as node:
+        keys = people(node)
+        write_all(node, records)
+        for name in ("admin", "analyst", "phone"):
+            node.directory.set_password(f"{name}@main.example.com", PASSWORD)
+    server = Server(data)
+    yield Place(server, keys, sorted(records, key=lambda each: (each.started_at, each.uuid), reverse=True))
+    server.end()
+
+
+def write_all(node: Node, records: list[Cdr]) -> None:
+    """Write records in as many requests as it takes."""
+    for at in range(0, len(records), 10_000):
+        write(node, "main", records[at : at + 10_000])
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One browser for a module: while it runs, the thread's event loop is its own."""
+    if CHROMIUM is None:
+        pytest.skip("needs Debian's chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*ARGUMENTS])
+        yield browser
+        browser.close()
+
+
+Opened = Callable[..., BrowserContext]
+
+
+@pytest.fixture
+def watched(browser: Browser) -> Iterator[Opened]:
+    """Makes contexts of that browser; at the end no page of theirs may have done what it must not."""
+    wrong: list[str] = []
+    contexts: list[BrowserContext] = []
+
+    def opened(**options: object) -> BrowserContext:
+        context = browser.new_context(**{"viewport": {"width": 1366, "height": 800}, "locale": "en-GB", **options})  # type: ignore[arg-type]
+        context.set_default_timeout(20_000)
+        context.add_init_script(_WATCH)
+        context.on("console", lambda said: wrong.append(said.text) if "POLICY" in said.text else None)
+        context.on("weberror", lambda error: wrong.append(str(error.error)))
+        contexts.append(context)
+        return context
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert [] == wrong
+
+
+@pytest.fixture(scope="session")
+def cookies(place: Place) -> Callable[[str], list[dict[str, str]]]:
+    """The cookies of who signed in once, by name: signing in takes its time on purpose."""
+    known: dict[str, list[dict[str, str]]] = {}
+
+    def of(name: str) -> list[dict[str, str]]:
+        if name not in known:
+            given = {"email": f"{name}@main.example.com", "password": PASSWORD}
+            reply = httpx.post(f"{place.url}/api/session", json=given, headers={"Origin": place.url}, timeout=60)
+            assert reply.is_success, reply.text
+            known[name] = [{"name": name, "value": value, "url": place.url} for name, value in reply.cookies.items()]
+        return known[name]
+
+    return of
+
+
+@pytest.fixture
+def page(watched: Opened, cookies: Callable[[str], list[dict[str, str]]]) -> Page:
+    """A tab in which the admin is signed in."""
+    context = watched()
+    context.add_cookies(cookies("admin"))  # type: ignore[arg-type]
+    return context.new_page()
+
+
+def list_at(page: Page, url: str) -> None:
+    """Open an address and wait for its rows."""
+    page.goto(url)
+    expect(page.get_by_test_id("row").first).to_have_attribute("data-uuid", _UUID)
+
+
+def total(page: Page) -> int:
+    """The total that the foot tells."""
+    return int(page.get_by_test_id("total").inner_text().replace(",", ""))

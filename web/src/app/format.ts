@@ -1,0 +1,80 @@
+// How values are written. Times are in the zone that is named on the page; lengths are m:ss.
+import { locale as ours } from './i18n.svelte';
+
+export type Clock = '24' | '12';
+const made = new Map<string, Intl.DateTimeFormat>();
+
+/** A formatter that is made once: making one takes longer than a row. */
+function formatter(zone: string, options: Intl.DateTimeFormatOptions, locale = ours()): Intl.DateTimeFormat {
+    const name = `${locale} ${zone} ${JSON.stringify(options)}`;
+    let found = made.get(name);
+    if (!found) {
+        if (made.size > 200) made.clear();
+        found = new Intl.DateTimeFormat(locale, { timeZone: zone, ...options });
+        made.set(name, found);
+    }
+    return found;
+}
+
+const hours = (clock: Clock): Intl.DateTimeFormatOptions => (clock === '24' ? { hourCycle: 'h23' } : { hourCycle: 'h12' });
+
+export function time(at: string | number, zone: string, clock: Clock = '24'): string {
+    return formatter(zone, { hour: clock === '24' ? '2-digit' : 'numeric', minute: '2-digit', second: '2-digit', ...hours(clock) }).format(new Date(at));
+}
+
+export function shortTime(at: string | number, zone: string, clock: Clock = '24'): string {
+    return formatter(zone, { hour: clock === '24' ? '2-digit' : 'numeric', minute: '2-digit', ...hours(clock) }).format(new Date(at));
+}
+
+/** `29 Sep`, with the year where it is not this one. */
+export function day(at: string | number, zone: string): string {
+    const date = new Date(at);
+    const thisYear = formatter(zone, { year: 'numeric' }).format(date) === formatter(zone, { year: 'numeric' }).format(new Date());
+    return formatter(zone, { day: '2-digit', month: 'short', ...(thisYear ? {} : { year: 'numeric' }) }).format(date);
+}
+
+export function longDay(at: string | number, zone: string): string {
+    return formatter(zone, { weekday: 'short', day: 'numeric', month: 'short', year: 'numeric' }).format(new Date(at));
+}
+
+/** The calendar day in a zone, as `YYYY-MM-DD`. */
+export function isoDay(at: Date, zone: string): string {
+    return formatter(zone, { year: 'numeric', month: '2-digit', day: '2-digit' }, 'en-CA').format(at);
+}
+
+/** `0:27`, `6:38`, `1:02:10`; empty where it is not known. */
+export function length(seconds: number | null | undefined): string {
+    if (seconds === null || seconds === undefined) return '';
+    const whole = Math.round(seconds);
+    const [h, m, s] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
+    const two = (n: number): string => String(n).padStart(2, '0');
+    return h ? `${h}:${two(m)}:${two(s)}` : `${m}:${two(s)}`;
+}
+
+export function count(n: number): string {
+    return n.toLocaleString(ours());
+}
+
+export function percent(part: number, whole: number): string {
+    return whole ? (part / whole).toLocaleString(ours(), { style: 'percent', maximumFractionDigits: 1 }) : '';
+}
+
+/** A full number has its plus sign; an extension, a short code, a word and a masked number stay as they are. */
+export function phone(number: string | null): string {
+    if (number === null) return '';
+    return /^[1-9]\d{7,14}$/.test(number) || /^\d{1,3}\*+\d\d$/.test(number) ? `+${number}` : number;
+}
+
+const STEPS: [Intl.RelativeTimeFormatUnit, number][] = [
+    ['day', 86_400],
+    ['hour', 3600],
+    ['minute', 60],
+    ['second', 1],
+];
+
+/** `3 minutes ago`. */
+export function ago(at: string, now: number): string {
+    const seconds = (Date.parse(at) - now) / 1000;
+    const [unit, size] = STEPS.find(([, size]) => Math.abs(seconds) >= size) ?? STEPS[3]!;
+    return new Intl.RelativeTimeFormat(ours(), { numeric: 'auto', style: 'short' }).format(Math.round(seconds / size), unit);
+}

@@ -1,0 +1,61 @@
+// Who is signed in, and what they may. The server decides on every request; this only saves asking for what it refuses.
+import { ApiError, ask, onEnded, send } from './api';
+
+export interface User {
+    email: string;
+    name: string;
+    account: string;
+    role: string | null;
+    groups: string[];
+    permissions: string[];
+    timezone: string;
+    expires_at: string;
+}
+
+class Session {
+    user = $state<User | null>(null);
+    /** Somebody was signed in here, and is not any more: the page stays and asks for the password in place. */
+    over = $state(false);
+    /** Nobody is signed in. */
+    none = $state(false);
+    problem = $state<ApiError | null>(null);
+
+    async find(): Promise<void> {
+        this.problem = null;
+        try {
+            this.user = await ask<User>('/api/session');
+            this.none = this.over = false;
+        } catch (error) {
+            if (error instanceof ApiError && error.status === 401) this.none = true;
+            else if (error instanceof ApiError) this.problem = error;
+            else throw error;
+        }
+    }
+
+    async begin(email: string, password: string): Promise<void> {
+        const before = this.user?.email;
+        const user = await send<User>('POST', '/api/session', { email, password });
+        if (before && before !== user.email) {
+            // Somebody else: nothing of what the one before them saw stays in the tab.
+            location.reload();
+            return;
+        }
+        this.user = user;
+        this.none = this.over = false;
+    }
+
+    async end(): Promise<void> {
+        await send('DELETE', '/api/session');
+        location.assign('/signin');
+    }
+
+    may(permission: string): boolean {
+        return this.user?.permissions.includes(permission) ?? false;
+    }
+}
+
+export const session = new Session();
+onEnded(() => {
+    if (session.user) session.over = true;
+    else session.none = true;
+});

@@ -1,0 +1,134 @@
+// The filters there are, as the API's own description lists them, and what their values are called.
+import { ask, type Named } from '../app/api';
+import { length, phone } from '../app/format';
+import { t, word, type Key } from '../app/i18n.svelte';
+import { listed } from './query';
+
+export type Kind = 'words' | 'ids' | 'seconds' | 'text' | 'days';
+
+export interface Filter {
+    name: string;
+    kind: Kind;
+    words: string[];
+    description: string;
+}
+
+interface Schema {
+    type?: string;
+    enum?: string[];
+    items?: Schema;
+}
+interface Parameter {
+    name: string;
+    in: string;
+    description: string;
+    schema: Schema;
+}
+
+const LOOKUPS: Record<string, string> = {
+    agent_ids: 'agents',
+    queue_ids: 'queues',
+    team_ids: 'teams',
+    campaign_ids: 'campaigns',
+    wrapup_codes: 'wrapup_codes',
+};
+/** Which words of the language file a filter's values are. */
+const VOCABULARY: Record<string, string> = { end_reasons: 'end_reason', events: 'event', flags: 'flag', has_recording: 'yesno', withheld: 'yesno' };
+const NO_FILTERS = ['page', 'per_page', 'search_token', 'key', 'start_date', 'end_date', 'timezone', 'wrapup_code_ids', 'fields', 'format'];
+
+export const base = (name: string): string => name.replace(/_not$/, '');
+export const negated = (name: string): boolean => name.endsWith('_not');
+
+class Filters {
+    all = $state<Filter[]>([]);
+    names = $state<Record<string, Map<string, string>>>({});
+    #asked: Promise<void> | null = null;
+    #lookups = new Set<string>();
+
+    /** Ask the API which filters it has; once. */
+    load(): Promise<void> {
+        this.#asked ??= this.#ask().catch((error: unknown) => {
+            this.#asked = null;
+            throw error;
+        });
+        return this.#asked;
+    }
+    async #ask(): Promise<void> {
+        const document = await ask<{ paths: Record<string, { get: { parameters: Parameter[] } }> }>('/openapi.json');
+        this.all = document.paths['/api/v2/cdr']!.get.parameters.filter((each) => !NO_FILTERS.includes(each.name) && each.in === 'query').map(described);
+    }
+
+    get(name: string): Filter | undefined {
+        return this.all.find((filter) => filter.name === name);
+    }
+
+    /** Ask what the ids of a filter are called; once. */
+    async look(name: string): Promise<void> {
+        const lookup = LOOKUPS[base(name)];
+        if (!lookup || this.#lookups.has(lookup)) return;
+        this.#lookups.add(lookup);
+        try {
+            const found = await ask<(Named & { code?: string; description?: string })[]>(`/api/v2/cdr/${lookup}`);
+            this.names[base(name)] = new Map(found.map((each) => (each.code === undefined ? [String(each.id), each.name] : [each.code, each.description ?? each.code])));
+        } catch (error) {
+            this.#lookups.delete(lookup);
+            throw error;
+        }
+    }
+}
+
+export const filters = new Filters();
+
+function described(parameter: Parameter): Filter {
+    const schema = parameter.schema.items ?? parameter.schema;
+    const name = parameter.name;
+    const kind: Kind = LOOKUPS[base(name)] ? 'ids' : schema.enum ? 'words' : schema.type === 'integer' ? 'seconds' : 'text';
+    return { name, kind, words: schema.enum ?? [], description: parameter.description };
+}
+
+/** What a filter is called. */
+export function label(name: string): string {
+    const own = word('filter', base(name));
+    return negated(name) ? t('filter.not', { name: own }) : own;
+}
+
+export function valueLabel(name: string, value: string): string {
+    const of = base(name);
+    if (LOOKUPS[of]) return filters.names[of]?.get(value) ?? value;
+    if (of === 'min_duration' || of === 'max_duration') return length(Number(value));
+    if (['from', 'to', 'cli', 'number'].includes(of)) return phone(value);
+    if (of === 'type' || of === 'disposition' || VOCABULARY[of]) return word(VOCABULARY[of] ?? of, value);
+    return value;
+}
+
+/** A chip as a piece of a sentence: what it is about, how it compares, and the values. */
+export function sentence(name: string, value: string): { about: string; how: string; values: string[] } {
+    const several = filters.get(name)?.kind !== 'text' || LOOKUPS[base(name)] ? listed(value) : [value];
+    const known: Record<string, Key> = {
+        cli: 'how.begins',
+        number: 'how.begins',
+        wildcard_cli: 'how.contains',
+        wildcard_number: 'how.contains',
+        party: 'how.contains',
+        min_duration: 'how.longer',
+        max_duration: 'how.shorter',
+    };
+    const values = several.slice(0, 3).map((each) => valueLabel(name, each));
+    if (several.length > 3) values.push(t('filter.more', { count: several.length - 3 }));
+    return { about: word('filter', base(name)), how: negated(name) ? t('how.is_not') : t(known[base(name)] ?? 'how.is'), values };
+}
+
+/** Filters and values that begin with what was typed in the search box. */
+export function suggestions(text: string, most = 8): { name: string; value: string }[] {
+    const wanted = text.toLowerCase();
+    const found: { name: string; value: string; rank: number }[] = [];
+    const consider = (name: string, value: string, called: string): void => {
+        const plain = called.toLowerCase();
+        const rank = plain.startsWith(wanted) ? 0 : plain.split(/[\s,._-]+/).some((part) => part.startsWith(wanted)) ? 1 : plain.includes(wanted) ? 2 : 3;
+        if (rank < 3) found.push({ name, value, rank });
+    };
+    for (const name of ['type', 'disposition', 'end_reasons', 'events'])
+        for (const value of filters.get(name)?.words ?? []) consider(name, value, valueLabel(name, value));
+    for (const [name, names] of Object.entries(filters.names)) for (const [value, called] of names) consider(name, value, called);
+    return found.sort((a, b) => a.rank - b.rank).slice(0, most);
+}

@@ -1,0 +1,10 @@
+// The page begins here: the theme, then what the address names.
+import { mount } from 'svelte';
+import './app/tokens.css';
+import App from './app/App.svelte';
+import { speak } from './app/i18n.svelte';
+import { dress } from './app/theme.svelte';
+
+dress();
+await speak();
+mount(App, { target: document.getElementById('app')! });
