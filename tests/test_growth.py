@@ -182,7 +182,9 @@ ENTRIES: Final[dict[str, tuple[Callable[[int], Any], Callable[[Any], object], in
         refused(lambda headers: origin_of("127.0.0.1", headers, Networks("127.0.0.0/8"))), 5_000,
     ),
     "tokens": (repeated("A"), refused(SEALER.unseal), 20_000),
-    "what the audit notes": (repeated("1,"), lambda text: searched([(f.name, text) for f in FILTERS], PAGES.own), 5_000),
+    "what the audit notes": (
+        repeated("1,"), lambda text: searched([(f.name, text) for f in FILTERS], PAGES.own), 5_000,
+    ),
     "members that come twice": (members(lambda n: f"a{n // 2}"), refused(lambda b: from_json(b, TeamChanges)), 5_000),
     "members that are not known": (members(lambda n: f"a{n}"), refused(lambda b: from_json(b, UserChanges)), 5_000),
     "lists in members": (
@@ -239,7 +241,8 @@ ENTRIES: Final[dict[str, tuple[Callable[[int], Any], Callable[[Any], object], in
             repeated(text), lambda given: masked_text(given, Own(("447700900412", "sip:1@a", "alice"))), 5_000,
         )
         for text in (
-            *("1", "4477", "1 ", "+1 (", "a1", "alic", "sip:", "\u0664", "12:00", "01980c1e-", "\u200b"), "447700900412",
+            *("1", "4477", "1 ", "+1 (", "a1", "alic", "sip:", "\u0664", "12:00", "01980c1e-", "\u200b"),
+            "447700900412",
         )
     },
     "a mask over a name": (repeated("1-2"), lambda given: masked_name(given, Own(("447700900412",))), 5_000),

@@ -1,7 +1,8 @@
 """One budget of time for everything that a request causes: waiting, every statement of an engine, masks, encoders.
 
 Whoever answers a request opens a budget, `within`; whatever may take long asks `left` or `check` on its way, in
-whatever thread it runs, as the budget travels with the context. Where there is none, time is not bounded here. Knows no request.
+whatever thread it runs, as the budget travels with the context. Where there is none, time is not bounded here.
+Knows no request.
 """
 
 from __future__ import annotations
