@@ -52,6 +52,6 @@ def check() -> None:
     left()
 
 
-def spent() -> QueryTimeout:
-    """What is told when the time is over."""
-    return QueryTimeout(f"the request took longer than {_budget.get().seconds:g} s and was stopped")
+def spent(most: float = math.inf) -> QueryTimeout:
+    """What is told when the time is over; `most` is the limit where there is no budget."""
+    return QueryTimeout(f"the request took longer than {min(_budget.get().seconds, most):g} s and was stopped")

@@ -15,17 +15,19 @@ Decided by the digits of a text, of whatever script and with whatever between th
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Final
 from unicodedata import digit
 
 import msgspec
 
-from calldex.access import Mask
+from calldex import budget
+from calldex.access import Mask, Scope
 from calldex.records.codec import Record
 from calldex.records.fields import FIELDS, RECORDINGS
 from calldex.records.record import Cdr, CustomValue
+from calldex.records.vocabulary import in_words
 
 _KEPT_DIGITS: Final = 2
 _SHORTEST_FULL: Final = 7
@@ -345,14 +347,19 @@ _AT_ONCE: Final = 64 * 1024
 """Bytes of JSON taken in hand at once: so many that the records' objects fit a processor's cache."""
 
 
-def masked(records: bytes, mask: Mask, between: Callable[[], None] = lambda: None) -> bytes:
-    """Records' JSON, joined by commas, under a mask. `between` is called again and again meanwhile, and may raise."""
+def served(records: bytes, scope: Scope) -> bytes:
+    """Records' JSON, joined by commas, as they leave for whom a scope is: masked, in the words of its vocabulary."""
+    return in_words(masked(records, scope.mask), scope.vocabulary)
+
+
+def masked(records: bytes, mask: Mask) -> bytes:
+    """Records' JSON, joined by commas, under a mask, within the time that is left."""
     if not records or not (mask.numbers or mask.hidden):
         return records
     done = []
     for part in _parts(records):
         done.append(_masked_part(part, mask))
-        between()
+        budget.check()
     return b",".join(done)
 
 

@@ -41,9 +41,8 @@ from typing import Any, Final, Generic, Literal, Protocol, TypeVar
 
 import msgspec
 
-from calldex import budget
 from calldex.access import Permission, Principal, Scope, permit, scope_of
-from calldex.access.masking import masked
+from calldex.access.masking import served
 from calldex.audit.chain import Action, Actor, searched
 from calldex.audit.noting import Noted, noting
 from calldex.audit.writer import Auditor
@@ -281,13 +280,12 @@ class Search(Generic[O]):
         if not found.count:
             raise _unseen(uuid)
         self.told(1)
-        mask = self.scope.mask
         seen = [
-            msgspec.structs.replace(version, json=masked(version.json, mask, budget.check))
+            msgspec.structs.replace(version, json=served(version.json, self.scope))
             for version in self._store.history(self.scope.account_id, uuid)
             if version.json is not None and self.scope.admits(_decoded(version.json, uuid))
         ]
-        return Shown(masked(found.json, mask, budget.check), seen)
+        return Shown(served(found.json, self.scope), seen)
 
     @asynccontextmanager
     async def stream(self, size: int = BATCH) -> AsyncIterator[Stream]:
@@ -310,7 +308,7 @@ class Search(Generic[O]):
             found = self._store.slice(self._query, as_of, limit=min(size, left), total=total, after=after)
             if not found.count:
                 raise CalldexError(f"{left} of {total} records that were counted are not there")
-            yield Batch(masked(found.json, self.scope.mask, budget.check), found.count)
+            yield Batch(served(found.json, self.scope), found.count)
             after, left = found.last, left - found.count
 
     def _head(self) -> int:

@@ -99,22 +99,22 @@ class Workers:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queues.setdefault(asker, deque()).append(turn)
         self._count_waiting(asker, 1)
-        left = None if receive is None else asyncio.ensure_future(_left(receive))
+        leaving = None if receive is None else asyncio.ensure_future(left(receive))
         try:
             seconds = budget.left()
             await asyncio.wait(
-                {turn, left} if left else {turn},
+                {turn, leaving} if leaving else {turn},
                 return_when=asyncio.FIRST_COMPLETED,
                 timeout=None if seconds == math.inf else seconds,
             )
             if not turn.done():
-                raise ClientGone if left is not None and left.done() else budget.spent()
+                raise ClientGone if leaving is not None and leaving.done() else budget.spent()
         except BaseException:
             self._give_up(turn, asker)
             raise
         finally:
-            if left is not None:
-                left.cancel()
+            if leaving is not None:
+                leaving.cancel()
 
     def _give_up(self, turn: asyncio.Future[None], asker: Asker | None) -> None:
         if turn.done():
@@ -142,6 +142,7 @@ class Workers:
             turn.set_result(None)
 
 
-async def _left(receive: Receive) -> None:
+async def left(receive: Receive) -> None:
+    """Return when the client has left; to be asked when the request has been read."""
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -344,7 +344,7 @@ class Hosts:
         told = f"{host.name}: {_told(error)}"
         code = error.code
         if code in _TIMED_OUT:
-            raise budget.spent() from None
+            raise budget.spent(self._timeout_s) from None
         if code is not None and code not in _ELSEWHERE | _FULL | _REFUSED | {_UNKNOWN_DATABASE}:
             raise error
         if code in _FULL and len(self._hosts) == 1:
