@@ -12,19 +12,20 @@ from typing import get_args
 
 import msgspec
 
-from calldex.access import PERMISSIONS, Group, KeyScope, Principal, Reach, Scope, outranks, permissions_of, scope_of
+from calldex.access import PERMISSIONS, Group, KeyScope, Principal, Reach, outranks, permissions_of, scope_of
 from calldex.api.admin.endpoint import Call
 from calldex.directory import Guard
 from calldex.errors import Forbidden
-from calldex.store import Store
+from calldex.node import Node
+from calldex.search.reader import agents_with_calls
 
 
 class RightsGuard:
     """What the directory asks of everybody whom an actor's change concerns, as they were and as they become."""
 
-    def __init__(self, actor: Principal, store: Store) -> None:
+    def __init__(self, actor: Principal, node: Node) -> None:
         self._actor = _unnarrowed(actor)
-        self._store = store
+        self._node = node
 
     def __call__(self, other: Principal) -> None:
         """`Forbidden` for whom the actor does not outrank."""
@@ -35,12 +36,12 @@ class RightsGuard:
         """Those of these agents whom records name; `StoreNotReady` while that cannot be told."""
         if scope_of(self._actor).whole:
             return agent_ids  # every call is seen by the actor anyway
-        return agent_ids & self._store.mentioned(Scope(account_id=self._actor.account_id, whole=True)).agents
+        return agent_ids & agents_with_calls(self._node.store, self._actor.account_id)
 
 
 def guard_of(call: Call) -> Guard:
     """The guard of what a request changes."""
-    return RightsGuard(call.actor, call.node.store)
+    return RightsGuard(call.actor, call.node)
 
 
 def permit_group(actor: Principal, group: Group) -> None:
