@@ -140,7 +140,8 @@ def _parameter(name: str, schema: dict[str, Any]) -> Parameter:
         schema.pop("default", None)
     description = schema.pop("description", f"The {name}.")
     example = next(iter(schema.pop("examples", ())), "")
-    return Parameter(name, description, str(example), schema)
+    shown = ",".join(map(str, example)) if isinstance(example, list | tuple) else str(example)
+    return Parameter(name, description, shown, schema)
 
 
 def _schema(kind: Any) -> dict[str, Any]:
@@ -177,10 +178,10 @@ def _valid(kind: Any) -> str:
 
 
 def _words(schema: dict[str, Any]) -> str:
-    if "description" in schema:
-        return str(schema["description"])
     if "enum" in schema:
         return ", ".join(map(str, schema["enum"]))
+    if "description" in schema:
+        return str(schema["description"])
     if "anyOf" in schema:
         return " or ".join(map(_words, schema["anyOf"]))
     match schema.get("type"):

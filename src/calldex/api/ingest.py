@@ -20,14 +20,15 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from calldex.access import Principal, permit
+from calldex.access import Permission, Principal, permit
 from calldex.api.audited import audited
+from calldex.api.endpoint import ERRORS, Endpoint, parameter
 from calldex.directory import KeyOwner
 from calldex.errors import BadParameters, BadRequest, Problem, TooLarge, UnsupportedMedia
 from calldex.formats import LINE_LIMIT
 from calldex.node import Node
 from calldex.records import codec
-from calldex.records.record import Cdr, Rejected
+from calldex.records.record import Cdr, Rejected, to_ms
 from calldex.store import Outcome
 from calldex.texts import without_keys
 from calldex.transport.metrics import Metrics
@@ -42,6 +43,8 @@ MOST_COMMAS: Final = 1_000_000
 """How many an array may have, inside of its records and between them. Real ones have half as many at most; `[0,0,0...`
 of 16 MiB would need half a gigabyte, and a second in which nothing else runs, before its elements could be counted."""
 ARRAY_TYPE: Final = "application/json"
+ACTION: Final = "ingest"
+NEEDS: Final[tuple[Permission, ...]] = ("ingest",)
 LINES_TYPES: Final = ("application/x-ndjson", "application/jsonl")
 _MEDIA: Final = (ARRAY_TYPE, *LINES_TYPES)
 _FIRST_STEP: Final = 1024
@@ -69,8 +72,8 @@ class Posts:
     async def post(self, request: Request) -> Response:
         """Write records."""
         owner, pairs = await caller(request, self._node.directory, query_pairs(request), time.time_ns() // 1_000_000)
-        async with audited(self._node.audit, request, owner, "ingest") as noted:
-            permit(owner, ("ingest",))
+        async with audited(self._node.audit, request, owner, ACTION) as noted:
+            permit(owner, NEEDS)
             only(pairs, ())
             media_type, zipped = _media_type(request), _is_zipped(request)
             receipt_key = _receipt_key(request, owner)
@@ -96,7 +99,9 @@ class Posts:
 
         def answer(outcomes: Sequence[Outcome]) -> bytes:
             reply = _reply(pieces, outcomes)
-            self._metrics.ingested(reply)
+            newest_ms = max((to_ms(record.started_at) for record in records), default=0)
+            words = [found.outcome for found in reply.records]
+            self._node.ingest.tally.count("", time.time_ns() // 1_000_000, words, newest_ms)
             return msgspec.json.encode(reply)
 
         return self._node.ingest.post(account_id, records, receipt_key, digest, answer)
@@ -216,3 +221,44 @@ def _elements(body: bytes) -> Sequence[bytes | msgspec.Raw]:
         end = start + len(raw)
         elements.append(body[start:end])
     return elements
+
+
+_LINES: Final = {"type": "string", "description": "A JSON object on each line."}
+_ARRAY_SCHEMA: Final = {
+    "type": "array",
+    "maxItems": MOST_RECORDS,
+    "items": {"anyOf": [{"$ref": "#/components/schemas/Record"}, {"description": "Rejected, with the reason."}]},
+}
+ENDPOINTS: Final = (
+    Endpoint(
+        method="POST",
+        path="/api/ingest/v1/records",
+        handler=lambda handlers: handlers.posts.post,
+        id="post_records",
+        tag="Ingest",
+        summary="Send records in",
+        description=(
+            f"Up to {MOST_RECORDS} records or {BODY_LIMIT // 2**20} MiB, as a JSON array or as JSON Lines; gzip is read"
+            " (`Content-Encoding: gzip`). Needs a key for ingest. Each record is judged by itself; what is called"
+            " accepted or updated is durable and can be searched. A record that is sent again unchanged makes no new"
+            " version.\n\nA record has the members of `Record`. Fewer will do: `uuid`, `type`, `disposition`, a begin"
+            " (`timestamp` or `started_at`) and a length (`duration`, `duration_s` or `ended_at`)."
+        ),
+        gives=IngestReply,
+        credential="key",
+        needs=NEEDS,
+        action=ACTION,
+        limit="ingest",
+        parameters=(
+            parameter(
+                "Idempotency-Key",
+                "Of several requests with one such key, within a day, the first is carried out, and all get its reply.",
+                {"type": "string", "pattern": "^[!-~]{1,200}$"},
+                "batch-2026-01-31-0001",
+                where="header",
+            ),
+        ),
+        body={ARRAY_TYPE: _ARRAY_SCHEMA, **dict.fromkeys(LINES_TYPES, _LINES)},
+        errors=(*ERRORS, 409),
+    ),
+)

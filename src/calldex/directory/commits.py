@@ -11,11 +11,11 @@ import hashlib
 import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Final, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, Row, delete, select, update
+from sqlalchemy import Connection, Row, delete, func, select, update
 
 from calldex.directory import tables
 from calldex.directory.database import BUSY_TIMEOUT_MS, Database, now_ms
@@ -27,6 +27,8 @@ _AT_ONCE: Final = 500
 """Values in one list: each engine takes at least so many."""
 _TURN_LOCK: Final = 0x43445231
 """The first half of the PostgreSQL advisory locks under which an account is written to; its id is the other."""
+_MIGRATION_LOCK: Final = 0x43444D31
+"""The same of the lock under which tables of the store are changed."""
 _LOST: Final = "another node took over the writing of this account; nothing of this was kept. Send it again"
 
 _T = TypeVar("_T")
@@ -122,7 +124,8 @@ class Turn:
             )
             kept = connection.execute(
                 statement.on_conflict_do_update(
-                    index_elements=["account_id", "source", "key"], set_={"uuid": statement.excluded.uuid}
+                    index_elements=["account_id", "source", "key"],
+                    set_={"uuid": statement.excluded.uuid, "links": statement.excluded.links},
                 ).returning(tables.call_rows.c.id, tables.call_rows.c.key)
             )
             ids = {bytes(key): id_ for id_, key in kept}
@@ -186,6 +189,13 @@ class DirectoryCommits:
         """See `Commits.accounts`."""
         with self._db.read() as connection:
             return list(connection.execute(select(tables.commits.c.account_id).order_by("account_id")).scalars())
+
+    @contextmanager
+    def migrating(self) -> Iterator[None]:
+        """See `Commits.migrating`. A directory on SQLite has one process, and a store of its own one thread that opens
+        it."""
+        with nullcontext() if self._db.is_sqlite else self._db.lock(_MIGRATION_LOCK, 0):
+            yield
 
     @contextmanager
     def turn(self, account_id: int) -> Iterator[Turn]:
@@ -289,6 +299,25 @@ class DirectoryCommits:
                             new |= {link.encode() for link in found[row.id].links} - known
         return list(found.values())
 
+    def rows_of_source(self, account_id: int, source: str, after: int, limit: int) -> list[tuple[int, KeptRow]]:
+        """See `Store.rows_of_source`."""
+        rows = tables.call_rows
+        statement = (
+            select(rows)
+            .where(rows.c.id > after, rows.c.account_id == account_id, rows.c.source == source)
+            .order_by(rows.c.id)
+            .limit(limit)
+        )
+        with self._db.read() as connection:
+            return [(row.id, _kept(row)) for row in connection.execute(statement)]
+
+    def count_rows(self, account_id: int, source: str) -> int:
+        """See `Store.count_rows`."""
+        rows = tables.call_rows
+        counted = select(func.count()).where(rows.c.account_id == account_id, rows.c.source == source)
+        with self._db.read() as connection:
+            return int(connection.execute(counted).scalar_one())
+
     def known_rows(self, account_id: int, source: str, keys: Sequence[bytes]) -> set[bytes]:
         """See `Store.known_rows`."""
         rows = tables.call_rows
@@ -315,6 +344,11 @@ class DirectoryCommits:
         """See `Commits.drop_receipts`."""
         with self._db.write() as connection:
             connection.execute(delete(tables.receipts).where(tables.receipts.c.at_ms < before_ms))
+
+    def quarantine_size(self) -> int:
+        """See `Store.quarantine_size`."""
+        with self._db.read() as connection:
+            return connection.execute(select(func.count()).select_from(tables.quarantine)).scalar_one()
 
     def quarantined(self, account_id: int | None, reason: str | None) -> Iterator[Quarantined]:
         """See `Store.quarantined`, a page at a time."""

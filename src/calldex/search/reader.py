@@ -2,7 +2,8 @@
 that are accounted for.
 
 Every surface that shows records goes this way, and imports neither the store nor `search.query` for it: permit -> parse
--> scope -> wait until ready -> read as of S -> mask -> account for it (audit, metrics, places). Knows no HTTP.
+-> scope -> wait until ready -> read as of S -> mask -> vocabulary -> account for it (audit, metrics, places). It knows
+no HTTP.
 
 A route over records is a `Reading` and a handler. The reading says which permissions it needs, what the audit calls it,
 which parameters it takes (`Parameters`: filters, days, and an `Own` struct whose members' types and descriptions give
@@ -102,7 +103,7 @@ SEARCH: Final = Reading(action="search", takes=PAGES)
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """Some records of a stream in their order: their JSON, masked and joined by commas, and how many."""
+    """Some records of a stream in their order: their JSON as served, joined by commas, and how many."""
 
     json: bytes
     count: int
@@ -137,7 +138,7 @@ class Stream:
 
 
 class Shown(msgspec.Struct, frozen=True):
-    """One record: its JSON, and the versions of it that are kept and seen, oldest first; all of them masked."""
+    """One record: its JSON, and the versions of it that are kept and seen, oldest first; all of them as served."""
 
     json: bytes
     versions: Sequence[Version]
@@ -179,6 +180,7 @@ class Reader:
                 gone=caller.gone,
                 query=query,
                 own=own,
+                timezone=dict(pairs).get("timezone", "").strip() or caller.principal.timezone,
                 noted=noted,
             )
 
@@ -196,8 +198,8 @@ class Reader:
 
 
 class Search(Generic[O]):
-    """What was asked for, permitted and understood. `own` are the parameters of the route's own, `noted` what the audit
-    will tell. Everything but `run` and `stream` reads: call it in `run`."""
+    """What was asked for, permitted and understood. `own` are the parameters of the route's own, `timezone` the zone in
+    which days are cut, `noted` what the audit will tell. Everything but `run` and `stream` reads: call it in `run`."""
 
     def __init__(
         self,
@@ -209,6 +211,7 @@ class Search(Generic[O]):
         gone: Gone | None,
         query: Query,
         own: O,
+        timezone: str,
         noted: Noted,
     ) -> None:
         self._store = store
@@ -218,6 +221,7 @@ class Search(Generic[O]):
         self._gone = gone
         self._query = query
         self.own = own
+        self.timezone = timezone
         self.noted = noted
 
     @property

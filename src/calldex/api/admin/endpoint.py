@@ -118,7 +118,7 @@ class Call(msgspec.Struct, frozen=True):
         raise NotFound(f"there is no {noun} {text[:100]!r}; an id is a whole number")
 
 
-class Endpoint(msgspec.Struct, frozen=True):
+class Verb(msgspec.Struct, frozen=True):
     """An operation: `work` gets the call and what was sent, and returns what is replied.
 
     A GET takes what was sent from the query string, the others from their JSON body, or as `bytes` from a body of CSV.
@@ -173,9 +173,8 @@ def _annotations(work: Callable[..., Any]) -> dict[str, Any]:
     return get_type_hints(work, include_extras=True)
 
 
-async def answered(node: Node, workers: Workers, endpoints: Mapping[str, Endpoint], request: Request) -> Response:
-    """The reply of that one of an address's operations which the request is for."""
-    endpoint = endpoints["GET" if request.method == "HEAD" else request.method]
+async def answered(node: Node, workers: Workers, endpoint: Verb, request: Request) -> Response:
+    """The reply to a request for something."""
     actor, pairs = await caller(request, node.directory, query_pairs(request), time.time_ns() // 1_000_000)
     async with _noting(node, request, actor, endpoint) as noted:
         permit(actor, endpoint.needs)
@@ -194,7 +193,7 @@ async def answered(node: Node, workers: Workers, endpoints: Mapping[str, Endpoin
             return await workers.run(answer)
 
 
-def _noting(node: Node, request: Request, actor: Principal, endpoint: Endpoint) -> AbstractAsyncContextManager[Noted]:
+def _noting(node: Node, request: Request, actor: Principal, endpoint: Verb) -> AbstractAsyncContextManager[Noted]:
     if endpoint.action is None:
         return nullcontext(Noted())
     return audited(node.audit, request, actor, endpoint.action)
@@ -210,7 +209,7 @@ def _told(given: Any) -> dict[str, str | int]:
     return told
 
 
-def _response(endpoint: Endpoint, reply: Any, accept: str) -> Response:
+def _response(endpoint: Verb, reply: Any, accept: str) -> Response:
     headers = {"Cache-Control": "no-store"}
     if reply is None:
         return Response(None, endpoint.status, headers)
@@ -219,7 +218,7 @@ def _response(endpoint: Endpoint, reply: Any, accept: str) -> Response:
     return response
 
 
-def _given(request: Request, endpoint: Endpoint, pairs: Pairs, body: bytes) -> Any:
+def _given(request: Request, endpoint: Verb, pairs: Pairs, body: bytes) -> Any:
     """What was sent, as what the function takes. For threads: a body of a megabyte takes its time."""
     takes = endpoint.takes
     if endpoint.method == "GET" or takes is Nothing:
