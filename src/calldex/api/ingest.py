@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import hashlib
+import math
 import re
 import time
 import zlib
@@ -38,6 +39,9 @@ from calldex.transport.workers import Workers
 
 BODY_LIMIT: Final = 16 * 1024 * 1024
 """Bytes of a body, as sent and also when inflated."""
+SMALL: Final = 64 * 1024
+"""Bodies of up to so many bytes, of a stated length, have places of their own: those of telephone systems that post one
+record at a time, of which many may wait for one commit."""
 MOST_RECORDS: Final = 10_000
 MOST_COMMAS: Final = 1_000_000
 """How many an array may have, inside of its records and between them. Real ones have half as many at most; `[0,0,0...`
@@ -64,9 +68,10 @@ class _Counts(msgspec.Struct, frozen=True):
 class Posts:
     """The handler, over a node."""
 
-    def __init__(self, node: Node, workers: Workers, metrics: Metrics) -> None:
+    def __init__(self, node: Node, workers: Workers, small: Workers, metrics: Metrics) -> None:
         self._node = node
         self._workers = workers
+        self._small = small
         self._metrics = metrics
 
     async def post(self, request: Request) -> Response:
@@ -79,15 +84,17 @@ class Posts:
             receipt_key = _receipt_key(request, owner)
             accept = request.headers.get("accept-encoding", "")
             # Memory is bounded by the places, so a body is read only by who has one.
-            async with self._workers.place(None):
-                sent = await body_of(request, BODY_LIMIT)
+            is_small = not zipped and _length(request) <= SMALL
+            workers = self._small if is_small else self._workers
+            async with workers.place(None):
+                sent = await body_of(request, SMALL if is_small else BODY_LIMIT)
 
                 def answer() -> tuple[Response, _Counts]:
                     body = _inflated(sent) if zipped else sent
                     told = self._write(owner.account_id, media_type, body, receipt_key)
                     return sized(told, accept, JSON), msgspec.json.decode(told, type=_Counts)
 
-                reply, counts = await self._workers.run(answer)
+                reply, counts = await workers.run(answer)
             noted.rows = counts.accepted + counts.updated
             noted.detail = msgspec.structs.asdict(counts)
         return reply
@@ -132,6 +139,12 @@ def _media_type(request: Request) -> str:
             f"{given}; send {ARRAY_TYPE} (an array), or {' or '.join(LINES_TYPES)} (a record a line)"
         )
     return found
+
+
+def _length(request: Request) -> float:
+    """How long the body is said to be; without an end if that is not said."""
+    said = request.headers.get("content-length", "")
+    return int(said) if said.isascii() and said.isdigit() and len(said) <= len(str(BODY_LIMIT)) else math.inf
 
 
 def _is_zipped(request: Request) -> bool:
