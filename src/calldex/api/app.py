@@ -72,12 +72,12 @@ def public(node: Node) -> Starlette:
     and `untaken`."""
     settings = node.settings
     small = Workers("ingest-small", SMALL_POSTS_AT_ONCE, SMALL_POSTS_WAITING, _too_many)
-    untaken = Untaken()
-    searches = Workers("search", settings.max_queries, settings.max_waiting, _too_busy, untaken.admit)
+    untaken, seconds = Untaken(), settings.query_timeout_s
+    searches = Workers("search", settings.max_queries, settings.max_waiting, _too_busy, untaken.admit, place_s=seconds)
     posts = Workers("ingest", POSTS_AT_ONCE, POSTS_WAITING, _too_many)
     metrics = Metrics(node, searches, posts, untaken)
     limits = Limits(settings, metrics.limited)
-    streams = Workers("stream", STREAMS_AT_ONCE, STREAMS_WAITING, _too_busy)
+    streams = Workers("stream", STREAMS_AT_ONCE, STREAMS_WAITING, _too_busy, run_s=seconds)
     reader = node.reader({"searches": searches, "streams": streams}, metrics.served.inc)
     sessions = Sessions(node)
     described = document()

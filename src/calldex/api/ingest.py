@@ -51,6 +51,7 @@ ACTION: Final = "ingest"
 NEEDS: Final[tuple[Permission, ...]] = ("ingest",)
 LINES_TYPES: Final = ("application/x-ndjson", "application/jsonl")
 _MEDIA: Final = (ARRAY_TYPE, *LINES_TYPES)
+_FIRST_STEP: Final = 1024
 _RECEIPT_KEY: Final = re.compile(r"[!-~]{1,200}")
 _ARRAY: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
@@ -167,20 +168,27 @@ def _receipt_key(request: Request, owner: Principal) -> str | None:
 def _inflated(sent: bytes) -> bytes:
     """What a gzip body holds, of one member or several; never more of it in memory than the limit."""
     parts: list[bytes] = []
-    size = 0
-    while sent:
-        member = zlib.decompressobj(wbits=31)
-        try:
-            part = member.decompress(sent, BODY_LIMIT + 1 - size)
-        except zlib.error as error:
-            raise BadRequest(f"the body is not gzip: {error}") from None
-        size += len(part)
-        if size > BODY_LIMIT:
-            raise TooLarge(f"a body may have up to {BODY_LIMIT} bytes when inflated; this one has more")
-        if not member.eof:
-            raise BadRequest("the body is not gzip: it ends too early")
-        parts.append(part)
-        sent = member.unused_data
+    size = at = members = 0
+    whole = memoryview(sent)
+    while at < len(sent):
+        members += 1
+        if members > MOST_RECORDS:
+            raise TooLarge(f"a gzip body may have up to {MOST_RECORDS} members; this one has more")
+        member, step = zlib.decompressobj(wbits=31), _FIRST_STEP
+        while not member.eof:
+            if at == len(sent):
+                raise BadRequest("the body is not gzip: it ends too early")
+            # In steps that grow with the member, since what belongs to the next one is copied out of each.
+            piece = whole[at : at + step]
+            at, step = at + len(piece), 2 * step
+            try:
+                parts.append(member.decompress(piece, BODY_LIMIT + 1 - size))
+            except zlib.error as error:
+                raise BadRequest(f"the body is not gzip: {error}") from None
+            size += len(parts[-1])
+            if size > BODY_LIMIT:
+                raise TooLarge(f"a body may have up to {BODY_LIMIT} bytes when inflated; this one has more")
+        at -= len(member.unused_data)
     return b"".join(parts)
 
 

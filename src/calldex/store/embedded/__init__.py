@@ -23,6 +23,7 @@ import msgspec
 import numpy as np
 import structlog
 
+from calldex import budget
 from calldex.access import Scope
 from calldex.errors import CalldexError, DiskFull, StoreNotReady, TokenExpired, Unavailable
 from calldex.records.fields import Op
@@ -342,7 +343,7 @@ class EmbeddedStore:
         when it takes until there is room again."""
         with self._changed:
             self._want(as_of)
-            self._changed.wait_for(lambda: self._given_up() or self._visible(as_of), self._timeout_s)
+            self._changed.wait_for(lambda: self._given_up() or self._visible(as_of), budget.left(self._timeout_s))
             if self._full and not self._visible(as_of):
                 raise DiskFull(
                     f"this search cannot be answered: {self._reason or 'no room is left on the disk'}",

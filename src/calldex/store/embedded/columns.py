@@ -29,8 +29,9 @@ import msgspec
 import numpy as np
 import structlog
 
+from calldex import budget
 from calldex.access import Scope
-from calldex.errors import DiskFull, QueryTimeout, Unavailable
+from calldex.errors import DiskFull, Unavailable
 from calldex.recent import remember
 from calldex.records.fields import Op
 from calldex.search.query import Query
@@ -523,7 +524,7 @@ class Columns:
 
     def _page(self, condition: Sql, limit: int, skip: int) -> Seqs:
         text = f"SELECT seq FROM kept.cdr WHERE {condition.text} {_NEWEST_FIRST} LIMIT ? OFFSET ?"
-        with self._cursor(self._timeout_s) as cursor, _named_errors(self._timeout_s):
+        with self._cursor(budget.left(self._timeout_s)) as cursor, _named_errors(self._timeout_s):
             found = cursor.execute(text, [*condition.parameters, limit, skip]).fetchnumpy()["seq"]
             return np.ascontiguousarray(found, dtype=np.int64)
 
@@ -557,8 +558,8 @@ class Columns:
         return {(account_id, day): (count, int(checksum)) for account_id, day, count, checksum in found}
 
     def _ask(self, text: str, parameters: Sql, timeout_s: float | None = None) -> list[tuple[Any, ...]]:
-        timeout_s = self._timeout_s if timeout_s is None else timeout_s
-        with self._cursor(timeout_s) as cursor, _named_errors(timeout_s):
+        timeout_s = budget.left(self._timeout_s) if timeout_s is None else timeout_s
+        with self._cursor(timeout_s) as cursor, _named_errors(self._timeout_s):
             return cursor.execute(text, list(parameters.parameters)).fetchall()
 
     @contextmanager
@@ -585,7 +586,7 @@ class Columns:
                 late = [cursor for deadline, cursor in self._running.values() if deadline < now]
                 for cursor in late:
                     cursor.interrupt()
-                self._idle.wait(0.05 if late else min(self._timeout_s / 10, 0.5))
+                self._idle.wait(0.05 if late else min(self._timeout_s / 10, 0.2))
 
     def close(self) -> None:
         """Interrupt what is running, wait for it, and let go of the file."""
@@ -650,7 +651,7 @@ def _named_errors(timeout_s: float) -> Iterator[None]:
     try:
         yield
     except duckdb.InterruptException:
-        raise QueryTimeout(f"the query took longer than {timeout_s:g} s and was stopped") from None
+        raise budget.spent(timeout_s) from None
     except duckdb.OutOfMemoryException:
         raise Unavailable(
             "the query needs more memory than `columns_memory_mb` permits; ask for less at once, or raise that setting"
