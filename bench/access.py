@@ -13,10 +13,10 @@ from bench.figures import SEED, WALK_PAGE, Figures, lines, milliseconds
 from bench.service import Server, served
 from calldex.access import Mask, Reach, permissions_of, scope_of
 from calldex.access.masking import masked
+from calldex.datadir import DIRECTORY_FILE
 from calldex.demo import interactions
 from calldex.directory import Directory
 from calldex.directory.model import GroupChanges
-from calldex.node import DIRECTORY_FILE
 from calldex.records.record import NamedKind
 
 AGENTS, QUEUES, TEAMS = 200, 50, 20

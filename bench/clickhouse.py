@@ -23,10 +23,11 @@ from bench import figures
 from bench.machine import machine
 from bench.run import RESULTS, Result, note_in
 from bench.service import calldex, served
+from calldex.datadir import DIRECTORY_FILE
 from calldex.demo import interactions
 from calldex.directory import Directory
 from calldex.ingest.workers import GC_THRESHOLDS
-from calldex.node import DIRECTORY_FILE, open_store
+from calldex.node import open_store
 from calldex.settings import resolve
 from calldex.store import Batch, Ready, Store
 from calldex.store.clickhouse import ClickhouseStore

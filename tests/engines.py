@@ -27,7 +27,7 @@ Opener = Callable[[Path, float], Store]
 
 def embedded(data: Path, superseded_kept_s: float = LONG_S) -> EmbeddedStore:
     """The store on one machine, small."""
-    return EmbeddedStore(data, memory_mb=128, threads=2, timeout_s=20, superseded_kept_s=superseded_kept_s)
+    return EmbeddedStore(data, memory_mb=128, index_mb=64, threads=2, timeout_s=20, superseded_kept_s=superseded_kept_s)
 
 
 class _Clickhouse(ClickhouseStore):

@@ -8,29 +8,33 @@ is one. Knows no engine: the store and the directory copy themselves.
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from calldex import __version__
+from calldex.datadir import DIRECTORY_FILE, HALF, LOCK_FILE, Lock, is_served
+from calldex.directory import Directory
 from calldex.errors import Conflict, DataDirInUse, DiskFull, UnreadableInput, UsageProblem
-from calldex.node import DIRECTORY_FILE, LOCK_FILE, Lock, Node, is_served
+from calldex.node import Node
 from calldex.settings import FILE_NAME, Settings
 from calldex.store.embedded import LEDGER_FILE
 from calldex.store.embedded.ledger import renew
+from calldex.store.embedded.reader import LedgerReader
 
 MANIFEST_FILE: Final = "manifest.json"
 _FILES: Final = (LEDGER_FILE, DIRECTORY_FILE)
 _MAY_BE_THERE: Final = frozenset({LOCK_FILE, FILE_NAME, "lost+found"})
 """What a folder may hold and still be empty enough for a data directory."""
-_HALF: Final = ".half"
+_PARTS: Final = frozenset({*_FILES, MANIFEST_FILE})
 
 
 class BackedUpFile(msgspec.Struct, frozen=True):
@@ -42,15 +46,18 @@ class BackedUpFile(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a backup is: which version made it, when (epoch milliseconds), and its files."""
+    """What a backup is: which version made it, when (epoch milliseconds), its files, and what of it was damaged when it
+    was made, a line each."""
 
     calldex: str
     made_ms: int
     files: tuple[BackedUpFile, ...]
+    damaged: tuple[str, ...] = ()
 
 
 def backup(node: Node, target: Path) -> Manifest:
-    """Write a backup into a new or empty folder, while the node serves.
+    """Write a backup into a new or empty folder, while the node serves. It is proved: the manifest tells what of it is
+    not what was written. What a killed backup left beside it goes.
 
     Raises `UsageProblem` where records or the directory lie elsewhere, `Conflict` if the folder holds something,
     `UnreadableInput` if it cannot be made, `DiskFull`; then nothing of it is left.
@@ -63,26 +70,28 @@ def backup(node: Node, target: Path) -> Manifest:
         )
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise Conflict(f"{target} exists and is not an empty folder; a backup overwrites nothing")
-    half = target.with_name(f".{target.name}.{os.getpid()}{_HALF}")
-    with _told(target):
-        try:
-            half.mkdir(parents=True, mode=0o700)
-            # The ledger first: the accounts of all its records are in the directory's later copy.
-            node.store.backup(half)
-            node.directory.backup(half / DIRECTORY_FILE)
-            for name in _FILES:
-                (half / name).chmod(0o600)
-            manifest = Manifest(
-                calldex=__version__,
-                made_ms=time.time_ns() // 1_000_000,
-                files=tuple(_described(half / name) for name in _FILES),
-            )
-            (half / MANIFEST_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
-            _on_disk(*(half / name for name in (*_FILES, MANIFEST_FILE)), half)
-            half.rename(target)
-            _on_disk(target.parent)
-        finally:
-            shutil.rmtree(half, ignore_errors=True)
+    half = target.with_name(f".{target.name}.{os.getpid()}{HALF}")
+    with _told(target), ExitStack() as made:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(target.parent)
+        half.mkdir(mode=0o700)
+        made.callback(shutil.rmtree, half, ignore_errors=True)
+        made.enter_context(_alone(half))
+        # The ledger first: the accounts of all its records are in the directory's later copy.
+        damaged = node.store.backup(half)
+        node.directory.backup(half / DIRECTORY_FILE)
+        for name in _FILES:
+            (half / name).chmod(0o600)
+        manifest = Manifest(
+            calldex=__version__,
+            made_ms=time.time_ns() // 1_000_000,
+            files=tuple(_described(half / name) for name in _FILES),
+            damaged=tuple(damaged),
+        )
+        (half / MANIFEST_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
+        _on_disk(*(half / name for name in (*_FILES, MANIFEST_FILE)), half)
+        half.rename(target)
+        _on_disk(target.parent)
     return manifest
 
 
@@ -104,23 +113,65 @@ def restore(source: Path, settings: Settings) -> Manifest:
     with _told(data):
         if is_served(data):
             raise DataDirInUse(f"the data directory {data} is in use; stop what uses it, or name another with --data")
-        if data.exists() and (found := sorted({path.name for path in data.iterdir()} - _MAY_BE_THERE)):
-            raise Conflict(f"{data} is not empty (it holds {', '.join(found[:5])}); restoring overwrites nothing")
-        lock = Lock(data)
-        halves = {name: data / f"{name}{_HALF}" for name in _FILES}
-        try:
+        with Lock(data) as lock, ExitStack() as made:
+            _remove_unfinished(data)
+            if found := sorted({path.name for path in data.iterdir()} - _MAY_BE_THERE):
+                lock.is_new = False  # whose that is, nobody knows
+                raise Conflict(f"{data} is not empty (it holds {', '.join(found[:5])}); restoring overwrites nothing")
+            halves = {name: data / f"{name}{HALF}" for name in _FILES}
+            for half in halves.values():
+                made.callback(half.unlink, missing_ok=True)
             for file in manifest.files:
                 _copy(source / file.name, halves[file.name], file)
-            renew(halves[LEDGER_FILE])
+            _renew(halves[LEDGER_FILE], halves[DIRECTORY_FILE])
             _on_disk(*halves.values())
-            for name, half in halves.items():
-                half.rename(data / name)
+            # The ledger last: as long as it is not there, the restore is not done, and nothing starts on what is.
+            for name in (DIRECTORY_FILE, LEDGER_FILE):
+                halves[name].rename(data / name)
             _on_disk(data)
-        finally:
-            for half in halves.values():
-                half.unlink(missing_ok=True)
-            lock.release()
     return manifest
+
+
+def _renew(ledger: Path, directory: Path) -> None:
+    """Give a restored ledger a name of its own, which the directory restored with it knows."""
+    store_id = renew(ledger)
+    with LedgerReader(ledger, older=True) as reader:
+        head = reader.head()
+    with Directory.open(directory) as opened:
+        opened.keep_ledger_head(store_id, head, alone=True)
+
+
+def _remove_unfinished(data: Path) -> None:
+    """Take away what a restore that was killed has left in a directory, which cannot have been used since."""
+    if (data / LEDGER_FILE).exists() or not (
+        halves := [path for name in _FILES for path in data.glob(f"{name}{HALF}*")]
+    ):
+        return
+    for path in (*halves, *data.glob(f"{DIRECTORY_FILE}*")):
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _alone(half: Path) -> Iterator[None]:
+    """A backup that is being made, by which others know that it is not abandoned."""
+    opened = os.open(half, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(opened)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Take away what backups that were killed have left in a folder."""
+    for half in folder.glob(f".*.*{HALF}"):
+        if (
+            half.is_dir()
+            and not half.is_symlink()
+            and {path.name.partition("-")[0] for path in half.iterdir()} <= _PARTS
+        ):
+            with suppress(OSError), _alone(half):  # BlockingIOError: somebody makes it
+                shutil.rmtree(half)
 
 
 def read_manifest(source: Path) -> Manifest:

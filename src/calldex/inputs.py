@@ -53,7 +53,7 @@ def read_members(
     found: Mapping[str, Any], kind: type[msgspec.Struct], problems: list[Problem], *, text: bool = False
 ) -> dict[str, Any]:
     """The members of the struct by their attributes, as far as they can be read; `problems` gets what is wrong."""
-    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    fields = _fields(kind)
     problems += [
         Problem(name[:_SHOWN], _shown(value), f"unknown member{suggest(name, fields)}", ", ".join(fields))
         for name, value in found.items()
@@ -70,6 +70,13 @@ def read_members(
         elif field.required:
             problems.append(Problem(name, "", "is missing", _valid(field.type)))
     return read
+
+
+@cache
+def _fields(kind: type[msgspec.Struct]) -> Mapping[str, msgspec.structs.FieldInfo]:
+    """The fields of a struct by the names of their members. Once: finding their types out takes a quarter of the time
+    that a small request does."""
+    return {field.encode_name: field for field in msgspec.structs.fields(kind)}
 
 
 def _of_text(text: str, kind: Any) -> Any:
@@ -155,7 +162,8 @@ def _problem(name: str, given: Any, kind: Any, message: str, *, text: bool) -> P
         return Problem(name, _shown(given), "is not a whole number in range", valid)
     found = _AT.search(message)
     told = message[: found.start()] if found else message
-    return Problem(name + (found[1] if found else ""), _shown(given), told[0].lower() + told[1:], _valid(kind))
+    where = "" if text or not found else found[1]
+    return Problem(name + where, _shown(given), told[0].lower() + told[1:], _valid(kind))
 
 
 def _shown(given: Any) -> str:

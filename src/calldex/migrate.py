@@ -14,10 +14,11 @@ from typing import Final, Protocol, runtime_checkable
 
 import msgspec
 
+from calldex.datadir import DIRECTORY_FILE, Lock
 from calldex.directory import tables
 from calldex.directory.copying import Copying
-from calldex.errors import Conflict, UnreadableInput, UsageProblem
-from calldex.node import DIRECTORY_FILE, Lock, open_directory, open_store
+from calldex.errors import Conflict, RecordDamaged, UnreadableInput, UsageProblem
+from calldex.node import open_directory, open_store
 from calldex.settings import Settings
 from calldex.store import Loaded
 from calldex.store.commits import Commits, Point
@@ -82,6 +83,7 @@ def migrate(settings: Settings, tell: Tell) -> Migrated:
         opened.callback(lock.release)
         ledger = LedgerReader(ledger_file)
         opened.callback(ledger.close)
+        _proved(ledger, tell)
         directory = open_directory(settings)
         opened.callback(directory.close)
         store = open_store(settings, directory)
@@ -109,6 +111,17 @@ def migrate(settings: Settings, tell: Tell) -> Migrated:
             quarantined=pieces,
             directory=copied,
         )
+
+
+def _proved(ledger: LedgerReader, tell: Tell) -> None:
+    """`RecordDamaged` if a version is not what was written: nothing of it is moved."""
+    tell("versions proved", 0, ledger.last_seq)
+    if found := ledger.faults():
+        raise RecordDamaged(
+            f"{len(found)} of the versions in the ledger are not what was written, so nothing is moved: {found[0]}."
+            " `calldex check` lists them; send those records again, or erase them"
+        )
+    tell("versions proved", ledger.last_seq, ledger.last_seq)
 
 
 def _directory(copying: Copying, source: Path, tell: Tell) -> int:

@@ -7,12 +7,10 @@ in it, or in databases that several nodes share, each with a data directory of i
 
 from __future__ import annotations
 
-import fcntl
-import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from pathlib import Path
+from functools import partial
 from types import TracebackType
 from typing import Final, Self
 
@@ -20,66 +18,38 @@ import structlog
 
 from calldex.access import Principal, owner_of
 from calldex.audit.writer import Auditor
+from calldex.datadir import DIRECTORY_FILE, Belonging, Lock
 from calldex.directory import Directory
-from calldex.errors import DataDirInUse, NotFound, Unavailable, UnreadableInput, suggest
+from calldex.errors import NotFound, Unavailable, suggest
 from calldex.formats import formats, settings_of
 from calldex.ingest.pipeline import Feed, Ingest
+from calldex.ingest.settle import settle
 from calldex.records.record import Cdr
 from calldex.search.page import Pager
 from calldex.search.reader import Places, Pool, Reader, record
 from calldex.search.token import KEY_BYTES, Sealer
 from calldex.settings import Settings
 from calldex.store import Store
-from calldex.store.embedded import LEDGER_FILE, EmbeddedStore
+from calldex.store.embedded import EmbeddedStore
 
-LOCK_FILE: Final = "calldex.lock"
-SOCKET_FILE: Final = "calldex.sock"
-DIRECTORY_FILE: Final = "directory.db"
 DAY_MS: Final = 86_400_000
 _log = structlog.get_logger(__name__)
-
-
-class Lock:
-    """The ownership of a data directory."""
-
-    def __init__(self, data: Path) -> None:
-        """Take it; `DataDirInUse` names the process that has it, `UnreadableInput` a folder that cannot be used.
-
-        From here on, every file this process makes is for its user alone: records are nobody else's business.
-        """
-        os.umask(0o077)
-        try:
-            data.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(data / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise UnreadableInput(f"the data directory {data} cannot be used: {error.strerror}") from error
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            owner = os.pread(self._file, 20, 0).decode(errors="replace").strip() or "unknown"
-            os.close(self._file)
-            raise DataDirInUse(
-                f"the data directory {data} is in use by process {owner}; stop it, or name another with --data"
-            ) from None
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, str(os.getpid()).encode(), 0)
-
-    def release(self) -> None:
-        """Give it up."""
-        os.close(self._file)
 
 
 class Node:
     """An open data directory."""
 
     def __init__(self, settings: Settings) -> None:
-        """Open it, or make it. Raises `DataDirInUse`, `WrongVersion`, `UnreadableInput`."""
+        """Open it, or make it; of one that cannot be made nothing is left. Raises `DataDirInUse`, `WrongVersion`,
+        `UnreadableInput`."""
         self.settings = settings
         with ExitStack() as opened:  # what is open is closed if the rest cannot be
-            self._lock = Lock(settings.data)
-            opened.callback(self._lock.release)
+            self._lock = opened.enter_context(Lock(settings.data))
+            self.is_new = self._lock.is_new
+            belonging = Belonging(settings)
             self.directory = open_directory(settings)
             opened.callback(self.directory.close)
+            belonging.compare(self.directory)
             if not settings.store.embedded:
                 self.directory.copying().refuse_unfinished()
             self.store: Store = open_store(settings, self.directory)
@@ -135,10 +105,17 @@ class Node:
         self.directory.drop_sessions(now_ms)
         self.directory.drop_failures(now_ms)
         self.audit.keep(now_ms, self.settings.audit_days)
+        self.settle_calls()
         if time.monotonic() < self._purge_at:
             return 0
         self._purge_at = time.monotonic() + self.store.purge_every_s
         return self.store.purge(now_ms)
+
+    def settle_calls(self) -> int:
+        """Take those calls to be over whose end is overdue; how many. None while searches cannot be answered."""
+        if not self.store.state().ready:
+            return 0
+        return settle(self.directory, self.store, time.time_ns() // 1_000_000)
 
     def __enter__(self) -> Self:
         return self
@@ -146,16 +123,24 @@ class Node:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.close()
+        self._close(error)
+
+    def _is_used(self) -> bool:
+        return self.store.state().total > 0 or self.directory.is_used()
 
     def close(self) -> None:
         """Finish, and give the data directory up."""
+        self._close(None)
+
+    def _close(self, error: BaseException | None) -> None:
+        # A new directory goes again if nothing was done in it before this failed.
+        self._lock.unused = error is not None and self.is_new and not self._is_used()
         try:
             with self._opened:
                 self.audit.close()
-        except Unavailable as error:
+        except Unavailable as unwritten:
             # Only times at which names and keys were seen are lost; everything acknowledged is kept.
-            _log.warning("closed_without_writing", reason=error.message)
+            _log.warning("closed_without_writing", reason=unwritten.message)
 
 
 def open_directory(settings: Settings) -> Directory:
@@ -171,9 +156,11 @@ def open_store(settings: Settings, directory: Directory) -> Store:
         return EmbeddedStore(
             settings.data,
             memory_mb=settings.columns_memory_mb,
+            index_mb=settings.index_memory_mb,
             threads=settings.threads,
             timeout_s=settings.query_timeout_s,
             superseded_kept_s=superseded_kept_s,
+            keep=partial(directory.keep_ledger_head, alone=settings.directory.embedded),
         )
     from calldex.store.clickhouse import ClickhouseStore  # here, as its client takes as long as a whole start
     from calldex.store.clickhouse.address import address
@@ -184,21 +171,3 @@ def open_store(settings: Settings, directory: Directory) -> Store:
         timeout_s=settings.query_timeout_s,
         superseded_kept_s=superseded_kept_s,
     )
-
-
-def is_made(settings: Settings) -> bool:
-    """Whether the data directory holds what these settings say that it holds."""
-    if settings.directory.embedded:
-        return (settings.data / DIRECTORY_FILE).exists()
-    return not settings.store.embedded or (settings.data / LEDGER_FILE).exists()
-
-
-def is_served(data: Path) -> bool:
-    """Whether another process owns a data directory now."""
-    if not (data / LOCK_FILE).exists():
-        return False
-    try:
-        Lock(data).release()
-    except DataDirInUse:
-        return True
-    return False

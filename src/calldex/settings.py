@@ -58,6 +58,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     columns_memory_mb: Annotated[
         int, Meta(ge=64, le=1_048_576, description="The most memory the query engine takes, in MiB.")
     ] = 400
+    index_memory_mb: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1_048_576,
+            description="The most memory for the index that answers searches by agent, queue, team or number, in MiB:"
+            " 50 bytes a record. When the records need more, the query engine answers them, more slowly; 0: always.",
+        ),
+    ] = 1024
     threads: Annotated[
         int, Meta(ge=1, le=256, description="Threads of the query engine; by default one for each core.")
     ] = msgspec.field(default_factory=_cores)

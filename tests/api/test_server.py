@@ -15,9 +15,10 @@ import httpx
 import pytest
 
 from calldex.api.server import serve
+from calldex.datadir import SOCKET_FILE
 from calldex.demo import interactions
 from calldex.errors import BadSettings, PortTaken
-from calldex.node import SOCKET_FILE, Node
+from calldex.node import Node
 from calldex.records import codec
 from calldex.settings import Settings
 from tests.api.conftest import Site, uuids_of

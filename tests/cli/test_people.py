@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from calldex.datadir import DIRECTORY_FILE
 from calldex.directory import Directory
-from calldex.node import DIRECTORY_FILE
 from tests.cli.tools import calldex
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from calldex.datadir import DIRECTORY_FILE
 from calldex.directory import AuditFilter, Client, Directory
 from calldex.errors import Unauthorized
-from calldex.node import DIRECTORY_FILE
 from tests.cli.tools import SECONDS, calldex, command
 
 ANA = "ana@example.com"

@@ -14,10 +14,11 @@ from sqlalchemy import select
 from calldex import migrate
 from calldex.address import DirectoryAddress, StoreAddress
 from calldex.audit.chain import Actor, entry
+from calldex.datadir import DIRECTORY_FILE, Lock
 from calldex.demo import interactions
 from calldex.directory import Client, Directory, GroupChanges, TeamChanges, tables
 from calldex.errors import Conflict, DataDirInUse, UnreadableInput, UsageProblem
-from calldex.node import DIRECTORY_FILE, Lock, Node
+from calldex.node import Node
 from calldex.records.record import Cdr, canonical
 from calldex.settings import Settings
 from calldex.store import Batch, KeptRow, Outcome, Receipt, Reject, Store

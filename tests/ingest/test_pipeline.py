@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from calldex.directory import Directory, Named, WrapupCode
 from calldex.errors import IdempotencyMismatch
-from calldex.formats import UNFINISHED, FormatSettings, Row, RowFormat, lines
+from calldex.formats import UNFINISHED, Row, RowFormat, RowSettings, lines
 from calldex.formats.asterisk import FORMAT as ASTERISK
 from calldex.formats.asterisk.settings import AsteriskSettings
 from calldex.formats.jsonl import FORMAT as JSONL
@@ -36,7 +36,7 @@ from tests.strategies import batches
 AT: Final = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-class PlainSettings(FormatSettings, frozen=True):
+class PlainSettings(RowSettings, frozen=True):
     """`unread`: a row with this text cannot be read."""
 
     unread: str = "x"
@@ -47,7 +47,7 @@ class Plain:
     as many seconds long as it has rows, and is none before a row says `end`, if a row says `later`."""
 
     name = "plain"
-    settings: type[FormatSettings] = PlainSettings
+    settings: type[RowSettings] = PlainSettings
 
     def sniff(self, head: bytes) -> bool:
         """Never."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any, get_args
 
 import msgspec
@@ -68,3 +70,12 @@ def test_a_scheduled_callback_keeps_its_meaning() -> None:
     served = codec.encode(found)
     assert found == codec.decode(in_words(served, "compatible"), "line 1")
     assert b'"type":"queue_callback"' in in_words(served, "documented")
+
+
+def test_records_leave_by_one_door() -> None:
+    """Nothing but `access.masking.served` lays a mask or words over records, so no surface can forget the one or the
+    other."""
+    package = Path(__file__).parents[2] / "src" / "calldex"
+    told = re.compile(r"import [^\n]*\b(masked|in_words)\b")
+    found = [path.relative_to(package).as_posix() for path in package.rglob("*.py") if told.search(path.read_text())]
+    assert ["access/masking.py"] == found

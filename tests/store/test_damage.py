@@ -282,7 +282,9 @@ def test_settling_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     going_on = threading.Event()
     apply = Columns.apply
     monkeypatch.setattr(Columns, "apply", lambda *given: going_on.wait(60) and apply(*given))
-    with closing(EmbeddedStore(tmp_path, memory_mb=128, threads=1, timeout_s=0.2, superseded_kept_s=LONG_S)) as store:
+    with closing(
+        EmbeddedStore(tmp_path, memory_mb=128, index_mb=64, threads=1, timeout_s=0.2, superseded_kept_s=LONG_S)
+    ) as store:
         store.settle()
         put(store, [record(0), record(1)], wait=False)
         with pytest.raises(StoreNotReady, match=r"committed and is kept, but cannot be searched yet .* 2 of 2"):
@@ -298,7 +300,9 @@ def test_waiting_for_what_was_written_has_an_end(tmp_path: Path, monkeypatch: py
     going_on = threading.Event()
     apply = Columns.apply
     monkeypatch.setattr(Columns, "apply", lambda *given: going_on.wait(60) and apply(*given))
-    with closing(EmbeddedStore(tmp_path, memory_mb=128, threads=1, timeout_s=0.2, superseded_kept_s=LONG_S)) as store:
+    with closing(
+        EmbeddedStore(tmp_path, memory_mb=128, index_mb=64, threads=1, timeout_s=0.2, superseded_kept_s=LONG_S)
+    ) as store:
         store.settle()
         with pytest.raises(StoreNotReady, match="what was written is kept"):
             put(store, [record(0), record(1)])
@@ -325,7 +329,9 @@ def test_settling_waits_as_long_as_columns_come_nearer(
     folder = tmp_path / "data"
     shutil.copytree(closed, folder)
     (folder / COLUMNS_FILE).unlink()
-    with closing(EmbeddedStore(folder, memory_mb=128, threads=1, timeout_s=0.5, superseded_kept_s=LONG_S)) as store:
+    with closing(
+        EmbeddedStore(folder, memory_mb=128, index_mb=64, threads=1, timeout_s=0.5, superseded_kept_s=LONG_S)
+    ) as store:
         began = time.monotonic()
         store.settle()
         assert time.monotonic() - began > 2 * 0.5

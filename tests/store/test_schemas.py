@@ -14,10 +14,11 @@ import duckdb
 import pytest
 
 from calldex.store.clickhouse.schema import CLUSTER, PLAIN, steps
+from calldex.store.embedded.chain import COVERED
 from calldex.store.embedded.ledger import ROW_NAMES, Ledger
 from calldex.store.embedded.schema import COLUMNS, LEDGER
 from calldex.store.migrations import Migration, numbered
-from calldex.store.sql import DUCKDB, SQLITE, layout
+from calldex.store.sql import DUCKDB, SQLITE, VALUE_NAMES, layout
 
 SCHEMAS: Final[Mapping[str, tuple[Migration, ...]]] = {
     "ledger": LEDGER,
@@ -27,11 +28,17 @@ SCHEMAS: Final[Mapping[str, tuple[Migration, ...]]] = {
 }
 FROZEN: Final = {
     "ledger_0001_versions": "73f201a94d368e10ec399c5588be0def92373dbe8fa8733bd37cb12be2fd24ba",
+    "ledger_0002_links": "f16fa328e16c99a8171406b4719775ae8893e96ca6e4483e64729637ad44b9a4",
     "columns_0001_versions": "d4d3774b97aa8ae1d53c3bac9ebc1981f303afe26e055c475ea101e41292b9ce",
     "plain_0001_versions": "aab3e28872648391d200c33d41550d8b74ead31ca5d107fda7a2060ba70c4135",
     "cluster_0001_versions": "29b1ce79e481242605d0f03ba8853211353e2e2c45d90619d1f1761dbea937bb",
 }
 """The SHA-256 of every migration. What has been released never changes; a new file adds a line."""
+FIRST_COVERED: Final = (
+    *("started_ms", "type", "disposition", "end_reason", "agent_id", "queue_id", "campaign_id", "team_ids"),
+    *("wrapup_code", "events", "duration_s", "caller", "caller_key", "callee", "callee_key"),
+)
+"""What digests were over at first, in this order."""
 
 
 def test_no_migration_ever_changes() -> None:
@@ -54,6 +61,13 @@ def test_the_ledger_fits_the_table(tmp_path: Path) -> None:
         assert [(len(LEDGER),)] == list(reader.execute("PRAGMA user_version"))
     assert set(found) == {*ROW_NAMES, "written_ms", "json"}
     assert {column.name: column.type for column in layout(SQLITE)}.items() <= found.items()
+
+
+def test_digests_are_over_every_value() -> None:
+    """What the ledger keeps of a version beside its JSON is covered by its digest; a new column is one more, at the
+    end."""
+    assert set(VALUE_NAMES) == set(COVERED)
+    assert COVERED[:15] == FIRST_COVERED
 
 
 def test_the_columns_fit_the_table() -> None:

@@ -17,10 +17,11 @@ from typing import Any, Final
 
 import msgspec
 
-from calldex.access import Mask
+from calldex.access import Mask, Scope
 from calldex.records.codec import Record
 from calldex.records.fields import FIELDS, RECORDINGS
 from calldex.records.record import Cdr, CustomValue
+from calldex.records.vocabulary import in_words
 
 _KEPT_DIGITS: Final = 2
 _SHORTEST_FULL: Final = 7
@@ -190,6 +191,11 @@ _BETWEEN: Final = b'},{"uuid":"'
 holds objects that begin with `uuid`."""
 _AT_ONCE: Final = 64 * 1024
 """Bytes of JSON taken in hand at once: so many that the records' objects fit a processor's cache."""
+
+
+def served(records: bytes, scope: Scope) -> bytes:
+    """Records' JSON, joined by commas, as they leave for whom a scope is: masked, in the words of its vocabulary."""
+    return in_words(masked(records, scope.mask), scope.vocabulary)
 
 
 def masked(records: bytes, mask: Mask) -> bytes:

@@ -21,9 +21,9 @@ def audited(
     return noting(auditor, actor_of(request, principal), action)
 
 
-def caller_of(request: Request, principal: Principal) -> Caller:
-    """Who sent a request, for those who read records."""
-    return Caller(principal, actor_of(request, principal), request.receive)
+def caller_of(request: Request, principal: Principal, *, streams: bool = False) -> Caller:
+    """Who sent a request, for those who read records. A reply that `streams` notices by itself that they left."""
+    return Caller(principal, actor_of(request, principal), None if streams else request.receive)
 
 
 def actor_of(request: Request, principal: Principal) -> Actor:

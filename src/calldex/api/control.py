@@ -158,6 +158,7 @@ def _run(node: Node, feed: Feed, pieces: Iterator[bytes], origin: str) -> Summar
     try:
         try:
             committed = node.ingest.run(feed, pieces, origin, count)
+            node.settle_calls()
         except _Gone:
             error = BadRequest("the stream ended before its end; what was committed is kept")
         except CalldexError as failure:

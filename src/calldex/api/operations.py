@@ -16,13 +16,14 @@ from calldex.api import people_operations, signin_operations  # noqa: F401 - the
 from calldex.api.operation import MAIN, Operation
 from calldex.audit.chain import OWNER, Actor, Entry, Link, Verified, entry
 from calldex.backup import Manifest, backup
+from calldex.check import Checked, of_node
 from calldex.directory import AuditFilter, Source
 from calldex.errors import CalldexError, NotFound, suggest
 from calldex.formats import UNFINISHED, formats, settings_of
 from calldex.ingest.pipeline import Feed, Summary
 from calldex.node import Node
 from calldex.search.reader import SEARCH, Caller, Reader
-from calldex.store import DayCheck, Quarantined
+from calldex.store import Quarantined
 
 QUARANTINE_LIMIT: Final = 10_000
 AUDIT_LIMIT: Final = 10_000
@@ -284,22 +285,12 @@ class Backup(Operation[Manifest], frozen=True, kw_only=True):
         return backup(node, Path(self.target))
 
 
-class Checked(msgspec.Struct, frozen=True):
-    """What a check found: each UTC day of each account, and what is wrong with the files and the directory."""
-
-    days: list[DayCheck]
-    problems: list[str]
-
-
 class Check(Operation[Checked], frozen=True, kw_only=True):
     """Verify the store, the directory and the audit."""
 
     def run(self, node: Node) -> Checked:
         """Do it."""
-        problems = [f"store: {line}" for line in node.store.integrity()]
-        problems += [f"directory: {line}" for line in node.directory.check()]
-        problems += [f"audit: entry {fault.n} {fault.what}" for fault in node.directory.verify_audit().faults]
-        return Checked(list(node.store.check()), problems)
+        return of_node(node)
 
 
 OPERATIONS: Final[tuple[type[Operation[Any]], ...]] = tuple(

@@ -25,8 +25,9 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
 from calldex.api.app import public
+from calldex.datadir import SOCKET_FILE
 from calldex.errors import BadSettings, CalldexError, PortTaken, Problem
-from calldex.node import SOCKET_FILE, Node
+from calldex.node import Node
 from calldex.transport.backpressure import Untaken
 from calldex.transport.listener import Door
 from calldex.transport.metrics import Metrics

@@ -59,4 +59,8 @@ def _ending(failure: BaseException) -> str:
     """How something ended that had begun."""
     if isinstance(failure, CalldexError):
         return failure.message
-    return "the client left" if isinstance(failure, asyncio.CancelledError) else "a fault of the server's own"
+    if isinstance(failure, GeneratorExit):
+        return "left before its end"
+    if isinstance(failure, asyncio.CancelledError):
+        return str(failure) or "the server stopped"
+    return "a fault of the server's own"

@@ -27,6 +27,7 @@ def backup(folder: Path, data: Path | None) -> None:
     """Copy everything into a new folder, also while serving.
 
     The folder holds the ledger, the directory and a manifest with their digests, and gets its name when it is complete.
+    Exit code 1 if some of it is not what was written: the backup is made, and tells which records.
     Keep it as safe as the data directory: it holds every number, and the hashes of the keys. What lies in ClickHouse or
     PostgreSQL is backed up by their own means.
     """
@@ -37,6 +38,11 @@ def backup(folder: Path, data: Path | None) -> None:
         manifest = control.ask(Backup(target=str(folder.absolute())))
     size = sum(file.bytes for file in manifest.files)
     output.say(f"Backed up {size:,} bytes to {folder}.")
+    if manifest.damaged:
+        for line in manifest.damaged:
+            output.say(f"Damaged: {line}")
+        output.say("The backup holds what is damaged as it is. Keep older backups; `calldex check` tells more.")
+        raise click.exceptions.Exit(_FOUND)
 
 
 @click.command(cls=Command, epilog="Example: calldex restore /backup/calldex-2026-09-30 --data /srv/calldex")
@@ -61,14 +67,14 @@ def restore(folder: Path, data: Path | None) -> None:
 def check(as_json: bool, data: Path | None) -> None:
     """Verify that store and directory are sound.
 
-    Compares the parts of the store by number and checksum of the records of each day, and looks into the files. Exit
-    code 1 when something is wrong. Writing waits meanwhile.
+    Compares each version with its checksum and the chain of commits, and the parts of the store by number and checksum
+    of the records of each day; looks into the files, the directory and the audit. Exit code 1 when something is wrong,
+    5 when a file is lost or of another installation. Makes, deletes and migrates nothing; versions that are found
+    damaged are marked, and not given to anybody from then on.
     """
-    from calldex.api.operations import Check
-    from calldex.cli.client import connected
+    from calldex.cli.client import checked
 
-    with connected(data) as control:
-        found = control.ask(Check())
+    found = checked(data)
     wrong = [day for day in found.days if not day.equal]
     if as_json:
         output.json(found)
@@ -76,7 +82,7 @@ def check(as_json: bool, data: Path | None) -> None:
         if wrong:
             rows = [(day.account_id, day.day, day.kept, day.answering) for day in wrong]
             output.table(("account", "day that differs", "kept", "answering"), rows, right=("kept", "answering"))
-        for problem in found.problems:
+        for problem in (*found.problems, *found.notes):
             click.echo(output.shown(problem))
         kept = sum(day.kept for day in found.days)
         click.echo(

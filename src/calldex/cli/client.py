@@ -22,11 +22,15 @@ import msgspec
 
 from calldex.api.control import Import, control
 from calldex.api.operation import Operation
+from calldex.api.operations import Check
+from calldex.check import Checked, of_files
 from calldex.cli.options import resolved
+from calldex.cli.output import say
 from calldex.cli.process import prepare
+from calldex.datadir import SOCKET_FILE, is_made
 from calldex.errors import CalldexError, DataDirInUse, Problem, Unavailable, UnreadableInput, UsageProblem
 from calldex.ingest.pipeline import Summary
-from calldex.node import SOCKET_FILE, Node, is_made
+from calldex.node import Node
 from calldex.settings import Settings
 from calldex.texts import is_whole
 
@@ -135,10 +139,7 @@ def connected(data: Path | None, *, new: bool = False) -> Iterator[Control]:
     """
     settings, origins = resolved(data)
     if not new and not is_made(settings):
-        raise UnreadableInput(
-            f"there is no data directory at {settings.data}; name it with --data, or make one with `calldex serve`,"
-            " `demo` or `import`"
-        )
+        raise _none_at(settings)
     prepare(settings, origins, serving=False)
     with _transport(settings) as transport, asyncio.Runner() as runner:
         # An import or a check takes as long as it takes; a server that goes away ends the connection.
@@ -148,6 +149,37 @@ def connected(data: Path | None, *, new: bool = False) -> Iterator[Control]:
             yield Control(runner, client)
         finally:
             runner.run(client.aclose())
+
+
+def checked(data: Path | None) -> Checked:
+    """What a check of a data directory finds: its server does that, or else the files are looked at.
+
+    Raises `UnreadableInput` if there is none, or files of it are lost or do not belong together; `DataDirInUse`.
+    """
+    settings, origins = resolved(data)
+    if not is_made(settings):
+        raise _none_at(settings)
+    prepare(settings, origins, serving=False)
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        with _served(settings.data) as path:
+            served = path is not None
+        try:
+            if served:
+                with connected(data) as control:
+                    return control.ask(Check())
+            return of_files(settings)
+        except DataDirInUse:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_PAUSE_S)
+
+
+def _none_at(settings: Settings) -> UnreadableInput:
+    return UnreadableInput(
+        f"there is no data directory at {settings.data}; name it with --data, or make one with `calldex serve`,"
+        " `demo` or `import`"
+    )
 
 
 @contextmanager
@@ -166,6 +198,8 @@ def _transport(settings: Settings) -> Iterator[httpx.AsyncBaseTransport]:
             time.sleep(_PAUSE_S)
             continue
         with node:
+            if node.is_new:
+                say(f"{settings.data} is a new data directory.")
             yield httpx.ASGITransport(control(node))
             return
 

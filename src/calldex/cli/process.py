@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import logging
+import re
 import sys
+import threading
+import time
+from collections import deque
 from collections.abc import Mapping
+from typing import Final
 
 import structlog
 
 from calldex.settings import Origin, Settings
 from calldex.texts import without_keys
+
+TOGETHER_S: Final = 0.05
+"""How long lines wait for others to be written with."""
+MOST_LINES: Final = 10_000
+"""So many wait at most."""
+_AMBIGUOUS: Final = re.compile(r"[^!#-&(-<>-~]")
 
 
 def prepare(settings: Settings, origins: Mapping[str, Origin], *, serving: bool) -> None:
@@ -18,7 +30,7 @@ def prepare(settings: Settings, origins: Mapping[str, Origin], *, serving: bool)
     from calldex.ingest.workers import GC_THRESHOLDS
 
     quiet = not serving and origins["log_level"] == "default"
-    _log_to_stderr(settings.log_format, "warning" if quiet else settings.log_level)
+    _log_to_stderr(settings.log_format, "warning" if quiet else settings.log_level, serving=serving)
     # `gc.freeze` is no help: what is frozen is not torn down at exit, and the bindings of the query engine complain.
     gc.set_threshold(*GC_THRESHOLDS)
 
@@ -33,6 +45,55 @@ class _Stderr:
     debug = info = warning = error = exception = critical = msg
 
 
+class _Together(_Stderr):
+    """Of a server: what is no warning is written by a thread, all lines of a moment at once, so that no request waits
+    for whoever reads the log. Nothing is lost when the process ends by itself or by a signal that it handles."""
+
+    def __init__(self) -> None:
+        self._lines: deque[str] = deque()
+        self._some = threading.Event()
+        self._writing = threading.Lock()
+        atexit.register(self._write)
+        threading.Thread(target=self._keep_writing, name="log", daemon=True).start()
+
+    def _keep_writing(self) -> None:
+        while self._some.wait():
+            time.sleep(TOGETHER_S)
+            self._some.clear()
+            self._write()
+
+    def _write(self) -> None:
+        with self._writing:
+            lines = [self._lines.popleft() for _ in range(len(self._lines))]
+            if lines:
+                super().msg("\n".join(lines))
+
+    def msg(self, line: str) -> None:
+        self._lines.append(line)
+        if len(self._lines) >= MOST_LINES:  # whoever reads is too slow for as many
+            self._write()
+        elif not self._some.is_set():
+            self._some.set()
+
+    def warning(self, line: str) -> None:
+        self._lines.append(line)
+        self._write()
+
+    debug = info = msg
+    error = exception = critical = warning
+
+
+def _line(logger: object, name: str, event: structlog.typing.EventDict) -> str:
+    """A line for people, without colours: a fifth of the time that the renderer with them takes. What may span lines
+    stands at its end."""
+    told = event.pop("exception", None)
+    begin = f"{event.pop('timestamp')} [{event.pop('level'):8}] {event.pop('event'):30}"
+    line = (
+        f"{begin} {' '.join([f'{key}={_value(value)}' for key, value in event.items() if value is not None])}".rstrip()
+    )
+    return line if told is None else f"{line}\n{told}"
+
+
 class _Joined(logging.Handler):
     """Brings the lines of libraries that log by `logging` to ours."""
 
@@ -40,18 +101,21 @@ class _Joined(logging.Handler):
         structlog.get_logger(record.name).log(record.levelno, record.getMessage(), exc_info=record.exc_info)
 
 
-def _log_to_stderr(form: str, level: str) -> None:
-    render: list[structlog.typing.Processor] = (
-        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-        if form == "json"
-        else [
-            structlog.dev.ConsoleRenderer(
-                colors=sys.stderr.isatty(),
-                # The default shows local variables, and a key may be one.
-                exception_formatter=structlog.dev.plain_traceback,
-            )
-        ]
-    )
+def _value(value: object) -> object:
+    """A text that could be taken for more than one value, or line, is quoted."""
+    return repr(value) if isinstance(value, str) and _AMBIGUOUS.search(value) else value
+
+
+def _log_to_stderr(form: str, level: str, *, serving: bool) -> None:
+    render: list[structlog.typing.Processor]
+    if form == "json":
+        render = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    elif sys.stderr.isatty():
+        # The default shows local variables, and a key may be one.
+        render = [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+    else:
+        render = [structlog.processors.format_exc_info, _line]
+    out = _Together() if serving else _Stderr()
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -59,6 +123,6 @@ def _log_to_stderr(form: str, level: str) -> None:
             *render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=lambda *_: _Stderr(),
+        logger_factory=lambda *_: out,
     )
     logging.basicConfig(handlers=[_Joined()], level=logging.WARNING)

@@ -100,6 +100,8 @@ def _node(data: Path | None, flags: dict[str, object]) -> Iterator[Node]:
     settings, origins = options.resolved(data, flags)
     prepare(settings, origins, serving=True)
     with Node(settings) as node:
+        if node.is_new:
+            output.say(f"{settings.data} is a new data directory.")
         yield node
 
 

@@ -7,18 +7,21 @@ several threads, and from several processes.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sqlalchemy import Engine, exists, select
+from sqlalchemy import Engine, create_engine, exists, select
+from sqlalchemy.pool import StaticPool
 
 from calldex.directory import tables
 from calldex.directory.accounts import Accounts
 from calldex.directory.audit import Audit, AuditFilter, AuditWriter
 from calldex.directory.commits import DirectoryCommits
 from calldex.directory.copying import Copying
-from calldex.directory.database import Database, postgresql_engine, sqlite_engine
+from calldex.directory.database import Database, looking, postgresql_engine, sqlite_engine
 from calldex.directory.groups import Groups
 from calldex.directory.keys import Keys
 from calldex.directory.ledgers import Ledgers
@@ -89,8 +92,8 @@ class Directory(Accounts, People, Groups, Keys, Teams, Sources, Signin, OpenidPr
     `WrongVersion` if a newer Calldex wrote it, `UnreadableInput` if it is not one.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        super().__init__(Database(engine))
+    def __init__(self, engine: Engine, *, migrate: bool = True) -> None:
+        super().__init__(Database(engine, migrate=migrate))
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -98,9 +101,20 @@ class Directory(Accounts, People, Groups, Keys, Teams, Sources, Signin, OpenidPr
         return cls(sqlite_engine(path))
 
     @classmethod
-    def shared(cls, address: str) -> Self:
-        """The directory in a PostgreSQL database that several nodes may share; see `database.postgresql_engine`."""
-        return cls(postgresql_engine(address))
+    @contextmanager
+    def look(cls, path: Path) -> Iterator[Self]:
+        """The directory in an SQLite file that nobody has open, and that is read alone; `WrongVersion` if it is not of
+        this version, `UnreadableInput`."""
+        with looking(path) as connection:
+            engine = create_engine("sqlite://", creator=lambda: connection, poolclass=StaticPool)
+            directory = cls(engine, migrate=False)
+            yield directory
+
+    @classmethod
+    def shared(cls, address: str, *, migrate: bool = True) -> Self:
+        """The directory in a PostgreSQL database that several nodes may share; see `database.postgresql_engine`.
+        Without `migrate` it must be of this version: `WrongVersion`."""
+        return cls(postgresql_engine(address), migrate=migrate)
 
     def __enter__(self) -> Self:
         return self
@@ -118,6 +132,11 @@ class Directory(Accounts, People, Groups, Keys, Teams, Sources, Signin, OpenidPr
             self.flush_sessions()
         finally:
             self._db.close()
+
+    @property
+    def name(self) -> str:
+        """What its database is called in messages."""
+        return self._db.name or ""
 
     def secret(self, name: str, size: int) -> bytes:
         """The secret of that name: `size` random bytes, made when first asked for and the same ever after."""

@@ -109,6 +109,41 @@ def postgresql_engine(address: str) -> Engine:
     return engine
 
 
+@contextmanager
+def looking(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection that reads an SQLite file which nobody has open, and leaves no trace in its folder: SQLite makes an
+    index for a write-ahead log before it reads from it; that goes again."""
+    log, index = Path(f"{path}-wal"), Path(f"{path}-shm")
+    logged, indexed = log.exists() and log.stat().st_size > 0, index.exists()
+    uri = f"{path.absolute().as_uri()}?mode=ro{'' if logged else '&immutable=1'}"
+    try:
+        with closing(sqlite3.connect(uri, uri=True, check_same_thread=False)) as connection:
+            yield connection
+    except sqlite3.DatabaseError as error:
+        raise UnreadableInput(
+            f"the directory database {path} cannot be read: {error}; put the right file in its place, or restore a"
+            " backup"
+        ) from error
+    finally:
+        if logged and not indexed:
+            index.unlink(missing_ok=True)
+
+
+def is_there(path: Path) -> bool:
+    """Whether a file holds a directory; not if there is none, or one that was begun and got no tables.
+    `UnreadableInput` for what is something else."""
+    if not path.exists() or not path.stat().st_size:
+        return False
+    with looking(path) as connection:
+        names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if names and "alembic_version" not in names:
+        raise UnreadableInput(
+            f"{path} is a database of something else (it has {', '.join(sorted(names)[:3])}); put the directory back in"
+            " its place, or restore a backup"
+        )
+    return bool(names)
+
+
 def _prepare(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # transactions are begun by `_begin`, not when the driver sees fit
     for pragma in (f"busy_timeout={BUSY_TIMEOUT_MS}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
@@ -130,7 +165,7 @@ class Database:
     `generation` grows when this process changed what decides about keys. Safe to use from several threads.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, migrate: bool = True) -> None:
         self._engine = engine
         self._writer = engine.execution_options(writes=True)
         self.generation = 0
@@ -139,7 +174,10 @@ class Database:
         self._reader = engine if self.is_sqlite else engine.execution_options(isolation_level="REPEATABLE READ")
         self.name = _name(engine.url)
         try:
-            self._migrate()
+            if migrate:
+                self._migrate()
+            else:
+                self._refuse_other()
         except DatabaseError as error:
             engine.dispose()
             if _code(error) in (*_FULL, *_BUSY):
@@ -250,6 +288,16 @@ class Database:
         except sqlite3.Error as error:
             path.unlink()
             raise DiskFull(f"the directory database could not be copied to {path}: {error}") from error
+
+    def _refuse_other(self) -> None:
+        """`WrongVersion` if it is not of this version; nothing is changed."""
+        with self._engine.begin() as connection:
+            found = version_of(connection)
+        if found != tables.VERSION:
+            raise WrongVersion(
+                f"the directory database {self.name} has version {found}, this Calldex has {tables.VERSION};"
+                f" {'use a newer one' if (found or '') > tables.VERSION else 'start it on it once'}"
+            )
 
     def _migrate(self) -> None:
         with self._engine.begin() as connection:

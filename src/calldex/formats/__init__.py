@@ -11,7 +11,7 @@ and lets the format `assemble` them again whenever one is added.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Annotated, Any, Final, Protocol, runtime_checkable
 
 import msgspec
 
@@ -22,6 +22,24 @@ from calldex.texts import listed
 
 class FormatSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The settings of a source; each format has its own. Settings that contradict each other raise `ValueError`."""
+
+
+class RowSettings(FormatSettings, frozen=True, kw_only=True):
+    """The settings that every source of rows has."""
+
+    settle_after: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=r"^[1-9][0-9]{0,5}[smhd]\Z",
+            description="How long after the last thing known of a call that has no end it is taken to be over, as `4h`,"
+            " `90m` or `30s`.",
+        ),
+    ] = "4h"
+
+    @property
+    def settle_after_s(self) -> int:
+        """The same in seconds."""
+        return int(self.settle_after[:-1]) * {"s": 1, "m": 60, "h": 3600, "d": 86_400}[self.settle_after[-1]]
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -65,7 +83,7 @@ class RowFormat(Protocol):
     """A format whose input holds rows of calls."""
 
     name: str
-    settings: type[FormatSettings]
+    settings: type[RowSettings]
 
     def sniff(self, head: bytes) -> bool:
         """Whether the first bytes of a file (up to 64 KiB) are surely of this format."""
@@ -76,7 +94,8 @@ class RowFormat(Protocol):
     def assemble(self, rows: Sequence[Row], settings: Any, source: str) -> Cdr | None:
         """The interaction that these rows (all known of one call) are; the same for every order of the same rows.
 
-        None while the rows do not make a call yet.
+        None while the rows do not make a call yet. One that is not over, as far as they tell, has the disposition
+        `waiting` or `active` and the flag `provisional`; `ingest.settle` ends it if no row does.
         """
 
 

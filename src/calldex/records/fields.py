@@ -102,7 +102,8 @@ FIELDS: Final = (
     Field(
         "flags",
         "What to know before trusting the record: `provisional` (more rows of this call are expected), `time_suspect`"
-        " (its times contradict each other), `disposition_unknown` (the source's word for the outcome is not known).",
+        " (its times contradict each other), `disposition_unknown` (the source's word for the outcome is not known),"
+        " `unfinished` (the end of the call never came, and it was taken to be over).",
     ),
 )
 

@@ -104,10 +104,11 @@ EventType = Literal[
 ]
 NamedKind = Literal["agent", "queue", "team", "campaign", "wrapup_code"]
 """What records name and the look-ups list."""
-Flag = Literal["provisional", "time_suspect", "disposition_unknown"]
+Flag = Literal["provisional", "time_suspect", "disposition_unknown", "unfinished"]
 """What a reader should know before he trusts a record: `provisional`, more rows of this call are expected;
 `time_suspect`, the source's times contradict each other; `disposition_unknown`, the source's word for the outcome
-was not understood and the outcome was decided from the times."""
+was not understood and the outcome was decided from the times; `unfinished`, the end of the call never came, and it was
+taken to be over."""
 
 INTERACTION_TYPES: Final[tuple[str, ...]] = get_args(InteractionType)
 DISPOSITIONS: Final[tuple[str, ...]] = get_args(Disposition)

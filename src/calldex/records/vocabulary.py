@@ -2,7 +2,7 @@
 
 Each kind is kept under a word of its own. Replies have the words that the contract documents, or those that real
 clients were seen to keep alone, whichever an account or a key is set to. Laid over records' JSON once, on its way out
-of every surface (`search.page`); what is kept never changes. Pure.
+of every surface (`access.masking.served`); what is kept never changes. Pure.
 """
 
 from __future__ import annotations

@@ -11,9 +11,8 @@ from typing import Final
 
 import msgspec
 
-from calldex.access.masking import masked
+from calldex.access.masking import served
 from calldex.errors import BadParameters, BadToken, Problem, ScopeChanged, TokenExpired
-from calldex.records.vocabulary import in_words
 from calldex.search.query import PageRequest, Query
 from calldex.search.token import Sealer, Token
 from calldex.store import Position, Slice, Store
@@ -118,7 +117,7 @@ class Pager:
                 query, place.as_of, limit=per_page, total=total, after=place.after, skip=place.skip
             )
         passed = place.passed + place.skip + found.count
-        json = in_words(masked(found.json, query.scope.mask), query.scope.vocabulary)
+        json = served(found.json, query.scope)
         if found.last is None or passed >= total:
             return Page(json, found.count, total, None)
         token = Token(

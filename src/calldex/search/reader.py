@@ -12,11 +12,21 @@ shape; what leaves is what it makes of that:
     EXPORT = Reading(action="export", needs=("see_cdrs", "export"), takes=Parameters(ExportOptions), places="streams")
 
     async def export(request: Request) -> Response:
-        async def write(search: Search[ExportOptions]) -> ...   # see `api.streams`: headers, then search.batches()
+        owner, pairs = await caller(request, ...)
+
+        async def pieces() -> Pieces:
+            asked = reader.open(caller_of(request, owner, streams=True), EXPORT, pairs)
+            async with asked as search, search.stream() as stream:
+                yield Head("application/x-ndjson", {"Calldex-Expected-Records": str(stream.total)})
+                async for text in stream.through(lines):
+                    yield text
+
+        return StreamReply(pieces)
 
 Shapes: `page` and its `place` (an entity tag costs no reading), `count`, `stream` (batches of JSON, any number of
 records in constant memory as of one S), `history` (one record with its versions), `mentioned` (what look-ups list).
-Changes after a commit and aggregates are two more methods of `Search`, each masking what it gives and calling `told`.
+Changes after a commit and aggregates are two more methods of `Search`: each asks the store with the query, as of one S,
+masks what it gives, refuses what the mask hides, and calls `told`.
 
 Whoever waits, waits on the event loop; whatever reads, reads in a thread of the places (`Search.run`): one hop.
 """
@@ -32,7 +42,7 @@ from typing import Any, Final, Generic, Literal, Protocol, TypeVar
 import msgspec
 
 from calldex.access import Permission, Principal, Scope, permit, scope_of
-from calldex.access.masking import masked
+from calldex.access.masking import served
 from calldex.audit.chain import Action, Actor, searched
 from calldex.audit.noting import Noted, noting
 from calldex.audit.writer import Auditor
@@ -98,12 +108,32 @@ class Batch(msgspec.Struct, frozen=True):
     count: int
 
 
-class Stream(msgspec.Struct, frozen=True):
+class Stream:
     """A whole match, newest first: how many records there are as of the commit `as_of`, and these, batch by batch."""
 
-    total: int
-    as_of: int
-    batches: AsyncIterator[Batch]
+    def __init__(
+        self, *, total: int, as_of: int, pool: Pool, batches: Iterator[Batch], told: Callable[[int], None]
+    ) -> None:
+        self.total = total
+        self.as_of = as_of
+        self._pool = pool
+        self._batches = batches
+        self._told = told
+
+    async def run(self, work: Callable[[], _T]) -> _T:
+        """Do work in the stream's thread: what begins and ends a file."""
+        return await self._pool.run(work)
+
+    async def through(self, write: Callable[[Batch], _T]) -> AsyncIterator[_T]:
+        """What a format makes of each batch, read and written in one hop."""
+
+        def read() -> tuple[Batch, _T] | None:
+            batch = next(self._batches, None)
+            return None if batch is None else (batch, write(batch))
+
+        while (done := await self._pool.run(read)) is not None:
+            self._told(done[0].count)
+            yield done[1]
 
 
 class Shown(msgspec.Struct, frozen=True):
@@ -250,13 +280,12 @@ class Search(Generic[O]):
         if not found.count:
             raise _unseen(uuid)
         self.told(1)
-        mask = self.scope.mask
         seen = [
-            msgspec.structs.replace(version, json=masked(version.json, mask))
+            msgspec.structs.replace(version, json=served(version.json, self.scope))
             for version in self._store.history(self.scope.account_id, uuid)
             if version.json is not None and self.scope.admits(_decoded(version.json, uuid))
         ]
-        return Shown(masked(found.json, mask), seen)
+        return Shown(served(found.json, self.scope), seen)
 
     @asynccontextmanager
     async def stream(self, size: int = BATCH) -> AsyncIterator[Stream]:
@@ -265,16 +294,12 @@ class Search(Generic[O]):
         async with self._pool.place(self._gone):
             as_of, total = await self._pool.run(self._counted)
             self.noted.begun, self.noted.rows = True, 0
-            yield Stream(total, as_of, self._read_on(self._batches(as_of, total, size)))
+            batches = self._batches(as_of, total, size)
+            yield Stream(total=total, as_of=as_of, pool=self._pool, batches=batches, told=self.told)
 
     def _counted(self) -> tuple[int, int]:
         as_of = self._head()
         return as_of, self._store.total(self._query, as_of)
-
-    async def _read_on(self, batches: Iterator[Batch]) -> AsyncIterator[Batch]:
-        while (batch := await self._pool.run(lambda: next(batches, None))) is not None:
-            self.told(batch.count)
-            yield batch
 
     def _batches(self, as_of: int, total: int, size: int) -> Iterator[Batch]:
         after: Position | None = None
@@ -283,7 +308,7 @@ class Search(Generic[O]):
             found = self._store.slice(self._query, as_of, limit=min(size, left), total=total, after=after)
             if not found.count:
                 raise CalldexError(f"{left} of {total} records that were counted are not there")
-            yield Batch(masked(found.json, self.scope.mask), found.count)
+            yield Batch(served(found.json, self.scope), found.count)
             after, left = found.last, left - found.count
 
     def _head(self) -> int:

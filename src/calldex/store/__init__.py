@@ -168,12 +168,14 @@ class DayCheck(msgspec.Struct, frozen=True):
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether a store can answer searches; if not, how far it has come."""
+    """Whether a store can answer searches; if not, how far it has come. `damaged`: how many versions are refused as
+    they are not what was written."""
 
     ready: bool
     behind: int
     total: int
     reason: str | None = None
+    damaged: int = 0
 
 
 class Mentioned(msgspec.Struct, frozen=True, kw_only=True):
@@ -262,14 +264,16 @@ class Store(Protocol):
         """Compare the parts of the store day by day."""
 
     def integrity(self) -> list[str]:
-        """What is wrong with the files; empty when they are sound."""
+        """What is wrong with the files and the versions in them; empty when all is sound. Who asks for a version that
+        is not what was written gets `RecordDamaged` from then on."""
 
     @property
     def backed_up_by(self) -> str | None:
         """What it is backed up by, if `backup` cannot do it."""
 
-    def backup(self, target: Path) -> None:
-        """Write a consistent copy into a folder while serving; `UsageProblem` if it is backed up by something else."""
+    def backup(self, target: Path) -> list[str]:
+        """Write a consistent copy into a folder while serving, and prove it; what of it is not what was written.
+        `UsageProblem` if it is backed up by something else."""
 
     def state(self) -> State:
         """Whether searches can be answered, as far as that is known without asking anybody."""

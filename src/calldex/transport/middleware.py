@@ -25,6 +25,7 @@ from calldex.transport.limits import Limits
 from calldex.transport.metrics import Metrics
 from calldex.transport.proxies import origin_of
 from calldex.transport.replies import CLOSED_POLICY, SAFE_HEADERS, STRICT_TRANSPORT, error_reply
+from calldex.transport.streams import BrokenOff
 from calldex.transport.workers import ClientGone
 
 UNCOUNTED: Final = frozenset({"/healthz", "/readyz", "/metrics"})
@@ -81,6 +82,8 @@ class Edge:
             await self._app(scope, receive, watched)
         except ClientGone:
             status = status or _CLIENT_LEFT
+        except BrokenOff:
+            pass  # the log has the reason
         except asyncio.CancelledError:
             error = Unavailable("the server is shutting down", retry_after=5)
         except CalldexError as refusal:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import socket
 import struct
 import termios
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from uvicorn.server import ServerState
 from calldex.errors import CalldexError, HeadTooLarge, NotHttp, UriTooLong
 from calldex.transport.backpressure import Untaken
 from calldex.transport.replies import CLOSED_POLICY, JSON, SAFE_HEADERS, STRICT_TRANSPORT, error_members
+from calldex.transport.streams import ABORT
 
 HEAD_LIMIT: Final = 128 * 1024
 """Bytes of a request's first line and headers; a thousand uuids fit."""
@@ -34,6 +36,8 @@ REPLY_BYTES_A_SECOND: Final = 1024
 """How fast a client has to take a reply, on average over `REPLY_SECONDS`."""
 
 _INT: Final = struct.Struct("i")
+_RESET: Final = struct.pack("ii", 1, 0)
+"""Of `SO_LINGER`: do not linger at all."""
 
 Part = Literal["head", "body", "reply"]
 
@@ -117,6 +121,7 @@ class BoundedHttp(HttpToolsProtocol):
         """A head begins."""
         self._in_head, self._head_bytes = True, 0
         super().on_message_begin()
+        self.scope[ABORT] = self._abort  # type: ignore[typeddict-unknown-key]
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header. Those behind a body in chunks are dropped: they would join the ones that were looked at already."""
@@ -149,6 +154,11 @@ class BoundedHttp(HttpToolsProtocol):
         error = self._refusal or NotHttp("this is not an HTTP request")
         self.transport.write(bare_reply(error, tls=self.scheme == "https"))
         self.transport.close()
+
+    def _abort(self) -> None:
+        """Cut the connection, whatever waits to be taken, so that the client sees a reset and not an end."""
+        self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self.transport.abort()
 
     def _refuse(self, error: CalldexError) -> None:
         """Stop the parser, which calls `send_400_response`."""

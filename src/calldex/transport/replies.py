@@ -149,8 +149,8 @@ class IngestReply(msgspec.Struct, frozen=True):
 Coding = Literal["identity", "gzip", "zstd"]
 MIN_CODED: Final = 1024
 """Bodies up to this size are sent as they are."""
-_GZIP_LEVEL: Final = 4
-_ZSTD_LEVEL: Final = 1
+GZIP_LEVEL: Final = 4
+ZSTD_LEVEL: Final = 1
 _PREFERENCE: Final[tuple[Coding, ...]] = ("zstd", "gzip", "identity")
 _CODING: Final = re.compile(r"([A-Za-z0-9!#$%&'*+.^_`|~-]+)\s*(?:;\s*[qQ]=([01](?:\.\d{0,3})?)\s*)?(?:,|$)")
 
@@ -175,10 +175,10 @@ def coded(body: bytes, coding: Coding) -> tuple[bytes, Coding]:
     if len(body) <= MIN_CODED or coding == "identity":
         return body, "identity"
     if coding == "gzip":
-        return zlib.compress(body, _GZIP_LEVEL, wbits=31), coding
+        return zlib.compress(body, GZIP_LEVEL, wbits=31), coding
     compressor: zstandard.ZstdCompressor | None = getattr(_local, "zstd", None)
     if compressor is None:
-        compressor = _local.zstd = zstandard.ZstdCompressor(_ZSTD_LEVEL)
+        compressor = _local.zstd = zstandard.ZstdCompressor(ZSTD_LEVEL)
     return compressor.compress(body), coding
 
 

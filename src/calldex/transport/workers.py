@@ -79,17 +79,17 @@ class Workers:
     async def _wait(self, receive: Receive | None) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queue.append(turn)
-        left = None if receive is None else asyncio.ensure_future(_left(receive))
+        leaving = None if receive is None else asyncio.ensure_future(left(receive))
         try:
-            await asyncio.wait({turn, left} if left else {turn}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({turn, leaving} if leaving else {turn}, return_when=asyncio.FIRST_COMPLETED)
             if not turn.done():
                 raise ClientGone
         except BaseException:
             self._give_up(turn)
             raise
         finally:
-            if left is not None:
-                left.cancel()
+            if leaving is not None:
+                leaving.cancel()
 
     def _give_up(self, turn: asyncio.Future[None]) -> None:
         if turn.done():
@@ -105,6 +105,7 @@ class Workers:
             self.running -= 1
 
 
-async def _left(receive: Receive) -> None:
+async def left(receive: Receive) -> None:
+    """Return when the client has left; to be asked when the request has been read."""
     while (await receive())["type"] != "http.disconnect":
         pass

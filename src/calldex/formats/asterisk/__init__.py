@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from calldex.formats import FormatSettings, Row, lines
+from calldex.formats import Row, RowSettings, lines
 from calldex.formats.asterisk.calls import assemble
 from calldex.formats.asterisk.reading import Reader, recognised
 from calldex.formats.asterisk.settings import AsteriskSettings
@@ -22,7 +22,7 @@ class AsteriskFormat:
     """Asterisk's CDR rows and queue log; see `formats.RowFormat`."""
 
     name = "asterisk"
-    settings: type[FormatSettings] = AsteriskSettings
+    settings: type[RowSettings] = AsteriskSettings
 
     def sniff(self, head: bytes) -> bool:
         """Whether a complete line among the first ones is a row of cdr_csv, shipped cdr_custom or queue_log."""

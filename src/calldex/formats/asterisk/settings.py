@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from calldex.errors import suggest
-from calldex.formats import FormatSettings
+from calldex.formats import RowSettings
 from calldex.zones import timezones
 
 COLUMNS: Final = (
@@ -56,7 +56,7 @@ _DIALLED: Final = re.compile(r"[0-9*#]+")
 Patterns = tuple[str, ...]
 
 
-class AsteriskSettings(FormatSettings, frozen=True, kw_only=True):
+class AsteriskSettings(RowSettings, frozen=True, kw_only=True):
     """The settings of an Asterisk source. Lists are comma-separated where they are given as one text.
 
     Patterns are shell globs (`*`, `?`, `[...]`) in any case, except `extensions`, which are dialplan patterns.

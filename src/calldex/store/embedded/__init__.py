@@ -19,6 +19,8 @@ from pathlib import Path
 from traceback import format_exc
 from typing import Any, Final, NamedTuple, TypeVar
 
+import msgspec
+import numpy as np
 import structlog
 
 from calldex.access import Scope
@@ -28,6 +30,7 @@ from calldex.search.query import Query
 from calldex.store import (
     Batch,
     DayCheck,
+    Head,
     KeptRow,
     Mentioned,
     Outcome,
@@ -39,7 +42,11 @@ from calldex.store import (
     Version,
 )
 from calldex.store.embedded.columns import ROW_GROUP, Columns, Damaged, NoRoom, checksum
+from calldex.store.embedded.index import Array, Index, halves
 from calldex.store.embedded.ledger import PURGED_AT_ONCE, Ledger, Written
+from calldex.store.embedded.proof import Fault
+from calldex.store.embedded.reader import proved
+from calldex.store.embedded.sqlite import has_room
 
 LEDGER_FILE: Final = "ledger.db"
 COLUMNS_FILE: Final = "columns.duckdb"
@@ -50,6 +57,7 @@ _UNSEEN_S: Final = 1.0
 _PROGRESS_S: Final = 2.0
 _SOON_S: Final = 10.0
 _NO_ROOM_S: Final = 5.0
+_MOST_TOLD: Final = 100
 
 _T = TypeVar("_T")
 _log = structlog.get_logger(__name__)
@@ -65,14 +73,35 @@ class _Chunk(NamedTuple):
 class EmbeddedStore:
     """See `calldex.store.Store`."""
 
-    def __init__(self, data: Path, *, memory_mb: int, threads: int, timeout_s: float, superseded_kept_s: float) -> None:
+    def __init__(
+        self,
+        data: Path,
+        *,
+        memory_mb: int,
+        index_mb: int,
+        threads: int,
+        timeout_s: float,
+        superseded_kept_s: float,
+        keep: Callable[[str, Head], None] = lambda name, head: None,
+    ) -> None:
         """Open or create the store in a data directory. `superseded_kept_s`: how long a superseded version is kept,
-        longer than any search token lives."""
+        longer than any search token lives. `keep` keeps, by the store's name and on disk, the head of the chain of
+        commits: it is called after each commit, and the next one waits for it."""
         self._superseded_kept_s = superseded_kept_s
         self._timeout_s = timeout_s
         self._path = data / COLUMNS_FILE
         self._ledger = Ledger(data / LEDGER_FILE)
-        self._memory_mb, self._threads = memory_mb, threads
+        self._memory_mb, self._index_mb, self._threads = memory_mb, index_mb, threads
+        self._keep = keep
+        self._keeper = ThreadPoolExecutor(1, "ledger-head")
+        self._keeping: Future[None] | None = None
+        try:
+            self._keep_head()
+            self._ledger.bind()
+        except BaseException:
+            self._ledger.close()
+            raise
+        self._proved = 0
         self._columns: Columns | None = None
         self._reason: str | None = "starting"
         self._writing = threading.Lock()
@@ -80,7 +109,8 @@ class EmbeddedStore:
         self._changed = threading.Condition()
         self._closing = False
         self._damage: str | None = None
-        self._full = False
+        self._full = self._blind = False
+        """Nothing is taken in for lack of room; nothing can be answered for lack of room."""
         self._wanted = 0
         self._recent: deque[Written] = deque()
         self._about_questions: set[str] = set()
@@ -107,10 +137,10 @@ class EmbeddedStore:
         while not self._closing:
             opened = time.monotonic()
             try:
-                self._keep_up(self._opened())
-            except NoRoom as full:
-                self._set_aside(f"no room is left on the disk: {full}", full=True)
-                self._pause(_NO_ROOM_S)
+                try:
+                    self._keep_up(self._opened())
+                except NoRoom as full:
+                    self._wait_for_room(f"no room is left on the disk: {full}")
             except CalldexError as error:  # it is about the ledger, of which there is no other
                 self._set_aside(error.message)
                 self._pause(_NO_ROOM_S)
@@ -123,28 +153,68 @@ class EmbeddedStore:
                 self._pause(pause)
                 pause = min(2 * pause + 0.5, 60)
 
+    def _wait_for_room(self, reason: str) -> None:
+        """Until there may be room again, let the columns answer as far as they have come, without writing anything."""
+        self._set_aside(reason, full=True)
+        try:
+            columns = self._opened_as(look=True)
+        except Exception as error:  # noqa: BLE001 - they must be made, or brought up to date, and need room for that
+            with self._changed:
+                self._reason = f"{reason} ({_said(error)})"
+                self._blind = True
+                self._changed.notify_all()
+            self._pause(_NO_ROOM_S)
+            return
+        with self._changed:
+            self._columns, self._reason = columns, None
+            self._changed.notify_all()
+        _log.warning("columns_answer_without_room", behind=self._ledger.last_seq - columns.applied)
+        with self._changed:
+            while not self._changed.wait_for(lambda: self._closing or self._damage is not None, _NO_ROOM_S):
+                if has_room(self._path):
+                    break
+            damage, self._damage = self._damage, None
+            self._columns, self._reason = None, damage or reason
+        columns.close()
+        if damage is not None:
+            raise Damaged(damage)
+
     def _pause(self, seconds: float) -> None:
         with self._changed:
             self._changed.wait_for(lambda: self._closing, seconds)
 
     def _opened(self) -> Columns:
         if self._columns is None:
-            self._columns = Columns(
-                self._path,
-                self._ledger.store_id,
-                memory_mb=self._memory_mb,
-                threads=self._threads,
-                timeout_s=self._timeout_s,
-            )
-            if self._columns.applied > self._ledger.last_seq:
-                raise Damaged("ahead of the ledger")
+            self._columns = self._opened_as(look=False)
         return self._columns
+
+    def _opened_as(self, *, look: bool) -> Columns:
+        columns = Columns(
+            self._path,
+            self._ledger.store_id,
+            self._uuids,
+            memory_mb=self._memory_mb,
+            index_mb=self._index_mb,
+            threads=self._threads,
+            timeout_s=self._timeout_s,
+            look=look,
+        )
+        if columns.applied > self._ledger.last_seq:
+            columns.close()
+            raise Damaged("ahead of the ledger")
+        return columns
+
+    def _uuids(self, seqs: Array) -> Array | None:
+        """See `Index`."""
+        found = self._ledger.uuids(np.ascontiguousarray(seqs))
+        return halves(found) if len(found) == len(seqs) else None
 
     def _keep_up(self, columns: Columns) -> None:
         """Take in commits until the store closes; ready as soon as all are that there were at the beginning. While some
         are taken in, the next ones are read."""
         started, first, logged = time.monotonic(), columns.applied, time.monotonic()
         last = self._ledger.last_seq
+        self._proved = 0 if columns.applied == 0 else last
         with ThreadPoolExecutor(1, "ledger-reader") as reader:
             ahead: Future[_Chunk] | None = None
             while not self._closing:
@@ -167,7 +237,20 @@ class EmbeddedStore:
         """The next commits to be taken in: whole groups of rows, or what there is."""
         pending = self._ledger.last_seq - after
         upto = after + min(pending if pending < ROW_GROUP else pending // ROW_GROUP * ROW_GROUP, _CHUNK)
+        if self._proved <= after:
+            self._prove(upto)
         return _Chunk(self._versions(after, upto), upto)
+
+    def _prove(self, upto: int) -> None:
+        """Where the columns are made again, the versions they are made of are proved before; those that are not what
+        was written are in them as they are, and nobody is given them."""
+        upto = self._ledger.linked_upto(upto)
+        found = list(self._ledger.faults(after=self._proved, upto=upto, ends=False))
+        if found:
+            _log.error("ledger_damaged", found=told(found))
+            with self._turn():
+                self._ledger.mark(found, after=self._proved, upto=upto)
+        self._proved = upto
 
     def _await_more(self, columns: Columns) -> None:
         """Wait for commits: for some that somebody waits for, or enough of them, or any for some time."""
@@ -189,7 +272,7 @@ class EmbeddedStore:
         with self._changed:
             if self._reason is None or self._damage is not None:
                 return
-            self._reason, self._full = None, False
+            self._reason, self._full, self._blind = None, False, False
             self._changed.notify_all()
         _log.info("columns_ready", applied=applied, seconds=round(seconds, 3))
 
@@ -255,8 +338,11 @@ class EmbeddedStore:
         with self._changed:
             self._want(as_of)
             self._changed.wait_for(lambda: self._given_up() or self._visible(as_of), self._timeout_s)
-            if self._full:
-                raise DiskFull(f"searches cannot be answered: {self._reason}", retry_after=int(_NO_ROOM_S))
+            if self._full and not self._visible(as_of):
+                raise DiskFull(
+                    f"this search cannot be answered: {self._reason or 'no room is left on the disk'}",
+                    retry_after=int(_NO_ROOM_S),
+                )
             if self._columns is None or not self._visible(as_of):
                 state = self._state()
                 raise StoreNotReady(
@@ -272,6 +358,8 @@ class EmbeddedStore:
         """See `Store.write`. While the columns are being made again, visible means: once they are."""
         with self._turn():
             written = self._ledger.write(batch)
+            if written.last_seq > written.before:
+                self._keeping = self._keeper.submit(self._keep_head)
             if written.rows:
                 self._remember(written)
         if written.last_seq > written.before:
@@ -291,9 +379,18 @@ class EmbeddedStore:
         if not self._writing.acquire(timeout=self._timeout_s):
             raise Unavailable("others are writing, and do not end; nothing of this was kept", retry_after=2)
         try:
+            if self._keeping is not None:  # so that what is kept is never more than one commit behind
+                try:
+                    self._keeping.result()
+                except CalldexError:
+                    self._keep_head()
+                self._keeping = None
             yield
         finally:
             self._writing.release()
+
+    def _keep_head(self) -> None:
+        self._keep(self._ledger.store_id, self._ledger.head)
 
     def _remember(self, written: Written) -> None:
         """Keep what was just written for the columns, so that they need not read it again; only so much of it."""
@@ -325,8 +422,8 @@ class EmbeddedStore:
         self._changed.notify_all()
 
     def _given_up(self) -> bool:
-        """Whether nobody need wait for the columns now."""
-        return self._closing or self._full
+        """Whether nobody need wait for the columns to come further now."""
+        return self._closing or self._blind or (self._full and self._reason is None)
 
     def _visible(self, seq: int) -> bool:
         """Whether searches see a commit now."""
@@ -337,8 +434,14 @@ class EmbeddedStore:
         with self._changed:
             self._want(seq)
             seen = self._changed.wait_for(
-                lambda: self._reason is not None or self._closing or self._visible(seq), self._timeout_s
+                lambda: self._reason is not None or self._given_up() or self._visible(seq), self._timeout_s
             )
+            if self._full and not self._visible(seq):
+                raise DiskFull(
+                    "what was written is kept, but cannot be searched yet, as no room is left on the disk; sending it"
+                    " again changes nothing",
+                    retry_after=int(_NO_ROOM_S),
+                )
         if not seen:
             raise StoreNotReady(
                 "what was written is kept, but cannot be searched yet; sending it again changes nothing", retry_after=1
@@ -360,13 +463,17 @@ class EmbeddedStore:
                         retry_after=1,
                     )
                 nearest = state.total - state.behind
-            if self._full:
-                raise DiskFull(f"what was written is kept, but cannot be searched yet: {self._reason}")
+            if self._full and not self._visible(seq):
+                raise DiskFull(
+                    "what was written is kept, but cannot be searched yet:"
+                    f" {self._reason or 'no room is left on the disk'}"
+                )
 
     def erase(self, account_id: int, uuids: Sequence[str]) -> int:
         """See `Store.erase`."""
         with self._turn():
             count, last = self._ledger.erase(account_id, uuids)
+            self._keeping = self._keeper.submit(self._keep_head)
         if count:
             self._wake()
             self._seen(last)
@@ -478,32 +585,62 @@ class EmbeddedStore:
         self.settle()
         as_of = self._ledger.last_seq
         answering = self._answer(lambda columns: columns.days(as_of), as_of)
-        yield from compared(self._ledger.days(as_of), answering)
+        damaged = self._answer(lambda columns: columns.damaged_days(as_of), as_of)
+        for day in compared(self._ledger.days(as_of), answering):
+            sound = (day.account_id, day.day) not in damaged
+            yield day if sound else msgspec.structs.replace(day, equal=False)
 
     def integrity(self) -> list[str]:
-        """What is wrong with the ledger's file; empty when it is sound."""
-        return self._ledger.integrity()
+        """See `Store.integrity`: what SQLite finds wrong with the file, and the versions that are not what was written,
+        which nobody is given from now on."""
+        upto = self._ledger.last_seq
+        found = list(self._ledger.faults(upto=upto))
+        with self._turn():
+            self._ledger.mark(found, upto=upto)
+        return [*told(found), *self._ledger.integrity()]
 
-    def backup(self, target: Path) -> None:
+    def backup(self, target: Path) -> list[str]:
         """See `Store.backup`. Only the ledger is copied; columns are made again from it."""
-        with closing(self._ledger.backup(target / LEDGER_FILE)) as steps:
-            left: object = self
-            while left is not None:
+        path = target / LEDGER_FILE
+        with closing(self._ledger.backup(path)) as steps:
+            going_on = True
+            while going_on:
                 with self._turn():
-                    left = next(steps, self)
+                    going_on = next(steps, False)
+        found = proved(path)
+        if found:
+            with self._turn():
+                self._ledger.mark(found, upto=self._ledger.last_seq)
+        return told(found)
 
     def state(self) -> State:
         """See `Store.state`."""
         with self._changed:
             return self._state()
 
-    def answers(self) -> None:
-        """See `Store.answers`: it is in this process, and all of it."""
+    def answers(self) -> str | None:
+        """See `Store.answers`: it is in this process."""
+        damaged = len(self._ledger.damaged)
+        reasons = (
+            f"{damaged} versions are damaged, `calldex check` lists them" * bool(damaged),
+            "no room is left on the disk, so nothing new can be searched" * self._full,
+        )
+        return "; ".join(filter(None, reasons)) or None
+
+    def index(self) -> Index:
+        """The index of the columns that answer now, which is begun to be made if it was not asked for before."""
+        return self._answer(lambda columns: columns.index())
 
     def _state(self) -> State:
         applied = self._columns.applied if self._columns is not None else 0
         total = self._ledger.last_seq
-        return State(ready=self._reason is None, behind=total - applied, total=total, reason=self._reason)
+        return State(
+            ready=self._reason is None,
+            behind=total - applied,
+            total=total,
+            reason=self._reason,
+            damaged=len(self._ledger.damaged),
+        )
 
     def close(self) -> None:
         """See `Store.close`."""
@@ -511,6 +648,7 @@ class EmbeddedStore:
             self._closing = True
             self._changed.notify_all()
         self._follower.join()
+        self._keeper.shutdown()
         if self._columns is not None:
             self._columns.close()
         self._ledger.close()
@@ -527,6 +665,12 @@ def compared(
     for account_id, day in sorted(kept.keys() | answering.keys()):
         one, other = kept.get((account_id, day), (0, 0)), answering.get((account_id, day), (0, 0))
         yield DayCheck(account_id, day, one[0], other[0], one == other)
+
+
+def told(found: Sequence[Fault]) -> list[str]:
+    """What is wrong, a line each, and of many the first ones and how many there are."""
+    lines = [str(fault) for fault in found[:_MOST_TOLD]]
+    return [*lines, f"and {len(found) - _MOST_TOLD} more"] if len(found) > _MOST_TOLD else lines
 
 
 def _said(error: Exception) -> str:

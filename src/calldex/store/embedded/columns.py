@@ -17,11 +17,10 @@ import hashlib
 import math
 import threading
 import time
-from array import array
-from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import date
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -30,20 +29,31 @@ from uuid import UUID
 import duckdb
 import msgspec
 import numpy as np
+import structlog
 
 from calldex.access import Scope
-from calldex.errors import QueryTimeout, Unavailable
+from calldex.errors import DiskFull, QueryTimeout, Unavailable
 from calldex.recent import remember
-from calldex.records.fields import Op
+from calldex.records.fields import PREFIX_DIGITS, Op
 from calldex.search.query import Query
 from calldex.store import Mentioned, Position
+from calldex.store.embedded.by_time import BUCKET_MS, EARLIEST, AccountTimes
+from calldex.store.embedded.index import (
+    KEPT,
+    NUMBERS,
+    SEGMENT,
+    SUMMED,
+    Array,
+    Index,
+    Rows,
+    halves,
+    is_narrow,
+    keys_of,
+)
 from calldex.store.embedded.ledger import ROW_NAMES, Closing
-from calldex.store.embedded.parties import NO_PARTY, PARTY, Parties, Party
+from calldex.store.embedded.parties import NO_PARTY, PARTY, Parties, Party, reach_of
 from calldex.store.embedded.schema import COLUMNS
 from calldex.store.sql import DUCKDB, Sql, behind, both, layout, where
-
-BUCKET_MS: Final = 15 * 60 * 1000
-"""Every time zone in use is a whole number of these away from UTC, so days of any zone are whole buckets."""
 
 ROW_GROUP: Final = 20_480
 """Rows that DuckDB stores together; as many at once it writes in their final form, without its write-ahead log. The
@@ -54,9 +64,11 @@ _FIRST_LAYOUT: Final = "cd05d5b0940d32cf394902f5e328b595236f6447230fae6acc2a5491
 """What columns of schema version 1, written by DuckDB 2, are marked with."""
 _NEWEST_FIRST: Final = "ORDER BY started_ms DESC, uuid DESC"
 _WAL_LIMIT: Final = "64MB"
+_NO_SPACE: Final = "No space left on device"
 _DIRECT_SKIP: Final = 10_000
-_EARLIEST: Final = -(1 << 62)
 _FAR: Final = 10**9
+_DAY_MS: Final = 86_400_000
+_DAY_0: Final = date(1970, 1, 1).toordinal()
 _AT_LEAST: Final = 2048
 """Rows that DuckDB looks at together: looking at fewer costs as much, and looking again as much as the first time."""
 _TOTALS: Final = 4096
@@ -67,8 +79,21 @@ _BUCKET: Final = f"((started_ms + {_FAR * BUCKET_MS}) // {BUCKET_MS} - {_FAR})"
 """The bucket of a record, before 1970 as well: DuckDB divides towards zero, Python downwards."""
 
 
+_IN_INDEX: Final = {
+    name: f"(2 * {name}_key::UBIGINT"
+    f" + CASE WHEN regexp_full_match({name}, '[0-9]{{1,{PREFIX_DIGITS}}}') THEN 0 ELSE 1 END)::UBIGINT"
+    for name in NUMBERS
+}
+"""Columns that the index has in another form, see `index.keys_of`."""
+
+
 Seqs = np.ndarray[tuple[int], np.dtype[np.int64]]
 """Commit numbers."""
+Uuids = Callable[[Array], Array | None]
+"""Looks up uuids by commit numbers, see `Index`."""
+
+
+_log = structlog.get_logger(__name__)
 
 
 class NoRoom(Exception):
@@ -77,61 +102,6 @@ class NoRoom(Exception):
 
 class Damaged(Exception):
     """The file cannot be read as what was written; it must be made again."""
-
-
-class _Account:
-    """What is kept in memory of an account: the last commits that began and ended a version of it, and its live
-    records by time.
-
-    Searches ask how many records lie between two buckets, three years of which are a hundred thousand: their sums are
-    made once after a change, and only from the earliest bucket on that changed, which mostly is the last.
-    """
-
-    __slots__ = ("_counts", "_right", "_sums", "begun", "buckets", "ended")
-
-    def __init__(self) -> None:
-        self.begun = self.ended = 0
-        self.buckets, self._counts = array("q"), array("q")
-        self._sums = np.zeros(1, dtype=np.int64)
-        self._right = 0
-        """Of how many buckets `_sums` is right."""
-
-    def add(self, bucket: int, count: int) -> None:
-        index = bisect_left(self.buckets, bucket)
-        if index == len(self.buckets) or self.buckets[index] != bucket:
-            self.buckets.insert(index, bucket)
-            self._counts.insert(index, 0)
-        self._counts[index] += count
-        self._right = min(self._right, index)
-
-    @property
-    def head(self) -> int:
-        """The last commit that touched it."""
-        return max(self.begun, self.ended)
-
-    @property
-    def sums(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-        """How many live records lie before each bucket, and in all."""
-        if self._right < len(self.buckets):
-            right = self._sums[: self._right + 1]
-            self._sums = np.concatenate((right, right[-1] + np.array(self._counts[self._right :]).cumsum()))
-            self._right = len(self.buckets)
-        return self._sums
-
-    def between(self, start_ms: int | None, end_ms: int | None) -> int:
-        """Live records in the buckets that a stretch of time touches."""
-        low = 0 if start_ms is None else bisect_left(self.buckets, start_ms // BUCKET_MS)
-        high = self._end(end_ms)
-        return int(self.sums[high] - self.sums[low]) if low < high else 0
-
-    def reaching_back(self, end_ms: int | None, records: float) -> int:
-        """An instant such that about so many live records began between it and `end_ms`."""
-        end = self._end(end_ms)
-        index = min(int(self.sums.searchsorted(self.sums[end] - records, side="right")) - 1, end)
-        return self.buckets[index] * BUCKET_MS if index > 0 else _EARLIEST
-
-    def _end(self, end_ms: int | None) -> int:
-        return len(self.buckets) if end_ms is None else bisect_left(self.buckets, -(-end_ms // BUCKET_MS))
 
 
 class _Total(NamedTuple):
@@ -144,22 +114,37 @@ class _Total(NamedTuple):
 class Columns:
     """The open columns of a data directory."""
 
-    def __init__(self, path: Path, store_id: str, *, memory_mb: int, threads: int, timeout_s: float) -> None:
-        """Open or create. Raises `Damaged` when the file is unreadable, of another layout, or of another ledger."""
+    def __init__(
+        self,
+        path: Path,
+        store_id: str,
+        uuids: Uuids,
+        *,
+        memory_mb: int,
+        index_mb: int,
+        threads: int,
+        timeout_s: float,
+        look: bool = False,
+    ) -> None:
+        """Open or create; with `look`, open without writing anything. Raises `Damaged` when the file is unreadable, of
+        another layout, or of another ledger."""
         self._path = path
         self._timeout_s = timeout_s
         self._lock = threading.Lock()
         self._changing = threading.Lock()
-        self._accounts: dict[int, _Account] = {}
+        self._accounts: dict[int, AccountTimes] = {}
         self._totals: OrderedDict[tuple[bytes, bytes], _Total] = OrderedDict()
         self._purges = 0
         self._mentions: OrderedDict[bytes, tuple[int, Mentioned]] = OrderedDict()
-        self._parties = Parties(())
+        self._parties, self._parties_kept = Parties(()), 0
+        self._uuids, self._index_bytes = uuids, index_mb << 20
+        self._index: Index | None = None
+        self._indexing: threading.Thread | None = None
         self._running: dict[int, tuple[float, duckdb.DuckDBPyConnection]] = {}
         self._idle = threading.Condition()
         self._closed = False
         try:
-            self._connection = duckdb.connect(
+            self._connection: duckdb.DuckDBPyConnection = duckdb.connect(
                 ":memory:",
                 config={
                     "threads": threads,
@@ -173,17 +158,22 @@ class Columns:
                 },
             )
             quoted = str(path).replace("'", "''")  # ATTACH takes no parameter
-            self._connection.execute(f"ATTACH '{quoted}' AS kept (ROW_GROUP_SIZE {ROW_GROUP})")
+            how = "READ_ONLY" if look else f"ROW_GROUP_SIZE {ROW_GROUP}"
+            self._connection.execute(f"ATTACH '{quoted}' AS kept ({how})")
             # Nothing but this file is to be read or written, whatever a query says.
             self._connection.execute("SET enable_external_access = false; SET lock_configuration = true")
-            self.applied = self._open(store_id)
+            self.applied = self._open(store_id, look)
             self._count()
-        except duckdb.Error as error:
-            raise _failure(error) from error
+        except BaseException as error:
+            if hasattr(self, "_connection"):
+                self._connection.close()
+            if isinstance(error, duckdb.Error):
+                raise _failure(error) from error
+            raise
         self._watchdog = threading.Thread(target=self._watch, name="query-time-limit", daemon=True)
         self._watchdog.start()
 
-    def _open(self, store_id: str) -> int:
+    def _open(self, store_id: str, look: bool) -> int:
         tables = self._connection.execute(
             "SELECT count(*) FROM duckdb_tables() WHERE database_name = 'kept'"
         ).fetchall()[0][0]
@@ -193,8 +183,9 @@ class Columns:
             versions = {(store_id, _layout(migration.number)): migration.number for migration in COLUMNS}
             version = versions.get(found[0], 0) if len(found) == 1 else 0
             if not version:
-                self._connection.close()
                 raise Damaged("made by another version of the program, or for another ledger")
+        if look and version < len(COLUMNS):
+            raise Damaged("made by an older version of the program")
         for migration in COLUMNS[version:]:
             self._connection.begin()
             self._connection.execute(migration.text)
@@ -203,7 +194,7 @@ class Columns:
             self._connection.execute("UPDATE kept.meta SET layout = ?", [_layout(migration.number)])
             self._connection.commit()
         parties = self._connection.execute(f"SELECT {', '.join(PARTY)} FROM kept.party ORDER BY party").fetchall()
-        self._parties = Parties(parties)
+        self._parties, self._parties_kept = Parties(parties), len(parties)
         return int(self._connection.execute("SELECT applied FROM kept.meta").fetchall()[0][0])
 
     def _count(self) -> None:
@@ -218,10 +209,10 @@ class Columns:
             account.ended = max(account.ended, closed or 0)
             account.begun = max(account.begun, begun)
 
-    def _account(self, account_id: int) -> _Account:
+    def _account(self, account_id: int) -> AccountTimes:
         account = self._accounts.get(account_id)
         if account is None:
-            account = self._accounts[account_id] = _Account()
+            account = self._accounts[account_id] = AccountTimes()
         return account
 
     # --- taking in ----------------------------------------------------------------------------------------------------
@@ -236,32 +227,37 @@ class Columns:
             closings = [closing for closing in closings if closing.seq <= self.applied]
         try:
             with self._changing:
-                self._change(rows, closings, upto)
+                arrays = _arrays(rows, self._parties.numbered([_party_of(row) for row in rows])) if rows else {}
+                self._change(arrays, closings, upto)
+                if self._index is not None:
+                    if rows:
+                        self._index.append(_indexed(arrays))
+                    self._index.close([(each.account_id, each.seq, each.seq_to) for each in closings])
+                with self._lock:
+                    self._remember(rows, closings, upto)
+                    self.applied = upto
         except duckdb.Error as error:
             raise _failure(error) from error
-        with self._lock:
-            self._remember(rows, closings, upto)
-            self.applied = upto
 
-    def _change(self, rows: Sequence[tuple[Any, ...]], closings: Sequence[Closing], upto: int) -> None:
+    def _change(self, arrays: Mapping[str, Array], closings: Sequence[Closing], upto: int) -> None:
         connection = self._connection
         connection.begin()
         try:
             if closings:
                 self._close_versions(closings)
-            if rows:
-                known = len(self._parties)
-                self._append("cdr", _arrays(rows, self._parties.numbered([_party_of(row) for row in rows])))
-                if fresh := self._parties.since(known):
-                    self._append("party", _columns(("party", *PARTY), fresh))
+            if arrays:
+                self._append("cdr", arrays)
+            if fresh := self._parties.since(self._parties_kept):
+                self._append("party", _columns(("party", *PARTY), fresh))
             connection.execute("UPDATE kept.meta SET applied = ?", [upto])
             connection.commit()
+            self._parties_kept += len(fresh)
         except BaseException:
             with suppress(duckdb.Error):  # an error that ended the transaction itself
                 connection.rollback()
             raise
 
-    def _append(self, table: str, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
+    def _append(self, table: str, arrays: Mapping[str, Array]) -> None:
         self._connection.register("source", arrays)
         names = ["uuid::UUID AS uuid" if name == "uuid" else name for name in arrays]
         self._connection.execute(f"INSERT INTO kept.{table} BY NAME SELECT {', '.join(names)} FROM source")
@@ -301,8 +297,69 @@ class Columns:
         try:
             with self._changing:
                 self._connection.execute("DELETE FROM kept.cdr WHERE seq_to <= ?", [upto])
+                if self._index is not None:
+                    self._index.purge(upto)
         except duckdb.Error as error:
             raise _failure(error) from error
+
+    # --- the index --------------------------------------------------------------------------------------------------
+
+    def index(self) -> Index:
+        """The index, which is made when it is first asked for: who searches once need not wait for it, nor pay."""
+        if self._index is None:
+            with self._changing:
+                if self._index is None:
+                    index = Index(self._parties, self._index_bytes, self._uuids)
+                    self._indexing = threading.Thread(target=self._load, args=(index, self.applied), name="index")
+                    self._indexing.start()
+                    self._index = index
+        return self._index
+
+    def _load(self, index: Index, upto: int) -> None:
+        began = time.monotonic()
+        try:
+            index.load(self._indexed_upto(upto))
+        except (Damaged, duckdb.Error) as error:
+            if not self._closed:
+                _log.warning("index_not_made", reason=str(error))
+            index.give_up()
+        else:
+            _log.info("index_ready" if index.complete else "index_too_large", records=upto, mb=index.nbytes >> 20,
+                      seconds=round(time.monotonic() - began, 3))  # fmt: skip
+
+    def _indexed_upto(self, upto: int) -> Iterator[Rows]:
+        """What the index keeps of all versions up to a commit, in pieces."""
+        kept = ", ".join(f"{_IN_INDEX.get(name, name)} AS {name}" for name in (*KEPT, *NUMBERS))
+        text = f"SELECT seq, seq_to, account_id, started_ms, party, {kept} FROM kept.cdr WHERE seq > ? AND seq <= ?"
+        for after in range(0, upto, SEGMENT):
+            with self._cursor(math.inf) as cursor:
+                found = cursor.execute(text, [after, min(after + SEGMENT, upto)]).fetchnumpy()
+            if len(found["seq"]):
+                yield found
+
+    def damaged_days(self, as_of: int) -> set[tuple[int, str]]:
+        """The accounts and UTC days of which the index, if there is one, does not hold what the table does, as of a
+        commit. Then it is made again."""
+        index = self._index
+        if index is None or not index.complete:
+            return set()
+        kept = _IN_INDEX | {"wrapup_code": "md5_number_lower(wrapup_code)"}
+        terms = " + ".join(f"{odd} * {kept.get(name, name)}::HUGEINT" for name, odd in SUMMED.items())
+        found = self._ask(
+            f"SELECT account_id, (started_ms + {_FAR * _DAY_MS}) // {_DAY_MS} - {_FAR} AS day, count(*),"
+            f" (sum({terms}) % 18446744073709551616 + 18446744073709551616) % 18446744073709551616"
+            " FROM kept.cdr WHERE seq <= ? AND seq_to > ? GROUP BY account_id, day",
+            Sql("", (as_of, as_of)),
+            timeout_s=math.inf,
+        )
+        right = {(account_id, day): (count, int(sum_)) for account_id, day, count, sum_ in found}
+        differ = {day for day, _ in right.items() ^ index.days(as_of).items()}
+        if differ and not self._parties.full:
+            _log.warning("index_damaged", days=len(differ))
+            with self._changing:
+                self._index = None
+            return {(id_, date.fromordinal(_DAY_0 + day).isoformat()) for id_, day in differ}
+        return set()
 
     # --- answering ----------------------------------------------------------------------------------------------------
 
@@ -311,9 +368,7 @@ class Columns:
         if not self._parties.full:  # a look at the party takes a sixth of the time that a search in the text does
             conditions = {
                 **conditions,
-                Op.ANY_OF_SET: lambda condition: self._within(
-                    Scope(account_id=query.scope.account_id, teams=tuple(int(value) for value in condition.values))
-                ),
+                Op.ANY_OF_SET: lambda condition: self._within(reach_of(query.scope.account_id, condition)),
             }
         return where(query, as_of, msgspec.structs.replace(DUCKDB, reach=self._reach, conditions=conditions))
 
@@ -347,7 +402,8 @@ class Columns:
                 account = self._account(query.scope.account_id)
                 if account.head <= as_of:
                     return account.between(query.start_ms, query.end_ms)
-        return self._counted(query, as_of)
+        found = self.index().count(query, as_of) if is_narrow(query) else None
+        return self._counted(query, as_of) if found is None else found
 
     def _counted(self, query: Query, as_of: int) -> int:
         """How many records match: counted, or what was counted before with what has changed since."""
@@ -407,6 +463,10 @@ class Columns:
     def page(self, query: Query, as_of: int, *, limit: int, total: int, after: Position | None, skip: int) -> Seqs:
         """The commit numbers of the first `limit` matching records behind a position, newest first, after skipping
         some."""
+        if is_narrow(query):
+            found = self._page_by_index(query, as_of, skip + limit, total, after)
+            if found is not None:
+                return found[skip:]
         condition = self._where(query, as_of)
         end_ms = query.end_ms
         if after is not None:
@@ -417,7 +477,19 @@ class Columns:
             condition = both(condition, Sql("started_ms < ?", (end_ms,)))
         for start_ms in self._reaches(query, end_ms, (skip + limit), total):
             found = self._page(both(condition, Sql("started_ms >= ?", (start_ms,))), limit, skip)
-            if len(found) == limit or start_ms == _EARLIEST:
+            if len(found) == limit or start_ms == EARLIEST:
+                return found
+        raise AssertionError("the last reach is unbounded")
+
+    def _page_by_index(self, query: Query, as_of: int, most: int, total: int, after: Position | None) -> Seqs | None:
+        """The first `most` behind a position, if the index can tell."""
+        made = self.index()
+        position = None if after is None else (after.started_ms, halves([UUID(after.uuid).bytes])[0])
+        end_ms = query.end_ms if after is None else after.started_ms + 1
+        for start_ms in self._reaches(query, end_ms, most, total):
+            begin = query.start_ms if start_ms == EARLIEST else max(start_ms, query.start_ms or start_ms)
+            found = made.newest(query, as_of, start_ms=begin, end_ms=query.end_ms, after=position, most=most)
+            if found is None or len(found) == most or start_ms == EARLIEST:
                 return found
         raise AssertionError("the last reach is unbounded")
 
@@ -439,11 +511,11 @@ class Columns:
         while total:
             with self._lock:
                 start_ms = account.reaching_back(end_ms, need)
-            if start_ms == _EARLIEST or (query.start_ms is not None and start_ms <= query.start_ms):
+            if start_ms == EARLIEST or (query.start_ms is not None and start_ms <= query.start_ms):
                 break
             yield start_ms
             need *= 8
-        yield _EARLIEST
+        yield EARLIEST
 
     def _page(self, condition: Sql, limit: int, skip: int) -> Seqs:
         text = f"SELECT seq FROM kept.cdr WHERE {condition.text} {_NEWEST_FIRST} LIMIT ? OFFSET ?"
@@ -463,7 +535,7 @@ class Columns:
             if skip < count:
                 return (bucket + 1) * BUCKET_MS, skip
             skip -= count
-        return _EARLIEST, 0
+        return EARLIEST, 0
 
     def days(self, as_of: int) -> dict[tuple[int, str], tuple[int, int]]:
         """For each account and UTC day the number of records that were live as of a commit and a checksum over them,
@@ -520,6 +592,8 @@ class Columns:
                     cursor.interrupt()
                 self._idle.wait(0.05)
         self._watchdog.join()
+        if self._indexing is not None:
+            self._indexing.join()
         with suppress(duckdb.Error):  # what is not folded into the file now is replayed when it is opened
             self._connection.execute("CHECKPOINT kept")
             self._connection.execute("DETACH kept")
@@ -534,7 +608,7 @@ def _layout(version: int) -> str:
 _OBJECTS: Final = frozenset({"uuid", *(c.name for c in layout(DUCKDB) if c.type.startswith("VARCHAR"))})
 
 
-def _arrays(rows: Sequence[tuple[Any, ...]], parties: Sequence[int]) -> dict[str, np.ndarray[Any, Any]]:
+def _arrays(rows: Sequence[tuple[Any, ...]], parties: Sequence[int]) -> dict[str, Array]:
     """The rows and the numbers of their parties in order of time, as one array for each column, which DuckDB reads in
     place."""
     arrays = _columns(ROW_NAMES, rows) | {"party": np.array(parties, dtype=np.int64)}
@@ -545,7 +619,14 @@ def _arrays(rows: Sequence[tuple[Any, ...]], parties: Sequence[int]) -> dict[str
     return {name: array[order] for name, array in arrays.items()}
 
 
-def _columns(names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> dict[str, np.ndarray[Any, Any]]:
+def _indexed(arrays: Mapping[str, Array]) -> Rows:
+    """What the index keeps of the versions of some commits."""
+    own = ("seq", "seq_to", "account_id", "started_ms", "party", *KEPT)
+    numbers = {name: keys_of(arrays[f"{name}_key"], arrays[name]) for name in NUMBERS}
+    return {**{name: arrays[name] for name in own}, **numbers}
+
+
+def _columns(names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> dict[str, Array]:
     return {
         name: np.array(column, dtype=object if name in _OBJECTS else np.int64)
         for name, column in zip(names, zip(*rows, strict=True), strict=True)
@@ -570,7 +651,7 @@ def checksum(row: Sequence[Any]) -> int:
 def _failure(error: duckdb.Error) -> Damaged | NoRoom:
     """What an error while writing means."""
     reason = str(error).partition("\n")[0]
-    return NoRoom(reason) if "No space left on device" in str(error) else Damaged(reason)
+    return NoRoom(reason) if _NO_SPACE in str(error) else Damaged(reason)
 
 
 @contextmanager
@@ -585,3 +666,7 @@ def _named_errors(timeout_s: float) -> Iterator[None]:
         raise Unavailable(
             "the query needs more memory than `columns_memory_mb` permits; ask for less at once, or raise that setting"
         ) from None
+    except duckdb.IOException as error:
+        if _NO_SPACE in str(error):
+            raise DiskFull("the query needs room on the disk, and there is none; ask for less at once") from None
+        raise

@@ -10,7 +10,7 @@ from __future__ import annotations
 import queue
 import secrets
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -19,12 +19,13 @@ from uuid import UUID
 
 import msgspec
 
-from calldex.errors import Unavailable, UnreadableInput, WrongVersion
+from calldex.errors import RecordDamaged, StoreDamaged, Unavailable, UnreadableInput, WrongVersion
 from calldex.records.record import Cdr, from_ms
 from calldex.search.query import Query
 from calldex.store import (
     RECEIPT_MS,
     Batch,
+    Head,
     KeptRow,
     Outcome,
     Position,
@@ -34,11 +35,12 @@ from calldex.store import (
     Slice,
     Version,
 )
-from calldex.store.embedded import sqlite
+from calldex.store.embedded import chain, links, sqlite
+from calldex.store.embedded.proof import Fault, Readers, faults
 from calldex.store.embedded.schema import LEDGER
-from calldex.store.embedded.sqlite import commit, each
+from calldex.store.embedded.sqlite import commit
 from calldex.store.embedded.sqlite import rows as _all
-from calldex.store.sql import LIVE, SQLITE, VALUE_NAMES, behind, both, ready, uuid_bytes, values, where
+from calldex.store.sql import LIVE, SQLITE, VALUE_NAMES, behind, both, layout, ready, uuid_bytes, values, where
 
 ROW_NAMES: Final = ("seq", "seq_to", "account_id", "uuid", *VALUE_NAMES)
 """What `columns` is given of a version, in this order."""
@@ -64,7 +66,10 @@ never holds more than twice as many."""
 _AT_ONCE: Final = 20_000
 """How many versions are looked at in one statement, where all of them are."""
 PURGED_AT_ONCE: Final = 10_000
+_TEXTS: Final = frozenset(column.name for column in layout(SQLITE) if column.type == "TEXT")
 _FOLDINGS: Final = 3
+LINKED: Final = 2
+"""The migration with which links came."""
 
 _BLANK: Final = Cdr(
     uuid="00000000-0000-0000-0000-000000000000",
@@ -117,6 +122,8 @@ class Ledger:
             last = _all(self._writer, "SELECT seq, written_ms FROM version ORDER BY seq DESC LIMIT 1")
             self.last_seq: int = last[0][0] if last else 0
             self._last_ms: int = last[0][1] if last else 0
+            self.head: Head = links.head(self._writer)
+            self.damaged: dict[int, str] = links.marked(self._writer)
             self.store_id: str = _all(self._writer, "SELECT value FROM meta WHERE name = 'store_id'")[0][0]
             self._opened = opened.pop_all()
 
@@ -133,6 +140,8 @@ class Ledger:
         Raises `Unavailable` if somebody reads what lies in it and does not end."""
         if self._log_pages < _MOST_PAGES:
             return
+        if self._folding is not None:
+            self._folding.result()  # of two that fold, SQLite refuses the second
         if not sqlite.fold(self._writer, wholly=True):
             raise Unavailable(
                 "somebody has read the ledger for too long, and its write-ahead log must not grow further; nothing of"
@@ -162,6 +171,8 @@ class Ledger:
                 self._writer.execute(migration.text)
                 if migration.number == 1:
                     self._writer.execute("INSERT INTO meta VALUES ('store_id', ?)", (secrets.token_hex(16),))
+                if migration.number == LINKED:
+                    links.link_all(self._writer)
                 self._writer.execute(f"PRAGMA user_version = {migration.number}")
 
     @contextmanager
@@ -200,8 +211,9 @@ class Ledger:
         ]
         with commit(self._writer):
             new = self._put_new(rows)
-            outcomes, last = self._accepted(rows) if new else self._put_versions(batch.account_id, rows)
-            last = self._close(batch.account_id, batch.removed, last, now)[1]
+            outcomes, begun = self._accepted(rows) if new else self._put_versions(batch.account_id, rows)
+            begun += self._close(batch.account_id, batch.removed, before + len(begun), now)
+            head = self._link(begun)
             self._put_rows(batch)
             self._put_rejects(batch, now)
             if batch.receipt is not None and batch.receipt_key is not None:
@@ -211,8 +223,10 @@ class Ledger:
                     " SET digest = excluded.digest, answer = excluded.answer, at_ms = excluded.at_ms WHERE at_ms < ?",
                     (batch.account_id, batch.receipt_key, receipt.digest, receipt.answer, now, now - RECEIPT_MS),
                 )
-        self.last_seq = last
-        return Written(outcomes, before, last, [row[:-2] for row in rows] if new and not batch.removed else None)
+        self.last_seq, self.head = before + len(begun), head
+        return Written(
+            outcomes, before, self.last_seq, [row[:-2] for row in rows] if new and not batch.removed else None
+        )
 
     def _put_new(self, rows: list[tuple[Any, ...]]) -> bool:
         """Most batches hold only new records: insert them all at once. False, and nothing inserted, if one is not."""
@@ -222,27 +236,31 @@ class Ledger:
             return False
         return True
 
-    def _accepted(self, rows: list[tuple[Any, ...]]) -> tuple[list[Outcome], int]:
-        return [Outcome.ACCEPTED] * len(rows), self.last_seq + len(rows)
+    def _accepted(self, rows: list[tuple[Any, ...]]) -> tuple[list[Outcome], list[tuple[Any, ...]]]:
+        return [Outcome.ACCEPTED] * len(rows), list(rows)
 
-    def _put_versions(self, account_id: int, rows: list[tuple[Any, ...]]) -> tuple[list[Outcome], int]:
-        """Insert those rows that differ from the live version of their record, numbered anew."""
+    def _put_versions(
+        self, account_id: int, rows: list[tuple[Any, ...]]
+    ) -> tuple[list[Outcome], list[tuple[Any, ...]]]:
+        """Insert those rows that differ from the live version of their record, numbered anew; they as well. A version
+        that is damaged is replaced by the same record."""
         live = self._live(account_id, tuple(row[3] for row in rows))
         outcomes: list[Outcome] = []
-        last = self.last_seq
+        begun: list[tuple[Any, ...]] = []
         for row in rows:
             uuid, json = row[3], row[-2]
             known = live.get(uuid)
-            if known is not None and known[1] == json:
+            if known is not None and known[1] == json and known[0] not in self.damaged:
                 outcomes.append(Outcome.UNCHANGED)
                 continue
-            last += 1
+            seq = self.last_seq + len(begun) + 1
             if known is not None:
-                self._writer.execute("UPDATE version SET seq_to = ? WHERE seq = ?", (last, known[0]))
-            self._writer.execute(_INSERT, (last, *row[1:]))
+                self._writer.execute("UPDATE version SET seq_to = ? WHERE seq = ?", (seq, known[0]))
+            begun.append((seq, *row[1:]))
+            self._writer.execute(_INSERT, begun[-1])
             outcomes.append(Outcome.ACCEPTED if known is None else Outcome.UPDATED)
-            live[uuid] = (last, json)
-        return outcomes, last
+            live[uuid] = (seq, json)
+        return outcomes, begun
 
     def _live(self, account_id: int, uuids: tuple[bytes, ...]) -> dict[bytes, tuple[int, bytes]]:
         found = _all(
@@ -253,29 +271,36 @@ class Ledger:
         )
         return {uuid: (seq, json) for uuid, seq, json in found}
 
-    def _close(self, account_id: int, uuids: Sequence[str], last: int, now: int) -> tuple[int, int]:
-        """End the live versions of some records, each with a tombstone; how many, and the last commit number.
+    def _close(self, account_id: int, uuids: Sequence[str], last: int, now: int) -> list[tuple[Any, ...]]:
+        """End the live versions of some records, each with a tombstone; the tombstones, numbered from behind `last`.
 
         A tombstone is a version without content that was never visible: its `seq_to` is negative.
         """
+        begun: list[tuple[Any, ...]] = []
         if not uuids:
-            return 0, last
+            return begun
         live = self._live(account_id, tuple(uuid_bytes(uuid) for uuid in uuids))
         blank = values(_BLANK)
-        for uuid, (seq, _) in sorted(live.items()):
-            last += 1
-            self._writer.execute("UPDATE version SET seq_to = ? WHERE seq = ?", (last, seq))
-            self._writer.execute(_INSERT, (last, -last, account_id, uuid, *blank, None, now))
-        return len(live), last
+        for uuid, (ended, _) in sorted(live.items()):
+            seq = last + len(begun) + 1
+            self._writer.execute("UPDATE version SET seq_to = ? WHERE seq = ?", (seq, ended))
+            begun.append((seq, -seq, account_id, uuid, *blank, None, now))
+            self._writer.execute(_INSERT, begun[-1])
+        return begun
+
+    def _link(self, begun: Sequence[tuple[Any, ...]]) -> Head:
+        """Put the versions that a commit began into the chain; its head, to be kept when the commit is made."""
+        return links.put(self._writer, self.head, begun[-1][0], chain.digests(begun)) if begun else self.head
 
     def erase(self, account_id: int, uuids: Sequence[str]) -> tuple[int, int]:
         """Close the live versions of these records; how many there were, and the last commit number. Raises
         `DiskFull`."""
         self._bound_log()
         with commit(self._writer):
-            count, last = self._close(account_id, uuids, self.last_seq, self._now_ms())
-        self.last_seq = last
-        return count, last
+            begun = self._close(account_id, uuids, self.last_seq, self._now_ms())
+            head = self._link(begun)
+        self.last_seq, self.head = self.last_seq + len(begun), head
+        return len(begun), self.last_seq
 
     def _put_rows(self, batch: Batch) -> None:
         for row in batch.rows:
@@ -328,8 +353,17 @@ class Ledger:
                 " ON CONFLICT (account_id) DO UPDATE SET seq = excluded.seq",
                 (bound,),
             )
+            self._writer.execute(
+                "INSERT INTO link_purged SELECT (SELECT min(l.seq) FROM link AS l WHERE l.seq >= v.seq) AS commit_seq,"
+                f" count(*) FROM version AS v WHERE {ended} GROUP BY commit_seq"
+                " ON CONFLICT (seq) DO UPDATE SET versions = versions + excluded.versions",
+                (bound,),
+            )
             self._writer.execute(f"DELETE FROM version WHERE {ended}", (bound,))
             count = self._writer.changes()
+            self._writer.execute("DELETE FROM damaged WHERE seq NOT IN (SELECT seq FROM version)")
+        if self.damaged:
+            self.damaged = links.marked(self._writer)
         return count, bound
 
     def _last_commit_before(self, ms: int) -> int:
@@ -346,14 +380,68 @@ class Ledger:
                 high = found[0][0] - 1
         return low
 
+    def bind(self) -> None:
+        """Note that a directory keeps the head from now on, so that a directory which does not know this ledger is told
+        from one that it has not met yet."""
+        with commit(self._writer):
+            self._writer.execute("INSERT OR IGNORE INTO meta VALUES ('bound', 1)")
+
+    # --- what is damaged ----------------------------------------------------------------------------------------------
+
+    def mark(self, found: Sequence[Fault], *, after: int = 0, upto: int) -> None:
+        """Keep which versions of some commits are damaged, so that nobody is given them: these, and no others."""
+        now = self._now_ms()
+        with commit(self._writer):
+            links.mark(self._writer, found, (after, upto), now)
+        self.damaged = links.marked(self._writer)
+
+    def faults(self, *, after: int = 0, upto: int, ends: bool = True) -> Iterator[Fault]:
+        """What is wrong with the versions of some commits, see `proof.faults`."""
+        return faults(self._reader, upto, after=after, ends=ends)
+
+    def _refuse_damaged(self, seqs: Iterable[int]) -> None:
+        """`RecordDamaged` if a version that is to be given is none that was written."""
+        if self.damaged and (found := next((seq for seq in seqs if seq in self.damaged), None)) is not None:
+            raise RecordDamaged(
+                f"the record {self.damaged[found]} is damaged: it is not what was written, so it is not given. Whoever"
+                " runs this server learns more from `calldex check`; sending the record again replaces it"
+            )
+
     # --- reading ------------------------------------------------------------------------------------------------------
 
     def rows_after(self, seq: int, limit: int) -> list[tuple[Any, ...]]:
-        """The next versions with content behind a commit number, in order, as `ROW_NAMES`."""
-        with self._reader() as reader:
-            return _all(
-                reader, f"{_ROWS} WHERE seq > ? AND seq <= ? AND json IS NOT NULL ORDER BY seq", (seq, seq + limit)
+        """The next versions with content behind a commit number, in order, as `ROW_NAMES`. Of those that cannot be read
+        as they were written, as much as can; nobody is given them, once they are marked."""
+        try:
+            with self._reader() as reader:
+                return _all(
+                    reader, f"{_ROWS} WHERE seq > ? AND seq <= ? AND json IS NOT NULL ORDER BY seq", (seq, seq + limit)
+                )
+        except StoreDamaged:
+            if limit > 1:
+                return self.rows_after(seq, limit // 2) + self.rows_after(seq + limit // 2, limit - limit // 2)
+            return self._salvaged(seq + 1)
+
+    def _salvaged(self, seq: int) -> list[tuple[Any, ...]]:
+        """A version of which something is damaged; nothing if it cannot be read at all."""
+        names = ", ".join(f"CAST({name} AS BLOB)" if name in _TEXTS else name for name in ROW_NAMES)
+        try:
+            with self._reader() as reader:
+                found = _all(reader, f"SELECT {names} FROM version WHERE seq = ? AND json IS NOT NULL", (seq,))
+        except StoreDamaged:
+            return []
+        return [
+            tuple(
+                value.decode(errors="replace") if name in _TEXTS else value
+                for name, value in zip(ROW_NAMES, row, strict=True)
             )
+            for row in found
+        ]
+
+    def linked_upto(self, seq: int) -> int:
+        """The last commit that ends at a number or before it."""
+        with self._reader() as reader:
+            return int(_all(reader, "SELECT ifnull(max(seq), 0) FROM link WHERE seq <= ?", (seq,))[0][0])
 
     def closings(self, after: int, upto: int) -> list[Closing]:
         """The versions superseded by the commits behind `after`, up to a commit number."""
@@ -375,6 +463,7 @@ class Ledger:
                 f"{f' AND seq_to = {LIVE}' if live_only else ''} ORDER BY seq",
                 (account_id, uuid_bytes(uuid)),
             )
+        self._refuse_damaged(row[0] for row in found)
         return [
             Version(
                 seq,
@@ -401,13 +490,14 @@ class Ledger:
         with self._reader() as reader:
             found = _all(
                 reader,
-                f"SELECT json, started_ms, uuid FROM version WHERE {condition.text}"
+                f"SELECT json, started_ms, uuid, seq FROM version WHERE {condition.text}"
                 " ORDER BY started_ms DESC, uuid DESC LIMIT ? OFFSET ?",
                 (*condition.parameters, limit, skip),
             )
         if not found:
             return Slice(b"", 0, None)
-        _, started_ms, uuid = found[-1]
+        self._refuse_damaged(row[3] for row in found)
+        _, started_ms, uuid, _ = found[-1]
         last = Position(started_ms, str(UUID(bytes=uuid)))
         return Slice(",".join(row[0] for row in found).encode(), len(found), last)
 
@@ -478,6 +568,8 @@ class Ledger:
         """The records of some versions, given by their commit numbers (an array of 64-bit integers), in that order."""
         if not len(seqs):
             return Slice(b"", 0, None)
+        if self.damaged:
+            self._refuse_damaged(map(int, seqs))
         with self._reader() as reader:
             found = _all(
                 reader,
@@ -490,32 +582,41 @@ class Ledger:
             return Slice(b"", 0, None)
         return Slice(found[0][0], found[0][1], Position(last[0][0], str(UUID(bytes=last[0][1]))))
 
+    def uuids(self, seqs: Any) -> list[bytes]:
+        """The uuids of some versions, given as for `joined`, in that order; of those that are kept."""
+        with self._reader() as reader:
+            found = _all(reader, "SELECT uuid FROM carray(?) CROSS JOIN version ON seq = value", (sqlite.carray(seqs),))
+        return [uuid for (uuid,) in found]
+
     def days(self, as_of: int) -> Iterator[tuple[str, tuple[Any, ...]]]:
-        """The UTC day of every version that was live as of a commit, and the version as `ROW_NAMES`. In pieces, none of
-        which keeps the write-ahead log for long."""
-        for after in range(0, as_of, _AT_ONCE):
-            with self._reader() as reader:
-                found = _all(
-                    reader,
-                    f"SELECT {DAY}, {', '.join(ROW_NAMES)} FROM version WHERE seq > ? AND seq <= ? AND seq_to > ?",
-                    (after, min(after + _AT_ONCE, as_of), as_of),
-                )
-            for day, *row in found:
-                yield day, tuple(row)
+        """The UTC day of every version that was live as of a commit, and the version as `ROW_NAMES`."""
+        return versions_by_day(self._reader, as_of)
 
     def integrity(self) -> list[str]:
         """What SQLite finds wrong with the file; empty when it is sound."""
         with self._reader() as reader:
-            found = [str(row[0]) for row in each(reader, "PRAGMA integrity_check(20)")]
-        return [] if found == ["ok"] else found
+            return sqlite.integrity(reader)
 
-    def backup(self, target: Path) -> Generator[None, None, None]:
+    def backup(self, target: Path) -> Generator[bool, None, None]:
         """Copy the database into a new file, consistent, while it is written to between two steps. Raises `DiskFull`.
 
         The writer copies: what it writes meanwhile it writes to the copy as well, and nobody reads for so long that the
         write-ahead log could not be folded in.
         """
         return sqlite.copy(self._writer, target)
+
+
+def versions_by_day(readers: Readers, as_of: int) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """See `Ledger.days`. In pieces, none of which keeps the write-ahead log for long."""
+    for after in range(0, as_of, _AT_ONCE):
+        with readers() as reader:
+            found = _all(
+                reader,
+                f"SELECT {DAY}, {', '.join(ROW_NAMES)} FROM version WHERE seq > ? AND seq <= ? AND seq_to > ?",
+                (after, min(after + _AT_ONCE, as_of), as_of),
+            )
+        for day, *row in found:
+            yield day, tuple(row)
 
 
 def renew(path: Path) -> str:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
 from calldex.access import Scope
 from calldex.recent import remember
+from calldex.search.query import Condition
 
 MOST: Final = 65_536
 """So many parties are numbered, about 20 MB."""
@@ -65,13 +66,37 @@ class Parties:
 
     def within(self, scope: Scope) -> bytes:
         """A bit for each number from 0, the first of a byte being its highest: whether the scope's lists reach it."""
+        return np.packbits(self._within(scope)).tobytes()
+
+    def within_all(self, scopes: Sequence[Scope]) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """For each number from 0 whether the lists of all these scopes reach it; of one at least."""
+        found = [self._within(scope) for scope in scopes]
+        shortest = min(map(len, found))  # some may have come meanwhile
+        all_of_them: np.ndarray[Any, np.dtype[np.bool_]] = np.logical_and.reduce([each[:shortest] for each in found])
+        return all_of_them
+
+    def _within(self, scope: Scope) -> np.ndarray[Any, np.dtype[np.bool_]]:
         key = scope.fingerprint()
         with self._lock:
             reached = self._reached.get(key, b"\0")
             if len(reached) <= len(self._known):
                 reached += _reached(self._known[len(reached) - 1 :], scope)
             remember(self._reached, key, reached, _SCOPES)
-        return np.packbits(np.frombuffer(reached, dtype=np.uint8)).tobytes()
+        return np.frombuffer(reached, dtype=np.bool_)
+
+
+def reach_of(account_id: int, condition: Condition) -> Scope:
+    """The scope whose lists reach what a condition on one of `PARTY` means."""
+    ids = tuple(int(value) for value in condition.values)
+    match condition.column:
+        case "agent_id":
+            return Scope(account_id=account_id, agents=ids)
+        case "queue_id":
+            return Scope(account_id=account_id, queues=ids)
+        case "campaign_id":
+            return Scope(account_id=account_id, campaigns=ids)
+        case _:
+            return Scope(account_id=account_id, teams=ids)
 
 
 def _reached(parties: Sequence[Party], scope: Scope) -> bytes:

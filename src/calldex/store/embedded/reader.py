@@ -6,17 +6,19 @@ Nobody else may have it open, and it is left as it was, the files beside it incl
 from __future__ import annotations
 
 import hashlib
+import time
 from array import array
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
 from calldex.errors import StoreDamaged, UnreadableInput, WrongVersion
-from calldex.store import KeptRow, Loaded, Quarantined, Receipt
-from calldex.store.embedded import sqlite
-from calldex.store.embedded.ledger import DAY, QUARANTINE, is_ledger, kept_row, quarantined_of
+from calldex.store import Head, KeptRow, Loaded, Quarantined, Receipt
+from calldex.store.embedded import links, sqlite
+from calldex.store.embedded.ledger import DAY, LINKED, QUARANTINE, is_ledger, kept_row, quarantined_of, versions_by_day
+from calldex.store.embedded.proof import Fault, faults
 from calldex.store.embedded.schema import LEDGER
 from calldex.store.embedded.sqlite import carray, each, rows
 from calldex.store.sql import LIVE, VALUE_NAMES
@@ -60,6 +62,34 @@ class LedgerReader:
     def close(self) -> None:
         """Let go of the file."""
         self._opened.close()
+
+    def faults(self) -> list[Fault]:
+        """What is wrong with the versions; nothing is said of a ledger from before there were links."""
+        return list(faults(lambda: nullcontext(self._reader), self.last_seq)) if self.version >= LINKED else []
+
+    def integrity(self) -> list[str]:
+        """What SQLite finds wrong with the file."""
+        return sqlite.integrity(self._reader)
+
+    def versions_by_day(self, as_of: int) -> Iterator[tuple[str, tuple[Any, ...]]]:
+        """See `Ledger.days`."""
+        return versions_by_day(lambda: nullcontext(self._reader), as_of)
+
+    def head(self) -> Head:
+        """The head of the chain of commits."""
+        return links.head(self._reader) if self.version >= LINKED else Head(self.last_seq, b"")
+
+    def links_behind(self, seq: int) -> int:
+        """How many commits there are behind one."""
+        if self.version < LINKED:
+            return 0
+        return int(rows(self._reader, "SELECT count(*) FROM link WHERE seq > ?", (seq,))[0][0])
+
+    def has(self, head: Head) -> bool:
+        """Whether the chain goes through a head that was kept elsewhere."""
+        if self.version < LINKED or not head.hash or not head.seq:
+            return self.last_seq >= head.seq
+        return rows(self._reader, "SELECT hash FROM link WHERE seq = ?", (head.seq,)) == [(head.hash,)]
 
     def accounts(self) -> dict[int, int]:
         """The accounts that have versions, and how many."""
@@ -145,6 +175,17 @@ def _loaded(row: tuple[Any, ...]) -> Loaded:
         values[_STARTED] = before_ms or 0
     ended = seq_to if 0 < seq_to < LIVE else None
     return Loaded(seq, ended, uuid, tuple(values), json, written_ms, ended_ms or 0)
+
+
+def proved(path: Path) -> list[Fault]:
+    """What is wrong with the versions in a file that nobody else has open, where it is marked as well."""
+    with sqlite.looking(path) as reader:
+        upto = rows(reader, "SELECT ifnull(max(seq), 0) FROM version")[0][0]
+        found = list(faults(lambda: nullcontext(reader), upto))
+    if found:
+        with closing(sqlite.connect(path)) as writer, sqlite.commit(writer):
+            links.mark(writer, found, (0, upto), time.time_ns() // 1_000_000)
+    return found
 
 
 def is_there(path: Path) -> bool:

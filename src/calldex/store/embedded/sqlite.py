@@ -27,8 +27,8 @@ PAGE_BYTES: Final = 8192
 _CACHE_KIB: Final = 64 * 1024
 _READER_CACHE_KIB: Final = 8192
 _PAGES_COPIED: Final = 2048
-_LITTLE_ROOM: Final = 64 * 1024
-"""Bytes left on a disk below which a file that cannot be made is one that has no room."""
+_LITTLE_ROOM: Final = 16 << 20
+"""Bytes left on a disk, or a 64th of a small one, below which there is no room."""
 _UNWRITTEN: Final = frozenset(
     (
         *(apsw.SQLITE_IOERR_WRITE, apsw.SQLITE_IOERR_FSYNC, apsw.SQLITE_IOERR_DIR_FSYNC, apsw.SQLITE_IOERR_TRUNCATE),
@@ -109,12 +109,24 @@ def looking(path: Path) -> Iterator[Connection]:
 def each(connection: Connection, text: str, parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
     """The rows of a statement."""
     with told(connection.filename):
-        yield from connection.execute(text, parameters)
+        try:
+            yield from connection.execute(text, parameters)
+        except UnicodeDecodeError as error:
+            raise StoreDamaged(f"the ledger {connection.filename} is damaged: it has text that is no text") from error
 
 
 def rows(connection: Connection, text: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
     """All rows of a statement."""
     return list(each(connection, text, parameters))
+
+
+def integrity(connection: Connection) -> list[str]:
+    """What SQLite finds wrong with a file, a line each; nothing if it is sound."""
+    try:
+        found = [str(row[0]) for row in each(connection, "PRAGMA integrity_check(20)")]
+    except CalldexError as error:
+        return [error.message]
+    return [] if found == ["ok"] else found
 
 
 @contextmanager
@@ -143,7 +155,7 @@ def fold(connection: Connection, *, wholly: bool = False) -> bool:
     return False
 
 
-def copy(writer: Connection, target: Path) -> Generator[None, None, None]:
+def copy(writer: Connection, target: Path) -> Generator[bool, None, None]:
     """Copy a database into a new file, some pages at each step, through the connection that writes to it: between two
     steps it may write, and does so to the copy as well. (If another one did, SQLite would begin again.)"""
     with told(target, room=f"there is no room to copy the ledger to {target}, or it cannot be written there"):
@@ -152,7 +164,7 @@ def copy(writer: Connection, target: Path) -> Generator[None, None, None]:
             with copied.backup("main", writer, "main") as backup:
                 while not backup.done:
                     backup.step(_PAGES_COPIED)
-                    yield
+                    yield True
         finally:
             copied.close()
 
@@ -179,7 +191,7 @@ def _failure(error: apsw.Error, path: Path | str, after: str) -> CalldexError | 
             return DiskFull(f"{what} cannot be written: there is no room left on the disk{after}")
         case apsw.IOError() if getattr(error, "extendedresult", 0) in _UNWRITTEN:
             return DiskFull(f"{what} cannot be written: there is no room left on the disk ({error}){after}")
-        case apsw.CantOpenError() if _has_no_room(path):
+        case apsw.CantOpenError() if not has_room(path):
             return DiskFull(f"{what} cannot be opened: there is no room left on the disk{after}")
         case apsw.BusyError() | apsw.LockedError():
             return Unavailable(f"another program holds the lock of {what}{after}; try again", retry_after=2)
@@ -195,8 +207,10 @@ def _failure(error: apsw.Error, path: Path | str, after: str) -> CalldexError | 
     return None
 
 
-def _has_no_room(path: Path | str) -> bool:
+def has_room(path: Path | str) -> bool:
+    """Whether something can be written beside a file: there is a little of its disk left."""
     with suppress(OSError):
         found = os.statvfs(Path(path).parent)
-        return found.f_bavail * found.f_frsize < _LITTLE_ROOM or (found.f_files > 0 and found.f_favail == 0)
-    return False
+        little = min(_LITTLE_ROOM, found.f_blocks * found.f_frsize // 64)
+        return found.f_bavail * found.f_frsize >= little and (found.f_files == 0 or found.f_favail > 0)
+    return True

@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calldex.store.embedded.columns import BUCKET_MS, _Account
+from calldex.store.embedded.by_time import BUCKET_MS, AccountTimes
 
 
 @given(
@@ -19,7 +19,7 @@ def test_sums_are_those_of_counting(
 ) -> None:
     """Whatever was added in whatever order, and asked in between: a stretch holds what its buckets hold, and reaching
     back for so many records ends at the latest bucket from which on there are as many."""
-    account, counts = _Account(), Counter[int]()
+    account, counts = AccountTimes(), Counter[int]()
     for bucket, count in added:
         account.add(bucket, count)
         counts[bucket] += count

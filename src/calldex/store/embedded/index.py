@@ -1,0 +1,578 @@
+"""The index: what searches of one agent, queue, team or number need of each version, in memory.
+
+Such searches mean few of many records, and everybody asks his own: wallboards, agents' lists. The columns would look at
+every record twice for each of them; here the versions of an account lie by party and start, and by number, so that a
+search looks at those that it may mean. What it cannot answer, or not faster than the columns, it leaves to them.
+
+Derived from the columns' table and made again from it at each start; bounded in bytes, beyond which it is let go. No
+engine, no files.
+
+A segment is what some consecutive commits began. Segments do not change, but for the commits that end their versions.
+One thread adds, closes and merges; any thread asks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from calldex.records.fields import COLUMN, PREFIX_DIGITS, Op, prefix_key, prefix_range
+from calldex.search.query import Condition, Query
+from calldex.store.embedded.parties import PARTY, Parties, reach_of
+from calldex.store.sql import LIVE
+
+Array = np.ndarray[Any, Any]
+Rows = Mapping[str, Array]
+"""Versions as one array for each column of the columns' table, and `party`."""
+
+SEGMENT: Final = 1 << 20
+"""So many versions a segment may have: to merge as many takes a fifth of a second, in which nothing is taken in."""
+_MOST_ROWS: Final = 1 << 21
+"""Of more versions than these, lying together, the columns tell faster."""
+_MOST_PLACES: Final = 1 << 19
+"""The same of versions that lie apart."""
+_MOST_STRETCHES: Final = 4096
+"""The same of stretches of versions: each costs a microsecond or two."""
+_MOST_EQUAL: Final = 4096
+"""Of so many versions that began in the same millisecond the uuids are looked up, for their order."""
+_WAITING: Final = 8192
+"""So many versions wait for the next search before they are sorted all the same."""
+
+_WORDS: Final = "wrapup_code"
+KEPT: Final = {
+    "type": np.uint8,
+    "disposition": np.uint8,
+    "end_reason": np.uint8,
+    "events": np.uint16 if len(COLUMN["events"].words) <= 16 else np.uint32,
+    "duration_s": np.uint32,
+    _WORDS: np.uint32,
+}
+"""The columns kept beside parties, numbers and times, and how."""
+NUMBERS: Final = ("caller", "callee")
+
+
+_PARTIES: Final = frozenset({Op.ANY_ID, Op.ANY_OF_SET})
+_TESTS: Final[Mapping[Op, Callable[[int, Array], Array]]] = {
+    Op.ANY_WORD: lambda number, column: column == number,
+    Op.ANY_TEXT: lambda number, column: column == number,
+    Op.ANY_BIT: lambda number, column: (column & column.dtype.type(number)) != 0,
+    Op.LONGER: lambda number, column: column > number,
+    Op.SHORTER: lambda number, column: column < number,
+}
+"""Conditions on columns that are kept. Those with several values are true of any of them."""
+
+
+class _Wanted(NamedTuple):
+    """A search, as segments are asked: by party whether it is meant (None: all are), by column which values are, by
+    number the least and the greatest key; as of which commit, and from when until when."""
+
+    parties: Array | None
+    tests: tuple[tuple[str, Callable[[Array], Array]], ...]
+    numbers: tuple[tuple[str, int, int], ...]
+    as_of: int
+    start_ms: int | None
+    end_ms: int | None
+
+
+class _Chosen(NamedTuple):
+    """Where in a segment to look: stretches of it, or the single places of a number; and how many versions that are."""
+
+    stretches: Sequence[slice]
+    number: str | None
+    places: Array | None
+    size: int
+
+    def of(self, column: Array) -> Array:
+        if self.places is not None:
+            return column[self.places]
+        if len(self.stretches) == 1:
+            return column[self.stretches[0]]
+        return np.concatenate([column[each] for each in self.stretches])
+
+
+class Segment:
+    """Versions by party, and those of a party by start."""
+
+    __slots__ = ("_nbytes", "by_number", "earliest", "ended", "first", "kept", "last", "latest", "parties", "seqs",
+                 "started_ms", "starts")  # fmt: skip
+
+    def __init__(self, rows: Rows) -> None:
+        """`rows`: not none, with `seq`, `seq_to`, `started_ms`, `party`, those of `KEPT`, and of each number its key,
+        see `keys_of`."""
+        order = np.lexsort((rows["started_ms"], rows["party"]))
+        seqs = rows["seq"]
+        self.first, self.last = int(seqs.min()), int(seqs.max())
+        narrow = self.last - self.first < 1 << 32
+        self.seqs = (seqs[order] - self.first).astype(np.uint32 if narrow else np.int64)
+        self.started_ms = rows["started_ms"][order]
+        self.earliest, self.latest = int(self.started_ms.min()), int(self.started_ms.max())
+        party = rows["party"][order]
+        starts = np.concatenate(([0], np.flatnonzero(party[1:] != party[:-1]) + 1, [len(party)]))
+        self.starts, self.parties = starts, party[starts[:-1]]
+        self.kept = {name: rows[name][order].astype(type_, copy=False) for name, type_ in KEPT.items()}
+        self.by_number: dict[str, Array] = {}
+        for name in NUMBERS:
+            self.kept[name] = rows[name][order]
+            self.by_number[name] = np.argsort(self.kept[name], kind="stable").astype(np.uint32)
+        ended = rows["seq_to"][order]
+        self.ended: Array | None = None if (ended == LIVE).all() else ended
+        arrays = [self.seqs, self.started_ms, starts, self.parties, *self.kept.values(), *self.by_number.values()]
+        self._nbytes = sum(array.nbytes for array in arrays)
+
+    def __len__(self) -> int:
+        return len(self.seqs)
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that its arrays take."""
+        return self._nbytes + (0 if self.ended is None else self.ended.nbytes)
+
+    def rows(self) -> dict[str, Array]:
+        """What it was made of, as it is now."""
+        return {
+            "seq": self.seqs.astype(np.int64) + self.first,
+            "seq_to": np.full(len(self), LIVE, dtype=np.int64) if self.ended is None else self.ended,
+            "started_ms": self.started_ms,
+            "party": np.repeat(self.parties, np.diff(self.starts)),
+            **self.kept,
+        }
+
+    def close(self, ended_by: Mapping[int, int]) -> None:
+        """Note which commits ended versions of it."""
+        closed = np.array([seq - self.first for seq in ended_by], dtype=np.int64)
+        if len(closed) <= 16:
+            places = [np.flatnonzero(self.seqs == seq) for seq in closed.astype(self.seqs.dtype)]
+        else:
+            places = list(np.flatnonzero(np.isin(self.seqs, closed.astype(self.seqs.dtype)))[:, None])
+        ended = np.full(len(self), LIVE, dtype=np.int64) if self.ended is None else self.ended
+        for place in places:
+            if len(place):
+                ended[place] = ended_by[int(self.seqs[place[0]]) + self.first]
+        self.ended = ended
+
+    def chosen(self, wanted: _Wanted) -> _Chosen:
+        """Where to look: by the number that is the rarest here, or by party and time."""
+        stretches = self._stretches(wanted)
+        count = sum(each.stop - each.start for each in stretches)
+        best: Array | None = None
+        rarest: str | None = None
+        for name, low, high in wanted.numbers:
+            order = self.by_number[name]
+            begin = bisect_left(order, low, key=self.kept[name].item)
+            end = bisect_right(order, high, key=self.kept[name].item, lo=begin)
+            if (end - begin) * 16 < (count if best is None else len(best) * 16):
+                best, rarest = order[begin:end], name
+        return _Chosen(stretches, rarest, best, count if best is None else len(best))
+
+    def _stretches(self, wanted: _Wanted) -> list[slice]:
+        start_ms, end_ms = wanted.start_ms, wanted.end_ms
+        if (start_ms is not None and self.latest < start_ms) or (end_ms is not None and self.earliest >= end_ms):
+            return []
+        own, among = self.parties, wanted.parties
+        meant = np.arange(len(own)) if among is None else np.flatnonzero(among[own])
+        begins, ends = self.starts[meant].tolist(), self.starts[meant + 1].tolist()
+        if start_ms is not None and start_ms > self.earliest:
+            begins = [a + int(self.started_ms[a:b].searchsorted(start_ms)) for a, b in zip(begins, ends, strict=True)]
+        if end_ms is not None and end_ms <= self.latest:
+            ends = [a + int(self.started_ms[a:b].searchsorted(end_ms)) for a, b in zip(begins, ends, strict=True)]
+        return [slice(a, b) for a, b in zip(begins, ends, strict=True) if a < b]
+
+    def matching(self, wanted: _Wanted, chosen: _Chosen) -> Array | None:
+        """Which of the chosen are meant; None if all of them are."""
+        terms = [test(chosen.of(self.kept[name])) for name, test in wanted.tests]
+        for name, low, high in wanted.numbers:
+            if name != chosen.number:
+                keys = chosen.of(self.kept[name])
+                terms.append((keys >= np.uint64(low)) & (keys <= np.uint64(high)))
+        if self.last > wanted.as_of:
+            terms.append(chosen.of(self.seqs).astype(np.int64) <= wanted.as_of - self.first)
+        if self.ended is not None:
+            terms.append(chosen.of(self.ended) > wanted.as_of)
+        if chosen.places is not None:
+            terms += self._beside(wanted, chosen.places)
+        if not terms:
+            return None
+        mask: Array = np.logical_and.reduce(terms) if len(terms) > 1 else terms[0]
+        return mask
+
+    def _beside(self, wanted: _Wanted, places: Array) -> Iterator[Array]:
+        """Party and time of single places, which no stretches tell."""
+        if wanted.parties is not None:
+            yield wanted.parties[self.parties[self.starts.searchsorted(places, side="right") - 1]]
+        if wanted.start_ms is not None:
+            yield self.started_ms[places] >= wanted.start_ms
+        if wanted.end_ms is not None:
+            yield self.started_ms[places] < wanted.end_ms
+
+
+class _Account:
+    """The segments of an account in the order of commits, and what waits to become one."""
+
+    __slots__ = ("segments", "waiting")
+
+    def __init__(self) -> None:
+        self.segments: tuple[Segment, ...] = ()
+        self.waiting: list[Rows] = []
+
+
+class Index:
+    """The index of a store. Knows nothing until it is `complete`."""
+
+    def __init__(self, parties: Parties, most_bytes: int, uuids: Callable[[Array], Array | None]) -> None:
+        """`uuids` looks up those of commit numbers, as their halves (two columns of unsigned 64-bit integers); None if
+        not all of them are there any more."""
+        self._parties = parties
+        self.most_bytes = most_bytes
+        self._uuids = uuids
+        self._lock = threading.Lock()
+        self._changing = threading.Lock()
+        self._accounts: dict[int, _Account] = {}
+        self._words: dict[str, int] = {}
+        self._closed: list[tuple[int, int, int]] | None = []
+        """What was closed while the index was being made: account, commit, the commit that ended it."""
+        self.given_up = most_bytes == 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether it has all versions."""
+        return self._closed is None and not self.given_up
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that its segments take."""
+        with self._lock:
+            return sum(segment.nbytes for account in self._accounts.values() for segment in account.segments)
+
+    def segments(self, account_id: int) -> tuple[Segment, ...]:
+        """Those of an account, with all that was taken in."""
+        with self._lock:
+            account = self._accounts.get(account_id)
+            if account is None:
+                return ()
+            _settle(account)
+            return account.segments
+
+    # --- taking in ----------------------------------------------------------------------------------------------------
+
+    def load(self, chunks: Iterator[Rows]) -> None:
+        """Take in all versions up to the commit at which taking in began, in the order of commits; then it is
+        complete."""
+        loaded: dict[int, list[Segment]] = {}
+        used = 0
+        for rows in chunks:
+            for account_id, own in _by_account(rows):
+                segment = Segment(self._coded(own))
+                loaded.setdefault(account_id, []).append(segment)
+                used += segment.nbytes
+            if used > self.most_bytes:
+                self.give_up()
+            if self.given_up:
+                return
+        with self._changing, self._lock:
+            for account_id, segments in loaded.items():
+                account = self._accounts.setdefault(account_id, _Account())
+                account.segments = (*segments, *account.segments)
+            self._close(self._closed or ())
+            self._closed = None
+
+    def append(self, rows: Rows) -> None:
+        """Take in the versions that the next commits began."""
+        if self.given_up:
+            return
+        for account_id, own in _by_account(rows):
+            coded = self._coded(own)
+            with self._lock:
+                account = self._accounts.setdefault(account_id, _Account())
+                account.waiting.append(coded)
+                if sum(len(each["seq"]) for each in account.waiting) >= _WAITING:
+                    _settle(account)
+            self._merge(account)
+        if self.nbytes > self.most_bytes:
+            self.give_up()
+
+    def close(self, closed: Sequence[tuple[int, int, int]]) -> None:
+        """Note which versions were ended: account, commit, the commit that ended it."""
+        with self._changing, self._lock:
+            if self._closed is not None:
+                self._closed += closed
+            self._close(closed)
+
+    def _close(self, closed: Sequence[tuple[int, int, int]]) -> None:
+        by_account: dict[int, dict[int, int]] = {}
+        for account_id, seq, seq_to in closed:
+            by_account.setdefault(account_id, {})[seq] = seq_to
+        for account_id, ended_by in by_account.items():
+            account = self._accounts.get(account_id, _Account())
+            _settle(account)
+            for segment in account.segments:
+                own = {seq: by for seq, by in ended_by.items() if segment.first <= seq <= segment.last}
+                if own:
+                    segment.close(own)
+
+    def purge(self, upto: int) -> None:
+        """Drop the versions superseded at or before a commit."""
+        with self._changing:
+            for account in self._accounts.values():
+                segments = [_purged(segment, upto) for segment in account.segments]
+                with self._lock:
+                    fresh = account.segments[len(segments) :]
+                    account.segments = (*(each for each in segments if each is not None), *fresh)
+
+    def give_up(self) -> None:
+        """Let everything go, and answer nothing any more."""
+        with self._lock:
+            self.given_up = True
+            self._accounts = {}
+
+    def _coded(self, rows: Rows) -> dict[str, Array]:
+        """The rows with their words as numbers."""
+        with self._lock:
+            codes = self._words
+            words = [codes.setdefault(word, len(codes)) for word in rows[_WORDS]]
+        return {**rows, _WORDS: np.array(words, dtype=np.uint32)}
+
+    def _merge(self, account: _Account) -> None:
+        """Put the last segments together, so that each is more than half as large as all behind it, or full."""
+        with self._changing:
+            before = account.segments
+            at, size = len(before), 0
+            while at and (at == len(before) or len(before[at - 1]) <= 2 * size):
+                if size + len(before[at - 1]) > SEGMENT:
+                    break
+                at -= 1
+                size += len(before[at])
+            if len(before) - at < 2:
+                return
+            merged = Segment(_joined([segment.rows() for segment in before[at:]]))
+            with self._lock:
+                account.segments = (*before[:at], merged, *account.segments[len(before) :])
+
+    # --- answering ----------------------------------------------------------------------------------------------------
+
+    def count(self, query: Query, as_of: int) -> int | None:
+        """How many records match; None if the columns are to tell."""
+        looked = self._looked(query, as_of, query.start_ms, query.end_ms)
+        if looked is None:
+            return None
+        wanted, segments = looked
+        count = 0
+        for segment, chosen in segments:
+            mask = segment.matching(wanted, chosen)
+            count += chosen.size if mask is None else int(np.count_nonzero(mask))
+        return count
+
+    def newest(
+        self,
+        query: Query,
+        as_of: int,
+        *,
+        start_ms: int | None,
+        end_ms: int | None,
+        after: tuple[int, Array] | None,
+        most: int,
+    ) -> Array | None:
+        """The commit numbers of the newest `most` matching records that began within some time, behind a position
+        (a start, and the halves of a uuid), in the order of pages. None if the columns are to tell."""
+        looked = self._looked(query, as_of, start_ms, end_ms if after is None else after[0] + 1)
+        if looked is None:
+            return None
+        wanted, segments = looked
+        started, seqs = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
+        for segment, chosen in segments:
+            mask = segment.matching(wanted, chosen)
+            at, of = chosen.of(segment.started_ms), chosen.of(segment.seqs)
+            started.append(at if mask is None else at[mask])
+            seqs.append((of if mask is None else of[mask]).astype(np.int64) + segment.first)
+        return self._ordered(np.concatenate(started), np.concatenate(seqs), after, most)
+
+    def _ordered(self, started_ms: Array, seqs: Array, after: tuple[int, Array] | None, most: int) -> Array | None:
+        """The newest `most` behind a position. Where records began in the same millisecond, their uuids are asked for:
+        they stand in the order of these."""
+        if after is not None and (there := np.flatnonzero(started_ms == after[0])).size:
+            halves = self._uuids(seqs[there]) if there.size <= _MOST_EQUAL else None
+            if halves is None:
+                return None
+            high, low = halves[:, 0], halves[:, 1]
+            before = (high > after[1][0]) | ((high == after[1][0]) & (low >= after[1][1]))
+            started_ms, seqs = np.delete(started_ms, there[before]), np.delete(seqs, there[before])
+        if len(started_ms) > most:
+            keep = started_ms >= np.partition(started_ms, len(started_ms) - most)[len(started_ms) - most]
+            started_ms, seqs = started_ms[keep], seqs[keep]
+        order = np.argsort(started_ms, kind="stable")[::-1]
+        started_ms, seqs = started_ms[order], seqs[order]
+        same = started_ms[1:] == started_ms[:-1]
+        if same.any():
+            among = np.concatenate((same, [False])) | np.concatenate(([False], same))
+            halves = self._uuids(seqs[among]) if np.count_nonzero(among) <= most + _MOST_EQUAL else None
+            if halves is None:
+                return None
+            whole = np.zeros((len(seqs), 2), dtype=np.uint64)
+            whole[among] = halves
+            seqs = seqs[np.lexsort((whole[:, 1], whole[:, 0], started_ms))[::-1]]
+        return seqs[:most]
+
+    def _looked(
+        self, query: Query, as_of: int, start_ms: int | None, end_ms: int | None
+    ) -> tuple[_Wanted, list[tuple[Segment, _Chosen]]] | None:
+        """What is wanted, and where to look for it; None where that is too much."""
+        if not self.complete or self._parties.full:
+            return None
+        segments = self.segments(query.scope.account_id)
+        wanted = self._wanted(query, as_of, start_ms, end_ms)  # after that, so that it knows all parties of theirs
+        looked, rows, places, stretches = [], 0, 0, 0
+        for segment in segments:
+            if segment.first > as_of:
+                break
+            chosen = segment.chosen(wanted)
+            if not chosen.size:
+                continue
+            looked.append((segment, chosen))
+            if chosen.places is None:
+                rows, stretches = rows + chosen.size, stretches + len(chosen.stretches)
+            else:
+                places += chosen.size
+            if rows > _MOST_ROWS or places > _MOST_PLACES or stretches > _MOST_STRETCHES:
+                return None
+        return wanted, looked
+
+    def _wanted(self, query: Query, as_of: int, start_ms: int | None, end_ms: int | None) -> _Wanted:
+        """Of a narrow search, see `is_narrow`."""
+        reaches = [] if query.scope.whole else [query.scope]
+        tests: list[tuple[str, Callable[[Array], Array]]] = []
+        numbers: list[tuple[str, int, int]] = []
+        for condition in query.where:
+            if condition.column in PARTY:
+                reaches.append(reach_of(query.scope.account_id, condition))
+            elif condition.column in NUMBERS and (keys := _keys(condition)) is not None:
+                numbers.append((condition.column, *keys))
+            else:
+                tests.append((condition.column, self._test(condition)))
+        parties = self._parties.within_all(reaches) if reaches else None
+        return _Wanted(parties, tuple(tests), tuple(numbers), as_of, start_ms, end_ms)
+
+    def _test(self, condition: Condition) -> Callable[[Array], Array]:
+        values = condition.values
+        if condition.op is Op.ANY_TEXT:
+            values = tuple(code for code in map(self._words.get, map(str, values)) if code is not None)
+        numbers = [int(value) for value in values]
+        if len(numbers) == 1:
+            return partial(_TESTS[condition.op], numbers[0])
+        return lambda column: np.isin(column, np.array(numbers, dtype=column.dtype))
+
+    # --- checking -----------------------------------------------------------------------------------------------------
+
+    def days(self, as_of: int) -> dict[tuple[int, int], tuple[int, int]]:
+        """For each account and UTC day (counted from 1970) the number of records that were live as of a commit, and a
+        checksum over them and their order, see `SUMMED`."""
+        with self._changing, self._lock:
+            codes = np.array([word_sum(word) for word in self._words] or [0], dtype=np.uint64)
+            found: dict[tuple[int, int], tuple[int, int]] = {}
+            for account_id, account in self._accounts.items():
+                _settle(account)
+                for segment in account.segments:
+                    for day, count, sum_ in _days(segment, codes, as_of):
+                        before = found.get((account_id, day), (0, 0))
+                        found[account_id, day] = (before[0] + count, (before[1] + sum_) % 2**64)
+            return found
+
+
+SUMMED: Final = {
+    name: odd for odd, name in zip(range(3, 99, 2), ("seq", "party", "started_ms", *KEPT, *NUMBERS), strict=False)
+}
+"""What a version adds to the checksum: each of these so many times, modulo 2**64."""
+
+
+def _days(segment: Segment, codes: Array, as_of: int) -> Iterator[tuple[int, int, int]]:
+    """Day, number and checksum."""
+    rows = segment.rows()
+    rows[_WORDS] = codes[rows[_WORDS]]
+    live = (rows["seq"] <= as_of) & (rows["seq_to"] > as_of)
+    sums = np.zeros(np.count_nonzero(live), dtype=np.uint64)
+    for name, odd in SUMMED.items():
+        sums += rows[name][live].astype(np.uint64) * np.uint64(odd)
+    for name, order in segment.by_number.items():
+        keys: Array = segment.kept[name][order]
+        if len(np.unique(order)) != len(segment) or np.less(keys[1:], keys[:-1]).any():
+            sums += np.uint64(1)  # not in order: whatever it adds up to, it is not right
+    days, which, counts = np.unique(rows["started_ms"][live] // 86_400_000, return_inverse=True, return_counts=True)
+    by_day = np.zeros(len(days), dtype=np.uint64)
+    np.add.at(by_day, which, sums)
+    yield from zip(days.tolist(), counts.tolist(), by_day.tolist(), strict=True)
+
+
+def word_sum(word: str) -> int:
+    """What stands for a word in the checksum: what DuckDB calls the lower half of its MD5."""
+    return int.from_bytes(hashlib.md5(word.encode(), usedforsecurity=False).digest()[8:], "little")
+
+
+def keys_of(prefix_keys: Array, texts: Iterable[str]) -> Array:
+    """The keys of numbers: twice their prefix key, and 1 more for a text that is not what its prefix key says alone,
+    being longer or no digits."""
+    other = [not is_plain(text) for text in texts]
+    keys: Array = prefix_keys.astype(np.uint64) * np.uint64(2) + np.array(other, dtype=np.uint64)
+    return keys
+
+
+def is_plain(text: str) -> bool:
+    """Whether a text is what its prefix key says, and nothing else."""
+    return 0 < len(text) <= PREFIX_DIGITS and text.isascii() and text.isdigit()
+
+
+def is_narrow(query: Query) -> bool:
+    """Whether an index may answer a search: one that means some parties or numbers, and that it understands."""
+    narrow = not (query.scope.whole or query.scope.nothing)
+    for condition in query.where:
+        if (condition.column in PARTY and condition.op in _PARTIES) or (
+            condition.column in NUMBERS and _keys(condition) is not None
+        ):
+            narrow = True
+        elif condition.column not in KEPT or condition.op not in _TESTS:
+            return False
+    return narrow
+
+
+def halves(uuids: Sequence[bytes]) -> Array:
+    """Uuids as two columns of unsigned integers."""
+    return np.frombuffer(b"".join(uuids), dtype=">u8").reshape(-1, 2).astype(np.uint64)
+
+
+def _keys(condition: Condition) -> tuple[int, int] | None:
+    """The least and the greatest key that a condition on a number means; None if keys do not tell."""
+    text = str(condition.values[0])
+    if condition.op is Op.IS and is_plain(text):
+        return 2 * prefix_key(text), 2 * prefix_key(text)
+    if condition.op is Op.BEGINS and (keys := prefix_range(text)) is not None:
+        return 2 * keys[0], 2 * keys[1] + 1
+    return None
+
+
+def _by_account(rows: Rows) -> Iterator[tuple[int, Rows]]:
+    accounts = rows["account_id"]
+    own = {name: column for name, column in rows.items() if name != "account_id"}
+    for account_id in np.unique(accounts).tolist():
+        mine = accounts == account_id
+        yield account_id, own if mine.all() else {name: column[mine] for name, column in own.items()}
+
+
+def _settle(account: _Account) -> None:
+    """Make a segment of what waits."""
+    if account.waiting:
+        account.segments += (Segment(_joined(account.waiting)),)
+        account.waiting = []
+
+
+def _joined(parts: Sequence[Rows]) -> Rows:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _purged(segment: Segment, upto: int) -> Segment | None:
+    """A segment without the versions that ended up to a commit; None if nothing is left."""
+    if segment.ended is None or (keep := segment.ended > upto).all():
+        return segment
+    return Segment({name: column[keep] for name, column in segment.rows().items()}) if keep.any() else None
