@@ -140,7 +140,7 @@ def test_nothing_is_cut_on_a_phone(
     context.add_cookies(cookies("admin"))  # type: ignore[arg-type]
     page = context.new_page()
     list_at(page, f"{place.url}/?type=inbound&disposition=answered")
-    wide = "document.documentElement.scrollWidth > innerWidth || document.querySelector('[role=grid]')?.scrollWidth > innerWidth"
+    wide = "['html', '[role=grid]'].some(each => document.querySelector(each)?.scrollWidth > innerWidth)"
     assert not page.evaluate(wide)
     expect(page.get_by_test_id("row").first).to_contain_text("Answered")
     page.get_by_test_id("row").first.click()
