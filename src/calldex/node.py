@@ -22,7 +22,8 @@ from calldex.datadir import DIRECTORY_FILE, Belonging, Lock
 from calldex.directory import Directory
 from calldex.errors import NotFound, Unavailable, suggest
 from calldex.formats import formats, settings_of
-from calldex.ingest.pipeline import Feed, Ingest
+from calldex.ingest.calls import Feed
+from calldex.ingest.pipeline import Ingest
 from calldex.ingest.settle import settle
 from calldex.records.record import Cdr
 from calldex.search.page import Pager

@@ -176,3 +176,57 @@ def test_nothing_under_an_id(data: Path) -> None:
     """Exit code 1."""
     calldex("accounts", "add", "north", data=data)
     assert 1 == calldex("quarantine", "show", 7, data=data).exit_code
+
+
+def test_a_source_is_set_and_rebuilt(pbx: Path) -> None:
+    """A wrong zone is put right: the preview says what will change, the rebuild makes new versions under the same
+    uuids, and the settings are those that were asked for."""
+    assert (
+        0 == calldex("sources", "set", "pbx", "--set", "zone=Asia/Kathmandu", "--unset", "trunks", data=pbx).exit_code
+    )
+    calldex("import", "--source", "pbx", SAMPLE / "queue_log", SAMPLE / "Master.csv", data=pbx)
+    before = uuids(pbx)
+    done = calldex("sources", "set", "pbx", "--set", "zone=UTC", "--set", "trunks=PJSIP/carrier-*", data=pbx)
+    assert "calldex sources rebuild pbx --preview" in done.stderr
+    shown = calldex("sources", "show", "pbx", "--json", data=pbx)
+    assert {"zone": "UTC", "trunks": "PJSIP/carrier-*", "extensions": "10XX"} == msgspec.json.decode(shown.stdout)[
+        "settings"
+    ]
+    preview = msgspec.json.decode(calldex("sources", "rebuild", "pbx", "--preview", "--json", data=pbx).stdout)
+    told = calldex("sources", "rebuild", "pbx", "--preview", data=pbx)
+    assert "started_at" in told.stdout
+    done = calldex("sources", "rebuild", "pbx", "--json", data=pbx)
+    made = msgspec.json.decode(done.stdout)
+    assert (89, preview["changed"], 0) == (made["changed"] + made["unchanged"], made["changed"], made["gone"])
+    assert made["changed"] > 70
+    assert before == uuids(pbx)
+    assert [0, 89] == [
+        msgspec.json.decode(calldex("sources", "rebuild", "pbx", "--json", data=pbx).stdout)[name]
+        for name in ("changed", "unchanged")
+    ]
+
+
+def uuids(data: Path) -> list[str]:
+    """Those of all records."""
+    found = calldex("search", "--all", "--format", "jsonl", data=data).stdout.splitlines()
+    return sorted(msgspec.json.decode(each)["uuid"] for each in found)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("set", "pbx"), "say what to change"),
+        (("set", "pbx", "--set", "zone=UTC", "--unset", "zone"), "zone: set and unset; one of both"),
+        (("set", "pbx", "--unset", "dialer"), "--unset 'dialer': is not set"),
+        (("set", "pbx", "--unset", "zone"), "zone: is a setting that the format asterisk needs"),
+        (("set", "pbx", "--set", "zone=Mars"), "zone='Mars' is not a time zone"),
+        (("set", "pbxx", "--set", "zone=UTC"), "there is no source 'pbxx', did you mean 'pbx'?"),
+        (("rebuild", "pbxx"), "there is no source 'pbxx', did you mean 'pbx'?"),
+    ],
+)
+def test_a_source_that_cannot_be_changed(words: tuple[str, ...], message: str, pbx: Path) -> None:
+    """Says why, and stays as it was."""
+    result = calldex("sources", *words, data=pbx)
+    assert 0 != result.exit_code
+    assert message in result.stderr
+    assert "UTC" in calldex("sources", "show", "pbx", data=pbx).stdout

@@ -16,7 +16,8 @@ from calldex.directory import Directory
 from calldex.directory.database import postgresql_engine
 from calldex.errors import Unavailable
 from calldex.formats import Row
-from calldex.ingest.pipeline import Feed, Ingest, Summary
+from calldex.ingest.calls import Feed
+from calldex.ingest.pipeline import Ingest, Summary
 from calldex.records.record import Cdr
 from calldex.store import Store
 from calldex.store.clickhouse import ClickhouseStore

@@ -24,7 +24,8 @@ from calldex.formats.asterisk import FORMAT as ASTERISK
 from calldex.formats.asterisk.settings import AsteriskSettings
 from calldex.formats.jsonl import FORMAT as JSONL
 from calldex.formats.jsonl import JsonlSettings
-from calldex.ingest.pipeline import Feed, Ingest, Summary
+from calldex.ingest.calls import Feed
+from calldex.ingest.pipeline import Ingest, Summary
 from calldex.ingest.workers import Followed
 from calldex.records import codec
 from calldex.records.record import Cdr, Rejected, Team, stable_id, time_uuid
@@ -63,6 +64,10 @@ class Plain:
                     pass
                 case _:
                     yield Rejected("no row", f"line {number}", line)
+
+    def links(self, row: Row) -> tuple[str, ...]:
+        """Those it came with."""
+        return row.links
 
     def assemble(self, rows: Sequence[Row], settings: Any, source: str) -> Cdr | None:
         """The call that rows are."""

@@ -13,7 +13,8 @@ import pytest
 
 from calldex.directory import Directory, TeamChanges, UserChanges, roster
 from calldex.formats import Row
-from calldex.ingest.pipeline import Feed, Ingest
+from calldex.ingest.calls import Feed
+from calldex.ingest.pipeline import Ingest
 from calldex.records.record import Cdr, Team, stable_id, time_uuid
 from tests.engines import answer, embedded, everything
 from tests.ingest.test_pipeline import Plain, PlainSettings
@@ -24,6 +25,10 @@ HOUR_MS = 3_600_000
 class Calls(Plain):
     """Rows `key;call;hour`: a call of the agent Ann's, or nobody's if its name begins with `n`, or of one that names a
     team itself if it begins with `t`."""
+
+    def links(self, row: Row) -> tuple[str, ...]:
+        """Those it came with."""
+        return row.links
 
     def assemble(self, rows: Sequence[Row], settings: Any, source: str) -> Cdr | None:
         """The call that rows are."""

@@ -20,7 +20,8 @@ from calldex.errors import Unavailable
 from calldex.formats import LINE_LIMIT
 from calldex.formats.jsonl import FORMAT, JsonlSettings
 from calldex.ingest import workers
-from calldex.ingest.pipeline import Feed, Ingest, Summary
+from calldex.ingest.calls import Feed
+from calldex.ingest.pipeline import Ingest, Summary
 from calldex.ingest.workers import Block, Mention
 from calldex.records import codec
 from calldex.records.record import Cdr, from_ms, time_uuid

@@ -28,7 +28,8 @@ from starlette.routing import Route
 from calldex.api.operation import Operation
 from calldex.api.operations import OPERATIONS, Search, note_import
 from calldex.errors import BadRequest, CalldexError, Unavailable
-from calldex.ingest.pipeline import Feed, Summary
+from calldex.ingest.calls import Feed
+from calldex.ingest.pipeline import Summary
 from calldex.node import Node
 from calldex.search.reader import Reader
 from calldex.transport.replies import JSON, error_reply

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import anyio.to_thread
 import msgspec
@@ -18,9 +18,12 @@ from calldex.audit.chain import OWNER, Actor, Entry, Link, Verified, entry
 from calldex.backup import Manifest, backup
 from calldex.check import Checked, of_node
 from calldex.directory import AuditFilter, Source
-from calldex.errors import CalldexError, NotFound, suggest
+from calldex.errors import BadSettings, CalldexError, NotFound, Problem, suggest
 from calldex.formats import UNFINISHED, formats, settings_of
-from calldex.ingest.pipeline import Feed, Summary
+from calldex.ingest.calls import Feed
+from calldex.ingest.pipeline import Summary
+from calldex.ingest.rebuild import Rebuild, row_format
+from calldex.ingest.rebuild import Step as RebuildStep
 from calldex.node import Node
 from calldex.search.reader import SEARCH, Caller, Reader
 from calldex.store import Quarantined
@@ -67,6 +70,58 @@ class ShowSource(Operation[Source], frozen=True, kw_only=True):
     def run(self, node: Node) -> Source:
         """Do it."""
         return node.directory.source(self.name)
+
+
+class SetSource(Operation[Source], frozen=True, kw_only=True):
+    """Change settings of a source, and take others back; the format must understand the whole of them."""
+
+    name: str
+    settings: dict[str, str]
+    unset: tuple[str, ...] = ()
+
+    def run(self, node: Node) -> Source:
+        """Do it."""
+        source = node.directory.source(self.name)
+        if unknown := [name for name in self.unset if name not in source.settings]:
+            raise BadSettings(
+                [
+                    Problem("--unset", name[:100], "is not set", ", ".join(sorted(source.settings)) or "nothing is set")
+                    for name in unknown
+                ]
+            )
+        settings = {**source.settings, **self.settings}
+        for name in self.unset:
+            del settings[name]
+        settings_of(formats()[source.format], settings)
+        return node.directory.set_source(self.name, settings)
+
+
+class RebuildSource(Operation[RebuildStep], frozen=True, kw_only=True):
+    """A step of putting the calls of a source together again: first all of `links`, then of `preview` or `calls`."""
+
+    name: str
+    what: Literal["links", "preview", "calls"]
+    after: int = 0
+
+    def run(self, node: Node) -> RebuildStep:
+        """Do it."""
+        rebuild = Rebuild(node.directory, node.store, node.feed(self.name, None))
+        step = {"links": rebuild.relink, "preview": rebuild.preview, "calls": rebuild.step}[self.what](self.after)
+        if step.last is None:
+            node.store.settle()
+        return step
+
+
+class CountRows(Operation[int], frozen=True, kw_only=True):
+    """How many rows of a source are kept; raises what keeps it from being rebuilt."""
+
+    name: str
+
+    def run(self, node: Node) -> int:
+        """Do it."""
+        feed = node.feed(self.name, None)
+        row_format(feed)
+        return node.store.count_rows(feed.account_id, feed.source)
 
 
 class RemoveSource(Operation[None], frozen=True, kw_only=True):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -42,7 +40,7 @@ def migrate(store: str | None, directory: str | None, data: Path | None) -> None
 
     settings, origins = options.resolved(data, {"store": store, "directory": directory})
     prepare(settings, origins, serving=False)
-    with _progress() as tell:
+    with output.progress() as tell:
         done = migrated(settings, tell)
     output.say(
         f"Moved {done.records:,} records ({done.versions:,} versions) of {done.accounts:,} accounts on {done.days:,}"
@@ -51,31 +49,3 @@ def migrate(store: str | None, directory: str | None, data: Path | None) -> None
     )
     if done.directory is not None:
         output.say(f"Moved the directory ({done.directory:,} rows) to {settings.directory}.")
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar on a terminal for each thing that is moved, a line elsewhere."""
-    console = output.console(err=True)
-    if not console.is_terminal:
-        told: set[str] = set()
-
-        def say(what: str, done: int, total: int) -> None:
-            if what not in told:
-                told.add(what)
-                output.say(f"{what}: {total:,}")
-
-        yield say
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as bars:
-        tasks = {}
-
-        def show(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total)
-            bars.update(tasks[what], completed=done, total=total)
-
-        yield show

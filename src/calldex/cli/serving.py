@@ -166,7 +166,7 @@ def _fill(node: Node, wanted: Demo) -> None:
     from calldex.api.operations import note_import
     from calldex.directory import TeamChanges
     from calldex.formats.jsonl import JsonlSettings
-    from calldex.ingest.pipeline import Feed
+    from calldex.ingest.calls import Feed
 
     centre = demos.centre(wanted.seed)
     known = {user.email for user in node.directory.users()}

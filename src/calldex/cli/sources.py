@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import click
 
@@ -104,6 +105,97 @@ def show_source(name: str, as_json: bool, data: Path | None) -> None:
     rows = [("format", source.format), ("account", source.account), ("created", output.moment(source.created_at))]
     rows += [(f"set {key}", value) for key, value in sorted(source.settings.items())]
     output.table(["source", source.name], rows)
+
+
+@sources.command(
+    "set",
+    epilog="""\b
+Examples:
+  calldex sources set pbx --set zone=Europe/London
+  calldex sources set pbx --set 'trunks=PJSIP/carrier-*,DAHDI/*' --unset dialer
+""",
+)
+@click.argument("name", help="Name of the source.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    callback=_assignments,
+    metavar="NAME=VALUE",
+    help="A setting of the format; may be given several times.",
+)
+@click.option("--unset", multiple=True, metavar="NAME", help="A setting to take back; may be given several times.")
+@options.data
+def set_source(name: str, settings: dict[str, str], unset: tuple[str, ...], data: Path | None) -> None:
+    """Change how a source is read; other settings stay. Rows that are kept count by them after a rebuild."""
+    from calldex.api.operations import SetSource
+    from calldex.cli.client import connected
+
+    if not settings and not unset:
+        raise UsageProblem("say what to change, as --set zone=Europe/London or --unset dialer")
+    if both := sorted(settings.keys() & set(unset)):
+        raise UsageProblem(f"{', '.join(both)}: set and unset; one of both")
+    with connected(data) as control:
+        source = control.ask(SetSource(name=name, settings=settings, unset=unset))
+    output.say(
+        f"Changed the source {source.name}; `calldex sources rebuild {source.name} --preview` shows what that makes of"
+        " the calls that are here already."
+    )
+    if reread := sorted({"columns", "charset"} & {*settings, *unset}):
+        output.say(f"What is kept was read with the former {' and '.join(reread)}; the new one counts from now on.")
+
+
+@sources.command(
+    "rebuild",
+    epilog="""\b
+Examples:
+  calldex sources rebuild pbx --preview
+  calldex sources rebuild pbx
+""",
+)
+@click.argument("name", help="Name of the source.")
+@click.option("--preview", is_flag=True, help="Only show what would change.")
+@options.as_json
+@options.data
+def rebuild_source(name: str, preview: bool, as_json: bool, data: Path | None) -> None:
+    """Put the calls of a source together again from the rows that are kept, as the source is set up now.
+
+    A call that comes out otherwise gets a new version under its uuid; the rest stays as it is. Servers go on meanwhile;
+    what is broken off may be begun again.
+    """
+    from calldex.api.operations import CountRows, RebuildSource
+    from calldex.cli.client import connected
+    from calldex.ingest.rebuild import Rebuilt
+
+    found = Rebuilt()
+    with connected(data) as control, output.progress() as tell:
+        total = control.ask(CountRows(name=name))
+        steps: list[tuple[Literal["links", "preview", "calls"], str]] = [
+            ("links", "rows"),
+            ("preview" if preview else "calls", "calls of rows"),
+        ]
+        for what, label in steps:
+            after: int | None = 0
+            done = 0
+            while after is not None:
+                step = control.ask(RebuildSource(name=name, what=what, after=after))
+                after, done = step.last, done + step.rows
+                found.include(step.found)
+                tell(label, done, max(total, done))
+    if as_json:
+        output.json(found)
+        return
+    counts = ("unchanged", "changed", "new", "gone", "erased")
+    output.table(counts, [tuple(f"{getattr(found, each):,}" for each in counts)], right=counts)
+    if found.members:
+        output.table(["changed", "calls"], Counter(found.members).most_common(), right=("calls",))
+    if preview and found.examples:
+        rows = [
+            (each.uuid, n, output.shown(was), output.shown(is_))
+            for each in found.examples
+            for n, (was, is_) in each.members.items()
+        ]
+        output.table(["uuid", "changes", "from", "to"], rows)
 
 
 @sources.command("remove", epilog="Example: calldex sources remove pbx")

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import Final, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, Row, delete, select, update
+from sqlalchemy import Connection, Row, delete, func, select, update
 
 from calldex.directory import tables
 from calldex.directory.database import BUSY_TIMEOUT_MS, Database, now_ms
@@ -122,7 +122,8 @@ class Turn:
             )
             kept = connection.execute(
                 statement.on_conflict_do_update(
-                    index_elements=["account_id", "source", "key"], set_={"uuid": statement.excluded.uuid}
+                    index_elements=["account_id", "source", "key"],
+                    set_={"uuid": statement.excluded.uuid, "links": statement.excluded.links},
                 ).returning(tables.call_rows.c.id, tables.call_rows.c.key)
             )
             ids = {bytes(key): id_ for id_, key in kept}
@@ -288,6 +289,25 @@ class DirectoryCommits:
                             found[row.id] = _kept(row)
                             new |= {link.encode() for link in found[row.id].links} - known
         return list(found.values())
+
+    def rows_of_source(self, account_id: int, source: str, after: int, limit: int) -> list[tuple[int, KeptRow]]:
+        """See `Store.rows_of_source`."""
+        rows = tables.call_rows
+        statement = (
+            select(rows)
+            .where(rows.c.id > after, rows.c.account_id == account_id, rows.c.source == source)
+            .order_by(rows.c.id)
+            .limit(limit)
+        )
+        with self._db.read() as connection:
+            return [(row.id, _kept(row)) for row in connection.execute(statement)]
+
+    def count_rows(self, account_id: int, source: str) -> int:
+        """See `Store.count_rows`."""
+        rows = tables.call_rows
+        counted = select(func.count()).where(rows.c.account_id == account_id, rows.c.source == source)
+        with self._db.read() as connection:
+            return int(connection.execute(counted).scalar_one())
 
     def known_rows(self, account_id: int, source: str, keys: Sequence[bytes]) -> set[bytes]:
         """See `Store.known_rows`."""

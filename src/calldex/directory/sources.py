@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, insert, select, update
 
 from calldex.directory.database import Part, now_ms
 from calldex.directory.model import Source, handle_problem, text_problem
@@ -28,14 +28,11 @@ class Sources(Part):
         account: str = "main",
     ) -> Source:
         """Add a source; the caller has seen to it that the format knows the settings."""
-        problems = [*handle_problem("name", name), *handle_problem("format", format)]
-        for key, value in settings.items():
-            problems += [
-                *text_problem("settings", key, 64),
-                *text_problem(f"settings.{key[:64]}", value, LONGEST_SETTING),
-            ]
-        if len(settings) > MOST_SETTINGS:
-            problems.append(Problem("settings", str(len(settings)), "are too many", f"up to {MOST_SETTINGS}"))
+        problems = [
+            *handle_problem("name", name),
+            *handle_problem("format", format),
+            *_settings_problems(settings),
+        ]
         if problems:
             raise BadParameters(problems)
         with self._db.write() as connection:
@@ -44,6 +41,15 @@ class Sources(Part):
                 raise Conflict(f"there is already a source {name!r}")
             values = {"name": name, "format": format, "settings": dict(settings), "created_at": now_ms()}
             connection.execute(insert(sources).values(account_id=account_id, **values))
+            return _source(connection, name)
+
+    def set_source(self, name: str, settings: Mapping[str, str]) -> Source:
+        """Give a source other settings; the caller has seen to it that the format knows them."""
+        if problems := _settings_problems(settings):
+            raise BadParameters(problems)
+        with self._db.write() as connection:
+            id_ = _source(connection, name).id
+            connection.execute(update(sources).where(sources.c.id == id_).values(settings=dict(settings)))
             return _source(connection, name)
 
     def sources(self) -> list[Source]:
@@ -60,6 +66,18 @@ class Sources(Part):
         """Forget a source. The records that came from it stay, and still name it."""
         with self._db.write() as connection:
             connection.execute(delete(sources).where(sources.c.id == _source(connection, name).id))
+
+
+def _settings_problems(settings: Mapping[str, str]) -> list[Problem]:
+    problems: list[Problem] = []
+    for key, value in settings.items():
+        problems += [
+            *text_problem("settings", key, 64),
+            *text_problem(f"settings.{key[:64]}", value, LONGEST_SETTING),
+        ]
+    if len(settings) > MOST_SETTINGS:
+        problems.append(Problem("settings", str(len(settings)), "are too many", f"up to {MOST_SETTINGS}"))
+    return problems
 
 
 def _sources(connection: Connection) -> list[Source]:

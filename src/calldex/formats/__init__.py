@@ -91,6 +91,9 @@ class RowFormat(Protocol):
     def rows(self, chunks: Iterable[bytes], settings: Any) -> Iterator[Row | Rejected]:
         """The rows of a byte stream, in its order; one within which the stream ends is rejected as `UNFINISHED`."""
 
+    def links(self, row: Row) -> tuple[str, ...]:
+        """The links that a row has by what is known today: it may have been kept by an older version."""
+
     def assemble(self, rows: Sequence[Row], settings: Any, source: str) -> Cdr | None:
         """The interaction that these rows (all known of one call) are; the same for every order of the same rows.
 

@@ -8,7 +8,6 @@ format by name, opens no file, speaks no HTTP.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from collections.abc import Set as AbstractSet
 from contextlib import closing
 from itertools import chain, groupby
 from typing import Final, TypeVar
@@ -17,7 +16,8 @@ import msgspec
 
 from calldex.directory import Directory, Seen
 from calldex.errors import IdempotencyMismatch
-from calldex.formats import UNFINISHED, FormatSettings, RecordFormat, Row, RowFormat
+from calldex.formats import UNFINISHED, Row, RowFormat
+from calldex.ingest.calls import Feed, assembled, grouped, records_of
 from calldex.ingest.workers import (
     BATCH_BYTES,
     Block,
@@ -28,27 +28,14 @@ from calldex.ingest.workers import (
     block,
     mentions,
     read_blocks,
-    sourced,
 )
-from calldex.records.record import Cdr, Rejected, canonical, to_ms
+from calldex.records.record import Cdr, Rejected, canonical
 from calldex.store import Batch, KeptRow, Outcome, Quarantined, Receipt, Reject, Store
 
 _T = TypeVar("_T")
 
 BATCH: Final = 10_000
 """How many pieces are committed at once; fewer where they are long, see `reading.BATCH_BYTES`."""
-
-
-class Feed(msgspec.Struct, frozen=True, kw_only=True):
-    """Where pieces come from and how they are read: a source with its format and settings, or a format alone.
-
-    `source` is the source's name, empty where there is none.
-    """
-
-    account_id: int
-    source: str
-    format: RecordFormat | RowFormat
-    settings: FormatSettings
 
 
 class Summary(msgspec.Struct):
@@ -248,8 +235,9 @@ class Ingest:
             new.update({row.key: row for row in rows if row.key not in known})
             links = sorted({link for row in new.values() for link in row.links})
             kept = self._store.rows_of_calls(feed.account_id, feed.source, links)
-            calls.extend(_calls([*(KeptRow(r.key, r.links, r.text, None) for r in new.values()), *kept]))
-            batch = self._assembled(feed, format_, calls, new.keys())
+            calls.extend(grouped([*(KeptRow(r.key, r.links, r.text, None) for r in new.values()), *kept]))
+            batch = assembled(self._directory, feed, format_, calls, new.keys())
+            self._note(feed.account_id, mentions(records_of(batch)))
             return msgspec.structs.replace(batch, origin=origin, rejects=rejects, released=released)
 
         outcomes = self._store.assemble(feed.account_id, make)
@@ -259,64 +247,6 @@ class Ingest:
         summary.unchanged += len(rows) - len(new)
         summary.reject(rejects)
         summary.interactions += sum(outcome is not Outcome.UNCHANGED for outcome in outcomes)
-
-    def _assembled(
-        self, feed: Feed, format_: RowFormat, calls: Sequence[Sequence[KeptRow]], new: AbstractSet[bytes]
-    ) -> Batch:
-        """The records of some calls, the rows that are new or belong to another call now, and the uuids that no call
-        has any more."""
-        records: list[Cdr] = []
-        removed: set[str] = set()
-        changed: list[KeptRow] = []
-        for call in calls:
-            before = {row.uuid for row in call if row.uuid is not None}
-            record = (
-                format_.assemble([Row(row.key, row.links, row.text) for row in call], feed.settings, feed.source)
-                if call[0].links
-                else None
-            )
-            if record is not None:
-                records.append(sourced(canonical(self._in_teams(feed.account_id, record)), feed.source))
-            uuid = None if record is None else record.uuid
-            removed |= before - {uuid}
-            changed += [KeptRow(r.key, r.links, r.text, uuid) for r in call if r.key in new or r.uuid != uuid]
-        self._note(feed.account_id, mentions(records))
-        return Batch(
-            account_id=feed.account_id,
-            source=feed.source,
-            format=feed.format.name,
-            origin="",
-            records=records,
-            removed=sorted(removed - {record.uuid for record in records}),
-            rows=changed,
-        )
-
-    def _in_teams(self, account_id: int, record: Cdr) -> Cdr:
-        """The record with the teams in which the directory has its agent when the call began, if it names none: rows
-        of phone systems know no teams."""
-        if record.agent_id is None or record.teams:
-            return record
-        teams = self._directory.teams_at(account_id, record.agent_id, to_ms(record.started_at))
-        return msgspec.structs.replace(record, teams=teams) if teams else record
-
-
-def _calls(rows: Iterable[KeptRow]) -> list[list[KeptRow]]:
-    """The rows, those together that share a link, directly or through others."""
-    call_of: dict[str, list[KeptRow]] = {}
-    calls: dict[int, list[KeptRow]] = {}
-    for row in rows:
-        joined = {id(call): call for link in row.links if (call := call_of.get(link)) is not None}
-        call = max(joined.values(), key=len, default=[])
-        for other in joined.values():
-            if other is not call:
-                call += other
-                del calls[id(other)]
-                for moved in other:
-                    call_of.update(dict.fromkeys(moved.links, call))
-        call.append(row)
-        call_of.update(dict.fromkeys(row.links, call))
-        calls[id(call)] = call
-    return list(calls.values())
 
 
 def _again(pieces: Iterable[_T | Rejected], raw: bytes) -> list[_T | Rejected]:

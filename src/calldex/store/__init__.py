@@ -248,6 +248,12 @@ class Store(Protocol):
     def rows_of_calls(self, account_id: int, source: str, links: Sequence[str]) -> list[KeptRow]:
         """Every kept row that is tied to one of these links, directly or through other rows."""
 
+    def rows_of_source(self, account_id: int, source: str, after: int, limit: int) -> list[tuple[int, KeptRow]]:
+        """So many kept rows of a source behind an id, in the order in which they came, each with its id."""
+
+    def count_rows(self, account_id: int, source: str) -> int:
+        """How many rows of a source are kept."""
+
     def known_rows(self, account_id: int, source: str, keys: Sequence[bytes]) -> set[bytes]:
         """Which of these rows are kept already."""
 

@@ -78,6 +78,12 @@ class Commits(Protocol):
     def rows_of_calls(self, account_id: int, source: str, links: Sequence[str]) -> list[KeptRow]:
         """See `Store.rows_of_calls`."""
 
+    def rows_of_source(self, account_id: int, source: str, after: int, limit: int) -> list[tuple[int, KeptRow]]:
+        """See `Store.rows_of_source`."""
+
+    def count_rows(self, account_id: int, source: str) -> int:
+        """See `Store.count_rows`."""
+
     def known_rows(self, account_id: int, source: str, keys: Sequence[bytes]) -> set[bytes]:
         """See `Store.known_rows`."""
 

@@ -13,7 +13,9 @@ from typing import Final
 
 from calldex.formats import Row, RowSettings, lines
 from calldex.formats.asterisk.calls import assemble
+from calldex.formats.asterisk.links import cdr_links, queue_links
 from calldex.formats.asterisk.reading import Reader, recognised
+from calldex.formats.asterisk.rows import CdrRow, decoded
 from calldex.formats.asterisk.settings import AsteriskSettings
 from calldex.records.record import Cdr, Rejected
 
@@ -38,6 +40,11 @@ class AsteriskFormat:
         for line, ended in lines(chunks):
             yield from reader.line(line, ended)
         yield from reader.line(b"", ended=False)
+
+    def links(self, row: Row) -> tuple[str, ...]:
+        """What ties a row to others; see `links`."""
+        said = decoded(row.text)
+        return cdr_links(said, row.key) if isinstance(said, CdrRow) else queue_links(said)
 
     def assemble(self, rows: Sequence[Row], settings: AsteriskSettings, source: str) -> Cdr | None:
         """The call that these rows are; see `calls.assemble`."""

@@ -9,18 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-import msgspec
-
 from calldex.formats.asterisk.call import Call
 from calldex.formats.asterisk.direction import called_number, kind_of, talks_of
 from calldex.formats.asterisk.events import events_of
 from calldex.formats.asterisk.lengths import lengths_of
 from calldex.formats.asterisk.outcome import agent, answered_at, disposition, end_reason, leg_agent, queue
-from calldex.formats.asterisk.rows import CdrRow, Path, QueueRow, caller, epoch_of, fit, number
+from calldex.formats.asterisk.rows import Path, caller, decoded, epoch_of, fit, number
 from calldex.formats.asterisk.settings import AsteriskSettings, Profile, profile
 from calldex.records.record import Cdr, Flag, InteractionType, Leg, stable_id, time_uuid, to_ms
 
-_DECODER: Final = msgspec.json.Decoder(CdrRow | QueueRow)
 _MOST_PARTS: Final = 1000
 
 
@@ -33,7 +30,7 @@ def assemble(texts: Sequence[str], settings: AsteriskSettings, source: str) -> C
     were two calls until then, or between rows without linkedid. Rows with no id at all hang on the channel and start of
     the first.
     """
-    call = Call([_DECODER.decode(text) for text in texts], profile(settings))
+    call = Call([decoded(text) for text in texts], profile(settings))
     if not call.paths and not call.visits and not any(event.row.event == "OUTCALL" for event in call.queue_events):
         return None
     return _cdr(call, source)

@@ -12,7 +12,8 @@
   next call may get within the second.
 * A row that has nothing of this is a call of its own. Events of queues and agents (QUEUESTART, PAUSE, ...) are no call.
 
-Rows that are kept keep their links, so what is made here must go on to meet what was made before.
+Rows keep the links with which they came until their source is rebuilt, so what is made here must go on to meet what
+was made before.
 """
 
 from __future__ import annotations

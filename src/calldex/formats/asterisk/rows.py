@@ -55,6 +55,9 @@ class QueueRow(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_fi
     parameters: tuple[str, ...] = ()
 
 
+decoded: Final = msgspec.json.Decoder(CdrRow | QueueRow).decode
+"""The row that a kept text is."""
+
 UNIQUEID: Final = re.compile(r"(?:.+-)?(\d{9,10})\.(\d{1,18})", re.ASCII)
 """`[systemname-]epoch.counter`; a system's name may hold whatever its administrator likes, hyphens too."""
 SECOND: Final = timedelta(seconds=1)

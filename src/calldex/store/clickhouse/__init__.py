@@ -391,6 +391,14 @@ class ClickhouseStore:
         """See `Store.rows_of_calls`."""
         return self._commits.rows_of_calls(account_id, source, links)
 
+    def rows_of_source(self, account_id: int, source: str, after: int, limit: int) -> list[tuple[int, KeptRow]]:
+        """See `Store.rows_of_source`."""
+        return self._commits.rows_of_source(account_id, source, after, limit)
+
+    def count_rows(self, account_id: int, source: str) -> int:
+        """See `Store.count_rows`."""
+        return self._commits.count_rows(account_id, source)
+
     def known_rows(self, account_id: int, source: str, keys: Sequence[bytes]) -> set[bytes]:
         """See `Store.known_rows`."""
         return self._commits.known_rows(account_id, source, keys)

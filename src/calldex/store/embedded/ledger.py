@@ -309,7 +309,8 @@ class Ledger:
             row_id = _all(
                 self._writer,
                 "INSERT INTO call_row (account_id, source, key, links, text, uuid) VALUES (?, ?, ?, ?, ?, ?)"
-                " ON CONFLICT (account_id, source, key) DO UPDATE SET uuid = excluded.uuid RETURNING id",
+                " ON CONFLICT (account_id, source, key) DO UPDATE SET uuid = excluded.uuid, links = excluded.links"
+                " RETURNING id",
                 (batch.account_id, batch.source, row.key, links, row.text, uuid),
             )[0][0]
             self._writer.executemany(
@@ -529,6 +530,23 @@ class Ledger:
                         rows[id_] = kept_row(key, packed, text, uuid)
                         new.update(link for link in rows[id_].links if link not in known)
         return list(rows.values())
+
+    def rows_of_source(self, account_id: int, source: str, after: int, limit: int) -> list[tuple[int, KeptRow]]:
+        """So many kept rows of a source behind an id, in its order."""
+        with self._reader() as reader:
+            found = _all(
+                reader,
+                "SELECT id, key, links, text, uuid FROM call_row WHERE id > ? AND account_id = ? AND source = ?"
+                " ORDER BY id LIMIT ?",
+                (after, account_id, source, limit),
+            )
+        return [(id_, kept_row(key, links, text, uuid)) for id_, key, links, text, uuid in found]
+
+    def count_rows(self, account_id: int, source: str) -> int:
+        """How many rows of a source are kept."""
+        with self._reader() as reader:
+            counted = "SELECT count(*) FROM call_row WHERE account_id = ? AND source = ?"
+            return int(_all(reader, counted, (account_id, source))[0][0])
 
     def known_rows(self, account_id: int, source: str, keys: Sequence[bytes]) -> set[bytes]:
         """Which of these rows are kept already."""
