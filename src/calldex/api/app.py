@@ -27,6 +27,7 @@ from calldex.api.ingest import Posts
 from calldex.api.lookups import KINDS, Lookups
 from calldex.api.openapi import document
 from calldex.api.openid import OpenidSignIn
+from calldex.api.recordings import RecordingFiles
 from calldex.api.signin import Sessions
 from calldex.api.web import Web
 from calldex.errors import CalldexError, MethodNotAllowed, NotFound, TooMany, Unavailable
@@ -70,6 +71,7 @@ def public(node: Node) -> Starlette:
         *sessions.routes(),
         *OpenidSignIn(node, sessions).routes(),
         *Web().routes(),
+        *RecordingFiles(node).routes(),
         Route("/openapi.json", partial(_made, msgspec.json.encode(described), JSON, {})),
         Route("/docs", partial(_made, page(described), "text/html", {"Content-Security-Policy": POLICY})),
         Route("/healthz", health.alive),

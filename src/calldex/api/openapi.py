@@ -25,6 +25,7 @@ from calldex.api.openid import CALLBACK, START, WAYS, Ways
 from calldex.api.signin import Credentials, NewPassword, SessionReply, SignedInUser
 from calldex.directory import ListedUser, Named, WrapupCode
 from calldex.inputs import parameters_of
+from calldex.recordings.audio import Peaks
 from calldex.records.fields import DAY_PARAMETERS, FIELDS, FILTERS, MAX_VALUES, Filter, Op
 from calldex.records.vocabulary import ALL_WORDS
 from calldex.search.query import PageRequest
@@ -46,6 +47,7 @@ _MEANING: Final[Mapping[int, str]] = {
     410: "The `search_token` is too old; start the search again.",
     413: "The body is too large.",
     415: "The body is of a type that is not read.",
+    416: "Nothing of the recording lies in that range.",
     429: "Too many requests, at once or over time; `Retry-After` says when to come again, and `RateLimit` and"
     " `RateLimit-Policy`, which every reply to a key has, how many may come.",
     500: "A fault of the server's own.",
@@ -80,7 +82,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 @cache
 def document() -> Json:
     """The whole document; the same one each time."""
-    sent = (CdrPage, ErrorReply, Unready, IngestReply, Named, WrapupCode, ListedUser, Readiness, AuditPage)
+    sent = (CdrPage, ErrorReply, Unready, IngestReply, Peaks, Named, WrapupCode, ListedUser, Readiness, AuditPage)
     signing_in = (Credentials, NewPassword, SignedInUser, SessionReply, Ways)
     _, schemas = msgspec.json.schema_components([*sent, *signing_in, *_administered()], ref_template=_REF)
     for schema in schemas.values():
@@ -145,6 +147,7 @@ def operations() -> Iterable[Operation]:
     yield _ingest()
     yield from map(_administration, admin.ENDPOINTS)
     yield _audit()
+    yield from _recordings()
     yield from _signing_in()
     yield from _health()
 
@@ -216,6 +219,41 @@ def _ingest() -> Operation:
             },
         },
         statuses=(*_ERRORS, 409),
+        with_key=True,
+    )
+
+
+def _recordings() -> Iterable[Operation]:
+    uuid = _parameter("uuid", "The record's uuid.", {"type": "string"}, where="path") | {"required": True}
+    leg = _parameter(
+        "leg", "The number of a leg, from 1: the recording of that leg.", {"type": "integer", "minimum": 1}
+    )
+    form = _parameter("form", "As an MP3, or as it is stored.", {"enum": ["mp3", "stored"], "default": "mp3"})
+    mode = _parameter("mode", "To be heard, or to be kept.", {"enum": ["play", "download"], "default": "play"})
+    yield Operation(
+        path="/recordings/{uuid}.mp3",
+        id="play_recording",
+        tag="Recordings",
+        summary="The recording of a call",
+        description=(
+            "With byte ranges. Needs the permission `listen`, or `download_recordings` for `mode=download`. 404 says"
+            " why there is none: no recording, no file, or a form that can be neither played nor converted."
+        ),
+        reply={"type": "string"},
+        media_type="audio/mpeg",
+        parameters=(uuid, leg, form, mode),
+        statuses=(*_ERRORS, 404, 416),
+        with_key=True,
+    )
+    yield Operation(
+        path="/recordings/{uuid}/peaks",
+        id="recording_peaks",
+        tag="Recordings",
+        summary="How loud a recording is over its length",
+        description="Up to 1,600 values from 0 to 127 for each channel. Needs the permission `listen`.",
+        reply=_ref("Peaks"),
+        parameters=(uuid, leg),
+        statuses=(*_ERRORS, 404),
         with_key=True,
     )
 
