@@ -27,6 +27,9 @@ SOCKET_FILE: Final = "calldex.sock"
 DIRECTORY_FILE: Final = "directory.db"
 HALF: Final = ".half"
 """What the name of a file ends with that a restore has not finished."""
+RESERVE_FILE: Final = "calldex.reserve"
+RESERVE_BYTES: Final = 16 << 20
+"""Room for a start on a full disk: both databases make a log and its index when they are opened."""
 _OURS: Final = (LEDGER_FILE, DIRECTORY_FILE, COLUMNS_FILE)
 _BACKUP: Final = "or restore a backup into an empty folder with `calldex restore`"
 
@@ -79,7 +82,10 @@ class Lock:
 
     def clear(self) -> None:
         """Take away what a start has left in a directory that was new."""
-        for path in (*(path for name in _OURS for path in self._data.glob(f"{name}*")), self._data / LOCK_FILE):
+        for path in (
+            *(path for name in (*_OURS, RESERVE_FILE) for path in self._data.glob(f"{name}*")),
+            self._data / LOCK_FILE,
+        ):
             path.unlink(missing_ok=True)
         if self.made and not any(self._data.iterdir()):
             self._data.rmdir()
@@ -113,6 +119,29 @@ def refuse_strange(data: Path) -> None:
             raise UnreadableInput(
                 f"{path} cannot be read and written by this user; give it the file (chown), or run Calldex as its owner"
             )
+
+
+def keep_reserve(data: Path) -> None:
+    """Keep room for a start, while there is much more."""
+    path = data / RESERVE_FILE
+    if path.exists() or _room(data) < 4 * RESERVE_BYTES:
+        return
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        os.posix_fallocate(file, 0, RESERVE_BYTES)
+    finally:
+        os.close(file)
+
+
+def use_reserve(data: Path) -> None:
+    """Give the room for a start free, where there is no other."""
+    if _room(data) < RESERVE_BYTES:
+        (data / RESERVE_FILE).unlink(missing_ok=True)
+
+
+def _room(data: Path) -> int:
+    found = os.statvfs(data)
+    return found.f_bavail * found.f_frsize
 
 
 class Belonging:

@@ -176,10 +176,10 @@ def _valid(kind: Any) -> str:
 
 
 def _words(schema: dict[str, Any]) -> str:
-    if "description" in schema:
-        return str(schema["description"])
     if "enum" in schema:
         return ", ".join(map(str, schema["enum"]))
+    if "description" in schema:
+        return str(schema["description"])
     if "anyOf" in schema:
         return " or ".join(map(_words, schema["anyOf"]))
     match schema.get("type"):

@@ -7,6 +7,7 @@ in it, or in databases that several nodes share, each with a data directory of i
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -16,9 +17,9 @@ from typing import Final, Self
 
 import structlog
 
-from calldex.access import Principal, owner_of
+from calldex.access import Principal, Scope, owner_of
 from calldex.audit.writer import Auditor
-from calldex.datadir import DIRECTORY_FILE, Belonging, Lock
+from calldex.datadir import DIRECTORY_FILE, Belonging, Lock, keep_reserve, use_reserve
 from calldex.directory import Directory
 from calldex.errors import NotFound, Unavailable, suggest
 from calldex.formats import formats, settings_of
@@ -27,6 +28,7 @@ from calldex.ingest.pipeline import Ingest
 from calldex.ingest.settle import settle
 from calldex.records.record import Cdr
 from calldex.search.page import Pager
+from calldex.search.query import Query
 from calldex.search.reader import Places, Pool, Reader, record
 from calldex.search.token import KEY_BYTES, Sealer
 from calldex.settings import Settings
@@ -47,6 +49,7 @@ class Node:
         with ExitStack() as opened:  # what is open is closed if the rest cannot be
             self._lock = opened.enter_context(Lock(settings.data))
             self.is_new = self._lock.is_new
+            use_reserve(settings.data)
             belonging = Belonging(settings)
             self.directory = open_directory(settings)
             opened.callback(self.directory.close)
@@ -59,6 +62,8 @@ class Node:
             self._pager = Pager(self.store, sealer, settings.token_days * DAY_MS)
             self.ingest = Ingest(self.directory, self.store)
             self.audit = Auditor(self.directory)
+            self.stopping = threading.Event()
+            """Whether whoever serves it was told to stop: what may take long ends early then."""
             self._purge_at = 0.0
             self._opened = opened.pop_all()
 
@@ -97,8 +102,17 @@ class Node:
         found = self.directory.account(account)
         return owner_of(found.id, found.name, found.timezone or "UTC")
 
+    def reserve(self) -> None:
+        """Keep room on the disk for the audit, a clean stop and a start, for when there is no other."""
+        self.directory.reserve()
+        try:
+            keep_reserve(self.settings.data)
+        except OSError as error:
+            _log.warning("no_room_reserved", reason=error.strerror)
+
     def housekeeping(self) -> int:
         """What is to be done now and then: drop what was superseded long ago, write down what is still in memory."""
+        self.reserve()
         self.directory.flush_seen()
         self.directory.flush_touches()
         self.directory.flush_sessions()
@@ -111,6 +125,11 @@ class Node:
             return 0
         self._purge_at = time.monotonic() + self.store.purge_every_s
         return self.store.purge(now_ms)
+
+    def records(self) -> int:
+        """How many records are kept, of all accounts. Raises what searches raise."""
+        whole = (Query(scope=Scope(account_id=account.id, whole=True)) for account in self.directory.accounts())
+        return sum(self.store.total(query, self.store.head(query.scope.account_id)) for query in whole)
 
     def settle_calls(self) -> int:
         """Take those calls to be over whose end is overdue; how many. None while searches cannot be answered."""

@@ -112,9 +112,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Meta(description="The least severe log lines that are written.")
     ] = "info"
-    log_format: Annotated[Literal["console", "json"], Meta(description="Log lines for people or for machines.")] = (
-        "console"
-    )
+    log_format: Annotated[
+        Literal["auto", "console", "json"],
+        Meta(description="Log lines for people or for machines; `auto`: for people at a terminal, else JSON."),
+    ] = "auto"
     shutdown_grace_s: Annotated[
         int, Meta(ge=0, le=600, description="Seconds that running requests get to finish at shutdown.")
     ] = 10

@@ -22,6 +22,7 @@ from calldex.api import admin
 from calldex.api.audit import AuditReader
 from calldex.api.cdr import CdrPages
 from calldex.api.docs import POLICY, page
+from calldex.api.exports import Exports
 from calldex.api.health import Health
 from calldex.api.ingest import Posts
 from calldex.api.lookups import KINDS, Lookups
@@ -63,6 +64,7 @@ def public(node: Node) -> Starlette:
     described = document()
     routes = [
         Route("/api/v2/cdr", cdr.get),
+        Route("/api/v2/cdr/export", Exports(node, reader).get),
         *(Route(f"/api/v2/cdr/{name}", lookups.of(kind)) for name, kind in KINDS.items()),
         Route("/api/v3/cdr/users", lookups.users),
         Route("/api/ingest/v1/records", Posts(node, posts, metrics).post, methods=["POST"]),

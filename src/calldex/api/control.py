@@ -43,6 +43,8 @@ PIECE: Final = 1 << 20
 AHEAD: Final = 4
 """How many such pieces may wait for it."""
 
+_LOOK_S: Final = 0.2
+
 READING_AT_ONCE: Final = 2
 READING_WAITING: Final = 64
 
@@ -63,10 +65,22 @@ def control(node: Node) -> Starlette:
     """The app over a node, which stays the caller's to close."""
     workers = Workers("owner", READING_AT_ONCE, READING_WAITING, _too_many)
     reader = node.reader({"searches": workers, "streams": workers}, lambda _: None)
-    routes = [Route(f"/{kind.__name__}", _asking(node, kind), methods=["POST"]) for kind in OPERATIONS]
-    routes.append(Route(f"/{Search.__name__}", _searching(node, reader), methods=["POST"]))
-    routes.append(Route("/import", _importing(node), methods=["POST"]))
+    handlers = {kind.__name__: _asking(node, kind) for kind in OPERATIONS}
+    handlers |= {Search.__name__: _searching(node, reader), "import": _importing(node)}
+    routes = [Route(f"/{name}", _cancelled(handle), methods=["POST"]) for name, handle in handlers.items()]
     return Starlette(routes=routes, exception_handlers={CalldexError: _refused})
+
+
+def _cancelled(handle: Handler) -> Handler:
+    """What is under way when the server's time to stop has passed ends with a reply that says so."""
+
+    async def replying(request: Request) -> Response:
+        try:
+            return await handle(request)
+        except asyncio.CancelledError:
+            raise Unavailable("the server was stopped before this was done; try again", retry_after=5) from None
+
+    return replying
 
 
 async def _refused(request: Request, error: Exception) -> Response:
@@ -141,6 +155,7 @@ async def _imported(node: Node, feed: Feed, origin: str, request: Request) -> Su
     with receive:
         async with anyio.create_task_group() as group:
             group.start_soon(_read_ahead, request, send)
+            group.start_soon(_end_when_stopping, node, send)
             outcome = await anyio.to_thread.run_sync(lambda: _run(node, feed, _pieces(receive), origin))
             group.cancel_scope.cancel()
     return outcome
@@ -161,13 +176,30 @@ def _run(node: Node, feed: Feed, pieces: Iterator[bytes], origin: str) -> Summar
             committed = node.ingest.run(feed, pieces, origin, count)
             node.settle_calls()
         except _Gone:
-            error = BadRequest("the stream ended before its end; what was committed is kept")
+            error = _broken_off(node)
         except CalldexError as failure:
             error = failure
         note_import(node, feed, committed, error)
     except CalldexError as failure:
         return failure
     return error or committed
+
+
+def _broken_off(node: Node) -> CalldexError:
+    if node.stopping.is_set():
+        return Unavailable(
+            "the server was stopped before the end of the import; what was committed is kept, and the same can be"
+            " imported again",
+            retry_after=5,
+        )
+    return BadRequest("the stream ended before its end; what was committed is kept")
+
+
+async def _end_when_stopping(node: Node, send: MemoryObjectSendStream[bytes]) -> None:
+    """Let no import keep a server from stopping, which may take hours: it ends after the batch in hand."""
+    while not node.stopping.is_set():  # noqa: ASYNC110 - which is no event of this loop
+        await anyio.sleep(_LOOK_S)
+    send.close()
 
 
 async def _read_ahead(request: Request, send: MemoryObjectSendStream[bytes]) -> None:
@@ -177,7 +209,7 @@ async def _read_ahead(request: Request, send: MemoryObjectSendStream[bytes]) -> 
             async for piece in _gathered(request.stream()):
                 await send.send(piece)
             await send.send(b"")
-        except (ClientDisconnect, anyio.BrokenResourceError):
+        except (ClientDisconnect, anyio.BrokenResourceError, anyio.ClosedResourceError):
             return
 
 

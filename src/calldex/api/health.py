@@ -76,7 +76,8 @@ class Health:
     async def metrics(self, _: Request) -> Response:
         """What was measured, as Prometheus reads it."""
         self._metrics.ready.set((await self._readiness()).ready)
-        return Response(self._metrics.text(), 200, {**_HEADERS, "Content-Type": MEDIA_TYPE})
+        text = await asyncio.to_thread(self._metrics.text)
+        return Response(text, 200, {**_HEADERS, "Content-Type": MEDIA_TYPE})
 
     async def _readiness(self) -> Readiness:
         store, directory = await asyncio.gather(self._store.told(), self._directory.told())

@@ -27,7 +27,7 @@ from calldex.errors import BadParameters, BadRequest, Problem, TooLarge, Unsuppo
 from calldex.formats import LINE_LIMIT
 from calldex.node import Node
 from calldex.records import codec
-from calldex.records.record import Cdr, Rejected
+from calldex.records.record import Cdr, Rejected, to_ms
 from calldex.store import Outcome
 from calldex.texts import without_keys
 from calldex.transport.metrics import Metrics
@@ -95,7 +95,9 @@ class Posts:
 
         def answer(outcomes: Sequence[Outcome]) -> bytes:
             reply = _reply(pieces, outcomes)
-            self._metrics.ingested(reply)
+            newest_ms = max((to_ms(record.started_at) for record in records), default=0)
+            words = [found.outcome for found in reply.records]
+            self._node.ingest.tally.count("", time.time_ns() // 1_000_000, words, newest_ms)
             return msgspec.json.encode(reply)
 
         return self._node.ingest.post(account_id, records, receipt_key, digest, answer)

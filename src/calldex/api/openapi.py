@@ -19,16 +19,18 @@ from calldex.api import admin
 from calldex.api.admin.endpoint import BODY_LIMIT as ADMIN_BODY_LIMIT
 from calldex.api.admin.endpoint import CSV, PREFIX, Endpoint, Id, Nothing
 from calldex.api.audit import AUDIT_FILTERS, AuditPage, AuditQuery
+from calldex.api.exports import EXPECTED, ExportRequest
 from calldex.api.ingest import ARRAY_TYPE, BODY_LIMIT, LINES_TYPES, MOST_RECORDS
 from calldex.api.lookups import KINDS, UserOptions
 from calldex.api.openid import CALLBACK, START, WAYS, Ways
 from calldex.api.signin import Credentials, NewPassword, SessionReply, SignedInUser
 from calldex.directory import ListedUser, Named, WrapupCode
+from calldex.exports import FORMATS
 from calldex.inputs import parameters_of
 from calldex.recordings.audio import Peaks
 from calldex.records.fields import DAY_PARAMETERS, FIELDS, FILTERS, MAX_VALUES, Filter, Op
 from calldex.records.vocabulary import ALL_WORDS
-from calldex.search.query import PageRequest
+from calldex.search.query import Own, PageRequest
 from calldex.transport.cookies import SESSION
 from calldex.transport.replies import JSON, CdrPage, ErrorReply, IngestReply, Readiness, Unready
 
@@ -75,8 +77,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     with_key: bool = False
     with_session: bool = False
     media_type: str = JSON
-    text_type: str | None = None
-    """What the reply can be instead: text of this type."""
+    other_types: tuple[str, ...] = ()
+    """What the reply can be instead: bytes or text of these types."""
 
 
 @cache
@@ -120,6 +122,7 @@ def document() -> Json:
 def operations() -> Iterable[Operation]:
     """Every operation, in the order in which they are documented."""
     yield _cdr()
+    yield _export()
     for name, kind in KINDS.items():
         entry = "WrapupCode" if kind == "wrapup_code" else "Named"
         words = name.replace("_codes", "-up codes").replace("wrapup", "wrap")
@@ -166,16 +169,41 @@ def _cdr() -> Operation:
             " it gets each of them exactly once, whatever is written meanwhile."
         ),
         reply=_ref("CdrPage"),
-        parameters=(
-            *(_parameter(p.name, p.description, dict(p.schema), p.example) for p in parameters_of(PageRequest)),
-            *(_parameter(p.name, p.description, dict(p.schema), p.example) for p in DAY_PARAMETERS),
-            *(
-                _parameter(name, filter_.description, _filter_schema(filter_), _example(filter_))
-                for filter_ in FILTERS
-                for name in (filter_.name, *filter_.aliases)
-            ),
-        ),
+        parameters=_searching(PageRequest),
         statuses=(304, *_ERRORS, 409, 410),
+        with_key=True,
+    )
+
+
+def _searching(own: type[Own]) -> tuple[Json, ...]:
+    """The parameters of a route over records: its own, the days, the filters."""
+    return (
+        *(_parameter(p.name, p.description, dict(p.schema), p.example) for p in parameters_of(own)),
+        *(_parameter(p.name, p.description, dict(p.schema), p.example) for p in DAY_PARAMETERS),
+        *(
+            _parameter(name, filter_.description, _filter_schema(filter_), _example(filter_))
+            for filter_ in FILTERS
+            for name in (filter_.name, *filter_.aliases)
+        ),
+    )
+
+
+def _export() -> Operation:
+    return Operation(
+        path="/api/v2/cdr/export",
+        id="export_cdr",
+        tag="Call detail records",
+        summary="Export all call detail records that match, as a file",
+        description=(
+            "With the filters of the list, of any size, newest first, as of its beginning. Needs the permission"
+            f" `export`. `{EXPECTED}` says how many records come. A file that fails on the way is cut off, and never"
+            " ends as if it were whole."
+        ),
+        reply={"type": "string", "description": "The file, in the format that was asked for."},
+        media_type=FORMATS["ndjson"].media_type,
+        other_types=tuple(dict.fromkeys(f.media_type for f in FORMATS.values() if f.name != "ndjson")),
+        parameters=_searching(ExportRequest),
+        statuses=_ERRORS,
         with_key=True,
     )
 
@@ -470,7 +498,7 @@ def _audit() -> Operation:
         ),
         statuses=_ERRORS,
         with_key=True,
-        text_type=CSV,
+        other_types=(CSV,),
     )
 
 
@@ -485,8 +513,8 @@ def _operation(operation: Operation) -> Json:
     done: Json = {"description": HTTPStatus(operation.status).phrase}
     if operation.reply is not None:
         done["content"] = {operation.media_type: {"schema": operation.reply}}
-        if operation.text_type is not None:
-            done["content"][operation.text_type] = {"schema": {"type": "string"}}
+        for other in operation.other_types:
+            done["content"][other] = {"schema": {"type": "object" if other == JSON else "string"}}
     replies: Json = {str(operation.status): done}
     for status in sorted(operation.statuses):
         replies[str(status)] = _error(status, operation)

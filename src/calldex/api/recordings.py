@@ -17,9 +17,9 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from calldex.access import Principal, permit, scope_of
+from calldex.access import Principal, permit_recording
 from calldex.api.audited import audited
-from calldex.errors import BadParameters, Forbidden, NotFound, Problem, TooMany
+from calldex.errors import BadParameters, NotFound, Problem, TooMany
 from calldex.node import Node
 from calldex.recordings.files import Recordings, Stored
 from calldex.records.record import Cdr, plain_uuid
@@ -113,10 +113,7 @@ class RecordingFiles:
 
     def _seen(self, owner: Principal, text: str, leg: int | None, action: Literal["download", "listen"]) -> Cdr:
         """The record, if its recording is for them."""
-        permit(owner, ("download_recordings" if action == "download" else "listen",))
-        hidden = scope_of(owner).mask.hidden
-        if "recording" in hidden or (leg is not None and "legs" in hidden):
-            raise Forbidden("recordings are among the fields that are hidden from you")
+        permit_recording(owner, "download_recordings" if action == "download" else "listen", leg=leg is not None)
         uuid = plain_uuid(text)
         if uuid is None:
             raise NotFound(f"there is no record {text[:100]!r}: that is no uuid")

@@ -24,6 +24,7 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
+import calldex
 from calldex.api.app import public
 from calldex.datadir import SOCKET_FILE
 from calldex.errors import BadSettings, CalldexError, PortTaken, Problem
@@ -62,7 +63,16 @@ def serve(node: Node, control: ASGIApp, *, announce: Callable[[str], None]) -> N
             (_Server(_config(control, settings.shutdown_grace_s)), hatch),
         ]
         url = _base_url(port, "https" if certificate else "http")
-        asyncio.run(_serve(node, servers, certificate, lambda: announce(url)))
+        if certificate is not None:
+            app.state.metrics.certificate_ends(certificate)
+
+        def ready() -> None:
+            _log.info("ready", url=url)
+            announce(url)
+
+        _log.info("starting", version=calldex.__version__, data=str(settings.data), process=os.getpid())
+        asyncio.run(_serve(node, servers, certificate, ready))
+        _log.info("stopped")
 
 
 async def _serve(
@@ -72,15 +82,17 @@ async def _serve(
     ready: Callable[[], None],
 ) -> None:
 
-    def stop() -> None:
+    def stop(signal_name: str) -> None:
         """The first signal ends it well, the second one at once."""
+        _log.info("stopping", signal=signal_name, at_once=servers[0][0].should_exit)
+        node.stopping.set()
         for server, _ in servers:
             server.force_exit = server.should_exit
             server.should_exit = True
 
     loop = asyncio.get_running_loop()
     for number in _SIGNALS:
-        loop.add_signal_handler(number, stop)
+        loop.add_signal_handler(number, stop, number.name)
     if certificate is not None:
         loop.add_signal_handler(signal.SIGHUP, _reload, certificate)
     keeping = asyncio.create_task(_keep_house(node))
@@ -105,6 +117,8 @@ def _reload(certificate: Certificate) -> None:
 
 
 async def _keep_house(node: Node) -> None:
+    with contextlib.suppress(CalldexError):  # it is tried again
+        await asyncio.to_thread(node.reserve)
     while True:
         await asyncio.sleep(HOUSEKEEPING_S)
         try:

@@ -8,12 +8,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Final
 
 import msgspec
 
 from calldex.audit.chain import Action, Actor, Detail, entry
 from calldex.audit.writer import Auditor
-from calldex.errors import CalldexError, Forbidden
+from calldex.errors import CalldexError, Forbidden, Unavailable
+
+_READS: Final[frozenset[Action]] = frozenset(
+    ("search", "look_up", "details", "listen", "download", "export", "audit_read", "sign_in", "sign_in_failed")
+)
+"""What changes nothing that is kept."""
 
 
 class Noted(msgspec.Struct):
@@ -50,9 +56,14 @@ async def noting(auditor: Auditor, actor: Actor, action: Action) -> AsyncIterato
                 entry(actor, action, target=noted.target, detail=detail, rows=noted.rows, status=noted.status)
             )
         raise
-    await auditor.record(
-        entry(actor, action, target=noted.target, detail=noted.detail, rows=noted.rows, status=noted.status)
-    )
+    try:
+        await auditor.record(
+            entry(actor, action, target=noted.target, detail=noted.detail, rows=noted.rows, status=noted.status)
+        )
+    except Unavailable as unnoted:
+        if action not in _READS:  # it was done before it could be noted: who sent it has to know
+            unnoted.message += "; what was sent is kept nevertheless"
+        raise
 
 
 def _ending(failure: BaseException) -> str:

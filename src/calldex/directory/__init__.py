@@ -142,6 +142,10 @@ class Directory(Accounts, People, Groups, Keys, Teams, Sources, Signin, OpenidPr
         """The secret of that name: `size` random bytes, made when first asked for and the same ever after."""
         return self._db.secret(name, size)
 
+    def reserve(self) -> None:
+        """See `Database.reserve`."""
+        self._db.reserve()
+
     def commits(self) -> DirectoryCommits:
         """What counts the commits of a store of several nodes."""
         return DirectoryCommits(self._db)

@@ -10,9 +10,9 @@ import secrets
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from sqlalchemy import (
     URL,
@@ -57,7 +57,19 @@ _FORM: Final = "postgresql://user:password@host:5432/database, where an @ in the
 
 _MIGRATION_LOCK: Final = 0x43414C4C444558
 """The PostgreSQL advisory lock under which a node migrates."""
-_FULL: Final = (sqlite3.SQLITE_FULL, "53100")
+RESERVED_BYTES: Final = 32 << 20
+"""Room that a directory in a file keeps for itself while there is enough, for the audit on a full disk: some 50,000
+entries, which is an hour and more at ten searches a second."""
+RESERVED_LOG_BYTES: Final = 8 << 20
+"""Room that its write-ahead log keeps: twice as much as is folded in at once."""
+_FULL: Final = (
+    *(sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC),
+    *(sqlite3.SQLITE_IOERR_TRUNCATE, sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_SHMOPEN),
+    *(sqlite3.SQLITE_IOERR_SHMMAP, "53100"),
+)
+_UNOPENED: Final = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR)
+_LITTLE: Final = 64 * 1024
+"""Bytes left on a disk below which a file that cannot be opened is one that has no room."""
 _BUSY: Final = (sqlite3.SQLITE_BUSY, "55P03")
 
 
@@ -173,6 +185,9 @@ class Database:
         # One state of the database for all statements of a transaction, which SQLite gives by itself.
         self._reader = engine if self.is_sqlite else engine.execution_options(isolation_level="REPEATABLE READ")
         self.name = _name(engine.url)
+        self._opened = ExitStack()
+        self._holder: sqlite3.Connection | None = None
+        """Keeps the room in the write-ahead log, see `reserve`."""
         try:
             if migrate:
                 self._migrate()
@@ -180,6 +195,11 @@ class Database:
                 self._refuse_other()
         except DatabaseError as error:
             engine.dispose()
+            no_room = (
+                self.is_sqlite and _code(error) == sqlite3.SQLITE_CANTOPEN and _room(Path(self.name or ".")) < _LITTLE
+            )
+            if no_room:
+                raise DiskFull(f"there is no room left to open the directory database {self.name}") from error
             if _code(error) in (*_FULL, *_BUSY):
                 raise _unavailable(error) from error
             hint = "" if self.is_sqlite else "; check the setting `directory`, or start when that server answers"
@@ -190,6 +210,7 @@ class Database:
 
     def close(self) -> None:
         """Close every connection."""
+        self._opened.close()
         self._engine.dispose()
 
     @contextmanager
@@ -271,6 +292,36 @@ class Database:
         """An INSERT that can say what happens on a conflict; both engines spell it alike."""
         return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
 
+    def reserve(self) -> None:
+        """Keep room within the file, and within its write-ahead log, that nobody else on the disk can take: on a full
+        disk what is written uses it up. Nothing is done where it is kept already, or there is not much more room.
+
+        Pages that were written and are in use no more are what SQLite takes first for what is new.
+        """
+        if not self.is_sqlite or self._engine.url.database is None:
+            return
+        path = Path(self._engine.url.database)
+        with _reaching():
+            driver = self._holder
+            if driver is None:  # open as long as the database: with the last connection the log would go
+                connection = self._engine.connect()
+                driver = self._holder = cast(sqlite3.Connection, connection.connection.driver_connection)
+                connection.detach()  # its cache is small from now on
+                self._opened.callback(connection.close)
+                driver.execute("PRAGMA cache_size=-512")
+            try:
+                free = driver.execute("PRAGMA freelist_count").fetchone()[0]
+                page = driver.execute("PRAGMA page_size").fetchone()[0]
+                if free * page < RESERVED_BYTES // 2 and _room(path) > 4 * RESERVED_BYTES:
+                    _fill(driver, RESERVED_BYTES - free * page, "COMMIT")
+                    driver.execute("PRAGMA wal_checkpoint(PASSIVE)")  # now they are in the file, not in the log alone
+                    driver.execute("DROP TABLE reserve")
+                log = Path(f"{path}-wal")
+                if log.exists() and log.stat().st_size < RESERVED_LOG_BYTES < _room(path):
+                    _fill(driver, RESERVED_LOG_BYTES, "ROLLBACK")  # what does not fit in the cache has gone to the log
+            except sqlite3.OperationalError as error:
+                raise Unavailable(f"no room could be reserved in the directory database: {error}") from error
+
     def copy_to(self, path: Path) -> None:
         """Copy an SQLite database, as of one moment and while it is in use, into a new file."""
         if not self.is_sqlite:
@@ -285,6 +336,8 @@ class Database:
             with self.read() as connection, closing(sqlite3.connect(path)) as copy:
                 original: Any = connection.connection.driver_connection
                 original.backup(copy)
+                if copy.execute("PRAGMA freelist_count").fetchone()[0] * 4096 > RESERVED_BYTES // 8:
+                    copy.execute("VACUUM")  # what is reserved here need not be there
         except sqlite3.Error as error:
             path.unlink()
             raise DiskFull(f"the directory database could not be copied to {path}: {error}") from error
@@ -323,6 +376,26 @@ class Database:
             if self.is_sqlite and connection.exec_driver_sql("PRAGMA foreign_key_check").first():
                 raise UnreadableInput(f"the directory database {self.name} has rows that name others that do not exist")
         self._engine.dispose()  # connections that migrated do not check references
+
+
+def _fill(driver: sqlite3.Connection, size: int, end: str) -> None:
+    """Write so many bytes into a table of their own."""
+    driver.execute("BEGIN IMMEDIATE")
+    try:
+        driver.execute("DROP TABLE IF EXISTS reserve")
+        driver.execute("CREATE TABLE reserve (room BLOB)")
+        for _ in range(size >> 20):
+            driver.execute("INSERT INTO reserve VALUES (zeroblob(1048576))")
+    except BaseException:
+        driver.execute("ROLLBACK")
+        raise
+    driver.execute(end)
+
+
+def _room(path: Path) -> int:
+    """Bytes left on the disk of a file."""
+    found = os.statvfs(path.parent)
+    return found.f_bavail * found.f_frsize
 
 
 def version_of(connection: Connection) -> str | None:

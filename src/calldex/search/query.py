@@ -321,6 +321,7 @@ _READ: Final[Mapping[Op, Callable[[Filter, str], tuple[Value, ...]]]] = {
     Op.ANY_ID: _ids,
     Op.ANY_OF_SET: _ids,
     Op.ANY_TEXT: _texts,
+    Op.ANY_TEXT_OF_SET: _texts,
     Op.ANY_BIT: _mask,
     Op.LONGER: _seconds,
     Op.SHORTER: _seconds,

@@ -179,6 +179,7 @@ class Reader:
                 gone=caller.gone,
                 query=query,
                 own=own,
+                timezone=dict(pairs).get("timezone", "").strip() or caller.principal.timezone,
                 noted=noted,
             )
 
@@ -196,8 +197,8 @@ class Reader:
 
 
 class Search(Generic[O]):
-    """What was asked for, permitted and understood. `own` are the parameters of the route's own, `noted` what the audit
-    will tell. Everything but `run` and `stream` reads: call it in `run`."""
+    """What was asked for, permitted and understood. `own` are the parameters of the route's own, `timezone` the zone in
+    which days are cut, `noted` what the audit will tell. Everything but `run` and `stream` reads: call it in `run`."""
 
     def __init__(
         self,
@@ -209,6 +210,7 @@ class Search(Generic[O]):
         gone: Gone | None,
         query: Query,
         own: O,
+        timezone: str,
         noted: Noted,
     ) -> None:
         self._store = store
@@ -218,6 +220,7 @@ class Search(Generic[O]):
         self._gone = gone
         self._query = query
         self.own = own
+        self.timezone = timezone
         self.noted = noted
 
     @property

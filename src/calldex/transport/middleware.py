@@ -114,8 +114,10 @@ class Edge:
         code = scope.get("calldex.error")
         if code is not None:
             self._metrics.refused(code)
-        _log.info(
+        tell = _log.debug if scope["path"] in UNCOUNTED else _log.info
+        tell(
             "request",
+            address=scope.get("calldex.address"),
             method=method,
             route=route,
             status=status,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl
@@ -38,6 +38,7 @@ GET_BODY_LIMIT: Final = 256 * 1024
 BODY_SECONDS: Final = 30.0
 """How long a client may take to send a body, however fast it comes."""
 BODY_GRACE_SECONDS: Final = 5.0
+_UNREAD_SECONDS: Final = 0.1
 BODY_BYTES_A_SECOND: Final = 1024
 """How fast a body has to come on average, after a while."""
 MOST_PAIRS: Final = 100
@@ -53,14 +54,17 @@ async def body_of(request: Request, limit: int) -> bytes:
     parts: list[bytes] = []
     size = 0
     began = asyncio.get_running_loop().time()
+    left, unread = aiter(request.stream()), _UNREAD_SECONDS
     try:
-        async with asyncio.timeout_at(began + _body_seconds(0)) as patience:
-            async for part in request.stream():
-                size += len(part)
-                if size > limit:
-                    raise TooLarge(f"a body may have up to {limit} bytes; this one has more")
-                parts.append(part)
-                patience.reschedule(began + _body_seconds(size))
+        while True:
+            part, late = await _next_part(left, began + _body_seconds(size), unread)
+            if part is None:
+                break
+            unread = 0 if late else unread
+            size += len(part)
+            if size > limit:
+                raise TooLarge(f"a body may have up to {limit} bytes; this one has more")
+            parts.append(part)
     except TimeoutError:
         raise TooSlow(
             f"{size} bytes of the body arrived within {_body_seconds(size):g} s; after {BODY_GRACE_SECONDS:g} s it has"
@@ -69,6 +73,25 @@ async def body_of(request: Request, limit: int) -> bytes:
     except ClientDisconnect:
         raise ClientGone from None
     return b"".join(parts)
+
+
+async def _next_part(left: AsyncIterator[bytes], deadline: float, unread: float) -> tuple[bytes | None, bool]:
+    """The next part of a body, None at its end, and whether it was late; `TimeoutError` if it does not come by then.
+
+    What came in time, and lay there unread since this process stood still, counts as in time: when the time has passed,
+    what can be had within `unread` seconds is taken before it is given up. Once for a body, or it could go on for ever.
+    """
+    coming = asyncio.ensure_future(anext(left, None))
+    try:
+        await asyncio.wait({coming}, timeout=max(deadline - asyncio.get_running_loop().time(), 0))
+        late = not coming.done()
+        if late:
+            await asyncio.wait({coming}, timeout=unread)
+        if not coming.done():
+            raise TimeoutError
+        return coming.result(), late
+    finally:
+        coming.cancel()
 
 
 def _body_seconds(size: int) -> float:

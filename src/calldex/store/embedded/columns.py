@@ -13,7 +13,6 @@ it holds, not what the store holds.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import threading
 import time
@@ -119,6 +118,7 @@ class Columns:
         path: Path,
         store_id: str,
         uuids: Uuids,
+        filled: Mapping[str, int],
         *,
         memory_mb: int,
         index_mb: int,
@@ -127,7 +127,8 @@ class Columns:
         look: bool = False,
     ) -> None:
         """Open or create; with `look`, open without writing anything. Raises `Damaged` when the file is unreadable, of
-        another layout, or of another ledger."""
+        another layout, or of another ledger. `filled` tells of columns that a migration added up to which version
+        the ledger has their values."""
         self._path = path
         self._timeout_s = timeout_s
         self._lock = threading.Lock()
@@ -143,6 +144,9 @@ class Columns:
         self._running: dict[int, tuple[float, duckdb.DuckDBPyConnection]] = {}
         self._idle = threading.Condition()
         self._closed = False
+        self.applied = 0
+        self.filled: dict[str, int] = {}
+        """Of columns that a migration added, up to which version they have their values."""
         try:
             self._connection: duckdb.DuckDBPyConnection = duckdb.connect(
                 ":memory:",
@@ -162,7 +166,7 @@ class Columns:
             self._connection.execute(f"ATTACH '{quoted}' AS kept ({how})")
             # Nothing but this file is to be read or written, whatever a query says.
             self._connection.execute("SET enable_external_access = false; SET lock_configuration = true")
-            self.applied = self._open(store_id, look)
+            self._open(store_id, filled, look)
             self._count()
         except BaseException as error:
             if hasattr(self, "_connection"):
@@ -173,7 +177,7 @@ class Columns:
         self._watchdog = threading.Thread(target=self._watch, name="query-time-limit", daemon=True)
         self._watchdog.start()
 
-    def _open(self, store_id: str, look: bool) -> int:
+    def _open(self, store_id: str, filled: Mapping[str, int], look: bool) -> None:
         tables = self._connection.execute(
             "SELECT count(*) FROM duckdb_tables() WHERE database_name = 'kept'"
         ).fetchall()[0][0]
@@ -193,9 +197,13 @@ class Columns:
                 self._connection.execute("INSERT INTO kept.meta VALUES (?, '', 0)", [store_id])
             self._connection.execute("UPDATE kept.meta SET layout = ?", [_layout(migration.number)])
             self._connection.commit()
+        self.applied = int(self._connection.execute("SELECT applied FROM kept.meta").fetchall()[0][0])
+        if not self.applied and not look:  # what is taken in from now on has the values that the ledger has by now
+            for name, upto in filled.items():
+                self._connection.execute("UPDATE kept.fill SET upto = ? WHERE name = ?", [upto, name])
+        self.filled = dict(self._connection.execute("SELECT name, upto FROM kept.fill").fetchall())
         parties = self._connection.execute(f"SELECT {', '.join(PARTY)} FROM kept.party ORDER BY party").fetchall()
         self._parties, self._parties_kept = Parties(parties), len(parties)
-        return int(self._connection.execute("SELECT applied FROM kept.meta").fetchall()[0][0])
 
     def _count(self) -> None:
         found = self._connection.execute(
@@ -288,6 +296,33 @@ class Columns:
             account = self._account(closing.account_id)
             account.ended = max(account.ended, closing.seq_to)
             account.add(closing.started_ms // BUCKET_MS, -1)
+
+    def fill(self, names: Sequence[str], rows: Sequence[tuple[Any, ...]], upto: int) -> None:
+        """Set columns of versions (each its number and its values); those up to `upto` have theirs then. Raises
+        `Damaged`, `NoRoom`."""
+        connection = self._connection
+        try:
+            with self._changing:
+                connection.begin()
+                if rows:
+                    connection.register("source", _columns(("seq", *names), rows))
+                    seqs = [row[0] for row in rows]
+                    connection.execute(
+                        f"UPDATE kept.cdr SET {', '.join(f'{name} = source.{name}' for name in names)} FROM source"
+                        " WHERE cdr.seq = source.seq AND cdr.seq BETWEEN ? AND ?",
+                        [min(seqs), max(seqs)],
+                    )
+                    connection.unregister("source")
+                for name in names:
+                    connection.execute("UPDATE kept.fill SET upto = greatest(upto, ?) WHERE name = ?", [upto, name])
+                connection.commit()
+        except duckdb.Error as error:
+            with suppress(duckdb.Error):
+                connection.rollback()
+            raise _failure(error) from error
+        with self._lock:
+            self._totals.clear()
+        self.filled |= {name: max(self.filled[name], upto) for name in names}
 
     def purge(self, upto: int) -> None:
         """Drop the versions superseded at or before a commit."""
@@ -537,12 +572,13 @@ class Columns:
             skip -= count
         return EARLIEST, 0
 
-    def days(self, as_of: int) -> dict[tuple[int, str], tuple[int, int]]:
-        """For each account and UTC day the number of records that were live as of a commit and a checksum over them,
-        see `checksum`; only of those whose party is what its number stands for."""
+    def days(self, as_of: int, names: Sequence[str]) -> dict[tuple[int, str], tuple[int, int]]:
+        """For each account and UTC day the number of records that were live as of a commit and a checksum over these
+        columns of them, see `checksum`; only of those whose party is what its number stands for."""
+        summed = f"concat_ws('|', {', '.join(f'row.{name}' for name in names)})"
         found = self._ask(
             "SELECT account_id, strftime(make_timestamp(started_ms * 1000), '%Y-%m-%d') AS day, count(*),"
-            " sum(md5_number_lower(" + _SUMMED + ")::HUGEINT) % 18446744073709551616"
+            f" sum(md5_number_lower({summed})::HUGEINT) % 18446744073709551616"
             f" FROM kept.cdr AS row LEFT JOIN kept.party USING (party) WHERE seq <= ? AND seq_to > ?"
             f" AND ((party = {NO_PARTY} AND ?) OR ({_MEMBERS.format('row')}) = ({_MEMBERS.format('party')}))"
             " GROUP BY account_id, day",
@@ -636,16 +672,7 @@ def _columns(names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> dict[str,
 _party_of: Final[Callable[[tuple[Any, ...]], Party]] = itemgetter(*map(ROW_NAMES.index, PARTY))
 
 
-_SUMMED: Final = f"concat_ws('|', {', '.join(f'row.{name}' for name in ROW_NAMES if name != 'seq_to')})"
 _MEMBERS: Final = ", ".join(f"{{0}}.{name}" for name in PARTY)
-
-
-def checksum(row: Sequence[Any]) -> int:
-    """What one version (as `ledger.ROW_NAMES`) adds to the checksum of its day: the 64 bits that DuckDB calls the lower
-    half of the MD5 of its values. Sums of it do not depend on the order of records."""
-    seq, _, account_id, uuid, *rest = row
-    text = "|".join(map(str, (seq, account_id, UUID(bytes=uuid), *rest)))
-    return int.from_bytes(hashlib.md5(text.encode(), usedforsecurity=False).digest()[8:], "little")
 
 
 def _failure(error: duckdb.Error) -> Damaged | NoRoom:
