@@ -138,7 +138,8 @@ def _parameter(name: str, schema: dict[str, Any]) -> Parameter:
         schema.pop("default", None)
     description = schema.pop("description", f"The {name}.")
     example = next(iter(schema.pop("examples", ())), "")
-    return Parameter(name, description, str(example), schema)
+    shown = ",".join(map(str, example)) if isinstance(example, list | tuple) else str(example)
+    return Parameter(name, description, shown, schema)
 
 
 def _schema(kind: Any) -> dict[str, Any]:

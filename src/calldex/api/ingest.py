@@ -20,8 +20,9 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from calldex.access import Principal, permit
+from calldex.access import Permission, Principal, permit
 from calldex.api.audited import audited
+from calldex.api.endpoint import ERRORS, Endpoint, parameter
 from calldex.directory import KeyOwner
 from calldex.errors import BadParameters, BadRequest, Problem, TooLarge, UnsupportedMedia
 from calldex.formats import LINE_LIMIT
@@ -42,6 +43,8 @@ MOST_COMMAS: Final = 1_000_000
 """How many an array may have, inside of its records and between them. Real ones have half as many at most; `[0,0,0...`
 of 16 MiB would need half a gigabyte, and a second in which nothing else runs, before its elements could be counted."""
 ARRAY_TYPE: Final = "application/json"
+ACTION: Final = "ingest"
+NEEDS: Final[tuple[Permission, ...]] = ("ingest",)
 LINES_TYPES: Final = ("application/x-ndjson", "application/jsonl")
 _MEDIA: Final = (ARRAY_TYPE, *LINES_TYPES)
 _RECEIPT_KEY: Final = re.compile(r"[!-~]{1,200}")
@@ -68,8 +71,8 @@ class Posts:
     async def post(self, request: Request) -> Response:
         """Write records."""
         owner, pairs = await caller(request, self._node.directory, query_pairs(request), time.time_ns() // 1_000_000)
-        async with audited(self._node.audit, request, owner, "ingest") as noted:
-            permit(owner, ("ingest",))
+        async with audited(self._node.audit, request, owner, ACTION) as noted:
+            permit(owner, NEEDS)
             only(pairs, ())
             media_type, zipped = _media_type(request), _is_zipped(request)
             receipt_key = _receipt_key(request, owner)
@@ -210,3 +213,44 @@ def _elements(body: bytes) -> Sequence[bytes | msgspec.Raw]:
         end = start + len(raw)
         elements.append(body[start:end])
     return elements
+
+
+_LINES: Final = {"type": "string", "description": "A JSON object on each line."}
+_ARRAY_SCHEMA: Final = {
+    "type": "array",
+    "maxItems": MOST_RECORDS,
+    "items": {"anyOf": [{"$ref": "#/components/schemas/Record"}, {"description": "Rejected, with the reason."}]},
+}
+ENDPOINTS: Final = (
+    Endpoint(
+        method="POST",
+        path="/api/ingest/v1/records",
+        handler=lambda handlers: handlers.posts.post,
+        id="post_records",
+        tag="Ingest",
+        summary="Send records in",
+        description=(
+            f"Up to {MOST_RECORDS} records or {BODY_LIMIT // 2**20} MiB, as a JSON array or as JSON Lines; gzip is read"
+            " (`Content-Encoding: gzip`). Needs a key for ingest. Each record is judged by itself; what is called"
+            " accepted or updated is durable and can be searched. A record that is sent again unchanged makes no new"
+            " version.\n\nA record has the members of `Record`. Fewer will do: `uuid`, `type`, `disposition`, a begin"
+            " (`timestamp` or `started_at`) and a length (`duration`, `duration_s` or `ended_at`)."
+        ),
+        gives=IngestReply,
+        credential="key",
+        needs=NEEDS,
+        action=ACTION,
+        limit="ingest",
+        parameters=(
+            parameter(
+                "Idempotency-Key",
+                "Of several requests with one such key, within a day, the first is carried out, and all get its reply.",
+                {"type": "string", "pattern": "^[!-~]{1,200}$"},
+                "batch-2026-01-31-0001",
+                where="header",
+            ),
+        ),
+        body={ARRAY_TYPE: _ARRAY_SCHEMA, **dict.fromkeys(LINES_TYPES, _LINES)},
+        errors=(*ERRORS, 409),
+    ),
+)

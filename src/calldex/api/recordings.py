@@ -15,12 +15,13 @@ import msgspec
 from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
-from starlette.routing import Route
 
 from calldex.access import Principal, permit_recording
 from calldex.api.audited import audited
+from calldex.api.endpoint import ERRORS, Endpoint, parameter
 from calldex.errors import BadParameters, NotFound, Problem, TooMany
 from calldex.node import Node
+from calldex.recordings.audio import Peaks
 from calldex.recordings.files import Recordings, Stored
 from calldex.records.record import Cdr, plain_uuid
 from calldex.transport.replies import JSON, PRIVATE
@@ -40,10 +41,6 @@ class RecordingFiles:
         self._node = node
         self._recordings = Recordings(node.settings.data)
         self._workers = Workers("recording", AT_ONCE, WAITING, _too_many)
-
-    def routes(self) -> list[Route]:
-        """The routes."""
-        return [Route("/recordings/{uuid}.mp3", self.play), Route("/recordings/{uuid}/peaks", self.peaks)]
 
     async def play(self, request: Request) -> Response:
         """The recording as an MP3, or as it is stored (`form=stored`); `mode=download` to keep it."""
@@ -118,6 +115,54 @@ class RecordingFiles:
         if uuid is None:
             raise NotFound(f"there is no record {text[:100]!r}: that is no uuid")
         return self._node.record(owner, uuid)
+
+
+_UUID: Final = parameter("uuid", "The record's uuid.", {"type": "string"}, where="path")
+_LEG: Final = parameter(
+    "leg", "The number of a leg, from 1: the recording of that leg.", {"type": "integer", "minimum": 1, "maximum": 1000}
+)
+ENDPOINTS: Final = (
+    Endpoint(
+        path="/recordings/{uuid}.mp3",
+        handler=lambda handlers: handlers.recordings.play,
+        id="play_recording",
+        tag="Recordings",
+        summary="The recording of a call",
+        description=(
+            "With byte ranges. `mode=download` needs the permission `download_recordings` in place of `listen`. 404"
+            " says why there is none: no recording, no file, or a form that can be neither played nor converted."
+        ),
+        gives=str,
+        media_type="audio/mpeg",
+        other_types=tuple(sorted({*_TYPES.values(), "application/octet-stream"} - {"audio/mpeg"})),
+        credential="key",
+        needs=("see_cdrs", "listen"),
+        action="listen",
+        limit="recordings",
+        parameters=(
+            _UUID,
+            _LEG,
+            parameter("form", "As an MP3, or as it is stored.", {"enum": ["mp3", "stored"], "default": "mp3"}),
+            parameter("mode", "To be heard, or to be kept.", {"enum": ["play", "download"], "default": "play"}),
+        ),
+        errors=(*ERRORS, 404, 416),
+    ),
+    Endpoint(
+        path="/recordings/{uuid}/peaks",
+        handler=lambda handlers: handlers.recordings.peaks,
+        id="recording_peaks",
+        tag="Recordings",
+        summary="How loud a recording is over its length",
+        description="Up to 1,600 values from 0 to 127 for each channel.",
+        gives=Peaks,
+        credential="key",
+        needs=("see_cdrs", "listen"),
+        action="listen",
+        limit="recordings",
+        parameters=(_UUID, _LEG),
+        errors=(*ERRORS, 404),
+    ),
+)
 
 
 def _leg(given: dict[str, str]) -> int | None:

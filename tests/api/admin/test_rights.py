@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from calldex.access import SCOPES, Permission, Reach
-from calldex.api.admin import ENDPOINTS
-from calldex.api.admin.endpoint import Endpoint
+from calldex.api.admin import VERBS
+from calldex.api.admin.endpoint import Verb
 from calldex.directory import AuditFilter, Client, GroupChanges, Seen, TeamChanges
 from tests.api.admin.conftest import Office
 from tests.api.conftest import Site, write
@@ -24,7 +24,7 @@ MAY: dict[str, set[Permission]] = {
 NOBODY = 999_999
 
 
-def path_of(endpoint: Endpoint) -> str:
+def path_of(endpoint: Verb) -> str:
     """An address of an operation that is about nothing there is."""
     return endpoint.path.format(id=NOBODY, code=NOBODY)
 
@@ -32,7 +32,7 @@ def path_of(endpoint: Endpoint) -> str:
 @pytest.mark.parametrize("key", [None, *MAY])
 def test_every_route_asks_who_comes(standing: Office, key: str | None) -> None:
     """Without a key 401; with one that permits it not, 403 naming what is missing; else it is looked at."""
-    for endpoint in ENDPOINTS:
+    for endpoint in VERBS:
         body = b"{}" if endpoint.method in ("POST", "PATCH", "PUT") else None
         headers = {"Content-Type": "text/csv" if endpoint.takes is bytes else "application/json"}
         reply = standing.ask(endpoint.method, path_of(endpoint), key, content=body, headers=headers)
@@ -287,7 +287,7 @@ def test_what_is_another_accounts_is_not_there(office: Office, site: Site) -> No
         *(f"/keys/{id_}" for id_ in keys),
     ]
     for path in paths:
-        for endpoint in ENDPOINTS:
+        for endpoint in VERBS:
             if endpoint.path == path.replace(path.split("/")[2], "{id}"):
                 body = b"{}" if endpoint.method == "PATCH" else None
                 headers = {"Content-Type": "application/json"}

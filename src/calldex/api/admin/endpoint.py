@@ -118,7 +118,7 @@ class Call(msgspec.Struct, frozen=True):
         raise NotFound(f"there is no {noun} {text[:100]!r}; an id is a whole number")
 
 
-class Endpoint(msgspec.Struct, frozen=True):
+class Verb(msgspec.Struct, frozen=True):
     """An operation: `work` gets the call and what was sent, and returns what is replied.
 
     A GET takes what was sent from the query string, the others from their JSON body, or as `bytes` from a body of CSV.
@@ -173,9 +173,8 @@ def _annotations(work: Callable[..., Any]) -> dict[str, Any]:
     return get_type_hints(work, include_extras=True)
 
 
-async def answered(node: Node, workers: Workers, endpoints: Mapping[str, Endpoint], request: Request) -> Response:
-    """The reply of that one of an address's operations which the request is for."""
-    endpoint = endpoints["GET" if request.method == "HEAD" else request.method]
+async def answered(node: Node, workers: Workers, endpoint: Verb, request: Request) -> Response:
+    """The reply to a request for something."""
     actor, pairs = await caller(request, node.directory, query_pairs(request), time.time_ns() // 1_000_000)
     async with _noting(node, request, actor, endpoint) as noted:
         permit(actor, endpoint.needs)
@@ -189,7 +188,7 @@ async def answered(node: Node, workers: Workers, endpoints: Mapping[str, Endpoin
             return await workers.run(lambda: _response(endpoint, endpoint.work(call, given), accept))
 
 
-def _noting(node: Node, request: Request, actor: Principal, endpoint: Endpoint) -> AbstractAsyncContextManager[Noted]:
+def _noting(node: Node, request: Request, actor: Principal, endpoint: Verb) -> AbstractAsyncContextManager[Noted]:
     if endpoint.action is None:
         return nullcontext(Noted())
     return audited(node.audit, request, actor, endpoint.action)
@@ -205,7 +204,7 @@ def _told(given: Any) -> dict[str, str | int]:
     return told
 
 
-def _response(endpoint: Endpoint, reply: Any, accept: str) -> Response:
+def _response(endpoint: Verb, reply: Any, accept: str) -> Response:
     headers = {"Cache-Control": "no-store"}
     if reply is None:
         return Response(None, endpoint.status, headers)
@@ -214,7 +213,7 @@ def _response(endpoint: Endpoint, reply: Any, accept: str) -> Response:
     return response
 
 
-async def _given(request: Request, endpoint: Endpoint, pairs: Pairs) -> Any:
+async def _given(request: Request, endpoint: Verb, pairs: Pairs) -> Any:
     takes = endpoint.takes
     body = await body_of(request, BODY_LIMIT)
     if endpoint.method == "GET" or takes is Nothing:

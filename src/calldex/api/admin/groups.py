@@ -8,7 +8,7 @@ import msgspec
 from msgspec import UNSET
 
 from calldex.access import Group, Reach
-from calldex.api.admin.endpoint import MANAGE_ACCESS, Call, Endpoint, Listing, Nothing, Paging, paged
+from calldex.api.admin.endpoint import MANAGE_ACCESS, Call, Listing, Nothing, Paging, Verb, paged
 from calldex.api.admin.rights import guard_of, permit_group
 from calldex.directory import GroupChanges, GroupInfo
 from calldex.directory.model import refuse
@@ -73,10 +73,10 @@ def _put(call: Call, group: Group, changes: GroupChanges) -> GroupInfo:
     return call.directory.put_group(call.actor.account, group.id, changes, guard=guard_of(call.actor))
 
 
-ENDPOINTS: Final = (
-    Endpoint("GET", "/groups", list_groups, MANAGE_ACCESS),
-    Endpoint("POST", "/groups", create_group, MANAGE_ACCESS, "group_added"),
-    Endpoint("GET", "/groups/{id}", show_group, MANAGE_ACCESS),
-    Endpoint("PATCH", "/groups/{id}", change_group, MANAGE_ACCESS, "group_changed"),
-    Endpoint("DELETE", "/groups/{id}", remove_group, MANAGE_ACCESS, "group_removed"),
+VERBS: Final = (
+    Verb("GET", "/groups", list_groups, MANAGE_ACCESS),
+    Verb("POST", "/groups", create_group, MANAGE_ACCESS, "group_added"),
+    Verb("GET", "/groups/{id}", show_group, MANAGE_ACCESS),
+    Verb("PATCH", "/groups/{id}", change_group, MANAGE_ACCESS, "group_changed"),
+    Verb("DELETE", "/groups/{id}", remove_group, MANAGE_ACCESS, "group_removed"),
 )

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from calldex.access import KeyScope, Principal
-from calldex.api.admin.endpoint import MANAGE_USERS, Call, Endpoint, Listing, Nothing, Paging, paged
+from calldex.api.admin.endpoint import MANAGE_USERS, Call, Listing, Nothing, Paging, Verb, paged
 from calldex.api.admin.rights import guard_of
 from calldex.directory import Key, KeyOwner
 from calldex.directory.model import networks_problem, refuse
@@ -177,9 +177,9 @@ def _instant(at_ms: int | None) -> datetime | None:
     return None if at_ms is None else from_ms(at_ms)
 
 
-ENDPOINTS: Final = (
-    Endpoint("GET", "/keys", list_keys, MANAGE_USERS),
-    Endpoint("POST", "/keys", create_key, MANAGE_USERS, "key_created"),
-    Endpoint("PATCH", "/keys/{id}", change_key, MANAGE_USERS, "key_changed"),
-    Endpoint("DELETE", "/keys/{id}", revoke_key, MANAGE_USERS, "key_revoked"),
+VERBS: Final = (
+    Verb("GET", "/keys", list_keys, MANAGE_USERS),
+    Verb("POST", "/keys", create_key, MANAGE_USERS, "key_created"),
+    Verb("PATCH", "/keys/{id}", change_key, MANAGE_USERS, "key_changed"),
+    Verb("DELETE", "/keys/{id}", revoke_key, MANAGE_USERS, "key_revoked"),
 )

@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec import UNSET, UnsetType
 
-from calldex.api.admin.endpoint import MANAGE_USERS, Call, Endpoint, Id, Listing, Nothing, Paging, note_import, paged
+from calldex.api.admin.endpoint import MANAGE_USERS, Call, Id, Listing, Nothing, Paging, Verb, note_import, paged
 from calldex.api.admin.rights import guard_of
 from calldex.directory import Imported, TeamChanges, TeamInfo
 from calldex.errors import Conflict
@@ -72,11 +72,11 @@ def import_teams(call: Call, csv: bytes) -> Imported:
     return done
 
 
-ENDPOINTS: Final = (
-    Endpoint("GET", "/teams", list_teams, MANAGE_USERS),
-    Endpoint("POST", "/teams", create_team, MANAGE_USERS, "team_added"),
-    Endpoint("POST", "/teams/import", import_teams, MANAGE_USERS, "team_changed"),
-    Endpoint("GET", "/teams/{id}", show_team, MANAGE_USERS),
-    Endpoint("PATCH", "/teams/{id}", change_team, MANAGE_USERS, "team_changed"),
-    Endpoint("DELETE", "/teams/{id}", remove_team, MANAGE_USERS, "team_removed"),
+VERBS: Final = (
+    Verb("GET", "/teams", list_teams, MANAGE_USERS),
+    Verb("POST", "/teams", create_team, MANAGE_USERS, "team_added"),
+    Verb("POST", "/teams/import", import_teams, MANAGE_USERS, "team_changed"),
+    Verb("GET", "/teams/{id}", show_team, MANAGE_USERS),
+    Verb("PATCH", "/teams/{id}", change_team, MANAGE_USERS, "team_changed"),
+    Verb("DELETE", "/teams/{id}", remove_team, MANAGE_USERS, "team_removed"),
 )

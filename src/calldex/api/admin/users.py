@@ -14,11 +14,11 @@ from calldex.api.admin.endpoint import (
     MANAGE_ACCESS,
     MANAGE_USERS,
     Call,
-    Endpoint,
     Id,
     Listing,
     Nothing,
     Paging,
+    Verb,
     note_import,
     paged,
 )
@@ -168,12 +168,12 @@ def _shown(user: User) -> ShownUser:
     )
 
 
-ENDPOINTS: Final = (
-    Endpoint("GET", "/users", list_users, EITHER),
-    Endpoint("POST", "/users", create_user, MANAGE_USERS, "user_added"),
-    Endpoint("POST", "/users/import", import_users, MANAGE_USERS, "user_changed"),
-    Endpoint("GET", "/users/{id}", show_user, EITHER),
-    Endpoint("PATCH", "/users/{id}", change_user, MANAGE_USERS, "user_changed"),
-    Endpoint("DELETE", "/users/{id}", remove_user, MANAGE_USERS, "user_removed"),
-    Endpoint("GET", "/users/{id}/access", explain_access, EITHER),
+VERBS: Final = (
+    Verb("GET", "/users", list_users, EITHER),
+    Verb("POST", "/users", create_user, MANAGE_USERS, "user_added"),
+    Verb("POST", "/users/import", import_users, MANAGE_USERS, "user_changed"),
+    Verb("GET", "/users/{id}", show_user, EITHER),
+    Verb("PATCH", "/users/{id}", change_user, MANAGE_USERS, "user_changed"),
+    Verb("DELETE", "/users/{id}", remove_user, MANAGE_USERS, "user_removed"),
+    Verb("GET", "/users/{id}/access", explain_access, EITHER),
 )
