@@ -42,6 +42,9 @@ const LOOKUPS: Record<string, string> = {
 const VOCABULARY: Record<string, string> = { end_reasons: 'end_reason', events: 'event', flags: 'flag', has_recording: 'yesno', withheld: 'yesno' };
 const NO_FILTERS = ['page', 'per_page', 'search_token', 'key', 'start_date', 'end_date', 'timezone', 'wrapup_code_ids', 'fields', 'format'];
 
+/** Words that only old clients use; each has a newer one beside it. */
+const OLD_TYPES = ['campaign', 'callback', 'queue-callback', 'scheduled-callback'];
+
 export const base = (name: string): string => name.replace(/_not$/, '');
 export const negated = (name: string): boolean => name.endsWith('_not');
 
@@ -63,7 +66,7 @@ class Filters {
         const document = await ask<Document>('/openapi.json');
         const { Record: record, Event: event } = document.components.schemas;
         const words: Record<string, string[]> = {
-            type: record!.properties['type']!.enum ?? [],
+            type: (record!.properties['type']!.enum ?? []).filter((each) => !OLD_TYPES.includes(each)),
             disposition: record!.properties['disposition']!.enum ?? [],
             end_reasons: record!.properties['end_reason']!.anyOf?.[0]?.enum ?? record!.properties['end_reason']!.enum ?? [],
             events: ['all_transfers', ...(event!.properties['type']!.enum ?? [])],
