@@ -41,7 +41,7 @@ def change_account(call: Call, changes: AccountChanges) -> Account:
     if changes.agents_see_own is not UNSET:
         permit_group(call.actor, ROLES["agent"])
     given = {name: value for name in changes.__struct_fields__ if (value := getattr(changes, name)) is not UNSET}
-    return call.directory.set_account(call.actor.account, **given, guard=guard_of(call.actor))
+    return call.directory.set_account(call.actor.account, **given, guard=guard_of(call))
 
 
 VERBS: Final = (

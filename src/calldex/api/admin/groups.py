@@ -56,7 +56,7 @@ def remove_group(call: Call, _: Nothing) -> None:
     Whoever is in it has lost at once what it granted.
     """
     _known(call)
-    call.directory.remove_group(call.actor.account, call.id("group"), guard=guard_of(call.actor))
+    call.directory.remove_group(call.actor.account, call.id("group"), guard=guard_of(call))
 
 
 def _known(call: Call) -> Group:
@@ -70,7 +70,7 @@ def _put(call: Call, group: Group, changes: GroupChanges) -> GroupInfo:
     refuse(changes.problems())
     given = {name: value for name in group.__struct_fields__ if (value := getattr(changes, name, UNSET)) is not UNSET}
     permit_group(call.actor, msgspec.structs.replace(group, **given))
-    return call.directory.put_group(call.actor.account, group.id, changes, guard=guard_of(call.actor))
+    return call.directory.put_group(call.actor.account, group.id, changes, guard=guard_of(call))
 
 
 VERBS: Final = (

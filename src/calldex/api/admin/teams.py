@@ -34,7 +34,7 @@ def create_team(call: Call, new: NewTeam) -> TeamInfo:
     if new.id is not UNSET and any(team.id == new.id for team in call.directory.teams(call.actor.account)):
         raise Conflict(f"there is already a team with the id {new.id}")
     wanted = None if new.id is UNSET else new.id
-    return call.directory.put_team(call.actor.account, wanted, new, guard=guard_of(call.actor))
+    return call.directory.put_team(call.actor.account, wanted, new, guard=guard_of(call))
 
 
 def show_team(call: Call, _: Nothing) -> TeamInfo:
@@ -51,7 +51,7 @@ def change_team(call: Call, changes: TeamChanges) -> TeamInfo:
     for records of calls that begin until they leave it.
     """
     id_ = show_team(call, Nothing()).id
-    return call.directory.put_team(call.actor.account, id_, changes, guard=guard_of(call.actor))
+    return call.directory.put_team(call.actor.account, id_, changes, guard=guard_of(call))
 
 
 def remove_team(call: Call, _: Nothing) -> None:
@@ -59,7 +59,7 @@ def remove_team(call: Call, _: Nothing) -> None:
 
     Its records stay, and stay its records.
     """
-    call.directory.remove_team(call.actor.account, show_team(call, Nothing()).id, guard=guard_of(call.actor))
+    call.directory.remove_team(call.actor.account, show_team(call, Nothing()).id, guard=guard_of(call))
 
 
 def import_teams(call: Call, csv: bytes) -> Imported:
@@ -67,7 +67,7 @@ def import_teams(call: Call, csv: bytes) -> Imported:
 
     All of them or, if a line is wrong, none; `problems` tells of each wrong line what is wrong with it.
     """
-    done = call.directory.import_teams(call.actor.account, csv, guard=guard_of(call.actor))
+    done = call.directory.import_teams(call.actor.account, csv, guard=guard_of(call))
     note_import(call, done)
     return done
 
