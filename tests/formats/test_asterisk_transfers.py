@@ -277,16 +277,14 @@ def test_rows_without_an_end_meet_by_their_length() -> None:
     columns = ("start", "src", "dst", "channel", "dstchannel", "duration", "billsec", "disposition")
     known = AsteriskSettings(zone="UTC", columns=(*columns, "uniqueid", "linkedid"), trunks=KNOWN.trunks)
 
-    def short(own: int, linked: int, start: int, length: int, one_: str, other: str, dst: str) -> bytes:
-        ids = (f"{EPOCH}.{own}", f"{EPOCH}.{linked}")
-        return (
-            ",".join((at(start), "44", dst, one_, other, str(length), str(length), "ANSWERED", *ids)) + "\n"
-        ).encode()
+    def short(own: int, start: int, length: int, channels: str, dst: str) -> bytes:
+        ids = f"{EPOCH}.{own},{EPOCH}.{own}"
+        return f"{at(start)},44,{dst},{channels},{length},{length},ANSWERED,{ids}\n".encode()
 
     call = one(
-        short(1, 1, 0, 345, CALLER, AGENT, "442079460010"),
-        short(3, 3, 200, 145, ASKING, ASKED, "202"),
-        short(1, 1, 345, 60, CALLER, ASKED, "202"),
+        short(1, 0, 345, f"{CALLER},{AGENT}", "442079460010"),
+        short(3, 200, 145, f"{ASKING},{ASKED}", "202"),
+        short(1, 345, 60, f"{CALLER},{ASKED}", "202"),
         known=known,
     )
     assert [("attended_transfer", 345, "PJSIP/201", "202", "PJSIP/202")] == handed(call)

@@ -50,9 +50,8 @@ def cdr_links(row: CdrRow, key: bytes) -> tuple[str, ...]:
     """The links of a CDR row; its own key if it has nothing that another row could share."""
     links = [f"id:{name}" for name in dict.fromkeys((row.linkedid, row.uniqueid)) if name]
     counted = _NUMBERED if row.linkedid else _COUNTED if row.uniqueid else ANY_CHANNEL
-    names = dict.fromkeys(
-        match[1] for name in (row.channel, row.dstchannel) if (match := counted.fullmatch(plain(name)))
-    )
+    matches = (counted.fullmatch(plain(name)) for name in (row.channel, row.dstchannel))
+    names = dict.fromkeys(match[1] for match in matches if match)
     minutes = _edges(row) if row.linkedid else _minutes(row)
     links += [f"ch:{name}@{minute:%Y%m%d%H%M}" for name in names for minute in minutes]
     return tuple(links) or (f"row:{key.hex()}",)
