@@ -8,27 +8,47 @@ What counts is what his groups give him: a key that may manage need not read as 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import get_args
+from collections.abc import Set as AbstractSet
+from typing import Final, Protocol, get_args
 
 import msgspec
 
 from calldex.access import PERMISSIONS, Group, KeyScope, Principal, Reach, outranks, permissions_of
 from calldex.errors import Forbidden
 
-Guard = Callable[[Principal], None]
-"""Whether somebody may act on a user: it is called within the transaction, with everybody whose rights or data are
-changed, as they were before and as they are after, and raises what is wrong with it; then nothing is changed."""
+_ALL_CALLS: Final = Group(id=None, name="all calls", permissions=("see_cdrs",), reach=Reach(whole=True))
 
 
-def guard_of(actor: Principal) -> Guard:
-    """What the directory asks of everybody whom an actor's change concerns, as he was and as he becomes."""
-    himself = _unnarrowed(actor)
+class Guard(Protocol):
+    """Whether somebody may act on users; asked within the transaction."""
 
-    def may(other: Principal) -> None:
-        if not outranks(himself, other):
-            raise Forbidden(f"{other.email} may more than you: {_excess(himself, other)}")
+    def __call__(self, other: Principal, /) -> None:
+        """Raise what is wrong with it; then nothing is changed. Called with everybody whose rights or data are changed,
+        as they were before and as they are after."""
 
-    return may
+    def with_calls(self, agent_ids: AbstractSet[int], /) -> AbstractSet[int]:
+        """Those of these agents who have calls, as the records know it: names can be forgotten, records are not."""
+
+
+class RightsGuard:
+    """What the directory asks of everybody whom an actor's change concerns, as they were and as they become.
+    `with_calls` tells which agents of an account records name."""
+
+    def __init__(self, actor: Principal, with_calls: Callable[[int], AbstractSet[int]]) -> None:
+        self._actor = _unnarrowed(actor)
+        self._with_calls = with_calls
+
+    def __call__(self, other: Principal, /) -> None:
+        """`Forbidden` for whom the actor does not outrank."""
+        if not outranks(self._actor, other):
+            raise Forbidden(f"{other.email} has permissions you lack: {_excess(self._actor, other)}")
+
+    def with_calls(self, agent_ids: AbstractSet[int], /) -> AbstractSet[int]:
+        """Those of these agents whom records name; `StoreNotReady` while that cannot be told. All of them, for who sees
+        all calls anyway."""
+        if outranks(self._actor, msgspec.structs.replace(self._actor, groups=(_ALL_CALLS,))):
+            return agent_ids
+        return agent_ids & self._with_calls(self._actor.account_id)
 
 
 def permit_group(actor: Principal, group: Group) -> None:

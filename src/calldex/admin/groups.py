@@ -8,7 +8,7 @@ import msgspec
 from msgspec import UNSET
 
 from calldex.access import Group, Reach
-from calldex.access.guard import guard_of, permit_group
+from calldex.access.guard import permit_group
 from calldex.admin.verb import MANAGE_ACCESS, Call, Listing, Nothing, Paging, Verb, paged
 from calldex.directory import GroupChanges, GroupInfo
 from calldex.directory.model import refuse
@@ -55,7 +55,7 @@ def remove_group(call: Call, _: Nothing) -> None:
 
     Whoever is in it has lost at once what it granted.
     """
-    call.directory.remove_group(call.actor.account, _known(call).id or 0, guard=guard_of(call.actor))
+    call.directory.remove_group(call.actor.account, _known(call).id or 0, guard=call.guard)
 
 
 def _known(call: Call) -> Group:
@@ -69,7 +69,7 @@ def _put(call: Call, group: Group, changes: GroupChanges) -> GroupInfo:
     refuse(changes.problems())
     given = {name: value for name in group.__struct_fields__ if (value := getattr(changes, name, UNSET)) is not UNSET}
     permit_group(call.actor, msgspec.structs.replace(group, **given))
-    return call.directory.put_group(call.actor.account, group.id, changes, guard=guard_of(call.actor))
+    return call.directory.put_group(call.actor.account, group.id, changes, guard=call.guard)
 
 
 VERBS: Final = (

@@ -9,7 +9,6 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from calldex.access import KeyScope, Principal
-from calldex.access.guard import guard_of
 from calldex.admin.verb import MANAGE_USERS, Call, Listing, Nothing, Paging, Verb, paged
 from calldex.directory import Directory, Key, KeyOwner
 from calldex.directory.model import networks_problem, refuse
@@ -94,7 +93,7 @@ def create_key(call: Call, new: NewKey) -> MadeKey:
         expires_at=None if new.expires_at is None else to_ms(new.expires_at),
         networks=new.networks,
         vocabulary=new.vocabulary,
-        guard=guard_of(call.actor),
+        guard=call.guard,
     )
     prefix = text[:PREFIX_LENGTH]
     made = [key for key in call.directory.list_keys(account=call.actor.account) if key.prefix == prefix][-1]
@@ -116,7 +115,7 @@ def change_key(call: Call, changes: KeyChanges) -> ListedKey:
     call.noted.detail = {**call.noted.detail, "key": key.prefix}
     if changes.vocabulary is UNSET:
         return _listed(key)
-    return _listed(call.directory.set_key(str(key.id), changes.vocabulary, guard=guard_of(call.actor)))
+    return _listed(call.directory.set_key(str(key.id), changes.vocabulary, guard=call.guard))
 
 
 def revoke_key(call: Call, _: Nothing) -> None:
@@ -126,7 +125,7 @@ def revoke_key(call: Call, _: Nothing) -> None:
     """
     key = _working(call)
     call.noted.detail = {"key": key.prefix}
-    call.directory.revoke_key(str(key.id), guard=guard_of(call.actor))
+    call.directory.revoke_key(str(key.id), guard=call.guard)
 
 
 def _working(call: Call) -> Key:

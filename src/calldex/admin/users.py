@@ -9,7 +9,6 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from calldex.access import Explanation, Role, explain, permit
-from calldex.access.guard import guard_of
 from calldex.admin.verb import (
     EITHER,
     MANAGE_ACCESS,
@@ -107,7 +106,7 @@ def create_user(call: Call, new: NewUser) -> ShownUser:
     if new.role or new.groups:
         permit(call.actor, MANAGE_ACCESS)
     given = {name: value for name in new.__struct_fields__ if (value := getattr(new, name)) is not UNSET}
-    return _shown(call.directory.add_user(**given, account=call.actor.account, guard=guard_of(call.actor)))
+    return _shown(call.directory.add_user(**given, account=call.actor.account, guard=call.guard))
 
 
 def import_users(call: Call, csv: bytes) -> Imported:
@@ -117,7 +116,7 @@ def import_users(call: Call, csv: bytes) -> Imported:
     `manage_access` as well.
     """
     permit(call.actor, MANAGE_ACCESS)
-    done = call.directory.import_users(call.actor.account, csv, guard=guard_of(call.actor))
+    done = call.directory.import_users(call.actor.account, csv, guard=call.guard)
     note_import(call, done)
     return done
 
@@ -136,7 +135,7 @@ def change_user(call: Call, changes: UserChanges) -> ShownUser:
     email = _user(call).email
     if changes.role is not UNSET or changes.groups is not UNSET:
         permit(call.actor, MANAGE_ACCESS)
-    return _shown(call.directory.change_user(email, changes, guard=guard_of(call.actor)))
+    return _shown(call.directory.change_user(email, changes, guard=call.guard))
 
 
 def remove_user(call: Call, _: Nothing) -> None:
@@ -144,7 +143,7 @@ def remove_user(call: Call, _: Nothing) -> None:
 
     His records stay, and so does his name in the look-ups.
     """
-    call.directory.remove_user(_user(call).email, guard=guard_of(call.actor))
+    call.directory.remove_user(_user(call).email, guard=call.guard)
 
 
 def explain_access(call: Call, asked: Explained) -> Explanation:

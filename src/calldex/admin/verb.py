@@ -17,6 +17,7 @@ from typing import Annotated, Any, Final, Generic, Literal, TypeVar, get_type_hi
 import msgspec
 
 from calldex.access import Permission, Principal, permit
+from calldex.access.guard import Guard, RightsGuard
 from calldex.audit.chain import Action, Actor
 from calldex.audit.noting import Noted, noting
 from calldex.directory import Directory, Imported, NamedKind
@@ -103,6 +104,11 @@ class Call(msgspec.Struct, frozen=True):
     def directory(self) -> Directory:
         """The directory to ask and to change."""
         return self.node.directory
+
+    @property
+    def guard(self) -> Guard:
+        """What the directory asks of everybody whom the change concerns."""
+        return RightsGuard(self.actor, self.node.agents_with_calls)
 
     def id(self, noun: str) -> int:
         """The id that the subject is; `NotFound` where it is none."""
@@ -197,17 +203,24 @@ async def do(
     doer: Doer,
     subject: str,
     *,
-    given: Callable[[], Awaitable[Any]],
+    receive: Callable[[], Awaitable[bytes]],
+    read: Callable[[bytes], Any],
     run: Callable[[Callable[[], Any]], Awaitable[Any]],
 ) -> Any:
-    """Do it: `given` reads what was sent, once it is known that the doer may; `run` runs it in a thread."""
+    """Do it. What was sent is received once it is known that the doer may; `run` runs the rest in a thread: reading it,
+    which takes its time for a body of a megabyte, and the work."""
     async with _noting(node, verb, doer.actor) as noted:
         permit(doer.principal, verb.needs)
-        taken = await given()
-        noted.detail = _told(taken)
+        body = await receive()
         noted.status = verb.status
         call = Call(node, doer.principal, subject, verb.kind or "agent", noted, doer.by_name)
-        return await run(lambda: verb.work(call, taken))
+
+        def work() -> Any:
+            given = read(body)
+            noted.detail = _told(given)
+            return verb.work(call, given)
+
+        return await run(work)
 
 
 def _noting(node: Node, verb: Verb, actor: Actor) -> AbstractAsyncContextManager[Noted]:

@@ -49,8 +49,11 @@ class Administration:
             doer = Doer(principal=actor, actor=actor_of(request, actor))
             subject = "".join(map(str, request.path_params.values()))
 
-            async def given() -> Any:
-                return await _given(request, verb, pairs)
+            async def receive() -> bytes:
+                return await body_of(request, BODY_LIMIT)
+
+            def read(body: bytes) -> Any:
+                return _given(request, verb, pairs, body)
 
             accept = request.headers.get("accept-encoding", "")
 
@@ -58,7 +61,7 @@ class Administration:
                 async with self._workers.place(request.receive):
                     return await self._workers.run(lambda: _response(verb, work(), accept))
 
-            reply: Response = await do(self._node, verb, doer, subject, given=given, run=run)
+            reply: Response = await do(self._node, verb, doer, subject, receive=receive, read=read, run=run)
             return reply
 
         return handle
@@ -77,9 +80,9 @@ def _response(verb: Verb, reply: Any, accept: str) -> Response:
     return response
 
 
-async def _given(request: Request, verb: Verb, pairs: Pairs) -> Any:
+def _given(request: Request, verb: Verb, pairs: Pairs, body: bytes) -> Any:
+    """What was sent, as what the function takes."""
     takes = verb.takes
-    body = await body_of(request, BODY_LIMIT)
     if verb.method == "GET" or takes is Nothing:
         if body:
             raise BadRequest("this address takes no body")

@@ -29,6 +29,7 @@ from calldex.api.ingest import Posts
 from calldex.api.lookups import Lookups
 from calldex.api.openapi import document
 from calldex.api.openid import OpenidSignIn
+from calldex.api.recordings import RecordingFiles
 from calldex.api.routes import ENDPOINTS
 from calldex.api.signin import Sessions
 from calldex.api.web import Web
@@ -43,6 +44,9 @@ from calldex.transport.workers import Workers
 
 POSTS_AT_ONCE: Final = 4
 POSTS_WAITING: Final = 64
+SMALL_POSTS_AT_ONCE: Final = 32
+"""Of posts whose bodies are at most `ingest.SMALL`: many that wait for one commit share it."""
+SMALL_POSTS_WAITING: Final = 512
 STREAMS_AT_ONCE: Final = 4
 STREAMS_WAITING: Final = 16
 
@@ -58,6 +62,7 @@ class Handlers(msgspec.Struct, frozen=True, kw_only=True):
     audit: AuditReader
     sessions: Sessions
     openid: OpenidSignIn
+    recordings: RecordingFiles
     health: Health
     openapi: Handler
     docs: Handler
@@ -68,12 +73,13 @@ def public(node: Node) -> Starlette:
     """The app over a node, which stays the caller's to close. Its state has the server's `metrics`, `limits`
     and `untaken`."""
     settings = node.settings
-    untaken = Untaken()
-    searches = Workers("search", settings.max_queries, settings.max_waiting, _too_busy, untaken.admit)
+    small = Workers("ingest-small", SMALL_POSTS_AT_ONCE, SMALL_POSTS_WAITING, _too_many)
+    untaken, seconds = Untaken(), settings.query_timeout_s
+    searches = Workers("search", settings.max_queries, settings.max_waiting, _too_busy, untaken.admit, place_s=seconds)
     posts = Workers("ingest", POSTS_AT_ONCE, POSTS_WAITING, _too_many)
     metrics = Metrics(node, searches, posts, untaken)
     limits = Limits(settings, metrics.limited)
-    streams = Workers("stream", STREAMS_AT_ONCE, STREAMS_WAITING, _too_busy)
+    streams = Workers("stream", STREAMS_AT_ONCE, STREAMS_WAITING, _too_busy, run_s=seconds)
     reader = node.reader({"searches": searches, "streams": streams}, metrics.served.inc)
     sessions = Sessions(node)
     described = document()
@@ -81,11 +87,12 @@ def public(node: Node) -> Starlette:
         cdr=CdrPages(node, reader),
         exports=Exports(node, reader),
         lookups=Lookups(node, reader),
-        posts=Posts(node, posts, metrics),
+        posts=Posts(node, posts, small, metrics),
         administration=Administration(node),
         audit=AuditReader(node, searches),
         sessions=sessions,
         openid=OpenidSignIn(node, sessions),
+        recordings=RecordingFiles(node),
         health=Health(node, metrics),
         openapi=partial(_made, msgspec.json.encode(described), JSON, {}),
         docs=partial(_made, page(described), "text/html", {"Content-Security-Policy": POLICY}),

@@ -112,18 +112,20 @@ def _doing(node: Node) -> Handler:
         if verb is None:
             raise NotFound(f"there is no verb {request.path_params['name'][:100]!r}; is the server of another version?")
         named, subject = request.query_params.get("account"), request.query_params.get("subject", "")
-        body = await body_of(request, BODY_LIMIT)
+
+        async def receive() -> bytes:
+            return await body_of(request, BODY_LIMIT)
 
         def owner() -> Principal:
             account = named or (verb.home(node.directory, subject) if verb.home and subject else MAIN)
             return node.owner(account)
 
-        async def given() -> Any:
+        def read(body: bytes) -> Any:
             return body if verb.takes is bytes else from_json(body, verb.takes)
 
         principal = await anyio.to_thread.run_sync(owner)
         doer = Doer(principal=principal, actor=Actor(actor=OWNER, account_id=principal.account_id), by_name=True)
-        return _json(await do(node, verb, doer, subject, given=given, run=anyio.to_thread.run_sync))
+        return _json(await do(node, verb, doer, subject, receive=receive, read=read, run=anyio.to_thread.run_sync))
 
     return handle
 

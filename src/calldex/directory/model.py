@@ -9,13 +9,14 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from ipaddress import ip_network
+from itertools import islice
 from typing import Any, Final, Literal, get_args
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from calldex.access import ROLES, KeyScope, Permission, Principal, Reach, Role
-from calldex.errors import BadParameters, Problem, suggest
+from calldex.errors import MOST_PROBLEMS, BadParameters, Problem, suggest
 from calldex.records.fields import SENSITIVE
 from calldex.records.record import NamedKind
 from calldex.records.vocabulary import Vocabulary
@@ -437,7 +438,7 @@ def text_problem(parameter: str, text: str | None, longest: int) -> Iterable[Pro
 
 
 def refuse(problems: Iterable[Problem]) -> None:
-    """`BadParameters` if there are any."""
-    found = tuple(problems)
+    """`BadParameters` if there are any; no more of them are looked for than are told."""
+    found = tuple(islice(problems, MOST_PROBLEMS + 1))
     if found:
         raise BadParameters(found)

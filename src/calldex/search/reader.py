@@ -319,6 +319,12 @@ class Search(Generic[O]):
         return self._store.head(self.scope.account_id)
 
 
+def agents_with_calls(store: Store, account_id: int) -> frozenset[int]:
+    """The ids of the agents whom records of an account name, for those who decide what somebody may. Blocks;
+    `StoreNotReady` while it cannot be told."""
+    return store.mentioned(Scope(account_id=account_id, whole=True)).agents
+
+
 def record(store: Store, principal: Principal, uuid: str) -> Cdr:
     """A record that somebody sees, without a mask, for verbs that account for themselves. Blocks.
 
