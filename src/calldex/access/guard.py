@@ -1,8 +1,8 @@
 """The one rule for every change of what others may.
 
-Nobody hands out what he does not have, and nobody takes away what he could not have given: whoever changes a user, a
+Nobody hands out what they do not have, and nobody takes away what they could not have given: whoever changes a user, a
 key, a team or a group may do everything, and see all, that those whom the change concerns may before it and after it.
-What counts is what his groups give him: a key that may manage need not read as well.
+What counts is what their groups give them: a key that may manage need not read as well.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ class RightsGuard:
     def __call__(self, other: Principal, /) -> None:
         """`Forbidden` for whom the actor does not outrank."""
         if not outranks(self._actor, other):
-            raise Forbidden(f"{other.email} has permissions you lack: {_excess(self._actor, other)}")
+            missing = _missing(self._actor, other)
+            more = f"has permissions you lack: {missing}" if missing else "sees records beyond your reach"
+            raise Forbidden(f"{other.email} {more}")
 
     def with_calls(self, agent_ids: AbstractSet[int], /) -> AbstractSet[int]:
         """Those of these agents whom records name; `StoreNotReady` while that cannot be told. All of them, for who sees
@@ -58,16 +60,19 @@ def permit_group(actor: Principal, group: Group) -> None:
     reach = msgspec.structs.replace(group.reach, own=False, supervised=False)
     permissions = group.permissions if reach == Reach() else (*group.permissions, "see_cdrs")
     alone = msgspec.structs.replace(group, permissions=permissions, reach=reach)
-    himself = _unnarrowed(actor)
-    member = msgspec.structs.replace(himself, groups=(alone,))
-    if not outranks(himself, member):
-        raise Forbidden(f"the group {group.name} grants more than you have: {_excess(himself, member)}")
+    unnarrowed = _unnarrowed(actor)
+    member = msgspec.structs.replace(unnarrowed, groups=(alone,))
+    if not outranks(unnarrowed, member):
+        missing = _missing(unnarrowed, member)
+        more = f"permissions you lack: {missing}" if missing else "records beyond your reach"
+        raise Forbidden(f"the group {group.name} grants {more}")
 
 
 def _unnarrowed(actor: Principal) -> Principal:
     return msgspec.structs.replace(actor, scopes=get_args(KeyScope))
 
 
-def _excess(actor: Principal, other: Principal) -> str:
+def _missing(actor: Principal, other: Principal) -> str:
+    """The permissions that another has and an actor lacks."""
     missing = permissions_of(other) - permissions_of(actor)
-    return ", ".join(permission for permission in PERMISSIONS if permission in missing) or "records beyond your reach"
+    return ", ".join(permission for permission in PERMISSIONS if permission in missing)

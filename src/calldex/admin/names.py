@@ -74,8 +74,8 @@ def remove_code(call: Call, _: Nothing) -> None:
     call.directory.remove_name(call.actor.account, call.kind, _code(call))
 
 
-def _id(call: Call) -> int:
-    id_ = call.id(call.kind)
+def _id(call: Call) -> int | str:
+    id_ = call.reference(call.kind)
     call.noted.target = f"{call.kind} {id_}"
     return id_
 
