@@ -17,7 +17,7 @@ from typing import Final, Self
 
 import structlog
 
-from calldex.access import Principal, owner_of
+from calldex.access import Principal, Scope, owner_of
 from calldex.audit.writer import Auditor
 from calldex.datadir import DIRECTORY_FILE, Belonging, Lock, keep_reserve, use_reserve
 from calldex.directory import Directory
@@ -28,6 +28,7 @@ from calldex.ingest.pipeline import Ingest
 from calldex.ingest.settle import settle
 from calldex.records.record import Cdr
 from calldex.search.page import Pager
+from calldex.search.query import Query
 from calldex.search.reader import Places, Pool, Reader, record
 from calldex.search.token import KEY_BYTES, Sealer
 from calldex.settings import Settings
@@ -124,6 +125,11 @@ class Node:
             return 0
         self._purge_at = time.monotonic() + self.store.purge_every_s
         return self.store.purge(now_ms)
+
+    def records(self) -> int:
+        """How many records are kept, of all accounts. Raises what searches raise."""
+        whole = (Query(scope=Scope(account_id=account.id, whole=True)) for account in self.directory.accounts())
+        return sum(self.store.total(query, self.store.head(query.scope.account_id)) for query in whole)
 
     def settle_calls(self) -> int:
         """Take those calls to be over whose end is overdue; how many. None while searches cannot be answered."""

@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Meta, inspect
 
 from calldex.address import Address, DirectoryAddress, StoreAddress
-from calldex.errors import BadSettings, Problem, suggest
+from calldex.errors import BadSettings, Problem, UnreadableInput, suggest
 from calldex.networks import Networks
 from calldex.texts import is_whole
 
@@ -112,9 +112,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Meta(description="The least severe log lines that are written.")
     ] = "info"
-    log_format: Annotated[Literal["console", "json"], Meta(description="Log lines for people or for machines.")] = (
-        "console"
-    )
+    log_format: Annotated[
+        Literal["auto", "console", "json"],
+        Meta(description="Log lines for people or for machines; `auto`: for people at a terminal, else JSON."),
+    ] = "auto"
     shutdown_grace_s: Annotated[
         int, Meta(ge=0, le=600, description="Seconds that running requests get to finish at shutdown.")
     ] = 10
@@ -182,6 +183,10 @@ def _from_file(path: Path, problems: list[Problem]) -> list[_Given]:
         table = tomllib.loads(text.decode())
     except FileNotFoundError:
         return []
+    except NotADirectoryError:
+        raise UnreadableInput(
+            f"{path.parent} is no folder, so it is no data directory; name another with --data"
+        ) from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         problems.append(Problem(str(path), "", f"the file cannot be read: {error}", "a TOML file"))
         return []

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import calldex
 import calldex.search.reader
 from calldex.api.app import public
 from calldex.demo import interactions
@@ -95,9 +96,30 @@ def test_what_happens_is_counted(empty: Site, site: Site) -> None:
         'calldex_records_ingested_total{outcome="accepted"} 1.0',
         'calldex_records_ingested_total{outcome="rejected"} 1.0',
         'calldex_refused_total{code="bad_parameters"} 1.0',
+        "calldex_records 121.0",
+        "calldex_quarantine 0.0",
+        "calldex_certificate_end_timestamp_seconds 0.0",
+        f'calldex_build_info{{version="{calldex.__version__}"}} 1.0',
         "calldex_columns_behind 0.0",
         "calldex_ready 1.0",
         'calldex_busy{kind="search",state="running"} 0.0',
     ):
         assert line in text.splitlines()
     assert empty.keys["admin"][:8] not in text
+
+
+def test_what_files_bring_is_counted(empty: Site) -> None:
+    """Imports count as posts do, by outcome, with what lies in quarantine, and when each source last delivered."""
+    node = empty.node
+    node.directory.add_source("pbx", "asterisk", {"zone": "UTC"})
+    rows = b"1780000000|c-1|support|NONE|ENTERQUEUE||1|1\n1780000009|c-1|support|NONE|ABANDON|1|1|9\nnonsense\n"
+    node.ingest.run(node.feed("pbx", None), [rows], "queue_log")
+    measures = dict(line.rsplit(" ", 1) for line in empty.api.get("/metrics").text.splitlines() if line[0] != "#")
+    assert "1.0" == measures['calldex_records_ingested_total{outcome="accepted"}']
+    assert "1.0" == measures['calldex_records_ingested_total{outcome="rejected"}']
+    assert "1.0" == measures["calldex_quarantine"]
+    assert abs(time.time() - float(measures['calldex_source_last_ingest_timestamp_seconds{source="pbx"}'])) < 600
+    lag = float(measures['calldex_source_lag_seconds{source="pbx"}'])
+    assert abs(time.time() - 1_780_000_000 - lag) < 600
+    assert 0 < float(measures["calldex_disk_free_bytes"]) <= float(measures["calldex_disk_bytes"])
+    assert float(measures["process_cpu_seconds_total"]) > 0

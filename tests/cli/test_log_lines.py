@@ -15,7 +15,7 @@ from calldex.cli.process import _log_to_stderr
 _log_to_stderr("console", "info", serving=True)
 log = structlog.get_logger("x")
 for number in range({count}):
-    log.info("request", number=number, error=None)
+    log.info("counted", number=number, error=None)
 {end}
 """
 
@@ -27,7 +27,7 @@ def test_no_line_is_lost_when_a_process_ends(count: int, end: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", _MANY.format(count=count, end=end)], capture_output=True, text=True, check=False
     )
-    lines = [line for line in done.stderr.splitlines() if "request" in line]
+    lines = [line for line in done.stderr.splitlines() if "counted" in line]
     assert [f"number={number}" for number in range(count)] == [line.split()[-1] for line in lines]
 
 

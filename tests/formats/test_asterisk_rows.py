@@ -235,10 +235,15 @@ def test_without_linkedid_rows_meet_by_channel_and_minute() -> None:
 
 @given(st.lists(st.binary(max_size=40).map(lambda data: data.replace(b'"', b"").replace(b"\n", b""))))
 def test_each_line_gives_one_row_or_one_rejection(parts: Sequence[bytes]) -> None:
-    """Lines in are rows and rejections out, whatever the bytes; lines of white space are no record."""
+    """Lines in are rows and rejections out, whatever the bytes, but for files of another kind; lines of white space are
+    no record."""
     data = b"".join(part + b"\n" for part in parts)
     expected = sum(1 for part in data.removeprefix(b"\xef\xbb\xbf").split(b"\n") if part.strip())
-    assert expected == len(read(data))
+    found = read(data)
+    if any(isinstance(item, Rejected) and "seems to be" in item.reason for item in found):
+        assert len(found) <= expected
+    else:
+        assert expected == len(found)
 
 
 PIECES = st.sampled_from(

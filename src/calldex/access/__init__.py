@@ -278,7 +278,11 @@ def needed_for(filter_: Filter, mask: Mask) -> Permission | None:
             return "see_numbers"
         return None if mask.match else "match_numbers"
     if column.attribute in mask.hidden:
+        if column.attribute in RECORDINGS:
+            return "listen"
         return "see_details" if column.attribute in DETAILS else "see_sensitive"
+    if column.kind is Kind.TEXT_SET and mask.numbers and not mask.match:
+        return "match_numbers"  # somebody may have written a number among them
     return None
 
 

@@ -24,10 +24,12 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
+import calldex
 from calldex.api.app import public
 from calldex.datadir import SOCKET_FILE
 from calldex.errors import BadSettings, CalldexError, PortTaken, Problem
 from calldex.node import Node
+from calldex.settings import Settings
 from calldex.transport.backpressure import Untaken
 from calldex.transport.listener import Door
 from calldex.transport.metrics import Metrics
@@ -62,7 +64,16 @@ def serve(node: Node, control: ASGIApp, *, announce: Callable[[str], None]) -> N
             (_Server(_config(control, settings.shutdown_grace_s)), hatch),
         ]
         url = _base_url(port, "https" if certificate else "http")
-        asyncio.run(_serve(node, servers, certificate, lambda: announce(url)))
+        if certificate is not None:
+            app.state.metrics.certificate_ends(certificate)
+
+        def ready() -> None:
+            _log.info("ready", url=url)
+            announce(url)
+
+        _log.info("starting", version=calldex.__version__, data=str(settings.data), process=os.getpid())
+        asyncio.run(_serve(node, servers, certificate, ready))
+        _log.info("stopped")
 
 
 async def _serve(
@@ -72,8 +83,9 @@ async def _serve(
     ready: Callable[[], None],
 ) -> None:
 
-    def stop() -> None:
+    def stop(signal_name: str) -> None:
         """The first signal ends it well, the second one at once."""
+        _log.info("stopping", signal=signal_name, at_once=servers[0][0].should_exit)
         node.stopping.set()
         for server, _ in servers:
             server.force_exit = server.should_exit
@@ -81,7 +93,7 @@ async def _serve(
 
     loop = asyncio.get_running_loop()
     for number in _SIGNALS:
-        loop.add_signal_handler(number, stop)
+        loop.add_signal_handler(number, stop, number.name)
     if certificate is not None:
         loop.add_signal_handler(signal.SIGHUP, _reload, certificate)
     keeping = asyncio.create_task(_keep_house(node))
@@ -183,6 +195,11 @@ def _allow_files(connections: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (possible, hard))
         if possible < wanted:
             _log.warning("few_open_files", permitted=possible, wanted=wanted)
+
+
+def check_port(settings: Settings) -> None:
+    """Raise what `serve` would about its port, before there is anything to serve."""
+    _port(settings.host, settings.port).close()
 
 
 def _port(host: str, port: int) -> socket.socket:

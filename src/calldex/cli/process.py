@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Final
 
 import structlog
+from structlog.typing import EventDict
 
 from calldex.settings import Origin, Settings
 from calldex.texts import without_keys
@@ -26,11 +27,12 @@ _AMBIGUOUS: Final = re.compile(r"[^!#-&(-<>-~]")
 
 
 def prepare(settings: Settings, origins: Mapping[str, Origin], *, serving: bool) -> None:
-    """Set up logging and memory. A command that does not serve logs from `warning` on, unless a level was chosen."""
+    """Set up logging and memory. A command that does not serve says itself what went wrong: it logs faults alone,
+    unless a level was chosen."""
     from calldex.ingest.workers import GC_THRESHOLDS
 
     quiet = not serving and origins["log_level"] == "default"
-    _log_to_stderr(settings.log_format, "warning" if quiet else settings.log_level, serving=serving)
+    _log_to_stderr(settings.log_format, "error" if quiet else settings.log_level, serving=serving)
     # `gc.freeze` is no help: what is frozen is not torn down at exit, and the bindings of the query engine complain.
     gc.set_threshold(*GC_THRESHOLDS)
 
@@ -83,14 +85,16 @@ class _Together(_Stderr):
     error = exception = critical = warning
 
 
-def _line(logger: object, name: str, event: structlog.typing.EventDict) -> str:
-    """A line for people, without colours: a fifth of the time that the renderer with them takes. What may span lines
-    stands at its end."""
+def _line(logger: object, name: str, event: EventDict) -> str:
+    """A line for people, without colours: a fifth of the time that the renderer with them takes. Of a request: when,
+    the client's address, method, route, status and milliseconds; of one that was refused, the error's code. What may
+    span lines stands at the end of a line."""
+    if event["event"] == "request":
+        parts = [event[name] for name in ("timestamp", "address", "method", "route", "status") if name in event]
+        return " ".join(map(str, [*parts, f"{event['ms']} ms", *filter(None, [event.get("error")])]))
     told = event.pop("exception", None)
-    begin = f"{event.pop('timestamp')} [{event.pop('level'):8}] {event.pop('event'):30}"
-    line = (
-        f"{begin} {' '.join([f'{key}={_value(value)}' for key, value in event.items() if value is not None])}".rstrip()
-    )
+    begin = f"{event.pop('timestamp')} {event.pop('level')} {event.pop('event')}"
+    line = " ".join([begin, *(f"{key}={_value(value)}" for key, value in event.items())])
     return line if told is None else f"{line}\n{told}"
 
 
@@ -106,20 +110,22 @@ def _value(value: object) -> object:
     return repr(value) if isinstance(value, str) and _AMBIGUOUS.search(value) else value
 
 
+def _without_nothing(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """What there is not is not told."""
+    return {name: value for name, value in event.items() if value is not None}
+
+
 def _log_to_stderr(form: str, level: str, *, serving: bool) -> None:
-    render: list[structlog.typing.Processor]
-    if form == "json":
-        render = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    elif sys.stderr.isatty():
-        # The default shows local variables, and a key may be one.
-        render = [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
-    else:
-        render = [structlog.processors.format_exc_info, _line]
+    is_json = form == "json" or (form == "auto" and not sys.stderr.isatty())
+    # Formatted here: a formatter that shows local variables would show keys among them.
+    render: list[structlog.typing.Processor] = [structlog.processors.format_exc_info]
+    render.append(structlog.processors.JSONRenderer() if is_json else _line)
     out = _Together() if serving else _Stderr()
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.TimeStamper(fmt="iso" if is_json else "%Y-%m-%d %H:%M:%SZ", utc=True),
+            _without_nothing,
             *render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),

@@ -7,9 +7,10 @@ format by name, opens no file, speaks no HTTP.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from itertools import chain, groupby
+from itertools import chain, groupby, repeat
 from typing import Final, TypeVar
 
 import msgspec
@@ -18,6 +19,7 @@ from calldex.directory import Directory, Seen
 from calldex.errors import IdempotencyMismatch
 from calldex.formats import UNFINISHED, Row, RowFormat
 from calldex.ingest.calls import Feed, assembled, grouped, records_of
+from calldex.ingest.tally import Tally
 from calldex.ingest.workers import (
     BATCH_BYTES,
     Block,
@@ -29,7 +31,7 @@ from calldex.ingest.workers import (
     mentions,
     read_blocks,
 )
-from calldex.records.record import Cdr, Rejected, canonical
+from calldex.records.record import Cdr, Rejected, canonical, to_ms
 from calldex.store import Batch, KeptRow, Outcome, Quarantined, Receipt, Reject, Store
 
 _T = TypeVar("_T")
@@ -85,6 +87,7 @@ class Ingest:
     def __init__(self, directory: Directory, store: Store) -> None:
         self._directory = directory
         self._store = store
+        self.tally = Tally()
 
     def run(
         self, feed: Feed, chunks: Iterable[bytes], origin: str, progress: Callable[[Summary], None] = lambda _: None
@@ -206,6 +209,12 @@ class Ingest:
         summary.add(outcomes)
         summary.reject(rejects)
         summary.interactions += sum(outcome is not Outcome.UNCHANGED for outcome in outcomes)
+        newest_ms = max((int(record.values[0]) for each in blocks for record in each.records), default=0)
+        self._count(feed.source, outcomes, len(rejects), newest_ms)
+
+    def _count(self, source: str, outcomes: Iterable[Outcome], rejected: int, newest_ms: int) -> None:
+        words = chain((outcome.value for outcome in outcomes), repeat("rejected", rejected))
+        self.tally.count(source, time.time_ns() // 1_000_000, words, newest_ms)
 
     def _note(self, account_id: int, found: Iterable[Mention]) -> None:
         """Tell the directory what things are called."""
@@ -228,15 +237,18 @@ class Ingest:
         rejects = [Reject(piece.reason, piece.where, piece.raw) for piece in pieces if isinstance(piece, Rejected)]
         new: dict[bytes, Row] = {}
         calls: list[list[KeptRow]] = []
+        newest_ms = 0
 
         def make() -> Batch:
             """The calls of which there are new rows."""
+            nonlocal newest_ms
             known = self._store.known_rows(feed.account_id, feed.source, [row.key for row in rows])
             new.update({row.key: row for row in rows if row.key not in known})
             links = sorted({link for row in new.values() for link in row.links})
             kept = self._store.rows_of_calls(feed.account_id, feed.source, links)
             calls.extend(grouped([*(KeptRow(r.key, r.links, r.text, None) for r in new.values()), *kept]))
             batch = assembled(self._directory, feed, format_, calls, new.keys())
+            newest_ms = max((to_ms(cdr.started_at) for cdr in records_of(batch)), default=0)
             self._note(feed.account_id, mentions(records_of(batch)))
             return msgspec.structs.replace(batch, origin=origin, rejects=rejects, released=released)
 
@@ -247,6 +259,7 @@ class Ingest:
         summary.unchanged += len(rows) - len(new)
         summary.reject(rejects)
         summary.interactions += sum(outcome is not Outcome.UNCHANGED for outcome in outcomes)
+        self._count(feed.source, outcomes, len(rejects), newest_ms)
 
 
 def _again(pieces: Iterable[_T | Rejected], raw: bytes) -> list[_T | Rejected]:

@@ -263,6 +263,9 @@ class Store(Protocol):
     def quarantined(self, account_id: int | None = None, reason: str | None = None) -> Iterator[Quarantined]:
         """What lies in the quarantine, of one account or for one reason if that is given, oldest first."""
 
+    def quarantine_size(self) -> int:
+        """How many pieces lie in the quarantine, of all accounts."""
+
     def purge(self, now_ms: int) -> int:
         """Drop what was superseded longer ago than any token lives, and old receipts; how many versions went."""
 

@@ -56,6 +56,10 @@ class Commits(Protocol):
     def accounts(self) -> list[int]:
         """Those that were ever written to."""
 
+    def migrating(self) -> AbstractContextManager[None]:
+        """Wait until nobody else changes tables of the store, and keep others from it meanwhile. Raises `Unavailable`
+        when that takes too long."""
+
     def turn(self, account_id: int) -> AbstractContextManager[Turn]:
         """Wait for the turn to write to an account. Raises `Unavailable` when that takes too long."""
 
@@ -92,6 +96,9 @@ class Commits(Protocol):
 
     def quarantined(self, account_id: int | None, reason: str | None) -> Iterator[Quarantined]:
         """See `Store.quarantined`."""
+
+    def quarantine_size(self) -> int:
+        """See `Store.quarantine_size`."""
 
     def drop_receipts(self, before_ms: int) -> None:
         """Drop the receipts given before an instant."""

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
+import calldex
+from calldex.errors import CalldexError
 from calldex.node import Node
 from calldex.transport.backpressure import Untaken
-from calldex.transport.replies import OUTCOMES, IngestReply
+from calldex.transport.replies import OUTCOMES
+from calldex.transport.tls import Certificate
 from calldex.transport.workers import Workers
 
 MEDIA_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -28,11 +38,11 @@ class Metrics:
             "calldex_request_seconds", "Time to answer a request.", ("route",), registry=registry, buckets=_BUCKETS
         )
         self.served = Counter("calldex_records_served", "Records sent in pages.", registry=registry)
-        self._ingested = Counter(
-            "calldex_records_ingested", "Records posted, by outcome.", ("outcome",), registry=registry
+        registry.register(_OfNode(node))
+        ProcessCollector(registry=registry)
+        self._certificate = Gauge(
+            "calldex_certificate_end_timestamp_seconds", "When the TLS certificate ends; 0 without.", registry=registry
         )
-        for outcome in OUTCOMES:
-            self._ingested.labels(outcome)
         self._refused = Counter("calldex_refused", "Requests refused, by error code.", ("code",), registry=registry)
         self._limited = Counter(
             "calldex_limited", "Requests and connections refused by a limit, by limit.", ("limit",), registry=registry
@@ -71,11 +81,61 @@ class Metrics:
         """Count a connection that was closed since its client was too slow with a part of the exchange."""
         self._cut.labels(part).inc()
 
-    def ingested(self, reply: IngestReply) -> None:
-        """Count records that were posted."""
-        for outcome in OUTCOMES:
-            self._ingested.labels(outcome).inc(getattr(reply, outcome))
+    def certificate_ends(self, certificate: Certificate) -> None:
+        """Tell when the certificate ends, whichever is read by then."""
+
+        def ends() -> float:
+            return certificate.ends_at.timestamp()
+
+        self._certificate.set_function(ends)
 
     def text(self) -> bytes:
-        """Everything, as Prometheus reads it."""
+        """Everything, as Prometheus reads it. Asks the store and the disk: for threads."""
         return generate_latest(self._registry)
+
+
+class _OfNode(Collector):
+    """What the node knows, asked when it is told. What cannot be asked now is left out."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    def collect(self) -> Iterator[Metric]:
+        """The measures."""
+        yield self._ingested()
+        yield from self._sources()
+        kept = GaugeMetricFamily("calldex_records", "Records kept, of all accounts.")
+        held = GaugeMetricFamily("calldex_quarantine", "Pieces of input in the quarantine.")
+        with suppress(CalldexError):
+            kept.add_metric((), self._node.records())
+            held.add_metric((), self._node.store.quarantine_size())
+        yield from (kept, held)
+        disk = shutil.disk_usage(self._node.settings.data)
+        yield GaugeMetricFamily("calldex_disk_free_bytes", "Free on the disk of the data directory.", value=disk.free)
+        yield GaugeMetricFamily("calldex_disk_bytes", "Size of the disk of the data directory.", value=disk.total)
+        info = GaugeMetricFamily("calldex_build_info", "1, with the version that runs.", labels=("version",))
+        info.add_metric((calldex.__version__,), 1)
+        yield info
+
+    def _ingested(self) -> Metric:
+        text = "Records taken in, over HTTP and from files, by outcome."
+        ingested = CounterMetricFamily("calldex_records_ingested", text, labels=("outcome",))
+        found = self._node.ingest.tally.outcomes()
+        for outcome in OUTCOMES:
+            ingested.add_metric((outcome,), found.get(outcome, 0))
+        return ingested
+
+    def _sources(self) -> Iterator[Metric]:
+        last = GaugeMetricFamily(
+            "calldex_source_last_ingest_timestamp_seconds",
+            "When a source last delivered to this process; what is posted has the empty name.",
+            labels=("source",),
+        )
+        lag = GaugeMetricFamily(
+            "calldex_source_lag_seconds", "Age of the newest record of a source, by its begin.", labels=("source",)
+        )
+        for name, taken in self._node.ingest.tally.sources().items():
+            last.add_metric((name,), taken.at_ms / 1000)
+            if taken.newest_ms:
+                lag.add_metric((name,), time.time() - taken.newest_ms / 1000)
+        yield from (last, lag)

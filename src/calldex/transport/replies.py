@@ -152,13 +152,14 @@ MIN_CODED: Final = 1024
 GZIP_LEVEL: Final = 4
 ZSTD_LEVEL: Final = 1
 _PREFERENCE: Final[tuple[Coding, ...]] = ("zstd", "gzip", "identity")
-_CODING: Final = re.compile(r"([A-Za-z0-9!#$%&'*+.^_`|~-]+)\s*(?:;\s*[qQ]=([01](?:\.\d{0,3})?)\s*)?(?:,|$)")
+_CODING: Final = re.compile(r"([A-Za-z0-9!#$%&'*+.^_`|~-]+)\s*(?:;\s*[qQ]=([01](?:\.\d{0,3})?)\s*)?")
 
 
 @lru_cache(maxsize=256)
 def coding_for(accept: str) -> Coding:
     """The coding that an `Accept-Encoding` prefers; of those it likes equally the one that suits us best."""
-    weights = {name.lower().removeprefix("x-"): float(weight or 1) for name, weight in _CODING.findall(accept[:1000])}
+    items = (_CODING.fullmatch(item.strip()) for item in accept[:1000].split(","))
+    weights = {item[1].lower().removeprefix("x-"): float(item[2] or 1) for item in items if item}
     others = weights.get("*", 0.0)
     liking = {coding: weights.get(coding, others) for coding in _PREFERENCE}
     # Identity is acceptable unless refused, but nobody who names another coding prefers it by keeping silent.

@@ -26,12 +26,14 @@ _log = structlog.get_logger(__name__)
 
 
 class Certificate:
-    """A certificate with its key, from two files. `context` is for the server and always uses what was read last."""
+    """A certificate with its key, from two files. `context` is for the server and always uses what was read last;
+    `ends_at` is when that ends."""
 
     def __init__(self, cert: Path, key: Path) -> None:
         """Read both; `BadSettings` says which file is wrong, and how."""
         self._cert, self._key = cert, key
-        self._current = self.context = _context(cert, key)
+        self._current, self.ends_at = _context(cert, key)
+        self.context = self._current
         self.context.sni_callback = self._use_current
 
     @classmethod
@@ -47,7 +49,7 @@ class Certificate:
 
     def reload(self) -> None:
         """Read both files again, for connections that begin from now on; `BadSettings` changes nothing."""
-        self._current = _context(self._cert, self._key)
+        self._current, self.ends_at = _context(self._cert, self._key)
 
     def _use_current(self, connection: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
         # A context of its own for each reading: into one that is in use, a bad pair would be read half, and a
@@ -55,8 +57,9 @@ class Certificate:
         connection.context = self._current
 
 
-def _context(cert: Path, key: Path) -> ssl.SSLContext:
-    _check(cert, key)
+def _context(cert: Path, key: Path) -> tuple[ssl.SSLContext, datetime]:
+    """The context of both files, and when the certificate ends."""
+    ends_at = _check(cert, key)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(_CIPHERS)
@@ -66,11 +69,12 @@ def _context(cert: Path, key: Path) -> ssl.SSLContext:
         context.load_cert_chain(cert, key)
     except OSError as error:
         raise _bad("tls_cert", cert, f"cannot be used: {error}") from None
-    return context
+    return context, ends_at
 
 
-def _check(cert: Path, key: Path) -> None:
-    """Find what is wrong with the files, in words; the system's own library says no more than that something is."""
+def _check(cert: Path, key: Path) -> datetime:
+    """Find what is wrong with the files, in words; the system's own library says no more than that something is. When
+    the certificate ends."""
     try:
         certificate = x509.load_pem_x509_certificates(_bytes("tls_cert", cert))[0]
     except ValueError:
@@ -95,6 +99,7 @@ def _check(cert: Path, key: Path) -> None:
         )
     if end - now < WARN_BEFORE:
         _log.warning("certificate_expires_soon", file=str(cert), at=f"{end:%Y-%m-%d %H:%M:%S}Z")
+    return end
 
 
 def _bytes(setting: str, path: Path) -> bytes:

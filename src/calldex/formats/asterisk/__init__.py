@@ -40,6 +40,7 @@ class AsteriskFormat:
         for line, ended in lines(chunks):
             yield from reader.line(line, ended)
         yield from reader.line(b"", ended=False)
+        yield from reader.finish()
 
     def links(self, row: Row) -> tuple[str, ...]:
         """What ties a row to others; see `links`."""

@@ -19,6 +19,7 @@ from typing import Final
 import msgspec
 
 from calldex.formats import LINE_LIMIT, UNFINISHED, Row
+from calldex.formats.asterisk.kinds import SUPPORTED, Kind, kind_of
 from calldex.formats.asterisk.links import ANY_CHANNEL, ID_LENGTH, cdr_links, queue_links
 from calldex.formats.asterisk.rows import UNIQUEID, CdrRow, QueueRow, epoch_of
 from calldex.formats.asterisk.settings import COLUMNS, SKIPPED, AsteriskSettings, local_time
@@ -29,6 +30,8 @@ _QUEUE_LINE: Final = re.compile(rb"\d{1,11}\|[^|]*\|[^|]*\|[^|]*\|[A-Za-z][0-9A-
 _RECORD_LINES: Final = 100
 """A value with more line breaks than this is a quote that was never closed."""
 _SNIFFED_LINES: Final = 20
+_FOREIGN_LINES: Final = 20
+"""Of a file of another kind so many lines are kept."""
 
 _BASE: Final = COLUMNS[:16]
 _NEW: Final = ("peeraccount", "linkedid", "sequence")
@@ -54,6 +57,35 @@ class _Unreadable(Exception):
     """Why a record is no row. Never leaves this module."""
 
 
+class Foreign:
+    """The lines of a file of another kind: how many, where, and what the first of them are."""
+
+    def __init__(self, kind: Kind) -> None:
+        self.kind = kind
+        self._count = self._first = self._last = 0
+        self._raw: list[bytes] = []
+        self._size = 0
+
+    def add(self, raw: bytes, number: int) -> None:
+        """One more, which ends in this line."""
+        self._first = self._first or number
+        self._count, self._last = self._count + 1, number
+        if len(self._raw) < _FOREIGN_LINES and self._size + len(raw) <= LINE_LIMIT:
+            self._raw.append(raw)
+            self._size += len(raw)
+
+    def rejected(self) -> Rejected:
+        """All of them, as one piece that could not be read."""
+        kept = (
+            ""
+            if len(self._raw) == self._count
+            else f" Of the {self._count} lines the first {len(self._raw)} are kept here."
+        )
+        reason = f"this seems to be {self.kind.name}; supported are {SUPPORTED}. What to do: {self.kind.advice}.{kept}"
+        where = f"line {self._first}" if self._count == 1 else f"lines {self._first} to {self._last}"
+        return Rejected(reason, where, b"\n".join(self._raw))
+
+
 class Reader:
     """Puts lines together to records, and records to rows. Holds one record at most."""
 
@@ -64,6 +96,7 @@ class Reader:
         self._open: list[bytes] = []
         self._open_from = 0
         self._open_size = 0
+        self._foreign: Foreign | None = None
 
     def line(self, line: bytes, ended: bool) -> Iterator[Row | Rejected]:
         """The rows that are complete with this line; one that is not ended is the last, and may be empty."""
@@ -73,13 +106,15 @@ class Reader:
         if len(line) > LINE_LIMIT:
             yield from self.end()
             yield self._rejected(f"longer than {LINE_LIMIT} bytes", [line])
+        elif not ended and self._foreign is not None and not self._open and line.strip():
+            self._foreign.add(line, self._number)
         elif not ended and (self._open or line.strip()):
             yield self._rejected(UNFINISHED, [*self._open, line])
             self._close()
         elif self._kind != "cdr" and _QUEUE_LINE.match(line):
             yield from self.end()
             self._kind = "queue_log"
-            yield self._row([line])
+            yield from self._made([line])
         elif self._open:
             yield from self._continued(line)
         elif line.strip():
@@ -92,8 +127,8 @@ class Reader:
             self._close()
 
     def _begun(self, line: bytes) -> Iterator[Row | Rejected]:
-        if self._kind == "queue_log" or _balanced(line):
-            yield self._row([line])
+        if self._kind == "queue_log" or (self._kind is None and self._foreign is not None) or _balanced(line):
+            yield from self._made([line])
         else:
             self._open, self._open_from, self._open_size = [line], self._number, len(line)
 
@@ -109,11 +144,27 @@ class Reader:
             yield self._rejected(f"a quote is open for {len(self._open)} lines", self._open)
             self._close()
         elif not _balanced(line):
-            yield self._row(self._open)
+            yield from self._made(self._open)
             self._close()
 
     def _close(self) -> None:
         self._open, self._open_size = [], 0
+
+    def finish(self) -> Iterator[Rejected]:
+        """What a file of another kind says of itself, once, at its end."""
+        if self._foreign is not None:
+            yield self._foreign.rejected()
+
+    def _made(self, record: list[bytes]) -> Iterator[Row | Rejected]:
+        """The row of a record, or why it is none; a line of another kind of file is counted, and told at the end."""
+        made = self._row(record)
+        if isinstance(made, Rejected):
+            kind = self._foreign.kind if self._foreign is not None else kind_of(made.raw, bool(self._settings.columns))
+            if self._kind is None and kind is not None:
+                self._foreign = self._foreign or Foreign(kind)
+                self._foreign.add(made.raw, self._number)
+                return
+        yield made
 
     def _row(self, record: list[bytes]) -> Row | Rejected:
         raw = b"\n".join(record)

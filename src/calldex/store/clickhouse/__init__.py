@@ -21,7 +21,7 @@ from uuid import UUID
 import msgspec
 
 from calldex.access import Scope
-from calldex.errors import TokenExpired, Unavailable, UnreadableInput, UsageProblem, WrongVersion
+from calldex.errors import TokenExpired, Unavailable, UnreadableInput, UsageProblem
 from calldex.recent import remember
 from calldex.records.fields import MAX_VALUES, Op
 from calldex.search.query import Query
@@ -43,7 +43,8 @@ from calldex.store import (
 )
 from calldex.store.clickhouse.address import Address
 from calldex.store.clickhouse.client import Hosts
-from calldex.store.clickhouse.schema import CDR_TYPES, LOCAL, UUID_TABLE, UUID_TYPES, VERSION, ddl, version_of
+from calldex.store.clickhouse.schema import CDR_TYPES, LOCAL, PLAIN, UUID_TABLE, UUID_TYPES, steps
+from calldex.store.clickhouse.upgrade import Upgrade
 from calldex.store.clickhouse.writing import Changes, Known, loaded_places, loaded_versions
 from calldex.store.commits import Commits, Point
 from calldex.store.sql import CDR_TABLE, CLICKHOUSE, Sql, behind, both, ended, together, uuid_bytes, where
@@ -93,8 +94,8 @@ class ClickhouseStore:
         try:
             self._hosts.open()
             if address.path:
-                for statement in ddl():
-                    self._hosts.command(Sql(statement))
+                for step in steps(PLAIN[0]):
+                    self._hosts.command(Sql(step.statement))
             self._local = self._checked(address)
         except BaseException:
             self._hosts.close()
@@ -103,10 +104,10 @@ class ClickhouseStore:
     def _checked(self, address: Address) -> str:
         """What stands behind the name of the table of versions in a statement that changes tables."""
         found = {
-            name: (engine, whole, comment)
-            for name, engine, whole, comment in self._hosts.rows(
+            name: (engine, whole)
+            for name, engine, whole in self._hosts.rows(
                 Sql(
-                    "SELECT name, engine, engine_full, comment FROM system.tables"
+                    "SELECT name, engine, engine_full FROM system.tables"
                     " WHERE database = currentDatabase() AND name IN ?",
                     ([CDR_TABLE, UUID_TABLE],),
                 )
@@ -118,23 +119,17 @@ class ClickhouseStore:
                     f"{address} has no table {name}; make the tables with what `calldex schema --engine clickhouse`"
                     " prints"
                 )
-            version = version_of(found[name][2])
-            if version != VERSION:
-                raise WrongVersion(
-                    f"the table {name} of {address} has {_named(version)}; this program knows version {VERSION};"
-                    " use the Calldex that made it"
-                )
-        engine, whole, _ = found[CDR_TABLE]
+        engine, whole = found[CDR_TABLE]
         self._hosts.adapt(replicated=engine.startswith(("Replicated", "Shared", "Distributed")))
-        if engine != "Distributed":
-            return CDR_TABLE
-        cluster = whole.removeprefix("Distributed('").partition("'")[0]
-        if not self._hosts.rows(Sql("SELECT 1 FROM system.clusters WHERE cluster = ? LIMIT 1", (cluster,))):
+        cluster = whole.removeprefix("Distributed('").partition("'")[0] if engine == "Distributed" else None
+        if cluster and not self._hosts.rows(Sql("SELECT 1 FROM system.clusters WHERE cluster = ? LIMIT 1", (cluster,))):
             raise UnreadableInput(
                 f"the table {CDR_TABLE} of {address} is one of the cluster {cluster!r}, which ClickHouse does not know;"
                 " correct its `remote_servers`, or make the tables with the name that stands there"
             )
-        return f"{CDR_TABLE}{LOCAL} ON CLUSTER '{cluster}'"
+        self._upgrade = Upgrade(self._hosts, cluster)
+        self._upgrade.bring(address, self._commits)
+        return f"{CDR_TABLE}{LOCAL} ON CLUSTER '{cluster}'" if cluster else CDR_TABLE
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
@@ -262,8 +257,10 @@ class ClickhouseStore:
         return point if point is not None and point.seq >= as_of else self._fresh(account_id)
 
     def _from(self, query: Query, as_of: int) -> Sql:
-        """`FROM` and `WHERE` of a search. One that names uuids reads some granules alone, and can have the engine put
-        rows together while it reads."""
+        """`FROM` and `WHERE` of a search; `StoreNotReady` if it asks for what is not there yet.
+
+        One that names uuids reads some granules alone, and can have the engine put rows together while it reads."""
+        self._upgrade.refuse(condition.column for condition in query.where)
         account_id = query.scope.account_id
         point = self._seen(account_id, as_of)
         uuids = _uuids(query)
@@ -411,6 +408,10 @@ class ClickhouseStore:
         """See `Store.quarantined`."""
         return self._commits.quarantined(account_id, reason)
 
+    def quarantine_size(self) -> int:
+        """See `Store.quarantine_size`."""
+        return self._commits.quarantine_size()
+
     # --- care ---------------------------------------------------------------------------------------------------------
 
     def purge(self, now_ms: int) -> int:
@@ -550,7 +551,3 @@ def _placed(account_id: int, uuids: Sequence[bytes]) -> Sql:
 
 def _void(point: Point, seq: int) -> bool:
     return any(span.first <= seq <= span.last for span in point.void)
-
-
-def _named(version: int | None) -> str:
-    return "no schema of Calldex" if version is None else f"schema version {version}"

@@ -1,0 +1,46 @@
+"""What came in since this process began, however it came: outcomes, and for each source when and how new it was.
+
+Ingest counts, `transport.metrics` tells. In memory alone: what a store holds, the store knows.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """When a source last delivered something, and the begin of its newest record, both in epoch milliseconds (0: none
+    yet)."""
+
+    at_ms: int
+    newest_ms: int
+
+
+class Tally:
+    """The counts. May be used from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._outcomes: Counter[str] = Counter()
+        self._sources: dict[str, Taken] = {}
+
+    def count(self, source: str, now_ms: int, outcomes: Iterable[str], newest_ms: int) -> None:
+        """Count some pieces of a source, one outcome for each; `newest_ms` is the begin of the newest record."""
+        with self._lock:
+            self._outcomes.update(outcomes)
+            before = self._sources.get(source, Taken(0, 0))
+            self._sources[source] = Taken(now_ms, max(before.newest_ms, newest_ms))
+
+    def outcomes(self) -> Mapping[str, int]:
+        """How many pieces there were of each outcome."""
+        with self._lock:
+            return dict(self._outcomes)
+
+    def sources(self) -> Mapping[str, Taken]:
+        """What each source delivered; records that were posted have the empty name."""
+        with self._lock:
+            return dict(self._sources)
