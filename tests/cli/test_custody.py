@@ -67,43 +67,70 @@ def refused(data: Path, *words: str) -> None:
     assert before == content(data)
 
 
-LOST: Final[dict[str, tuple[Callable[[Path], object], tuple[str, ...]]]] = {
-    "ledger": (lambda d: (d / "ledger.db").unlink(), ("ledger.db is gone", "restore a backup")),
-    "directory": (lambda d: (d / "directory.db").unlink(), ("directory.db is gone", "restore a backup")),
-    "ledger and columns": (
-        lambda d: [(d / name).unlink() for name in ("ledger.db", "columns.duckdb")],
-        ("ledger.db is gone",),
-    ),
-    "empty ledger": (lambda d: (d / "ledger.db").write_bytes(b""), ("ledger.db is empty",)),
-    "empty directory": (lambda d: (d / "directory.db").write_bytes(b""), ("directory.db is empty",)),
-    "text for a ledger": (lambda d: (d / "ledger.db").write_text("no database\n" * 999), ("ledger.db", "restore")),
-    "text for a directory": (lambda d: (d / "directory.db").write_text("no database\n" * 999), ("directory.db",)),
-    "directory as ledger": (
-        lambda d: shutil.copy(d / "directory.db", d / "ledger.db"),
-        ("ledger.db is a database of something else",),
-    ),
-    "ledger as directory": (
-        lambda d: shutil.copy(d / "ledger.db", d / "directory.db"),
-        ("directory.db is a database of something else",),
-    ),
-    "a folder for a ledger": (lambda d: [(d / "ledger.db").unlink(), (d / "ledger.db").mkdir()], ("is no file",)),
-    "a link for a ledger": (
-        lambda d: [(d / "ledger.db").rename(d / "real.db"), (d / "ledger.db").symlink_to("real.db")],
-        ("ledger.db is a symbolic link",),
-    ),
-    "a link to nothing": (
-        lambda d: [(d / "ledger.db").unlink(), (d / "ledger.db").symlink_to("nowhere/ledger.db")],
-        ("ledger.db is a symbolic link",),
-    ),
-    "a link for the columns": (
-        lambda d: [(d / "columns.duckdb").unlink(), (d / "columns.duckdb").symlink_to("/dev/null")],
-        ("columns.duckdb is a symbolic link",),
-    ),
+def unlinked(*names: str) -> Callable[[Path], None]:
+    """Takes files away."""
+
+    def lose(data: Path) -> None:
+        for name in names:
+            (data / name).unlink()
+
+    return lose
+
+
+def written(name: str, content: bytes) -> Callable[[Path], None]:
+    """Puts something else in the place of a file."""
+
+    def lose(data: Path) -> None:
+        (data / name).write_bytes(content)
+
+    return lose
+
+
+def copied(source: str, name: str) -> Callable[[Path], None]:
+    """Puts another file in its place."""
+
+    def lose(data: Path) -> None:
+        shutil.copy(data / source, data / name)
+
+    return lose
+
+
+def linked(name: str, target: str) -> Callable[[Path], None]:
+    """Moves a file away, and puts a link in its place."""
+
+    def lose(data: Path) -> None:
+        (data / name).rename(data / "real.db")
+        (data / name).symlink_to(target)
+
+    return lose
+
+
+def a_folder(data: Path) -> None:
+    """Puts a folder in the place of a ledger."""
+    (data / "ledger.db").unlink()
+    (data / "ledger.db").mkdir()
+
+
+TEXT: Final = b"no database\n" * 999
+LOST: Final[dict[str, tuple[Callable[[Path], None], tuple[str, ...]]]] = {
+    "ledger": (unlinked("ledger.db"), ("ledger.db is gone", "restore a backup")),
+    "directory": (unlinked("directory.db"), ("directory.db is gone", "restore a backup")),
+    "ledger and columns": (unlinked("ledger.db", "columns.duckdb"), ("ledger.db is gone",)),
+    "empty ledger": (written("ledger.db", b""), ("ledger.db is empty",)),
+    "empty directory": (written("directory.db", b""), ("directory.db is empty",)),
+    "text for a ledger": (written("ledger.db", TEXT), ("ledger.db", "restore")),
+    "text for a directory": (written("directory.db", TEXT), ("directory.db", "restore")),
+    "directory as ledger": (copied("directory.db", "ledger.db"), ("ledger.db is a database of something else",)),
+    "ledger as directory": (copied("ledger.db", "directory.db"), ("directory.db is a database of something else",)),
+    "a folder for a ledger": (a_folder, ("is no file",)),
+    "a link for a ledger": (linked("ledger.db", "real.db"), ("ledger.db is a symbolic link",)),
+    "a link to nothing": (linked("ledger.db", "nowhere/ledger.db"), ("ledger.db is a symbolic link",)),
+    "a link for the columns": (linked("columns.duckdb", "/dev/null"), ("columns.duckdb is a symbolic link",)),
 }
 
 
 @pytest.mark.parametrize(("lose", "words"), LOST.values(), ids=LOST)
-def test_a_lost_file_is_told(here: Path, lose: Callable[[Path], object], words: tuple[str, ...]) -> None:
+def test_a_lost_file_is_told(here: Path, lose: Callable[[Path], None], words: tuple[str, ...]) -> None:
     """Whatever stands in the place of a file, or nothing."""
     lose(here)
     refused(here, *words)
