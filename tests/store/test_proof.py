@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -216,11 +216,9 @@ def test_a_ledger_from_before_there_were_links(tmp_path: Path) -> None:
         for seq in range(41, 61):  # those before were superseded by them, and dropped
             made = ready(canonical(record(seq)))
             values = dict(zip(VALUE_NAMES, made.values, strict=True))
-            row = {
-                **{name: values[name] for name in names},
-                "seq": seq, "seq_to": LIVE, "account_id": 1, "uuid": uuid_bytes(made.uuid),
-                "written_ms": 5, "json": made.json.decode(),
-            }
+            row: dict[str, Any] = {name: values[name] for name in names}
+            row |= {"seq": seq, "seq_to": LIVE, "account_id": 1, "uuid": uuid_bytes(made.uuid)}
+            row |= {"written_ms": 5, "json": made.json.decode()}
             marks = ", ".join("?" * len(row))
             ledger.execute(f"INSERT INTO version ({', '.join(row)}) VALUES ({marks})", tuple(row.values()))
     with closing(embedded(tmp_path)) as store:
