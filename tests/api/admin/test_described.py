@@ -11,9 +11,9 @@ from schemathesis import Case, GenerationMode
 from schemathesis.specs.openapi.checks import ignored_auth, positive_data_acceptance
 from schemathesis.specs.openapi.schemas import OpenApiSchema
 
-from calldex.admin import VERBS
+from calldex.admin import VERB, VERBS
 from calldex.admin.verb import Verb
-from calldex.api.administration import PREFIX
+from calldex.api.administration import ENDPOINTS, PREFIX
 from tests.api.admin.conftest import Office
 from tests.api.conftest import from_an_address
 from tests.api.test_openapi import blank
@@ -58,3 +58,9 @@ def test_every_operation_is_told(standing: Office, endpoint: Verb) -> None:
     assert told["summary"]
     assert all(f"`{needed}`" in told["description"] for needed in endpoint.needs)
     assert f'id="{endpoint.id}"' in standing.site.api.get("/docs").text
+
+
+def test_every_verb_has_a_name_of_its_own() -> None:
+    """HTTP, the owner's socket and the commands call verbs by their names, so no two share one."""
+    assert len(VERBS) == len(VERB)
+    assert {each.id for each in ENDPOINTS} == {verb.id for verb in VERBS if verb.path}
