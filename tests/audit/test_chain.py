@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from calldex.audit.chain import (
     ENTRY_LIMIT,
+    ITSELF,
     MOST_SHOWN,
     Actor,
     Entry,
@@ -38,11 +39,11 @@ def row(n: int, text: bytes, hash_: bytes) -> Row:
 
 
 def chain(length: int, base: Link = GENESIS) -> tuple[list[Row], Link]:
-    """A chain behind a base, and its head."""
+    """A chain behind a base, and its head. Where entries were trimmed, one more tells of it."""
     rows, last = [], base
-    for number in range(length):
-        made = entry(ANA, "search", rows=number)
-        text = written(msgspec.structs.replace(made, n=last.n + 1, at_ms=1_000 + number))
+    trimmed = [entry(Actor(actor=ITSELF), "audit_trimmed", target=str(base))] if base.n else []
+    for made in (*trimmed, *(entry(ANA, "search", rows=number) for number in range(length))):
+        text = written(msgspec.structs.replace(made, n=last.n + 1, at_ms=1_000 + last.n))
         last = last.next(text)
         rows.append(row(last.n, text, last.hash))
     return rows, last
@@ -278,7 +279,7 @@ def test_what_is_not_kept_cannot_be_compared(n: int, base: int) -> None:
     rows, head = chain(3, Link(base, bytes(32)))
     told = list(faults(Link(base, bytes(32)), head, rows, Link(n, bytes(32))))
     assert [n] == [fault.n for fault in told]
-    assert f"the entries that are kept are {base + 1} to {base + 3}" in told[0].what
+    assert f"the entries that are kept are {base + 1} to {head.n}" in told[0].what
 
 
 @given(
