@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import msgspec
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from calldex.access.masking import NOBODY, masked_text
 from calldex.audit.chain import (
     ENTRY_LIMIT,
     ITSELF,
@@ -181,6 +183,22 @@ def test_no_number_is_noted(name: str, number: str, mark: str) -> None:
     alone."""
     for value in (number, mark + number, f"{number},{UUID}", f"{number}{mark}{number}"):
         assert number not in str(searched([(name, value)], PageRequest))
+
+
+@pytest.mark.parametrize("number", ["447700900412", "+44 7700 900 412", "0044-7700-900412", "\u0664" * 9])
+def test_no_number_gets_in_by_another_door(number: str) -> None:
+    """Whatever a text of an entry is, codes in paths, names of groups, ids, e-mail addresses that are none: no
+    telephone number can be read in it. Ids that are listed, days and networks stay."""
+    made = entry(
+        Actor(actor=f"{number}@example.com", account_id=1), "name_changed", target=f"wrapup_code {number}",
+        detail={"agent_ids": f"301,302,303,{number}", "groups": f"Line {number}", "from": "2026-01-31T08:00:00+02:00",
+                "networks": '["198.51.100.0/24"]'},
+    )  # fmt: skip
+    for text in (made.actor, made.target, *map(str, made.detail.values())):
+        assert 5 > len(re.sub(r"\D", "", text)) or number not in text
+    assert number not in str(made)
+    assert made.detail["agent_ids"] == f"301,302,303,{masked_text(number, NOBODY)}"
+    assert ("2026-01-31T08:00:00+02:00", '["198.51.100.0/24"]') == (made.detail["from"], made.detail["networks"])
 
 
 # --- the chain --------------------------------------------------------------------------------------------------------
