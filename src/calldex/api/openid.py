@@ -136,7 +136,7 @@ class OpenidSignIn:
         return self._sessions.with_cookies(request, signed, came, response)
 
     async def _client(self, account: str) -> OpenidClient:
-        return await asyncio.to_thread(self._node.directory.openid, account)
+        return await asyncio.to_thread(self._node.directory.openid_client, account)
 
     async def _provider(self, client: OpenidClient) -> Provider:
         """The provider as it describes itself. It is asked once, however many want to know, and one that does not
