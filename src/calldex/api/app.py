@@ -29,6 +29,7 @@ from calldex.api.ingest import Posts
 from calldex.api.lookups import Lookups
 from calldex.api.openapi import document
 from calldex.api.openid import OpenidSignIn
+from calldex.api.recordings import RecordingFiles
 from calldex.api.routes import ENDPOINTS
 from calldex.api.signin import Sessions
 from calldex.api.web import Web
@@ -61,6 +62,7 @@ class Handlers(msgspec.Struct, frozen=True, kw_only=True):
     audit: AuditReader
     sessions: Sessions
     openid: OpenidSignIn
+    recordings: RecordingFiles
     health: Health
     openapi: Handler
     docs: Handler
@@ -90,6 +92,7 @@ def public(node: Node) -> Starlette:
         audit=AuditReader(node, searches),
         sessions=sessions,
         openid=OpenidSignIn(node, sessions),
+        recordings=RecordingFiles(node),
         health=Health(node, metrics),
         openapi=partial(_made, msgspec.json.encode(described), JSON, {}),
         docs=partial(_made, page(described), "text/html", {"Content-Security-Policy": POLICY}),

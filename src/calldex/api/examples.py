@@ -20,6 +20,7 @@ from calldex.api.health import Alive
 from calldex.api.openid import Ways
 from calldex.api.signin import SessionReply, SignedInUser
 from calldex.directory import Account, GroupInfo, Imported, ListedUser, Named, TeamInfo, WrapupCode
+from calldex.recordings.audio import Peaks
 from calldex.records import codec
 from calldex.records.codec import Record
 from calldex.records.record import Cdr, Event, Team
@@ -154,6 +155,7 @@ _OF_TYPE: Final[dict[Any, Any]] = {
             current=True,
         ),
         Ways(openid=True),
+        Peaks(duration_s=61.5, channels=[[0, 3, 127, 90], [64, 2, 0, 1]]),
         Alive(),
         Readiness(ready=True, down=(), behind=0, total=310, reason=None),
         AuditEntry(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from calldex.api import admin, audit, cdr, exports, health, ingest, lookups, openid, signin, web
+from calldex.api import admin, audit, cdr, exports, health, ingest, lookups, openid, recordings, signin, web
 from calldex.api.docs import OPENAPI_PATH, PAGE_PATH
 from calldex.api.endpoint import Endpoint
 
@@ -41,6 +41,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     *audit.ENDPOINTS,
     *signin.ENDPOINTS,
     *openid.ENDPOINTS,
+    *recordings.ENDPOINTS,
     *health.ENDPOINTS,
     *_DOCUMENTS,
     *web.ENDPOINTS,
