@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, get_args
 
 import click
+import msgspec
 from msgspec import UNSET, UnsetType
 
 from calldex.access import PERMISSIONS, Explanation, Reach, ReachLine
@@ -18,10 +19,10 @@ if TYPE_CHECKING:
     from calldex.admin.names import NameOfCode, NameOfId
     from calldex.admin.users import ShownUser
     from calldex.cli.client import Control
-    from calldex.directory import GroupInfo
+    from calldex.directory import GroupChanges, GroupInfo
 
 _KINDS: Final = "|".join(get_args(NamedKind))
-Ids = tuple[int, ...]
+Texts = tuple[str, ...]
 Names = Mapping[str, Mapping[int, str]]
 
 
@@ -212,6 +213,8 @@ def groups() -> None:
     """
 
 
+_REACHED: Final[tuple[NamedKind, ...]] = ("team", "queue", "campaign", "agent")
+
 _group_options = options.all_of(
     click.option(
         "--permission",
@@ -233,28 +236,55 @@ _group_options = options.all_of(
             f"--{word}",
             f"{word}s",
             multiple=True,
-            type=int,
-            metavar="ID",
+            metavar="ID|NAME",
             help=f"The records of this {word} as well; {options.SEVERAL}.",
         )
-        for word in ("team", "queue", "campaign", "agent")
+        for word in _REACHED
     ),
 )
 
 
-def _reach(words: tuple[str, ...], teams: Ids, queues: Ids, campaigns: Ids, agents: Ids) -> Reach | UnsetType:
-    """The reach that options give; UNSET if none of them is given."""
-    if not (words or teams or queues or campaigns or agents):
+def _reach(words: tuple[str, ...], named: Mapping[NamedKind, Texts]) -> Reach | UnsetType:
+    """The reach that options give, but for what it names; UNSET if none of them is given."""
+    if not (words or any(named.values())):
         return UNSET
-    return Reach(
-        whole="whole" in words,
-        own="own" in words,
-        supervised="supervised" in words,
-        teams=teams,
-        queues=queues,
-        campaigns=campaigns,
-        agents=agents,
-    )
+    return Reach(whole="whole" in words, own="own" in words, supervised="supervised" in words)
+
+
+def _put(
+    account: str,
+    group: int | str | None,
+    changes: GroupChanges,
+    named: Mapping[NamedKind, Texts],
+    data: Path | None,
+) -> GroupInfo:
+    """Put a group; what of its reach no record has named yet is told."""
+    from calldex.admin.groups import NewGroup, change_group, create_group
+    from calldex.cli.client import connected
+
+    with connected(data) as control:
+        if changes.reach is not UNSET:
+            ids = {f"{kind}s": _meant(control, account, kind, texts) for kind, texts in named.items()}
+            changes = msgspec.structs.replace(changes, reach=msgspec.structs.replace(changes.reach, **ids))
+        if group is None:
+            return control.do(create_group, NewGroup(**msgspec.structs.asdict(changes)), account=account)
+        return control.do(change_group, changes, account=account, subject=str(group))
+
+
+def _meant(control: Control, account: str, kind: NamedKind, texts: Texts) -> tuple[int, ...]:
+    """The ids of what is meant by ids and names; an id that nothing has yet may get its thing later, which is told."""
+    from calldex.directory.refs import Refs, reference
+
+    if not texts:
+        return ()
+    known = {int(_key_of(entry)): entry.name for entry in _named(control, account, kind)}
+    refs = [reference(text) for text in texts]
+    ids = set(Refs(kind, known).ids(f"{kind}s", [ref for ref in refs if isinstance(ref, str)]))
+    for id_ in sorted({ref for ref in refs if isinstance(ref, int)} - known.keys()):
+        output.say(
+            f"No record has named {kind} {id_} yet; if that is a mistake, `calldex names list` shows what there is."
+        )
+    return tuple(sorted(ids | {ref for ref in refs if isinstance(ref, int)}))
 
 
 @groups.command("list", epilog="Example: calldex groups list")
@@ -304,21 +334,22 @@ def add_group(
     name: str,
     permissions: tuple[str, ...] | UnsetType,
     reach: tuple[str, ...],
-    teams: Ids,
-    queues: Ids,
-    campaigns: Ids,
-    agents: Ids,
+    teams: Texts,
+    queues: Texts,
+    campaigns: Texts,
+    agents: Texts,
     account: str,
     data: Path | None,
 ) -> None:
-    """Add a group."""
-    from calldex.admin.groups import NewGroup, create_group
-    from calldex.cli.client import connected
+    """Add a group.
 
-    new = NewGroup(name=name, permissions=permissions, reach=_reach(reach, teams, queues, campaigns, agents))
-    with connected(data) as control:
-        group = control.do(create_group, new, account=account)
-    output.say(f"Added the group {group.name}.")
+    Its reach names teams, queues, campaigns and agents by their ids or by what they are called.
+    """
+    from calldex.directory import GroupChanges
+
+    named: dict[NamedKind, Texts] = {"team": teams, "queue": queues, "campaign": campaigns, "agent": agents}
+    changes = GroupChanges(name=name, permissions=permissions, reach=_reach(reach, named))
+    output.say(f"Added the group {_put(account, None, changes, named, data).name}.")
 
 
 @groups.command(
@@ -340,10 +371,10 @@ def set_group(
     name: str | UnsetType,
     permissions: tuple[str, ...] | UnsetType,
     reach: tuple[str, ...],
-    teams: Ids,
-    queues: Ids,
-    campaigns: Ids,
-    agents: Ids,
+    teams: Texts,
+    queues: Texts,
+    campaigns: Texts,
+    agents: Texts,
     account: str,
     data: Path | None,
 ) -> None:
@@ -352,14 +383,11 @@ def set_group(
     What is not given stays. The permissions that are given replace those it has; if any part of the reach is given, it
     replaces all of it. An empty text takes away.
     """
-    from calldex.admin.groups import change_group
-    from calldex.cli.client import connected
     from calldex.directory import GroupChanges
 
-    changes = GroupChanges(name=name, permissions=permissions, reach=_reach(reach, teams, queues, campaigns, agents))
-    with connected(data) as control:
-        changed = control.do(change_group, changes, account=account, subject=str(group))
-    output.say(f"Changed the group {changed.name}.")
+    named: dict[NamedKind, Texts] = {"team": teams, "queue": queues, "campaign": campaigns, "agent": agents}
+    changes = GroupChanges(name=name, permissions=permissions, reach=_reach(reach, named))
+    output.say(f"Changed the group {_put(account, group, changes, named, data).name}.")
 
 
 @groups.command("remove", epilog="Example: calldex groups remove 'Sales history'")
