@@ -25,7 +25,6 @@ import structlog
 
 from calldex.access import Scope
 from calldex.errors import CalldexError, DiskFull, StoreNotReady, TokenExpired, Unavailable
-from calldex.records.fields import Op
 from calldex.search.query import Query
 from calldex.store import (
     Batch,
@@ -49,6 +48,7 @@ from calldex.store.embedded.ledger import PURGED_AT_ONCE, Ledger, Written
 from calldex.store.embedded.proof import told
 from calldex.store.embedded.reader import proved
 from calldex.store.embedded.sqlite import has_room
+from calldex.store.sql import numbered
 
 LEDGER_FILE: Final = "ledger.db"
 COLUMNS_FILE: Final = "columns.duckdb"
@@ -497,14 +497,12 @@ class EmbeddedStore:
 
     def total(self, query: Query, as_of: int) -> int:
         """See `Store.total`."""
-        names = {condition.column for condition in query.where}
 
         def total(columns: Columns) -> int:
-            self._filler.refuse(names, columns)
-            return columns.total(query, as_of)
+            return columns.total(self._in_columns(query, columns), as_of)
 
         if _names_uuids(query):
-            self._filler.refuse(names, None)
+            self._filler.refuse(query, None)
             found = self._ledger.total(query, as_of)
         else:
             found = self._answer(total, as_of)
@@ -515,16 +513,15 @@ class EmbeddedStore:
         self, query: Query, as_of: int, *, limit: int, total: int, after: Position | None = None, skip: int = 0
     ) -> Slice:
         """See `Store.slice`."""
-        names = {condition.column for condition in query.where}
         if _names_uuids(query):
-            self._filler.refuse(names, None)
+            self._filler.refuse(query, None)
             found = self._ledger.slice(query, as_of, limit=limit, after=after, skip=skip)
             self._refuse_purged(query, as_of)
             return found
 
         def page(columns: Columns) -> Slice:
-            self._filler.refuse(names, columns)
-            seqs = columns.page(query, as_of, limit=limit, total=total, after=after, skip=skip)
+            asked = self._in_columns(query, columns)
+            seqs = columns.page(asked, as_of, limit=limit, total=total, after=after, skip=skip)
             found = self._ledger.joined(seqs)
             self._refuse_purged(query, as_of)
             if found.count != len(seqs):
@@ -532,6 +529,12 @@ class EmbeddedStore:
             return found
 
         return self._answer(page, as_of)
+
+    def _in_columns(self, query: Query, columns: Columns) -> Query:
+        """The search as the columns are asked, which know commits by their numbers alone. `StoreNotReady` if it asks
+        for what is not there yet."""
+        self._filler.refuse(query, columns)
+        return numbered(query, self._ledger.commit_before)
 
     def _refuse_purged(self, query: Query, as_of: int) -> None:
         """To be called when an answer is there: what it should hold may have been dropped while it was made, if the
@@ -687,4 +690,4 @@ def _said(error: Exception) -> str:
 
 
 def _names_uuids(query: Query) -> bool:
-    return any(condition.op is Op.ANY_UUID for condition in query.where)
+    return any(condition.names_uuids for condition in query.where)

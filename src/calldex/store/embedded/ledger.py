@@ -325,7 +325,7 @@ class Ledger:
         ended = f"seq_to > 0 AND seq_to <= ? AND seq_to < {LIVE}"
         with commit(self._writer):
             self._writer.execute("DELETE FROM receipt WHERE at_ms < ?", (now_ms - RECEIPT_MS,))
-            bound = min(self._last_commit_before(superseded_before_ms), upto)
+            bound = min(_commit_before(self._writer, superseded_before_ms, self.last_seq), upto)
             more = _all(
                 self._writer,
                 f"SELECT seq_to FROM version WHERE {ended} ORDER BY seq_to LIMIT 1 OFFSET {PURGED_AT_ONCE - 1}",
@@ -350,19 +350,10 @@ class Ledger:
             self.damaged = links.marked(self._writer)
         return count, bound
 
-    def _last_commit_before(self, ms: int) -> int:
-        """The greatest number of a commit made before an instant, found by halving."""
-        low, high = 0, self.last_seq
-        while low < high:
-            middle = (low + high + 1) // 2
-            found = _all(
-                self._writer, "SELECT seq, written_ms FROM version WHERE seq <= ? ORDER BY seq DESC LIMIT 1", (middle,)
-            )
-            if not found or found[0][1] < ms:
-                low = middle
-            else:
-                high = found[0][0] - 1
-        return low
+    def commit_before(self, ms: int) -> int:
+        """The last commit that was made before an instant: none is dated before the one it follows."""
+        with self._reader() as reader:
+            return _commit_before(reader, ms, self.last_seq)
 
     def bind(self) -> None:
         """Note that a directory keeps the head from now on, so that a directory which does not know this ledger is told
@@ -550,6 +541,21 @@ class Ledger:
         write-ahead log could not be folded in.
         """
         return sqlite.copy(self._writer, target)
+
+
+def _commit_before(connection: sqlite.Connection, ms: int, last: int) -> int:
+    """Found by halving."""
+    low, high = 0, last
+    while low < high:
+        middle = (low + high + 1) // 2
+        found = _all(
+            connection, "SELECT seq, written_ms FROM version WHERE seq <= ? ORDER BY seq DESC LIMIT 1", (middle,)
+        )
+        if not found or found[0][1] < ms:
+            low = middle
+        else:
+            high = found[0][0] - 1
+    return low
 
 
 def versions_by_day(readers: Readers, as_of: int) -> Iterator[tuple[str, tuple[Any, ...]]]:
