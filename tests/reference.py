@@ -5,7 +5,6 @@ Shares nothing with the table of filters, the parser or any SQL: what a paramete
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime
@@ -36,8 +35,9 @@ def _lower(text: str) -> str:
 
 
 def _listed(text: str) -> set[str]:
-    """The items between commas; those in double quotes, as in CSV, may hold some."""
-    return {item.strip() for item in next(csv.reader([text], skipinitialspace=True))}
+    """The items between commas, without outer blanks; those in double quotes, as in CSV, as they stand there."""
+    items = re.findall(r'\s*(?:"((?:[^"]|"")*)"\s*|([^,]*))(?:,|$)', text)
+    return {quoted.replace('""', '"') or bare.strip() for quoted, bare in items} - {""}
 
 
 def _words(text: str) -> set[str]:
