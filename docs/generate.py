@@ -48,7 +48,7 @@ PARTS: Final[dict[type[msgspec.Struct], dict[str, str]]] = {
     Event: {
         "type": "What happened.",
         "at": "When.",
-        "agent": "Who took part in it, or caused it.",
+        "agent": "Who took part in it, or caused it; of a transfer, who handed it over.",
         "queue": "The queue in which it happened.",
         "number": "The number it was about, such as the target of a transfer.",
         "duration_s": "How long it lasted, seconds.",
@@ -329,7 +329,7 @@ def _shape_of(kind: types.Type) -> str:
         case types.StrType(pattern=str(pattern)):
             return "uuid" if "a-f" in pattern else "text `HH:MM:SS`"
         case types.StrType(min_length=least, max_length=most):
-            return f"text of {least or 0} to {most} characters"
+            return "text" if most is None else f"text of {least or 0} to {most} characters"
     return _PLAIN[type(kind)]
 
 

@@ -232,6 +232,14 @@ def permit(actor: Principal, needed: Sequence[Permission]) -> None:
     raise Forbidden(f"no access group of yours grants {names}: to {PERMISSIONS[needed[0]]} is not for you")
 
 
+def permit_recording(actor: Principal, needed: Permission, *, leg: bool) -> None:
+    """`Forbidden` for whom recordings, or where it is one of a `leg`, legs, are not."""
+    permit(actor, (needed,))
+    hidden = scope_of(actor).mask.hidden
+    if "recording" in hidden or (leg and "legs" in hidden):
+        raise Forbidden("recordings are among the fields that are hidden from you")
+
+
 @lru_cache(maxsize=4096)
 def scope_of(principal: Principal) -> Scope:
     """What a principal may see: nothing, unless he may see records at all."""

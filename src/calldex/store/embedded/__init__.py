@@ -23,6 +23,7 @@ import msgspec
 import numpy as np
 import structlog
 
+from calldex import budget
 from calldex.access import Scope
 from calldex.errors import CalldexError, DiskFull, StoreNotReady, TokenExpired, Unavailable
 from calldex.search.query import Query
@@ -46,6 +47,7 @@ from calldex.store.embedded.fill import Filler
 from calldex.store.embedded.index import Array, Index, halves
 from calldex.store.embedded.ledger import PURGED_AT_ONCE, Ledger, Written
 from calldex.store.embedded.proof import told
+from calldex.store.embedded.queue import Queue
 from calldex.store.embedded.reader import proved
 from calldex.store.embedded.sqlite import has_room
 from calldex.store.sql import numbered
@@ -114,6 +116,7 @@ class EmbeddedStore:
         """Nothing is taken in for lack of room; nothing can be answered for lack of room."""
         self._wanted = 0
         self._recent: deque[Written] = deque()
+        self.queue = Queue(self._ledger.write)
         self._about_questions: set[str] = set()
         self._ages: deque[tuple[float, int]] = deque([(-math.inf, self._ledger.last_seq)])
         """When, by the clock that nobody sets, which commit was the last."""
@@ -340,7 +343,7 @@ class EmbeddedStore:
         when it takes until there is room again."""
         with self._changed:
             self._want(as_of)
-            self._changed.wait_for(lambda: self._given_up() or self._visible(as_of), self._timeout_s)
+            self._changed.wait_for(lambda: self._given_up() or self._visible(as_of), budget.left(self._timeout_s))
             if self._full and not self._visible(as_of):
                 raise DiskFull(
                     f"this search cannot be answered: {self._reason or 'no room is left on the disk'}",
@@ -358,15 +361,21 @@ class EmbeddedStore:
     # --- Store --------------------------------------------------------------------------------------------------------
 
     def write(self, batch: Batch, *, wait: bool = True) -> list[Outcome]:
-        """See `Store.write`. While the columns are being made again, visible means: once they are."""
-        with self._turn():
-            written = self._ledger.write(batch)
-            if written.last_seq > written.before:
-                self._keeping = self._keeper.submit(self._keep_head)
-            if written.rows:
-                self._remember(written)
-        if written.last_seq > written.before:
-            self._wake()
+        """See `Store.write`. While the columns are being made again, visible means: once they are. Batches that wait
+        for their turn at once share a commit: whoever gets it first writes for all of them."""
+        mine = self.queue.put(batch)
+        try:
+            with self._turn():
+                before = self._ledger.last_seq
+                for written in self.queue.write_until(mine):
+                    self._remember(written)
+                if self._ledger.last_seq > before:
+                    self._keeping = self._keeper.submit(self._keep_head)
+                    self._wake()
+        except Unavailable:
+            if self.queue.withdraw(mine):
+                raise
+        written = mine.result()
         if wait:  # also for what is unchanged: who wrote it first may not have waited
             self._seen(written.last_seq)
         return written.outcomes

@@ -19,7 +19,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import date
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -30,25 +29,16 @@ import msgspec
 import numpy as np
 import structlog
 
+from calldex import budget
 from calldex.access import Scope
-from calldex.errors import DiskFull, QueryTimeout, Unavailable
+from calldex.errors import DiskFull, Unavailable
 from calldex.recent import remember
-from calldex.records.fields import PREFIX_DIGITS, Op
+from calldex.records.fields import Op
 from calldex.search.query import Query
 from calldex.store import Mentioned, Position
 from calldex.store.embedded.by_time import BUCKET_MS, EARLIEST, AccountTimes
-from calldex.store.embedded.index import (
-    KEPT,
-    NUMBERS,
-    SEGMENT,
-    SUMMED,
-    Array,
-    Index,
-    Rows,
-    halves,
-    is_narrow,
-    keys_of,
-)
+from calldex.store.embedded.index import SEGMENT, Array, Index, Rows, halves, is_narrow
+from calldex.store.embedded.indexing import INDEXED, SUMS, day_of, indexed
 from calldex.store.embedded.ledger import ROW_NAMES, Closing
 from calldex.store.embedded.parties import NO_PARTY, PARTY, Parties, Party, reach_of
 from calldex.store.embedded.schema import COLUMNS
@@ -66,8 +56,6 @@ _WAL_LIMIT: Final = "64MB"
 _NO_SPACE: Final = "No space left on device"
 _DIRECT_SKIP: Final = 10_000
 _FAR: Final = 10**9
-_DAY_MS: Final = 86_400_000
-_DAY_0: Final = date(1970, 1, 1).toordinal()
 _AT_LEAST: Final = 2048
 """Rows that DuckDB looks at together: looking at fewer costs as much, and looking again as much as the first time."""
 _TOTALS: Final = 4096
@@ -76,14 +64,6 @@ _MENTIONS: Final = 256
 """Of so many scopes it is remembered what their records name."""
 _BUCKET: Final = f"((started_ms + {_FAR * BUCKET_MS}) // {BUCKET_MS} - {_FAR})"
 """The bucket of a record, before 1970 as well: DuckDB divides towards zero, Python downwards."""
-
-
-_IN_INDEX: Final = {
-    name: f"(2 * {name}_key::UBIGINT"
-    f" + CASE WHEN regexp_full_match({name}, '[0-9]{{1,{PREFIX_DIGITS}}}') THEN 0 ELSE 1 END)::UBIGINT"
-    for name in NUMBERS
-}
-"""Columns that the index has in another form, see `index.keys_of`."""
 
 
 Seqs = np.ndarray[tuple[int], np.dtype[np.int64]]
@@ -239,7 +219,7 @@ class Columns:
                 self._change(arrays, closings, upto)
                 if self._index is not None:
                     if rows:
-                        self._index.append(_indexed(arrays))
+                        self._index.append(indexed(arrays))
                     self._index.close([(each.account_id, each.seq, each.seq_to) for each in closings])
                 with self._lock:
                     self._remember(rows, closings, upto)
@@ -364,11 +344,9 @@ class Columns:
 
     def _indexed_upto(self, upto: int) -> Iterator[Rows]:
         """What the index keeps of all versions up to a commit, in pieces."""
-        kept = ", ".join(f"{_IN_INDEX.get(name, name)} AS {name}" for name in (*KEPT, *NUMBERS))
-        text = f"SELECT seq, seq_to, account_id, started_ms, party, {kept} FROM kept.cdr WHERE seq > ? AND seq <= ?"
         for after in range(0, upto, SEGMENT):
             with self._cursor(math.inf) as cursor:
-                found = cursor.execute(text, [after, min(after + SEGMENT, upto)]).fetchnumpy()
+                found = cursor.execute(INDEXED, [after, min(after + SEGMENT, upto)]).fetchnumpy()
             if len(found["seq"]):
                 yield found
 
@@ -378,22 +356,14 @@ class Columns:
         index = self._index
         if index is None or not index.complete:
             return set()
-        kept = _IN_INDEX | {"wrapup_code": "md5_number_lower(wrapup_code)"}
-        terms = " + ".join(f"{odd} * {kept.get(name, name)}::HUGEINT" for name, odd in SUMMED.items())
-        found = self._ask(
-            f"SELECT account_id, (started_ms + {_FAR * _DAY_MS}) // {_DAY_MS} - {_FAR} AS day, count(*),"
-            f" (sum({terms}) % 18446744073709551616 + 18446744073709551616) % 18446744073709551616"
-            " FROM kept.cdr WHERE seq <= ? AND seq_to > ? GROUP BY account_id, day",
-            Sql("", (as_of, as_of)),
-            timeout_s=math.inf,
-        )
+        found = self._ask(SUMS, Sql("", (as_of, as_of)), timeout_s=math.inf)
         right = {(account_id, day): (count, int(sum_)) for account_id, day, count, sum_ in found}
         differ = {day for day, _ in right.items() ^ index.days(as_of).items()}
         if differ and not self._parties.full:
             _log.warning("index_damaged", days=len(differ))
             with self._changing:
                 self._index = None
-            return {(id_, date.fromordinal(_DAY_0 + day).isoformat()) for id_, day in differ}
+            return {(id_, day_of(day)) for id_, day in differ}
         return set()
 
     # --- answering ----------------------------------------------------------------------------------------------------
@@ -554,7 +524,7 @@ class Columns:
 
     def _page(self, condition: Sql, limit: int, skip: int) -> Seqs:
         text = f"SELECT seq FROM kept.cdr WHERE {condition.text} {_NEWEST_FIRST} LIMIT ? OFFSET ?"
-        with self._cursor(self._timeout_s) as cursor, _named_errors(self._timeout_s):
+        with self._cursor(budget.left(self._timeout_s)) as cursor, _named_errors(self._timeout_s):
             found = cursor.execute(text, [*condition.parameters, limit, skip]).fetchnumpy()["seq"]
             return np.ascontiguousarray(found, dtype=np.int64)
 
@@ -588,8 +558,8 @@ class Columns:
         return {(account_id, day): (count, int(checksum)) for account_id, day, count, checksum in found}
 
     def _ask(self, text: str, parameters: Sql, timeout_s: float | None = None) -> list[tuple[Any, ...]]:
-        timeout_s = self._timeout_s if timeout_s is None else timeout_s
-        with self._cursor(timeout_s) as cursor, _named_errors(timeout_s):
+        timeout_s = budget.left(self._timeout_s) if timeout_s is None else timeout_s
+        with self._cursor(timeout_s) as cursor, _named_errors(self._timeout_s):
             return cursor.execute(text, list(parameters.parameters)).fetchall()
 
     @contextmanager
@@ -616,7 +586,7 @@ class Columns:
                 late = [cursor for deadline, cursor in self._running.values() if deadline < now]
                 for cursor in late:
                     cursor.interrupt()
-                self._idle.wait(0.05 if late else min(self._timeout_s / 10, 0.5))
+                self._idle.wait(0.05 if late else min(self._timeout_s / 10, 0.2))
 
     def close(self) -> None:
         """Interrupt what is running, wait for it, and let go of the file."""
@@ -655,13 +625,6 @@ def _arrays(rows: Sequence[tuple[Any, ...]], parties: Sequence[int]) -> dict[str
     return {name: array[order] for name, array in arrays.items()}
 
 
-def _indexed(arrays: Mapping[str, Array]) -> Rows:
-    """What the index keeps of the versions of some commits."""
-    own = ("seq", "seq_to", "account_id", "started_ms", "party", *KEPT)
-    numbers = {name: keys_of(arrays[f"{name}_key"], arrays[name]) for name in NUMBERS}
-    return {**{name: arrays[name] for name in own}, **numbers}
-
-
 def _columns(names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> dict[str, Array]:
     return {
         name: np.array(column, dtype=object if name in _OBJECTS else np.int64)
@@ -688,7 +651,7 @@ def _named_errors(timeout_s: float) -> Iterator[None]:
     try:
         yield
     except duckdb.InterruptException:
-        raise QueryTimeout(f"the query took longer than {timeout_s:g} s and was stopped") from None
+        raise budget.spent(timeout_s) from None
     except duckdb.OutOfMemoryException:
         raise Unavailable(
             "the query needs more memory than `columns_memory_mb` permits; ask for less at once, or raise that setting"

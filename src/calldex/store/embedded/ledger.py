@@ -19,7 +19,7 @@ from uuid import UUID
 
 import msgspec
 
-from calldex.errors import RecordDamaged, StoreDamaged, Unavailable, UnreadableInput, WrongVersion
+from calldex.errors import IdempotencyMismatch, RecordDamaged, StoreDamaged, Unavailable, UnreadableInput, WrongVersion
 from calldex.records.record import Cdr, from_ms
 from calldex.search.query import Query
 from calldex.store import (
@@ -205,25 +205,38 @@ class Ledger:
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
-    def write(self, batch: Batch) -> Written:
-        """Commit a batch, all of it or nothing. Raises `DiskFull`."""
+    def write(self, batches: Sequence[Batch]) -> list[Written | IdempotencyMismatch]:
+        """Commit some batches at once, each all of it or nothing: what each did, or why it was not written. Raises
+        `DiskFull`, or `Unavailable`; then nothing of any was."""
         self._bound_log()
         now = self._now_ms()
-        before = self.last_seq
+        done: list[Written | IdempotencyMismatch] = []
+        last, head = self.last_seq, self.head
+        with commit(self._writer):
+            for batch in batches:
+                try:
+                    with commit(self._writer):
+                        written, head = self._put(batch, last, head, now)
+                except IdempotencyMismatch as mismatch:
+                    done.append(mismatch)
+                else:
+                    done.append(written)
+                    last = written.last_seq
+        self.last_seq, self.head = last, head
+        return done
+
+    def _put(self, batch: Batch, before: int, head: Head, now: int) -> tuple[Written, Head]:
         rows = [
             (seq, LIVE, batch.account_id, uuid_bytes(made.uuid), *made.values, made.json, now)
             for seq, made in enumerate(map(_ready, batch.records), before + 1)
         ]
-        with commit(self._writer):
-            new = self._put_new(rows)
-            outcomes, begun = self._accepted(rows) if new else self._put_versions(batch.account_id, rows)
-            begun += self._close(batch.account_id, batch.removed, before + len(begun), now)
-            head = self._link(begun)
-            staging.put(self._writer, batch, outcomes, now)
-        self.last_seq, self.head = before + len(begun), head
-        return Written(
-            outcomes, before, self.last_seq, [row[:-2] for row in rows] if new and not batch.removed else None
-        )
+        new = self._put_new(rows)
+        outcomes, begun = self._accepted(rows) if new else self._put_versions(batch.account_id, rows, before)
+        begun += self._close(batch.account_id, batch.removed, before + len(begun), now)
+        head = self._link(begun, head)
+        staging.put(self._writer, batch, outcomes, now)
+        fresh = [row[:-2] for row in rows] if new and not batch.removed else None
+        return Written(outcomes, before, before + len(begun), fresh), head
 
     def _put_new(self, rows: list[tuple[Any, ...]]) -> bool:
         """Most batches hold only new records: insert them all at once. False, and nothing inserted, if one is not."""
@@ -237,7 +250,7 @@ class Ledger:
         return [Outcome.ACCEPTED] * len(rows), list(rows)
 
     def _put_versions(
-        self, account_id: int, rows: list[tuple[Any, ...]]
+        self, account_id: int, rows: list[tuple[Any, ...]], before: int
     ) -> tuple[list[Outcome], list[tuple[Any, ...]]]:
         """Insert those rows that differ from the live version of their record, numbered anew; they as well. A version
         that is damaged is replaced by the same record."""
@@ -250,7 +263,7 @@ class Ledger:
             if known is not None and known[1] == json and known[0] not in self.damaged:
                 outcomes.append(Outcome.UNCHANGED)
                 continue
-            seq = self.last_seq + len(begun) + 1
+            seq = before + len(begun) + 1
             if known is not None:
                 self._writer.execute("UPDATE version SET seq_to = ? WHERE seq = ?", (seq, known[0]))
             begun.append((seq, *row[1:]))
@@ -285,9 +298,10 @@ class Ledger:
             self._writer.execute(_INSERT, begun[-1])
         return begun
 
-    def _link(self, begun: Sequence[tuple[Any, ...]]) -> Head:
-        """Put the versions that a commit began into the chain; its head, to be kept when the commit is made."""
-        return links.put(self._writer, self.head, begun[-1][0], chain.digests(begun)) if begun else self.head
+    def _link(self, begun: Sequence[tuple[Any, ...]], head: Head) -> Head:
+        """Put the versions that a commit began into the chain behind a head; its new one, to be kept when the commit is
+        made."""
+        return links.put(self._writer, head, begun[-1][0], chain.digests(begun)) if begun else head
 
     def erase(self, account_id: int, uuids: Sequence[str]) -> tuple[int, int]:
         """Close the live versions of these records; how many there were, and the last commit number. Raises
@@ -295,7 +309,7 @@ class Ledger:
         self._bound_log()
         with commit(self._writer):
             begun = self._close(account_id, uuids, self.last_seq, self._now_ms())
-            head = self._link(begun)
+            head = self._link(begun, self.head)
         self.last_seq, self.head = self.last_seq + len(begun), head
         return len(begun), self.last_seq
 
