@@ -31,12 +31,9 @@ from calldex.store import (
     Batch,
     DayCheck,
     Head,
-    KeptRow,
     Mentioned,
     Outcome,
     Position,
-    Quarantined,
-    Receipt,
     Slice,
     State,
     Version,
@@ -50,6 +47,7 @@ from calldex.store.embedded.proof import told
 from calldex.store.embedded.queue import Queue
 from calldex.store.embedded.reader import proved
 from calldex.store.embedded.sqlite import has_room
+from calldex.store.embedded.staging import Staging
 from calldex.store.sql import numbered
 
 LEDGER_FILE: Final = "ledger.db"
@@ -73,7 +71,7 @@ class _Chunk(NamedTuple):
     upto: int
 
 
-class EmbeddedStore:
+class EmbeddedStore(Staging):
     """See `calldex.store.Store`."""
 
     def __init__(
@@ -94,6 +92,7 @@ class EmbeddedStore:
         self._timeout_s = timeout_s
         self._path = data / COLUMNS_FILE
         self._ledger = Ledger(data / LEDGER_FILE)
+        super().__init__(self._ledger.reader)
         self._memory_mb, self._index_mb, self._threads = memory_mb, index_mb, threads
         self._keep = keep
         self._keeper = ThreadPoolExecutor(1, "ledger-head")
@@ -563,34 +562,6 @@ class EmbeddedStore:
     def history(self, account_id: int, uuid: str) -> list[Version]:
         """See `Store.history`."""
         return self._ledger.versions(account_id, uuid)
-
-    def rows_of_calls(self, account_id: int, source: str, links: Sequence[str]) -> list[KeptRow]:
-        """See `Store.rows_of_calls`."""
-        return self._ledger.staging.rows_of_calls(account_id, source, links)
-
-    def rows_of_source(self, account_id: int, source: str, after: int, limit: int) -> list[tuple[int, KeptRow]]:
-        """See `Store.rows_of_source`."""
-        return self._ledger.staging.rows_of_source(account_id, source, after, limit)
-
-    def count_rows(self, account_id: int, source: str) -> int:
-        """See `Store.count_rows`."""
-        return self._ledger.staging.count_rows(account_id, source)
-
-    def known_rows(self, account_id: int, source: str, keys: Sequence[bytes]) -> set[bytes]:
-        """See `Store.known_rows`."""
-        return self._ledger.staging.known_rows(account_id, source, keys)
-
-    def receipt(self, account_id: int, key: str) -> Receipt | None:
-        """See `Store.receipt`."""
-        return self._ledger.staging.receipt(account_id, key)
-
-    def quarantined(self, account_id: int | None = None, reason: str | None = None) -> Iterator[Quarantined]:
-        """See `Store.quarantined`."""
-        return self._ledger.staging.quarantined(account_id, reason)
-
-    def quarantine_size(self) -> int:
-        """See `Store.quarantine_size`."""
-        return self._ledger.staging.quarantine_size()
 
     def purge(self, now_ms: int) -> int:
         """See `Store.purge`."""
