@@ -26,6 +26,7 @@ from calldex.formats import formats, settings_of
 from calldex.ingest.calls import Feed
 from calldex.ingest.pipeline import Ingest
 from calldex.ingest.settle import settle
+from calldex.onetime import OneTimeCode
 from calldex.records.record import Cdr
 from calldex.search.page import Pager
 from calldex.search.query import Query
@@ -64,6 +65,7 @@ class Node:
             self.audit = Auditor(self.directory)
             self.stopping = threading.Event()
             """Whether whoever serves it was told to stop: what may take long ends early then."""
+            self.one_time_code: OneTimeCode | None = None
             self._purge_at = 0.0
             self._opened = opened.pop_all()
 
