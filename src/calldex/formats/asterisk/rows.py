@@ -139,8 +139,14 @@ def is_local(channel: str) -> bool:
     return channel.startswith("Local/")
 
 
+def plain(channel: str) -> str:
+    """A channel's name without what an Asterisk adds while it moves the channel somewhere else."""
+    return channel.removeprefix("AsyncGoto/").removesuffix("<ZOMBIE>").removesuffix("<MASQ>")
+
+
 def whole(channel: str) -> str:
     """A channel's name; both halves of a Local channel have one."""
+    channel = plain(channel)
     return _HALF.sub("", channel) if is_local(channel) else channel
 
 
