@@ -21,6 +21,7 @@ from starlette.routing import Match, Route
 from calldex.api import admin
 from calldex.api.audit import AuditReader
 from calldex.api.cdr import CdrPages
+from calldex.api.changes import Changed
 from calldex.api.docs import POLICY, page
 from calldex.api.exports import Exports
 from calldex.api.health import Health
@@ -63,6 +64,7 @@ def public(node: Node) -> Starlette:
     described = document()
     routes = [
         Route("/api/v2/cdr", cdr.get),
+        Route("/api/v2/cdr/changes", Changed(node, reader).get),
         Route("/api/v2/cdr/export", Exports(node, reader).get),
         *(Route(f"/api/v2/cdr/{name}", lookups.of(kind)) for name, kind in KINDS.items()),
         Route("/api/v3/cdr/users", lookups.users),

@@ -143,6 +143,28 @@ class Version(msgspec.Struct, frozen=True):
     written_ms: int
 
 
+class Change(msgspec.Struct, frozen=True):
+    """A version that began: the commit that began it and when that was; whether it matches what was asked (a tombstone
+    does not), and its JSON if so. `erased`: it is a tombstone."""
+
+    seq: int
+    uuid: str
+    at_ms: int
+    matches: bool
+    erased: bool
+    json: bytes | None
+
+
+class Changes(msgspec.Struct, frozen=True):
+    """The versions that began behind a commit, in the order of commits, up to the commit `upto`; whether there are
+    `more` behind it. Nothing can come behind `upto` any more that was committed before `complete_ms`."""
+
+    changes: Sequence[Change]
+    upto: int
+    more: bool
+    complete_ms: int
+
+
 class Loaded(msgspec.Struct, frozen=True):
     """A version as another store has it: the commit that began it and the one that ended it (None: none), its uuid as
     16 bytes, its values (as `sql.VALUE_NAMES`), its JSON (None: a tombstone, whose `values` count for their start
@@ -244,6 +266,20 @@ class Store(Protocol):
 
     def history(self, account_id: int, uuid: str) -> list[Version]:
         """Every version of a record that is still kept, oldest first."""
+
+    def changes(self, query: Query, after: int, limit: int) -> Changes:
+        """What began behind a commit in the query's account, `limit` versions at the most, and which of it the query
+        means. As soon as a commit is acknowledged, it is among them."""
+
+    def superseded(self, query: Query, after: int, since: int, upto: int) -> dict[str, int]:
+        """The records whose versions as of the commit `after` matched and ended behind `since`, by `upto`: with the
+        commit that ended them."""
+
+    def last_commit(self, account_id: int) -> int:
+        """The last commit there is, whether or not it can be searched yet; it may be one of another account."""
+
+    def commit_before(self, account_id: int, at_ms: int) -> int:
+        """The last commit before an instant; 0 if there is none."""
 
     def rows_of_calls(self, account_id: int, source: str, links: Sequence[str]) -> list[KeptRow]:
         """Every kept row that is tied to one of these links, directly or through other rows."""

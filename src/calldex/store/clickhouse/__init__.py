@@ -28,6 +28,7 @@ from calldex.search.query import Query
 from calldex.store import (
     RECEIPT_MS,
     Batch,
+    Change,
     DayCheck,
     KeptRow,
     Loaded,
@@ -41,12 +42,25 @@ from calldex.store import (
     State,
     Version,
 )
+from calldex.store import Changes as ChangesBehind
 from calldex.store.clickhouse.address import Address
 from calldex.store.clickhouse.client import Hosts
 from calldex.store.clickhouse.schema import CDR_TYPES, LOCAL, UUID_TABLE, UUID_TYPES, VERSION, ddl, version_of
 from calldex.store.clickhouse.writing import Changes, Known, loaded_places, loaded_versions
 from calldex.store.commits import Commits, Point
-from calldex.store.sql import CDR_TABLE, CLICKHOUSE, Sql, behind, both, ended, together, uuid_bytes, where
+from calldex.store.sql import (
+    CDR_TABLE,
+    CLICKHOUSE,
+    Sql,
+    behind,
+    both,
+    ended,
+    meant,
+    not_void,
+    together,
+    uuid_bytes,
+    where,
+)
 
 _TOTALS: Final = 4096
 _MENTIONS: Final = 256
@@ -56,6 +70,8 @@ _MANY: Final = 10
 """When so many pages match, they are read in order."""
 _IN_FLIGHT_MS: Final = 24 * 3600 * 1000
 """So long after numbers were given up nothing that is still under way can arrive under them."""
+_UNPUBLISHED_MS: Final = 60_000
+"""A commit is published at most so long after it was dated, by whichever node's clock."""
 _DAY_MS: Final = 86_400_000
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 _DAY: Final = f"intDiv(started_ms - positiveModulo(started_ms, {_DAY_MS}), {_DAY_MS})"
@@ -386,6 +402,62 @@ class ClickhouseStore:
             ended = None if seq_to > point.seq or not seq_to or _void(point, seq_to) else seq_to
             found.append(Version(seq, ended, uuid, text if content else None, written_ms))
         return found
+
+    def changes(self, query: Query, after: int, limit: int) -> ChangesBehind:
+        """See `Store.changes`."""
+        complete_ms = time.time_ns() // 1_000_000 - _UNPUBLISHED_MS
+        point = self._fresh(query.scope.account_id)
+        fits = meant(query, CLICKHOUSE)
+        begun = both(
+            Sql("account_id = ? AND seq > ? AND seq <= ?", (query.scope.account_id, after, point.seq)),
+            Sql("(content = 1 OR seq_to = seq)"),
+            *not_void("seq", point.void),
+        )
+        rows = self._hosts.rows(
+            Sql(
+                "SELECT seq, uuid, written_ms, content,"
+                f" content = 1 AND {fits.text} AS fits, if(fits, json, '') AS text"
+                f" FROM {CDR_TABLE} WHERE {begun.text} ORDER BY seq LIMIT 1 BY seq LIMIT ?",
+                (*fits.parameters, *begun.parameters, limit + 1),
+            )
+        )
+        changes = [
+            Change(seq, str(UUID(bytes=uuid)), at, bool(fits), not content, text if fits else None)
+            for seq, uuid, at, content, fits, text in rows[:limit]
+        ]
+        if len(rows) > limit:
+            return ChangesBehind(changes, changes[-1].seq, True, changes[-1].at_ms)
+        return ChangesBehind(changes, changes[-1].seq if changes else after, False, complete_ms)
+
+    def superseded(self, query: Query, after: int, since: int, upto: int) -> dict[str, int]:
+        """See `Store.superseded`."""
+        account_id = query.scope.account_id
+        void = self._fresh(account_id).void
+        mine = Sql("account_id = ? AND seq <= ?", (account_id, after))
+        end = both(mine, Sql("seq_to > ? AND seq_to <= ?", (since, upto)), *not_void("seq_to", void))
+        fits = both(
+            meant(query, CLICKHOUSE),
+            Sql("content = 1 AND seq <= ?", (after,)),
+            *not_void("seq", void),
+            Sql(f"seq IN (SELECT seq FROM {CDR_TABLE} WHERE {end.text})", end.parameters),
+        )
+        ends = dict(self._hosts.rows(Sql(f"SELECT seq, seq_to FROM {CDR_TABLE} WHERE {end.text}", end.parameters)))
+        rows = self._hosts.rows(Sql(f"SELECT uuid, seq FROM {CDR_TABLE} WHERE {fits.text}", fits.parameters))
+        return {str(UUID(bytes=uuid)): ends[seq] for uuid, seq in rows if seq in ends}
+
+    def last_commit(self, account_id: int) -> int:
+        """See `Store.last_commit`."""
+        return self._fresh(account_id).seq
+
+    def commit_before(self, account_id: int, at_ms: int) -> int:
+        """See `Store.commit_before`."""
+        point = self._fresh(account_id)
+        condition = both(
+            Sql("account_id = ? AND seq <= ? AND written_ms BETWEEN 1 AND ?", (account_id, point.seq, at_ms - 1)),
+            *not_void("seq", point.void),
+        )
+        found = self._hosts.rows(Sql(f"SELECT max(seq) FROM {CDR_TABLE} WHERE {condition.text}", condition.parameters))
+        return int(found[0][0]) if found else 0
 
     def rows_of_calls(self, account_id: int, source: str, links: Sequence[str]) -> list[KeptRow]:
         """See `Store.rows_of_calls`."""

@@ -29,6 +29,7 @@ from calldex.records.fields import Op
 from calldex.search.query import Query
 from calldex.store import (
     Batch,
+    Changes,
     DayCheck,
     Head,
     KeptRow,
@@ -41,6 +42,7 @@ from calldex.store import (
     State,
     Version,
 )
+from calldex.store.embedded import changes
 from calldex.store.embedded.columns import ROW_GROUP, Columns, Damaged, NoRoom, checksum
 from calldex.store.embedded.index import Array, Index, halves
 from calldex.store.embedded.ledger import PURGED_AT_ONCE, Ledger, Written
@@ -487,6 +489,28 @@ class EmbeddedStore:
                 return self._ledger.last_seq
         # The last change of an account may have been an erasure that was purged since.
         return max(self._answer(lambda columns: columns.head(account_id)), self._ledger.purged_upto(account_id))
+
+    def changes(self, query: Query, after: int, limit: int) -> Changes:
+        """See `Store.changes`: of the ledger, whatever state the columns are in."""
+        complete_ms = self._ledger.complete_ms
+        with self._ledger.reader() as reader:
+            found = changes.begun(reader, query, after, limit, complete_ms)
+        self._ledger.refuse_damaged(change.seq for change in found.changes)
+        return found
+
+    def superseded(self, query: Query, after: int, since: int, upto: int) -> dict[str, int]:
+        """See `Store.superseded`."""
+        with self._ledger.reader() as reader:
+            return changes.superseded(reader, query, after, since, upto)
+
+    def last_commit(self, account_id: int) -> int:
+        """See `Store.last_commit`."""
+        return self._ledger.last_seq
+
+    def commit_before(self, account_id: int, at_ms: int) -> int:
+        """See `Store.commit_before`."""
+        with self._ledger.reader() as reader:
+            return changes.commit_before(reader, self._ledger.last_seq, at_ms)
 
     def purged_upto(self, account_id: int) -> int:
         """See `Store.purged_upto`."""

@@ -35,7 +35,7 @@ from calldex.store import (
     Slice,
     Version,
 )
-from calldex.store.embedded import chain, links, sqlite
+from calldex.store.embedded import chain, changes, links, sqlite
 from calldex.store.embedded.proof import Fault, Readers, faults
 from calldex.store.embedded.schema import LEDGER
 from calldex.store.embedded.sqlite import commit
@@ -122,6 +122,7 @@ class Ledger:
             last = _all(self._writer, "SELECT seq, written_ms FROM version ORDER BY seq DESC LIMIT 1")
             self.last_seq: int = last[0][0] if last else 0
             self._last_ms: int = last[0][1] if last else 0
+            self._in_hand_ms: int | None = None
             self.head: Head = links.head(self._writer)
             self.damaged: dict[int, str] = links.marked(self._writer)
             self.store_id: str = _all(self._writer, "SELECT value FROM meta WHERE name = 'store_id'")[0][0]
@@ -176,7 +177,7 @@ class Ledger:
                 self._writer.execute(f"PRAGMA user_version = {migration.number}")
 
     @contextmanager
-    def _reader(self) -> Iterator[sqlite.Connection]:
+    def reader(self) -> Iterator[sqlite.Connection]:
         """A connection for reading, used by one thread at a time."""
         try:
             connection = self._readers.get_nowait()
@@ -198,12 +199,30 @@ class Ledger:
         self._last_ms = max(time.time_ns() // 1_000_000, self._last_ms)
         return self._last_ms
 
+    @property
+    def complete_ms(self) -> int:
+        """What is committed from now on is dated at this instant at the earliest."""
+        return self._now_ms() if self._in_hand_ms is None else self._in_hand_ms
+
+    @contextmanager
+    def _dated(self) -> Iterator[int]:
+        """When the commit is made that is made within; until its end nobody may say that all is there from then on."""
+        self._in_hand_ms = self._last_ms  # before the clock is read: nobody may see a later time meanwhile
+        self._in_hand_ms = now = self._now_ms()
+        try:
+            yield now
+        finally:
+            self._in_hand_ms = None
+
     # --- writing ------------------------------------------------------------------------------------------------------
 
     def write(self, batch: Batch) -> Written:
         """Commit a batch, all of it or nothing. Raises `DiskFull`."""
+        with self._dated() as now:
+            return self._written(batch, now)
+
+    def _written(self, batch: Batch, now: int) -> Written:
         self._bound_log()
-        now = self._now_ms()
         before = self.last_seq
         rows = [
             (seq, LIVE, batch.account_id, uuid_bytes(made.uuid), *made.values, made.json, now)
@@ -296,8 +315,8 @@ class Ledger:
         """Close the live versions of these records; how many there were, and the last commit number. Raises
         `DiskFull`."""
         self._bound_log()
-        with commit(self._writer):
-            begun = self._close(account_id, uuids, self.last_seq, self._now_ms())
+        with self._dated() as now, commit(self._writer):
+            begun = self._close(account_id, uuids, self.last_seq, now)
             head = self._link(begun)
         self.last_seq, self.head = self.last_seq + len(begun), head
         return len(begun), self.last_seq
@@ -342,7 +361,7 @@ class Ledger:
         ended = f"seq_to > 0 AND seq_to <= ? AND seq_to < {LIVE}"
         with commit(self._writer):
             self._writer.execute("DELETE FROM receipt WHERE at_ms < ?", (now_ms - RECEIPT_MS,))
-            bound = min(self._last_commit_before(superseded_before_ms), upto)
+            bound = min(changes.commit_before(self._writer, self.last_seq, superseded_before_ms), upto)
             more = _all(
                 self._writer,
                 f"SELECT seq_to FROM version WHERE {ended} ORDER BY seq_to LIMIT 1 OFFSET {PURGED_AT_ONCE - 1}",
@@ -367,20 +386,6 @@ class Ledger:
             self.damaged = links.marked(self._writer)
         return count, bound
 
-    def _last_commit_before(self, ms: int) -> int:
-        """The greatest number of a commit made before an instant, found by halving."""
-        low, high = 0, self.last_seq
-        while low < high:
-            middle = (low + high + 1) // 2
-            found = _all(
-                self._writer, "SELECT seq, written_ms FROM version WHERE seq <= ? ORDER BY seq DESC LIMIT 1", (middle,)
-            )
-            if not found or found[0][1] < ms:
-                low = middle
-            else:
-                high = found[0][0] - 1
-        return low
-
     def bind(self) -> None:
         """Note that a directory keeps the head from now on, so that a directory which does not know this ledger is told
         from one that it has not met yet."""
@@ -398,9 +403,9 @@ class Ledger:
 
     def faults(self, *, after: int = 0, upto: int, ends: bool = True) -> Iterator[Fault]:
         """What is wrong with the versions of some commits, see `proof.faults`."""
-        return faults(self._reader, upto, after=after, ends=ends)
+        return faults(self.reader, upto, after=after, ends=ends)
 
-    def _refuse_damaged(self, seqs: Iterable[int]) -> None:
+    def refuse_damaged(self, seqs: Iterable[int]) -> None:
         """`RecordDamaged` if a version that is to be given is none that was written."""
         if self.damaged and (found := next((seq for seq in seqs if seq in self.damaged), None)) is not None:
             raise RecordDamaged(
@@ -414,7 +419,7 @@ class Ledger:
         """The next versions with content behind a commit number, in order, as `ROW_NAMES`. Of those that cannot be read
         as they were written, as much as can; nobody is given them, once they are marked."""
         try:
-            with self._reader() as reader:
+            with self.reader() as reader:
                 return _all(
                     reader, f"{_ROWS} WHERE seq > ? AND seq <= ? AND json IS NOT NULL ORDER BY seq", (seq, seq + limit)
                 )
@@ -427,7 +432,7 @@ class Ledger:
         """A version of which something is damaged; nothing if it cannot be read at all."""
         names = ", ".join(f"CAST({name} AS BLOB)" if name in _TEXTS else name for name in ROW_NAMES)
         try:
-            with self._reader() as reader:
+            with self.reader() as reader:
                 found = _all(reader, f"SELECT {names} FROM version WHERE seq = ? AND json IS NOT NULL", (seq,))
         except StoreDamaged:
             return []
@@ -441,12 +446,12 @@ class Ledger:
 
     def linked_upto(self, seq: int) -> int:
         """The last commit that ends at a number or before it."""
-        with self._reader() as reader:
+        with self.reader() as reader:
             return int(_all(reader, "SELECT ifnull(max(seq), 0) FROM link WHERE seq <= ?", (seq,))[0][0])
 
     def closings(self, after: int, upto: int) -> list[Closing]:
         """The versions superseded by the commits behind `after`, up to a commit number."""
-        with self._reader() as reader:
+        with self.reader() as reader:
             found = _all(
                 reader,
                 "SELECT seq, seq_to, account_id, started_ms FROM version"
@@ -457,14 +462,14 @@ class Ledger:
 
     def versions(self, account_id: int, uuid: str, *, live_only: bool = False) -> list[Version]:
         """The kept versions of a record, oldest first; tombstones among them."""
-        with self._reader() as reader:
+        with self.reader() as reader:
             found = _all(
                 reader,
                 "SELECT seq, seq_to, json, written_ms FROM version WHERE account_id = ? AND uuid = ?"
                 f"{f' AND seq_to = {LIVE}' if live_only else ''} ORDER BY seq",
                 (account_id, uuid_bytes(uuid)),
             )
-        self._refuse_damaged(row[0] for row in found)
+        self.refuse_damaged(row[0] for row in found)
         return [
             Version(
                 seq,
@@ -479,7 +484,7 @@ class Ledger:
     def total(self, query: Query, as_of: int) -> int:
         """How many records match; only for queries that name uuids, which the index finds."""
         condition = where(query, as_of, SQLITE)
-        with self._reader() as reader:
+        with self.reader() as reader:
             found = _all(reader, f"SELECT count(*) FROM version WHERE {condition.text}", condition.parameters)
         return int(found[0][0])
 
@@ -488,7 +493,7 @@ class Ledger:
         condition = where(query, as_of, SQLITE)
         if after is not None:
             condition = both(condition, behind(after, SQLITE))
-        with self._reader() as reader:
+        with self.reader() as reader:
             found = _all(
                 reader,
                 f"SELECT json, started_ms, uuid, seq FROM version WHERE {condition.text}"
@@ -497,14 +502,14 @@ class Ledger:
             )
         if not found:
             return Slice(b"", 0, None)
-        self._refuse_damaged(row[3] for row in found)
+        self.refuse_damaged(row[3] for row in found)
         _, started_ms, uuid, _ = found[-1]
         last = Position(started_ms, str(UUID(bytes=uuid)))
         return Slice(",".join(row[0] for row in found).encode(), len(found), last)
 
     def purged_upto(self, account_id: int) -> int:
         """The greatest commit number whose superseded versions have been dropped from an account."""
-        with self._reader() as reader:
+        with self.reader() as reader:
             found = _all(reader, "SELECT seq FROM purged WHERE account_id = ?", (account_id,))
         return found[0][0] if found else 0
 
@@ -514,7 +519,7 @@ class Ledger:
         rows: dict[int, KeptRow] = {}
         known: set[str] = set()
         new = set(links)
-        with self._reader() as reader:
+        with self.reader() as reader:
             while new:
                 known |= new
                 found = _all(
@@ -533,7 +538,7 @@ class Ledger:
 
     def rows_of_source(self, account_id: int, source: str, after: int, limit: int) -> list[tuple[int, KeptRow]]:
         """So many kept rows of a source behind an id, in its order."""
-        with self._reader() as reader:
+        with self.reader() as reader:
             found = _all(
                 reader,
                 "SELECT id, key, links, text, uuid FROM call_row WHERE id > ? AND account_id = ? AND source = ?"
@@ -544,7 +549,7 @@ class Ledger:
 
     def count_rows(self, account_id: int, source: str) -> int:
         """How many rows of a source are kept."""
-        with self._reader() as reader:
+        with self.reader() as reader:
             counted = "SELECT count(*) FROM call_row WHERE account_id = ? AND source = ?"
             return int(_all(reader, counted, (account_id, source))[0][0])
 
@@ -552,7 +557,7 @@ class Ledger:
         """Which of these rows are kept already."""
         if not keys:
             return set()
-        with self._reader() as reader:
+        with self.reader() as reader:
             found = _all(
                 reader,
                 "SELECT key FROM carray(?) CROSS JOIN call_row ON key = value AND account_id = ? AND source = ?",
@@ -563,7 +568,7 @@ class Ledger:
     def receipt(self, account_id: int, key: str) -> Receipt | None:
         """What was answered under an idempotency key within its time."""
         earliest = int(time.time() * 1000) - RECEIPT_MS
-        with self._reader() as reader:
+        with self.reader() as reader:
             found = _all(
                 reader,
                 "SELECT digest, answer FROM receipt WHERE account_id = ? AND key = ? AND at_ms >= ?",
@@ -575,7 +580,7 @@ class Ledger:
         """What lies in the quarantine, of one account or for one reason, oldest first, a page at a time."""
         last = 0
         while True:
-            with self._reader() as reader:
+            with self.reader() as reader:
                 page = _all(reader, QUARANTINE, (last, account_id, reason, 500))
             if not page:
                 return
@@ -584,7 +589,7 @@ class Ledger:
 
     def quarantine_size(self) -> int:
         """How many pieces lie in the quarantine."""
-        with self._reader() as reader:
+        with self.reader() as reader:
             return int(_all(reader, "SELECT count(*) FROM quarantine", ())[0][0])
 
     def joined(self, seqs: Any) -> Slice:
@@ -592,8 +597,8 @@ class Ledger:
         if not len(seqs):
             return Slice(b"", 0, None)
         if self.damaged:
-            self._refuse_damaged(map(int, seqs))
-        with self._reader() as reader:
+            self.refuse_damaged(map(int, seqs))
+        with self.reader() as reader:
             found = _all(
                 reader,
                 "SELECT CAST(group_concat(json, ',') AS BLOB), count(json) FROM"
@@ -607,17 +612,17 @@ class Ledger:
 
     def uuids(self, seqs: Any) -> list[bytes]:
         """The uuids of some versions, given as for `joined`, in that order; of those that are kept."""
-        with self._reader() as reader:
+        with self.reader() as reader:
             found = _all(reader, "SELECT uuid FROM carray(?) CROSS JOIN version ON seq = value", (sqlite.carray(seqs),))
         return [uuid for (uuid,) in found]
 
     def days(self, as_of: int) -> Iterator[tuple[str, tuple[Any, ...]]]:
         """The UTC day of every version that was live as of a commit, and the version as `ROW_NAMES`."""
-        return versions_by_day(self._reader, as_of)
+        return versions_by_day(self.reader, as_of)
 
     def integrity(self) -> list[str]:
         """What SQLite finds wrong with the file; empty when it is sound."""
-        with self._reader() as reader:
+        with self.reader() as reader:
             return sqlite.integrity(reader)
 
     def backup(self, target: Path) -> Generator[bool, None, None]:
