@@ -9,10 +9,16 @@ INSTALL := $(PIP) install --require-hashes --no-deps --only-binary :all:
 WEB := $(shell find web -name node_modules -prune -o -name __pycache__ -prune -o -type f -print)
 
 .NOTPARALLEL:
-.PHONY: demo test check static bench docs lock upgrade clean
+.PHONY: demo port test check static bench docs lock upgrade clean
 
-demo: .venv/calldex.stamp  ## a demo contact centre in ./data, served until Ctrl-C
-	$(BIN)/calldex demo
+PORT ?= 8080
+
+demo: port .venv/calldex.stamp  ## a demo contact centre in ./data, served until Ctrl-C; PORT=8081 takes another port
+	$(BIN)/calldex demo --port $(PORT)
+
+port:
+	@$(PYTHON) -c 'import socket; socket.create_server(("127.0.0.1", $(PORT))).close()' 2>/dev/null \
+		|| { echo "Port $(PORT) is taken by another program; choose one with: make demo PORT=8081" >&2; exit 1; }
 
 test: .venv/calldex.stamp .venv/dev.stamp .venv/openid.stamp .venv/web.stamp static  ## everything that must hold: format, lint, types, all tests
 	$(BIN)/python -m pytest
@@ -48,8 +54,9 @@ clean:  ## removes what the other targets made, but no data
 
 .venv/run.stamp: requirements/run.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Calldex needs Python 3.11 or newer; $(PYTHON) is " + sys.version)'
+	@echo "Installing what Calldex needs into .venv; this takes a minute or two, and no more the next time"
 	$(PYTHON) -m venv .venv
-	$(INSTALL) -r $<
+	$(subst --quiet,,$(INSTALL)) -r $<
 	@touch $@
 
 .venv/dev.stamp: requirements/dev.txt .venv/run.stamp

@@ -329,7 +329,7 @@ def _shape_of(kind: types.Type) -> str:
         case types.StrType(pattern=str(pattern)):
             return "uuid" if "a-f" in pattern else "text `HH:MM:SS`"
         case types.StrType(min_length=least, max_length=most):
-            return f"text of {least or 0} to {most} characters"
+            return "text" if most is None else f"text of {least or 0} to {most} characters"
     return _PLAIN[type(kind)]
 
 

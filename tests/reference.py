@@ -68,6 +68,8 @@ MEANING: Final[Mapping[str, Callable[[Cdr, str], bool]]] = {
     "wrapup_code_ids": lambda c, v: c.wrapup_code in _listed(v),
     "min_duration": lambda c, v: c.duration_s > int(v),
     "max_duration": lambda c, v: c.duration_s < int(v),
+    "tags": lambda c, v: not set(c.tags).isdisjoint(_listed(v)),
+    "flags": lambda c, v: not {*c.flags}.isdisjoint(_words(v)),
     "uuid": lambda c, v: c.uuid in _uuids(v),
 }
 """What each filter asks of a record."""

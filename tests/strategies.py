@@ -67,6 +67,11 @@ IDS: Final = st.sampled_from((1, 2, 12, 21, 121, 2**53 - 1))
 CODES: Final = st.sampled_from(
     ("0100", "0200", "100", "Sale made", "\xfcber", "Sale, big", '5" pipe', '"quoted"', "  x,")
 )
+TAGS: Final = st.one_of(
+    st.sampled_from(("vip", "VIP", "vi", "p", "a.c", "abc", "a|b", "[x", "\xfc\x1fb", "\x1e1", "\\", '"', "%", "n\0l")),
+    st.text(min_size=1, max_size=8),
+)
+FLAG_SETS: Final = st.sampled_from(((), ("provisional",), ("time_suspect", "disposition_unknown")))
 NUMBERS: Final = st.one_of(st.sampled_from(ODD_NUMBERS), st.text("0123456789", min_size=1, max_size=22))
 ANY_NUMBER: Final = st.one_of(NUMBERS, st.text(min_size=1, max_size=64))
 NAMES: Final = st.one_of(st.sampled_from(("Anna", "Ben")), st.text(min_size=1, max_size=200))
@@ -145,11 +150,11 @@ def cdrs(uuids: st.SearchStrategy[str] = UUIDS) -> st.SearchStrategy[Cdr]:
         events=st.lists(EVENTS, max_size=3).map(tuple),
         legs=st.lists(LEGS, max_size=2).map(tuple),
         linked_uuids=st.lists(UUIDS, max_size=2).map(tuple),
-        tags=st.lists(st.text(min_size=1, max_size=8), max_size=2).map(tuple),
+        tags=st.lists(TAGS, max_size=2).map(tuple),
         comment=maybe(st.text(min_size=1, max_size=30)),
         score=maybe(st.floats(0, 100)),
         custom=CUSTOM,
-        flags=st.sampled_from(((), ("provisional",), ("time_suspect", "disposition_unknown"))),
+        flags=FLAG_SETS,
     ).map(canonical)
 
 
@@ -171,6 +176,8 @@ SEARCHABLE: Final = st.builds(
     events=st.lists(
         st.builds(Event, type=st.sampled_from(EVENT_TYPES), at=st.just(CHANGES_OF_CLOCKS[0])), max_size=2
     ).map(tuple),
+    tags=st.lists(TAGS, max_size=3).map(tuple),
+    flags=FLAG_SETS,
 ).map(canonical)
 """Records in which only that varies which searches ask for."""
 
@@ -217,7 +224,7 @@ def _value(draw: st.DrawFn, name: str, cdr: Cdr) -> str:
             own_number = (cdr.from_ if name == "from" else cdr.to) or "44"
             near = (own_number, own_number, own_number[:-1] or "1", f"{own_number[:63]}1", _swapped(own_number))
             return draw(st.sampled_from(near))
-        case "type" | "disposition" | "end_reasons" | "events":
+        case "type" | "disposition" | "end_reasons" | "events" | "flags":
             return _spelled(draw, name, cdr)
         case "agent_ids" | "queue_ids" | "campaign_ids":
             own = cast("int | None", getattr(cdr, name.removesuffix("s")))
@@ -227,6 +234,9 @@ def _value(draw: st.DrawFn, name: str, cdr: Cdr) -> str:
         case "wrapup_codes":
             codes = [cdr.wrapup_code or "none", *draw(st.lists(CODES, max_size=2))]
             return _listed(draw, [_quoted(code) for code in codes])
+        case "tags":
+            tags = [*cdr.tags[:1], *draw(st.lists(TAGS, max_size=2))]
+            return _listed(draw, [_quoted(tag) for tag in tags if tag.strip()] or ["none"])
         case "min_duration":
             return str(draw(st.sampled_from((max(cdr.duration_s - 1, 0), cdr.duration_s, 0))))
         case "max_duration":
@@ -254,6 +264,7 @@ def _spelled(draw: st.DrawFn, name: str, cdr: Cdr) -> str:
         "disposition": [cdr.disposition],
         "end_reasons": [cdr.end_reason] if cdr.end_reason else [],
         "events": [event.type for event in cdr.events],
+        "flags": [*cdr.flags],
     }
     own = words_of[name]
     words = (*FILTER[name].words, *FILTER[name].word_aliases)

@@ -30,7 +30,7 @@ SURFACES = ("api", "cli")
 ANOTHER_WAY_TO_RECORDS = (
     *("search.page.Pager", "search.query.parse", "search.query.Query", "search.query.Condition", "search.token"),
     *("store.Store", "store.sql", "store.embedded", "store.clickhouse.ClickhouseStore", "store.clickhouse.client"),
-    *("access.masking.masked", "access.scope_of"),
+    *("access.masking.masked", "access.masking.served", "access.scope_of"),
 )
 """What a surface would read records with, if not through `search.reader`."""
 READS = frozenset(("total", "slice", "get", "history", "changes", "mentioned", "aggregate"))

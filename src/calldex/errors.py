@@ -47,6 +47,7 @@ from __future__ import annotations
 from bisect import bisect
 from collections.abc import Iterable
 from difflib import get_close_matches
+from itertools import islice
 from typing import ClassVar, Final
 
 import msgspec
@@ -104,12 +105,16 @@ class BadRequest(CalldexError):
 
 
 class BadParameters(BadRequest):
-    """Parameters that are unknown, repeated or do not parse: all of them, one `Problem` each."""
+    """Parameters that are unknown, repeated or do not parse: one `Problem` each. Of more than `MOST_PROBLEMS` the rest
+    is not looked for, and the last one says that there are more."""
 
     code = "bad_parameters"
 
     def __init__(self, problems: Iterable[Problem]) -> None:
-        listed = tuple(problems)
+        listed = tuple(islice(problems, MOST_PROBLEMS + 1))
+        if len(listed) > MOST_PROBLEMS:
+            more = Problem(listed[-1].parameter, "", f"there are more problems than these {MOST_PROBLEMS}")
+            listed = (*listed[:MOST_PROBLEMS], more)
         super().__init__("\n".join(map(str, listed)), problems=listed)
 
 

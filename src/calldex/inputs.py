@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
+from itertools import islice
 from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
-from calldex.errors import BadParameters, BadRequest, Problem, suggest
+from calldex.errors import MOST_PROBLEMS, BadParameters, BadRequest, Problem, suggest
 from calldex.records.fields import Parameter
 from calldex.texts import listed
 
@@ -54,10 +56,10 @@ def read_members(
 ) -> dict[str, Any]:
     """The members of the struct by their attributes, as far as they can be read; `problems` gets what is wrong."""
     fields = _fields(kind)
+    unknown = islice(((name, value) for name, value in found.items() if name not in fields), MOST_PROBLEMS)
     problems += [
         Problem(name[:_SHOWN], _shown(value), f"unknown member{suggest(name, fields)}", ", ".join(fields))
-        for name, value in found.items()
-        if name not in fields
+        for name, value in unknown
     ]
     read: dict[str, Any] = {}
     for name, field in fields.items():
@@ -138,7 +140,8 @@ def _parameter(name: str, schema: dict[str, Any]) -> Parameter:
         schema.pop("default", None)
     description = schema.pop("description", f"The {name}.")
     example = next(iter(schema.pop("examples", ())), "")
-    return Parameter(name, description, str(example), schema)
+    shown = ",".join(map(str, example)) if isinstance(example, list | tuple) else str(example)
+    return Parameter(name, description, shown, schema)
 
 
 def _schema(kind: Any) -> dict[str, Any]:
@@ -149,8 +152,7 @@ def _schema(kind: Any) -> dict[str, Any]:
 def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = sorted({name[:_SHOWN] for name in names if names.count(name) > 1})
+        twice = sorted({name[:_SHOWN] for name, count in Counter(name for name, _ in pairs).items() if count > 1})
         raise BadParameters(Problem(name, "", "given more than once", "one value") for name in twice)
     return members
 

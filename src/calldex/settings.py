@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Meta, inspect
 
 from calldex.address import Address, DirectoryAddress, StoreAddress
-from calldex.errors import BadSettings, Problem, suggest
+from calldex.errors import BadSettings, Problem, UnreadableInput, suggest
 from calldex.networks import Networks
 from calldex.texts import is_whole
 
@@ -183,6 +183,10 @@ def _from_file(path: Path, problems: list[Problem]) -> list[_Given]:
         table = tomllib.loads(text.decode())
     except FileNotFoundError:
         return []
+    except NotADirectoryError:
+        raise UnreadableInput(
+            f"{path.parent} is no folder, so it is no data directory; name another with --data"
+        ) from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         problems.append(Problem(str(path), "", f"the file cannot be read: {error}", "a TOML file"))
         return []

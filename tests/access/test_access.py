@@ -180,6 +180,13 @@ def test_filters_that_would_tell_are_refused() -> None:
     assert {None} == {needed_for(filter_, Mask()) for filter_ in FILTERS}
 
 
+def test_tags_may_hold_numbers() -> None:
+    """Under a mask of numbers a tag is found by those who may find a number; a hidden recording by nobody."""
+    assert "match_numbers" == needed_for(FILTER["tags"], Mask(numbers=True, match=False))
+    assert None is needed_for(FILTER["tags"], Mask(numbers=True, match=True))
+    assert "see_sensitive" == needed_for(FILTER["tags"], Mask(hidden=("tags",)))
+
+
 def test_nobody_outranks_whom_he_does_not_cover() -> None:
     """In permissions and in rows."""
     admin, analyst = principal(ROLES["admin"], scopes=("read", "manage")), principal(ROLES["analyst"])

@@ -8,7 +8,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 from structlog.testing import capture_logs
 
-from calldex.api.openapi import operations
+from calldex.api.routes import ENDPOINTS
 from calldex.errors import Unavailable
 from calldex.networks import Networks
 from calldex.settings import Settings
@@ -19,9 +19,7 @@ from calldex.transport.middleware import Edge
 from calldex.transport.workers import Workers
 from tests.api.conftest import Api, Site
 
-OPERATIONS = [
-    (each.path.replace("{id}", "1").replace("{code}", "1"), each.method.upper(), each) for each in operations()
-]
+OPERATIONS = [(each.path.replace("{id}", "1").replace("{code}", "1"), each.method, each) for each in ENDPOINTS]
 METHODS = {
     path: {method for _, method, each in OPERATIONS if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", each.path), path)}
     for path, _, _ in OPERATIONS
@@ -57,7 +55,7 @@ def test_another_address_is_refused(site: Site, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "method"), [(path, method) for path, method, each in OPERATIONS if each.with_key or each.with_session]
+    ("path", "method"), [(path, method) for path, method, each in OPERATIONS if each.credential != "none"]
 )
 def test_every_route_refuses_in_the_same_shape(site: Site, path: str, method: str) -> None:
     """Without a key, every route that needs one answers the same error."""

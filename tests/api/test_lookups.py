@@ -94,11 +94,11 @@ def test_what_is_masked_in_records_is_masked_in_look_ups(named: Site, site: Site
     person = directory.add_user("eve@example.com", "Eve", groups=("Blind",), extension="20261", caller_id=number)
     key = directory.create_key(person.email)
     masked: dict[str, list[tuple[object, str]]] = {
-        "agents": [(66, "20261"), (67, "44********12"), (68, "44********12"), (7, "Ada")],
-        "queues": [(84, "Line 20261"), (82, "Line 44********12"), (83, "Line 44********12"), (8, "Sales")],
-        "campaigns": [(9, "Spring"), (94, "q20261"), (92, "q44********12"), (93, "q44********12")],
+        "agents": [(66, "***61"), (67, "44********12"), (68, "44********12"), (7, "Ada")],
+        "queues": [(84, "Line ***61"), (82, "Line 44********12"), (83, "Line 44********12"), (8, "Sales")],
+        "campaigns": [(9, "Spring"), (94, "q***61"), (92, "q44********12"), (93, "q44********12")],
         "wrapup_codes": [
-            ("0100", "0100: Sale"), ("0400", "Sold to 20261"), ("0200", "Sold to 44********12"),
+            ("0100", "0100: Sale"), ("0400", "Sold to ***61"), ("0200", "Sold to 44********12"),
             ("0300", "Sold to 44********12"),
         ],
     }  # fmt: skip

@@ -6,15 +6,22 @@ import re
 from html.parser import HTMLParser
 from typing import Any
 
+import jsonschema_rs
+import msgspec
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, assume, given, settings
+from openapi_spec_validator import validate
 from schemathesis import Case, GenerationMode
 from schemathesis.specs.openapi.checks import ignored_auth, positive_data_acceptance
 from schemathesis.specs.openapi.schemas import OpenApiSchema
+from starlette.applications import Starlette
+from starlette.routing import Route
 
 from calldex.api.admin.endpoint import PREFIX
-from calldex.api.openapi import operations
+from calldex.api.endpoint import Endpoint
+from calldex.api.openapi import document
+from calldex.api.routes import ENDPOINTS
 from calldex.records.fields import FIELDS, FILTER
 from calldex.search.query import PARAMETERS
 from tests.api.conftest import Site, from_an_address
@@ -31,7 +38,11 @@ def described(site: Site) -> OpenApiSchema:
 )
 @pytest.mark.parametrize(
     ("path", "method"),
-    [(each.path, each.method) for each in operations() if not each.path.startswith(PREFIX)],  # `admin` asks the others
+    [
+        (each.path, each.method.lower())
+        for each in ENDPOINTS
+        if each.documented and not each.path.startswith(PREFIX)  # `admin` asks the others
+    ],
 )
 def test_the_server_is_as_it_is_described(
     site: Site, described: OpenApiSchema, path: str, method: str, mode: GenerationMode
@@ -80,6 +91,69 @@ def test_a_served_record_has_every_member(site: Site) -> None:
     """The document says that each member of a record is always there, and so it is."""
     for record in site.cdr().json()["records"]:
         assert {field.name for field in FIELDS} == set(record)
+
+
+# --- the document and what runs ---------------------------------------------------------------------------------------
+
+
+def test_what_runs_is_described_and_what_is_described_runs(site: Site) -> None:
+    """Every path and method that the application answers is in the document, but the page's own; and none is there that
+    it does not answer."""
+    starlette = site.api.app
+    assert isinstance(starlette, Starlette)
+    answered = {
+        (re.sub(r":\w+\}", "}", route.path), method)
+        for route in starlette.routes
+        if isinstance(route, Route)
+        for method in (route.methods or set()) - {"HEAD"}
+    }
+    described = {(path, method.upper()) for path, item in document()["paths"].items() for method in item}
+    pages = {(each.path, each.method) for each in ENDPOINTS if not each.documented}
+    assert answered - pages == described
+    for path, method in described:
+        reply = site.api.request(method, re.sub(r"\{\w+\}", "1", path))
+        assert reply.status_code not in (404, 405) or "no such" not in reply.text.lower(), (method, path)
+
+
+def test_the_document_is_openapi() -> None:
+    """By the specification's own schema, and by what generators stumble over: names of operations that are not unique
+    or no identifiers, tags, summaries, descriptions and replies that are missing, parameters that are lists."""
+    validate(document())
+    operations = [(path, method, op) for path, item in document()["paths"].items() for method, op in item.items()]
+    ids = [op["operationId"] for _, _, op in operations]
+    assert len(ids) == len(set(ids))
+    for path, method, op in operations:
+        assert op["operationId"].isidentifier(), op["operationId"]
+        assert op["summary"], (path, method)
+        assert not op["summary"].endswith("."), op["summary"]
+        assert op["description"].endswith((".", "`")), op["description"]
+        assert [status for status in op["responses"] if status < "400"], (path, method)
+        named = [(p["in"], p["name"]) for p in op.get("parameters", ())]
+        assert len(named) == len(set(named)), (path, named)
+        assert set(re.findall(r"\{(\w+)\}", path)) == {name for where, name in named if where == "path"}
+        assert all(p["description"] and p["schema"].get("type") != "array" for p in op.get("parameters", ())), path
+    used = set(re.findall(r"#/components/schemas/([\w.]+)", msgspec.json.encode(document()).decode()))
+    assert used == set(document()["components"]["schemas"])
+
+
+@pytest.mark.parametrize("endpoint", [each for each in ENDPOINTS if each.documented], ids=lambda each: each.id)
+def test_every_operation_has_an_example_of_its_type(endpoint: Endpoint) -> None:
+    """Replies and parameters are shown by examples, and these are of the schema and the type that are declared."""
+    operation = document()["paths"][endpoint.path][endpoint.method.lower()]
+    for declared in operation.get("parameters", ()):
+        if "example" in declared:
+            of_schema(declared["schema"], declared["example"])
+    if endpoint.gives is None:
+        return
+    content = operation["responses"][str(endpoint.status)]["content"][endpoint.media_type]
+    of_schema(content["schema"], content["example"])
+    typed = msgspec.convert(content["example"], endpoint.gives)
+    assert content["example"] == msgspec.json.decode(msgspec.json.encode(typed))
+
+
+def of_schema(schema: dict[str, Any], example: object) -> None:
+    """An example fits a schema of the document."""
+    jsonschema_rs.validate({**schema, "components": document()["components"]}, example)
 
 
 class Links(HTMLParser):

@@ -133,10 +133,10 @@ def test_a_damaged_ledger_is_told(full: Path) -> None:
 
 
 def test_a_file_is_no_data_directory(tmp_path: Path) -> None:
-    """One line, exit code 2."""
+    """One line, exit code 5."""
     (tmp_path / "f").touch()
     result = calldex("accounts", "add", "north", data=tmp_path / "f")
-    assert (2, 1) == (result.exit_code, result.stderr.count("\n"))
+    assert (5, 1) == (result.exit_code, result.stderr.count("\n"))
 
 
 def test_an_owner_that_does_not_answer(full: Path, monkeypatch: pytest.MonkeyPatch) -> None:

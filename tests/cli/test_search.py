@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import msgspec
 import pytest
+from rich.cells import cell_len
 
+from calldex.cli import output
+from calldex.cli.searching import table_of
 from calldex.records.fields import FIELDS
 from tests.cli.tools import calldex, jsonl
 
@@ -63,6 +67,39 @@ def test_the_table_walks_as_well(full: Path) -> None:
     """More records than one table holds: every uuid is printed once."""
     printed = calldex("search", "--all", data=full).stdout
     assert [1] * 600 == [printed.count(msgspec.json.decode(line)["uuid"]) for line in LINES]
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+def test_a_table_fits_its_terminal(width: int) -> None:
+    """No line is longer than the terminal is wide, no word is folded, what matters most is there, and the end of the
+    uuid where there is room."""
+    records = [msgspec.json.decode(line) for line in LINES[:50]]
+    records[0] = {**records[0], "agent": "Maximiliana Constantinopoulos-Wetherby", "queue": "\u4e2d" * 30}
+    headings, rows = table_of(records, width)
+    text = io.StringIO()
+    with redirect_stdout(text):
+        output.table(headings, rows, right=("duration",))
+    lines = text.getvalue().splitlines()
+    assert max(cell_len(line.rstrip()) for line in lines) <= width
+    assert len(lines) == len(records) + 2
+    assert ["timestamp", "from", "to"] == [name for name in headings if name in ("timestamp", "from", "to")]
+    assert (width >= 80) <= ("disposition" in headings)
+    assert (width >= 120) <= ({"agent", "uuid"} <= set(headings))
+    if "uuid" in headings:
+        shorts = [row[headings.index("uuid")].removeprefix("…") for row in rows]
+        assert all(record["uuid"].endswith(short) for record, short in zip(records, shorts, strict=True))
+
+
+def test_one_record_matches(full: Path) -> None:
+    """One is one."""
+    uuid = msgspec.json.decode(LINES[0])["uuid"]
+    assert "1 record matches, 1 printed\n" == calldex("search", "--uuid", uuid, data=full).stderr
+
+
+def test_an_empty_list_says_so(full: Path) -> None:
+    """On standard error, and nothing on standard output."""
+    told = calldex("sources", "list", data=full)
+    assert ("", "There are none.\n") == (told.stdout, told.stderr)
 
 
 def test_a_table_obeys_no_record(data: Path) -> None:

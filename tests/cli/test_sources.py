@@ -105,7 +105,7 @@ def test_an_unfinished_row_is_retried_by_its_id(pbx: Path, tmp_path: Path) -> No
     assert "0 records match" in calldex("search", data=pbx).stderr
     calldex("quarantine", "retry", piece["id"], data=pbx)
     assert [] == quarantined(pbx)
-    assert "1 records match" in calldex("search", data=pbx).stderr
+    assert "1 record matches" in calldex("search", data=pbx).stderr
 
 
 def test_a_file_that_is_written_while_it_is_imported(pbx: Path, tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_what_can_be_read_leaves_the_quarantine(data: Path, tmp_path: Path) -> N
     assert 0 == calldex(*add, "--set", "columns=channel,start,end,billsec,disposition", data=data).exit_code
     assert 0 == calldex("quarantine", "retry", data=data).exit_code
     assert [] == msgspec.json.decode(calldex("quarantine", "list", "--json", data=data).stdout)
-    assert "1 records match" in calldex("search", data=data).stderr
+    assert "1 record matches" in calldex("search", data=data).stderr
 
 
 def test_nothing_under_an_id(data: Path) -> None:

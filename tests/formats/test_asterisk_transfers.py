@@ -265,6 +265,45 @@ def test_each_leg_has_its_recording() -> None:
     assert ("one.wav", ["one.wav", "two.wav"]) == (call.recording, [leg.recording for leg in call.legs])
 
 
+def test_two_callers_are_joined() -> None:
+    """By whom both talked to."""
+    other = row("PJSIP/carrier-00000005", "PJSIP/201-00000006", 20, 22, 45, own=3, src="447700900200")
+    call = call_of(FIRST, other, row(CALLER, "PJSIP/carrier-00000005", 45, 45, 90, own=1))
+    assert [("attended_transfer", 45, "Alice Moreno", None, None)] == handed(call)
+
+
+def test_rows_without_an_end_meet_by_their_length() -> None:
+    """The table of FreePBX has start and length only."""
+    columns = ("start", "src", "dst", "channel", "dstchannel", "duration", "billsec", "disposition")
+    known = AsteriskSettings(zone="UTC", columns=(*columns, "uniqueid", "linkedid"), trunks=KNOWN.trunks)
+
+    def short(own: int, start: int, length: int, channels: str, dst: str) -> bytes:
+        ids = f"{EPOCH}.{own},{EPOCH}.{own}"
+        return f"{at(start)},44,{dst},{channels},{length},{length},ANSWERED,{ids}\n".encode()
+
+    call = one(
+        short(1, 0, 345, f"{CALLER},{AGENT}", "442079460010"),
+        short(3, 200, 145, f"{ASKING},{ASKED}", "202"),
+        short(1, 345, 60, f"{CALLER},{ASKED}", "202"),
+        known=known,
+    )
+    assert [("attended_transfer", 345, "PJSIP/201", "202", "PJSIP/202")] == handed(call)
+
+
+def test_a_member_behind_a_local_channel_is_who_sits_there() -> None:
+    """Where the settings do not name the member itself; and a channel that is being moved is the same one."""
+    local = "Local/202@from-queue-00000001"
+    call = call_of(
+        row(CALLER, f"{local};1", 0, 0, 65, own=1, dst="701", lastapp="Queue", lastdata="701,t"),
+        row(f"{local};2", "PJSIP/202-00000002", 2, 5, 65, own=6, linked=1, dst="202"),
+        row(f"AsyncGoto/{CALLER}<ZOMBIE>", "", 65, 65, 66, own=7, dst="s"),
+        queue_line(0, "701", "NONE", "ENTERQUEUE", "", "447700900100", 1, caller="1"),
+        queue_line(5, "701", "Local/202@from-queue/n", "CONNECT", 5, f"{EPOCH}.5", 3, caller="1"),
+        queue_line(65, "701", "Local/202@from-queue/n", "COMPLETECALLER", 5, 60, 1, caller="1"),
+    )
+    assert ("Bob Tan", {"Bob Tan"}) == (call.agent, {event.agent for event in call.events if event.agent})
+
+
 # Calls that the PBX begins
 
 ORIGINATED: dict[str, Any] = {"src": "201", "dcontext": "c2c", "dst": "447700900100"}

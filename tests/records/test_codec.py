@@ -253,3 +253,22 @@ def test_a_begin_that_is_null_is_not_given() -> None:
     other = codec.decode(f'{{{rest},"timestamp":null,"started_at":"2026-01-01T00:00:00Z"}}'.encode(), "line 1")
     assert isinstance(one, codec.Record)
     assert one == other
+
+
+@given(cdrs(), st.sets(st.sampled_from(("started_at", "timestamp", "duration", "duration_s"))), st.data())
+def test_what_is_left_out_is_told_from_the_rest(cdr: Cdr, left_out: set[str], data: st.DataObject) -> None:
+    """A record without some members that others tell, or with null or another value in one of them, is read in short as
+    it is at length."""
+    given_ = {name: value for name, value in msgspec.json.decode(codec.encode(cdr)).items() if name not in left_out}
+    for name in data.draw(st.sets(st.sampled_from(sorted(given_)), max_size=2)):
+        given_[name] = data.draw(
+            st.sampled_from((None, "00:00:01", "00:00:01\n", 1, "2026-01-01T01:00:00.5+02:00", []))
+        )
+    line = msgspec.json.encode(given_)
+    short = codec.decode(line, "here")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(codec, "_whole_of", lambda line: None)
+        long = codec.decode(line, "here")
+    assert long == short
+    if isinstance(short, Cdr) and isinstance(long, Cdr):
+        assert codec.encode(long) == codec.encode(short)

@@ -22,6 +22,7 @@ from calldex.records.fields import (
     id_set,
     prefix_key,
     prefix_range,
+    text_set,
 )
 from calldex.records.record import Cdr
 from calldex.search.query import PARAMETERS
@@ -38,6 +39,7 @@ FITS = {
     Op.ANY_ID: {Kind.ID},
     Op.ANY_OF_SET: {Kind.ID_SET},
     Op.ANY_TEXT: {Kind.WORD},
+    Op.ANY_TEXT_OF_SET: {Kind.TEXT_SET},
     Op.ANY_BIT: {Kind.MASK},
     Op.LONGER: {Kind.NUMBER},
     Op.SHORTER: {Kind.NUMBER},
@@ -126,6 +128,15 @@ def test_prefix_ranges_of_any_number(number: str, prefix: str) -> None:
 def test_prefixes_without_a_range(prefix: str) -> None:
     """Where keys cannot tell, they do not."""
     assert prefix_range(prefix) is None
+
+
+SEPARATED = st.text("ab\x1e\x1f01", min_size=1, max_size=5)
+
+
+@given(st.lists(SEPARATED, min_size=1, max_size=4), SEPARATED)
+def test_text_sets(texts: list[str], other: str) -> None:
+    """So it is with texts, whatever they hold."""
+    assert (other in texts) == (text_set((other,)) in text_set(tuple(texts)))
 
 
 @given(st.lists(st.integers(1, 2**53 - 1), min_size=1), st.integers(1, 2**53 - 1))

@@ -13,10 +13,12 @@ import pytest
 from starlette.types import Message
 
 import calldex.transport.requests
+from calldex import budget
 from calldex.api.app import POSTS_AT_ONCE, POSTS_WAITING, public
-from calldex.errors import Unavailable
+from calldex.errors import QueryTimeout, Unavailable
 from calldex.node import Node
 from calldex.settings import Settings
+from calldex.transport.shares import ASKER, Asker, of_one
 from calldex.transport.workers import ClientGone, Workers
 from tests.api.conftest import MAIN, Api, Site, people, write
 
@@ -137,7 +139,8 @@ def narrow(tmp_path: Path, site: Site) -> Iterator[Site]:
 
 
 def test_a_busy_server_refuses_at_once(narrow: Site) -> None:
-    """Of twenty searches at once one runs, two wait, and the others get 503 with the time to come again."""
+    """Of twenty searches at once one runs, one waits, which is its key's share, and the others get 503 with the time to
+    come again."""
     headers = {"Authorization": f"Bearer {narrow.keys['admin']}"}
 
     async def ask(client: httpx.AsyncClient) -> list[httpx.Response]:
@@ -147,17 +150,17 @@ def test_a_busy_server_refuses_at_once(narrow: Site) -> None:
         200 == narrow.cdr().status_code
     )  # from here on it is known whose the key is, so that they come in their order
     replies = narrow.api.run(ask)
-    assert [200] * 3 + [503] * 17 == [reply.status_code for reply in replies]
-    assert {"1"} == {reply.headers["retry-after"] for reply in replies[3:]}
-    assert [MAIN] * 3 == [reply.json()["total"] for reply in replies[:3]]
-    assert 'calldex_refused_total{code="unavailable"} 17.0' in narrow.api.get("/metrics").text
+    assert [200] * 2 + [503] * 18 == [reply.status_code for reply in replies]
+    assert {"1"} == {reply.headers["retry-after"] for reply in replies[2:]}
+    assert [MAIN] * 2 == [reply.json()["total"] for reply in replies[:2]]
+    assert 'calldex_refused_total{code="unavailable"} 18.0' in narrow.api.get("/metrics").text
     assert 200 == narrow.cdr().status_code
 
 
 def test_too_many_posts_are_told_when_to_come_again(empty: Site) -> None:
-    """Posts beyond those that run and wait get 429, and the others are carried out."""
+    """Posts beyond those of one key that run and wait get 429, and the others are carried out."""
     headers = {"Authorization": f"Bearer {empty.keys['ingest']}", "Content-Type": "application/json"}
-    taken = POSTS_AT_ONCE + POSTS_WAITING
+    taken = of_one(POSTS_AT_ONCE) + of_one(POSTS_WAITING)
 
     async def send(client: httpx.AsyncClient) -> list[httpx.Response]:
         posts = (client.post("/api/ingest/v1/records", content=b"[]", headers=headers) for _ in range(taken + 5))
@@ -184,3 +187,67 @@ def test_a_body_that_does_not_come_frees_its_place(empty: Site, monkeypatch: pyt
     assert (408, "urn:calldex:error:too_slow") == (reply.status_code, reply.json()["type"])
     assert "1 bytes of the body arrived within 0.05 s" in reply.json()["error"]
     assert 'calldex_busy{kind="ingest",state="running"} 0.0' in empty.api.get("/metrics").text
+
+
+def test_who_asks_most_uses_up_their_own_share() -> None:
+    """One key fills neither the places nor the queue: a second one is taken in at once, and of those who wait each gets
+    its turn; two keys of one account leave a place for another account."""
+
+    async def done() -> None:
+        found = workers(4, 8)
+        stop = asyncio.Event()
+        order: list[str] = []
+
+        async def ask(account: int, key: str) -> None:
+            ASKER.set(Asker(account, ("key", key)))
+            async with found.place(None):
+                order.append(key)
+                await stop.wait()
+
+        greedy = [asyncio.create_task(ask(1, "greedy")) for _ in range(7)]
+        await asyncio.sleep(0)
+        assert (2, 4) == (found.running, found.waiting)
+        also = [asyncio.create_task(ask(1, "also")) for _ in range(2)]
+        await asyncio.sleep(0)
+        assert (3, 5) == (found.running, found.waiting)
+        other = asyncio.create_task(ask(2, "other"))
+        await asyncio.sleep(0)
+        assert ["greedy", "greedy", "also", "other"] == order
+        stop.set()
+        refused = await asyncio.gather(*greedy, *also, other, return_exceptions=True)
+        assert 1 == sum(isinstance(each, Unavailable) for each in refused)
+        assert (0, 0) == (found.running, found.waiting)
+
+    bounded(done())
+
+
+def test_waiting_counts_as_well() -> None:
+    """A request has one budget of time: who waits for a place longer than that is told so, and leaves the queue; what
+    runs is stopped at the next statement or record."""
+
+    async def done() -> None:
+        found = Workers("test", 1, 5, lambda: Unavailable("full"), place_s=0.2)
+        freed = asyncio.Event()
+
+        async def hold() -> None:
+            async with found.place(None):
+                await freed.wait()
+
+        holding = asyncio.create_task(hold())
+        await asyncio.sleep(0)
+        with pytest.raises(QueryTimeout, match=r"longer than 0\.2 s"):
+            async with found.place(None):
+                raise AssertionError
+        assert 0 == found.waiting
+        freed.set()
+        await holding
+
+        async def go_on() -> None:
+            async with found.place(None):
+                while True:
+                    await found.run(budget.check)
+
+        with pytest.raises(QueryTimeout):
+            await go_on()
+
+    bounded(done())

@@ -232,6 +232,14 @@ def permit(actor: Principal, needed: Sequence[Permission]) -> None:
     raise Forbidden(f"no access group of yours grants {names}: to {PERMISSIONS[needed[0]]} is not for you")
 
 
+def permit_recording(actor: Principal, needed: Permission, *, leg: bool) -> None:
+    """`Forbidden` for whom recordings, or where it is one of a `leg`, legs, are not."""
+    permit(actor, (needed,))
+    hidden = scope_of(actor).mask.hidden
+    if "recording" in hidden or (leg and "legs" in hidden):
+        raise Forbidden("recordings are among the fields that are hidden from you")
+
+
 @lru_cache(maxsize=4096)
 def scope_of(principal: Principal) -> Scope:
     """What a principal may see: nothing, unless he may see records at all."""
@@ -278,7 +286,11 @@ def needed_for(filter_: Filter, mask: Mask) -> Permission | None:
             return "see_numbers"
         return None if mask.match else "match_numbers"
     if column.attribute in mask.hidden:
+        if column.attribute in RECORDINGS:
+            return "listen"
         return "see_details" if column.attribute in DETAILS else "see_sensitive"
+    if column.kind is Kind.TEXT_SET and mask.numbers and not mask.match:
+        return "match_numbers"  # somebody may have written a number among them
     return None
 
 

@@ -1,22 +1,28 @@
 """A mask laid over records' JSON: telephone numbers keep country code and last two digits, hidden fields are empty.
 
 Between the store and every output: `page` calls it, once, so that no wire and no export sees more than its reader may.
-What is masked for whom is decided in `access`. Pure.
+What is masked for whom is decided in `access`. Pure, and linear in what it reads.
 
-A number is masked wherever a record may hold it: in its own fields, in events and legs, and in what people and programs
-wrote: texts and names of people, queues and campaigns in which something looks like a telephone number, and names of
-files or channels in which one of the record's own numbers stands.
+Decided by the digits of a text, of whatever script and with whatever between them (0032 has the rules):
+
+- **the record's own numbers**, those of `from`, `to`, `did`, its legs and its events: in no text of the record do the
+  digits that are left hold five consecutive ones of them;
+- **what looks like a number** in what people wrote (seven digits with signs and blanks between them), and in names of
+  files and channels (nine side by side; dates, times and counters have fewer);
+- **what people, queues, campaigns, teams and sources are called**: by itself, so that look-ups and records agree.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Final
+from unicodedata import digit
 
 import msgspec
 
+from calldex import budget
 from calldex.access import Mask, Scope
 from calldex.records.codec import Record
 from calldex.records.fields import FIELDS, RECORDINGS
@@ -38,30 +44,43 @@ _CODE_LENGTHS: Final = {
     for two in range(100)
 }
 """The length of the country code by a number's first two digits; none begins with 0."""
-_PAIR: Final = r"[ \u00a0().\-/]{0,2}\d"
-_LIKE_A_NUMBER: Final = re.compile(rf"\d(?:{_PAIR}){{{_SHORTEST_FULL - 1}}}")
+PIECE: Final = 5
+"""So many consecutive digits of a number tell it; fewer are years, counters and extensions, which stand everywhere."""
+_FEW: Final = 4
+_PLACE: Final = "\0"
+"""Stands for a uuid while a name is looked at."""
+_MOST_SEEN: Final = PIECE - 1
+_OTHER_DIGITS: Final = (
+    "\u00b2\u00b3\u00b9\u1369-\u1371\u19da\u2070\u2074-\u2079\u2080-\u2089\u2460-\u2468\u2474-\u247c\u2488-\u2490\u24ea"
+    "\u24f5-\u24fd\u24ff\u2776-\u277e\u2780-\u2788\u278a-\u2792\U00010a40-\U00010a43\U00010e60-\U00010e68"
+    "\U00011052-\U0001105a\U0001f100-\U0001f10a"
+)
+"""Digits that are none to `\\d`: superscripts, digits in circles and the like."""
+_D: Final = rf"[\d{_OTHER_DIGITS}]"
+_DIGIT: Final = re.compile(_D)
+_SIGNS: Final = rf"(?:(?!{_D})[\W_]){{0,4}}+"
+"""What may stand between two digits of a number in a text: blanks and signs, but no letter."""
+_LIKE_A_NUMBER: Final = re.compile(rf"{_D}(?:{_SIGNS}{_D}){{{_SHORTEST_FULL - 1}}}")
 """What may be a telephone number in a text, whatever stands beside it, or the beginning of one."""
 _HEX: Final = "[0-9A-Fa-f]"
 _NUMBER_OR_ID: Final = re.compile(
-    rf"""(?<![0-9A-Za-z])(?P<id>
+    rf"""(?<![0-9A-Za-z])(?:
           {_HEX}{{8}}-(?:{_HEX}{{4}}-){{3}}{_HEX}{{12}}             # a uuid
-        | (?={_HEX}{{16}})\d*(?:[A-Fa-f]+\d+){{2}}[A-Fa-f]{_HEX}*+  # hexadecimal text
-        | \d{{4}}-[01]\d-[0-3]\dT[0-2]\d:[0-5]\d(?::[0-5]\d(?:\.\d{{1,9}})?)?Z?  # an instant
+        | (?={_HEX}{{16}})[0-9]*(?:[A-Fa-f]+[0-9]+){{2}}[A-Fa-f]{_HEX}*+  # hexadecimal text
+        | [12][0-9]{{3}}-[01][0-9]-[0-3][0-9](?:[T\ ][0-2][0-9]:[0-5][0-9](?::[0-5][0-9](?:\.[0-9]{{1,9}})?)?Z?)?
+        | [0-2][0-9]:[0-5][0-9](?::[0-5][0-9])?                     # a date with or without its time, or a time
         )(?![0-9A-Za-z])
-    | \+?\d(?:{_PAIR}){{{_SHORTEST_FULL - 1},}}
+    | (?P<number>{_D}(?:{_SIGNS}{_D}){{{_SHORTEST_FULL - 1},}}+)
     """,
     re.VERBOSE,
 )
 """The same, and what holds as many digits and is none. Hexadecimal text is long and changes between letters and digits,
 as no number with words beside it does."""
-_SHORTEST_OWN: Final = 5
-"""Characters of the shortest number, or word for one, that is looked for in texts and names. Shorter ones are
-extensions: they stand everywhere, as years and counters, and if they were masked there these would tell them."""
-_RUN: Final = re.compile(rf"\d{{{_SHORTEST_OWN},}}")
-_SAME_END: Final = 7
-"""Two runs of digits that end in so many equal ones are taken to be one number, however it is dialled."""
-Own = Sequence[str]
-"""The ends by which a record's own numbers are found in texts and names."""
+_LONG_RUN: Final = re.compile(rf"{_D}{{9}}")
+_IN_NAMES: Final = re.compile(
+    rf"1[0-9]{{9}}\.[0-9]+|20[0-9]{{12}}(?!{_D})|(?P<number>{_D}{{9,}}+)"  # Asterisk's ids and timestamps are none
+)
+"""A number in the name of a file or a channel, where other runs of digits are dates, times and counters."""
 
 
 def masked_number(number: str) -> str:
@@ -70,72 +89,204 @@ def masked_number(number: str) -> str:
     Numbers too short or, by a leading zero, too national to have a country code, and words that stand for a number,
     keep their last two characters alone.
     """
-    full = len(number) >= _SHORTEST_FULL and number.isdigit() and number.isascii()
-    code = _CODE_LENGTHS[number[:2]] if full else 0
+    code = _code_length(number) if number.isdigit() and number.isascii() else 0
     hidden = len(number) - code - _KEPT_DIGITS
     if hidden <= 0:
         return "*" * len(number)
     return number[:code] + "*" * hidden + number[-_KEPT_DIGITS:]
 
 
+def _code_length(digits: str) -> int:
+    return _CODE_LENGTHS[digits[:2]] if len(digits) >= _SHORTEST_FULL else 0
+
+
+def digits_of(text: str) -> str:
+    """The digits of a text in their order, as ours, whatever stands between them."""
+    if text.isascii():
+        return text.encode().translate(None, _NOT_DIGITS).decode()
+    return "".join([str(digit(char)) for char in _DIGIT.findall(text)])
+
+
+class Own:
+    """A record's own numbers, as they are looked for in its texts: all at once."""
+
+    __slots__ = ("_begins", "_ends", "_numbers", "_words", "pieces")
+
+    def __init__(self, numbers: Iterable[str]) -> None:
+        """`numbers` as their members have them."""
+        self._numbers: list[str] = []
+        self._words: list[str] = []
+        for number in dict.fromkeys(numbers):
+            _, digits, word = _number(number)
+            self._numbers += [digits] if digits else ()
+            self._words += [word] if word else ()
+        self.pieces = _pieces(self._numbers)
+        self._begins: dict[str, int] = {}
+
+    @property
+    def has_words(self) -> bool:
+        """Whether there is one that is not made of digits alone, and is looked for as it is."""
+        return bool(self._words)
+
+    def hide(self, digits: str, seen: bytearray) -> None:
+        """Of a text's digits, let no number of the record be seen but what the mask shows: the country code where the
+        number begins, the last two digits where it ends."""
+        if not self._begins:
+            self._begins = {number[:PIECE]: _code_length(number) for number in self._numbers}
+            self._ends = {number[-PIECE:] for number in self._numbers}
+        begin = end = 0
+        for at in range(len(digits) - PIECE + 1):
+            if digits[at : at + PIECE] in self.pieces:
+                if at >= end:  # not a part of the piece before
+                    self._hide_stretch(digits, begin, end, seen)
+                    begin = at
+                end = at + PIECE
+        self._hide_stretch(digits, begin, end, seen)
+
+    def _hide_stretch(self, digits: str, begin: int, end: int, seen: bytearray) -> None:
+        first = begin + self._begins.get(digits[begin : begin + PIECE], 0)
+        last = end - (_KEPT_DIGITS if digits[end - PIECE : end] in self._ends else 0)
+        seen[first:last] = bytes(max(last - first, 0))
+
+    def hide_rest(self, digits: str, seen: bytearray) -> None:
+        """What is seen of several numbers, and what stood between them, may make pieces of one again."""
+        left: list[int] = []
+        for at in [at for at, is_seen in enumerate(seen) if is_seen]:
+            left.append(at)
+            if len(left) >= PIECE and "".join([digits[i] for i in left[-PIECE:]]) in self.pieces:
+                for hidden in left[-PIECE:]:
+                    seen[hidden] = 0
+                del left[-PIECE:]
+
+    def without_words(self, text: str) -> str:
+        """A text with those masked in it that are not made of digits alone."""
+        begins = {word[:PIECE] for word in self._words}
+        lengths = sorted({len(word) for word in self._words}, reverse=True)
+        words, at, kept = set(self._words), 0, 0
+        out: list[str] = []
+        while at < len(text):
+            length = 0
+            if text[at : at + PIECE] in begins:
+                length = next((length for length in lengths if text[at : at + length] in words), 0)
+            if length:
+                out += text[kept:at], masked_number(text[at : at + length])
+                kept = at = at + length
+            else:
+                at += 1
+        return "".join((*out, text[kept:]))
+
+
+@lru_cache(maxsize=65_536)
+def _number(number: str) -> tuple[str, str, str]:
+    """A number masked, and what is looked for of it: its digits, and itself if it has more than digits; each only if it
+    is long enough."""
+    digits = digits_of(number)
+    word = number if len(number) >= PIECE and len(digits) != len(number) else ""
+    return masked_number(number), digits if len(digits) >= PIECE else "", word
+
+
+def _pieces(numbers: Sequence[str]) -> Container[str]:
+    """What holds every five consecutive digits of some numbers: of few, a text is made and searched faster."""
+    if len(numbers) <= _FEW:
+        return " ".join(numbers)
+    return {number[at : at + PIECE] for number in numbers for at in range(len(number) - PIECE + 1)}
+
+
+def _stand_in(pieces: Container[str], digits: str) -> bool:
+    """Whether five consecutive digits of a number stand among these."""
+    for at in range(len(digits) - PIECE + 1):  # noqa: SIM110 - a generator takes twice as long
+        if digits[at : at + PIECE] in pieces:
+            return True
+    return False
+
+
+NOBODY: Final = Own(())
+
+
 def masked_text(text: str, own: Own) -> str:
     """A text that somebody wrote, with everything masked that looks like a telephone number or is one of the record's
     own."""
-    if _LIKE_A_NUMBER.search(text):
-        text = _NUMBER_OR_ID.sub(_masked_digits, text)
-    return masked_name(text, own)
+    return _masked(text, own, _LIKE_A_NUMBER, _NUMBER_OR_ID)
 
 
-def _masked_digits(found: re.Match[str]) -> str:
-    return found[0] if found["id"] else masked_number("".join(filter(str.isdigit, found[0])))
+def masked_name(name: str, own: Own) -> str:
+    """A name of a file, a channel or the like, with everything masked that can only be a telephone number or is one of
+    the record's own."""
+    return _masked(name, own, _LONG_RUN, _IN_NAMES)
+
+
+def masked_id(id_: str, own: Own) -> str:
+    """What another system knows the record by, with the record's own numbers masked."""
+    return _masked(id_, own, None, None)
 
 
 @lru_cache(maxsize=65_536)
 def masked_label(label: str) -> str:
-    """What an agent, a queue or a campaign is called, or a wrap-up code described by, with everything masked that looks
-    like a telephone number. Records and look-ups say it alike, so nothing but the label itself counts."""
-    return masked_text(label, ())
+    """What an agent, a queue, a campaign, a team or a source is called, or a wrap-up code described by. Records and
+    look-ups say it alike, so nothing but the label itself counts: of five digits and more all but the last two are
+    masked, and of what looks like a number what a mask hides."""
+    places = [found.start() for found in _DIGIT.finditer(label)]
+    if len(places) < PIECE:
+        return label
+    seen = bytearray(b"\1" * len(places))
+    _hide_foreign(label, places, _NUMBER_OR_ID, seen)
+    if sum(seen) > _MOST_SEEN:
+        seen[:-_KEPT_DIGITS] = bytes(len(places) - _KEPT_DIGITS)
+    return _starred(label, places, seen)
 
 
-def ends(*numbers: str | None) -> list[str]:
-    """The ends of a record's own numbers."""
-    return [end for number in numbers if number and (end := _end(number))]
+def _masked(text: str, own: Own, like: re.Pattern[str] | None, foreign: re.Pattern[str] | None) -> str:
+    if own.has_words:
+        text = own.without_words(text)
+    digits = digits_of(text)
+    if len(digits) < PIECE:
+        return text
+    is_own, is_like = _stand_in(own.pieces, digits), like is not None and like.search(text) is not None
+    if not (is_own or is_like):
+        return text
+    places = [found.start() for found in _DIGIT.finditer(text)]
+    seen = bytearray(b"\1" * len(places))
+    if foreign is not None and is_like:
+        _hide_foreign(text, places, foreign, seen)
+    if is_own:
+        own.hide(digits, seen)
+    own.hide_rest(digits, seen)
+    return text if all(seen) else _starred(text, places, seen)
 
 
-def _end(number: str) -> str:
-    """Its end; empty, if it is too short to be looked for."""
-    if len(number) < _SHORTEST_OWN:
-        return ""
-    return number[-_SAME_END:] if number.isdigit() else number
+def _hide_foreign(text: str, places: Sequence[int], pattern: re.Pattern[str], seen: bytearray) -> None:
+    """Of the digits at these places, let no more be seen of what looks like a number than the mask of one shows."""
+    at = 0
+    for found in pattern.finditer(text):
+        if found["number"] is None:
+            continue
+        while places[at] < found.start("number"):
+            at += 1
+        digits = digits_of(found["number"])
+        code = _code_length(digits)
+        seen[at + code : at + len(digits) - _KEPT_DIGITS] = bytes(len(digits) - code - _KEPT_DIGITS)
+        at += len(digits)
+        if at == len(places):
+            return
 
 
-def masked_name(name: str, own: Own) -> str:
-    """A name of something, such as a file or a channel, with the record's own numbers masked, with whatever prefix they
-    are dialled; other runs of digits are dates, ids or the like, and stay."""
-    for end in own:
-        if end in name:
-            return _masked_own(name, own)
-    return name
-
-
-def _masked_own(name: str, own: Own) -> str:
-    for word in own:
-        if not word.isdigit():
-            name = name.replace(word, masked_number(word))
-
-    def run(found: re.Match[str]) -> str:
-        return masked_number(found[0]) if found[0][-_SAME_END:] in own else found[0]
-
-    return _RUN.sub(run, name)
+def _starred(text: str, places: Sequence[int], seen: bytearray) -> str:
+    chars = list(text)
+    for place, is_seen in zip(places, seen, strict=True):
+        if not is_seen:
+            chars[place] = "*"
+    return "".join(chars)
 
 
 # --- records ----------------------------------------------------------------------------------------------------------
 
 _JSON: Final = msgspec.json.Encoder().encode
 _ORDER: Final = tuple(field.encode_name for field in msgspec.structs.fields(Record))
+_LABELS: Final = ("agent", "queue", "campaign", "wrapup_description")
 _READ: Final[dict[str, Any]] = {
     **{field.name: str | None for field in FIELDS if field.part == "number"},
-    **dict.fromkeys(("agent", "queue", "campaign", "wrapup_description"), str | None),
+    **dict.fromkeys(_LABELS, str | None),
+    "uuid": str,
     "recording": str | None,
     "external_account_id": str | None,
     "tags": tuple[str, ...],
@@ -145,8 +296,8 @@ _READ: Final[dict[str, Any]] = {
         (name for name in _ORDER if name.endswith(("_s", "agent_id", "queue_id", "campaign_id"))), int | None
     ),
 }
-"""The members that are read: to be masked, or because it is faster. Events and custom values are where they may need
-it, all others pass as they are."""
+"""The members that are read: to be masked, or because it is faster. Teams, events and custom values are where they may
+need it, all others pass as they are."""
 _Seen: Final[Any] = msgspec.defstruct(
     "_Seen",
     [(f"{name}_", _READ.get(name, msgspec.Raw)) for name in _ORDER],
@@ -155,28 +306,31 @@ _Seen: Final[Any] = msgspec.defstruct(
 )
 """A record, in the order of its JSON, of which only so much is read as can need a change."""
 _SEEN: Final = msgspec.json.Decoder(list[_Seen]).decode
-_DIGIT: Final = rb"\d\xd9\xdb\xdf-\xff"
+_DIGIT_BYTES: Final = rb"\d\xc2\xd9\xdb\xdf-\xff"
 """The bytes with which a digit of any script begins."""
-_UPTO_DIGIT: Final = rb'[^"\\%b]*+' % _DIGIT
+_UPTO_DIGIT: Final = rb'[^"\\%b]*+' % _DIGIT_BYTES
 _IN_EVENTS: Final = re.compile(
-    rb',"(?:number":|detail":"(?:[^"\\]{%d}|[^"]{0,%d}\\)' % (_SHORTEST_OWN, _SHORTEST_OWN)
-    + rb'|(?:agent|queue|to_agent)":"%b(?:\\|[%b](?:%b[%b]){0,%d}+%b[\\%b]))'
-    % (_UPTO_DIGIT, _DIGIT, _UPTO_DIGIT, _DIGIT, _SHORTEST_FULL - 2, _UPTO_DIGIT, _DIGIT)
+    rb',"(?!at":|type":)(?:(?:number|from|to)":|[a-z_]+":"%b(?:\\|[%b](?:%b[%b]){0,%d}+%b[\\%b]))'
+    % (_UPTO_DIGIT, _DIGIT_BYTES, _UPTO_DIGIT, _DIGIT_BYTES, PIECE - 2, _UPTO_DIGIT, _DIGIT_BYTES)
 )
-"""What can hold a number in an event, of which it is never the first member: a number, a detail that is long enough
-(most are one key pressed), a name with as many digits as a number has."""
-_EVENTS: Final = msgspec.json.Decoder(list[dict[str, Any]]).decode
-"""Events, of which only texts are changed: their times stay the texts they are."""
+"""What can hold a number in an event, of which it is never the first member: a number, a text with five digits."""
+_PARTS: Final = msgspec.json.Decoder(list[dict[str, Any]]).decode
+"""Events or teams, of which only texts are changed: times stay the texts they are."""
 _PART_NUMBERS: Final = ("number", "from", "to")
 _PART_LABELS: Final = ("agent", "queue", "to_agent")
-_PART_NAMES: Final = ("channel", "peer_channel", "application", "disposition", "recording")
-"""Of events and legs together, which share no member that is masked in another way."""
+_PART_TEXTS: Final = ("detail",)
+_PART_WORDS: Final = frozenset(("type", "at", "started_at", "answered_at", "ended_at", *_PART_NUMBERS))
+"""What no source gave as a text, or is masked before. All other members of legs and events are names."""
 _CUSTOM: Final = msgspec.json.Decoder(dict[str, CustomValue]).decode
+_TEXT: Final = msgspec.json.Decoder(str | None).decode
+_NULL: Final = msgspec.Raw(b"null")
+_NO_TEAMS: Final = msgspec.Raw(b"[]")
 _NO_CUSTOM: Final = msgspec.Raw(b"{}")
-_NO_SIGNS: Final = bytes(byte for byte in range(128) if not chr(byte).isdigit() and byte != ord("\\"))
+_NOT_DIGITS: Final = bytes(byte for byte in range(256) if not 48 <= byte < 58)
+_NO_SIGNS: Final = bytes(byte for byte in range(128) if not 48 <= byte < 58 and byte != ord("\\"))
 """What neither is a digit, nor hides one, nor may be a part of one."""
 _TO_ZEROS: Final = bytes.maketrans(b"123456789", b"000000000")
-_BETWEEN_DIGITS: Final = b" ().-/"
+_BETWEEN_DIGITS: Final = bytes(byte for byte in range(128) if not chr(byte).isalnum())
 _SHORTEST_LIKE: Final = b"0" * _SHORTEST_FULL
 """What is left of the shortest text like a number, if all is dropped that may stand between its digits."""
 _EMPTY: Final = {
@@ -199,10 +353,14 @@ def served(records: bytes, scope: Scope) -> bytes:
 
 
 def masked(records: bytes, mask: Mask) -> bytes:
-    """Records' JSON, joined by commas, under a mask."""
+    """Records' JSON, joined by commas, under a mask, within the time that is left."""
     if not records or not (mask.numbers or mask.hidden):
         return records
-    return b",".join([_masked_part(part, mask) for part in _parts(records)])
+    done = []
+    for part in _parts(records):
+        done.append(_masked_part(part, mask))
+        budget.check()
+    return b",".join(done)
 
 
 def _parts(records: bytes) -> Iterator[bytes]:
@@ -235,7 +393,9 @@ def _hide_recordings(records: list[Any]) -> None:
 
 
 def _mask_labels(records: list[Any]) -> None:
-    """Mask what looks like a number in what agents, queues, campaigns and wrap-up codes are called, in place."""
+    """Mask what agents, queues, campaigns, teams and the source are called, and a wrap-up code described by, in
+    place."""
+    source = masked_source = _NULL
     for record in records:
         if record.agent_:
             record.agent_ = masked_label(record.agent_)
@@ -245,85 +405,147 @@ def _mask_labels(records: list[Any]) -> None:
             record.campaign_ = masked_label(record.campaign_)
         if record.wrapup_description_:
             record.wrapup_description_ = masked_label(record.wrapup_description_)
+        if record.teams_ != _NO_TEAMS:
+            record.teams_ = _masked_teams(bytes(record.teams_))
+        if record.source_ != source:
+            source = record.source_
+            masked_source = msgspec.Raw(_JSON(masked_label(_TEXT(source) or "") or None))
+        if masked_source is not source:
+            record.source_ = masked_source
+
+
+@lru_cache(maxsize=4_096)
+def _masked_teams(teams: bytes) -> msgspec.Raw:
+    read = _PARTS(teams)
+    for team in read:
+        if team["name"]:
+            team["name"] = masked_label(team["name"])
+    return msgspec.Raw(_JSON(read))
 
 
 def _mask_numbers(records: list[Any]) -> None:
     """Mask every other number that records hold, in place: first those of members of their own, so that they are known
-    when they are looked for in names and texts."""
+    when they are looked for in texts."""
     for record in records:
-        own: list[str] = []
-        if record.from_:
-            record.from_, end = _number(record.from_)
-            own += end
-        if record.to_:
-            record.to_, end = _number(record.to_)
-            own += end
-        if record.did_:
-            record.did_, end = _number(record.did_)
-            own += end
-        if _IN_EVENTS.search(record.events_):
-            record.events_ = _EVENTS(record.events_)
-            own = _mask_parts([*record.events_, *record.legs_], own)
-        elif record.legs_:
-            own = _mask_parts(record.legs_, own)
+        from_, to, did = record.from_, record.to_, record.did_
+        pieces = words = ""
+        if from_:
+            record.from_, pieces, words = _number(from_)
+        if to:
+            record.to_, digits, word = _number(to)
+            pieces = f"{pieces} {digits}"
+            words += word
+        if did == to:
+            record.did_ = record.to_
+        elif did:
+            record.did_, digits, word = _number(did)
+            pieces = f"{pieces} {digits}"
+            words += word
+        if record.legs_ or _IN_EVENTS.search(record.events_):
+            _mask_parts(record, [number for number in (from_, to, did) if number])
+        elif words or _can_hold(record, pieces):
+            _mask_texts(record, Own([number for number in (from_, to, did) if number]))
+
+
+def _can_hold(record: Any, pieces: Container[str]) -> bool:
+    """Whether a record's texts can hold a number: seldom."""
+    found: list[Sequence[str] | None] = []
+    if record.recording_:
+        found.append(_in_name(record.recording_.replace(record.uuid_, _PLACE)))
+    if record.external_account_id_:
+        found.append(_in_id(record.external_account_id_))
+    if record.comment_:
+        found.append(_in_text(record.comment_))
+    if record.tags_:
+        found += map(_in_text, record.tags_)
+    if record.custom_ != _NO_CUSTOM:
+        found.append(_in_custom(bytes(record.custom_)))
+    for windows in found:
+        if windows is None:
+            return True
+        for window in windows:
+            if window in pieces:
+                return True
+    return False
+
+
+# Of each text every five consecutive digits, or None where something looks like a number of others. Kept, since most of
+# what a page holds it held when it was last asked for, and customers come again.
+
+
+@lru_cache(maxsize=16_384)
+def _in_name(name: str) -> tuple[str, ...] | None:
+    return None if _LONG_RUN.search(name) else _windows(digits_of(name))
+
+
+@lru_cache(maxsize=16_384)
+def _in_id(id_: str) -> tuple[str, ...]:
+    return _windows(digits_of(id_))
+
+
+@lru_cache(maxsize=16_384)
+def _in_text(text: str) -> tuple[str, ...] | None:
+    return None if _LIKE_A_NUMBER.search(text) else _windows(digits_of(text))
+
+
+@lru_cache(maxsize=16_384)
+def _in_custom(custom: bytes) -> tuple[str, ...] | None:
+    """Of ASCII without escapes the JSON is the text itself. Unless it holds so many digits side by side, when all is
+    dropped that may stand between them, nothing in it looks like a number."""
+    digits = custom.translate(None, _NO_SIGNS)
+    if digits and not digits.isdigit():
+        return None
+    if _SHORTEST_LIKE in custom.translate(_TO_ZEROS, _BETWEEN_DIGITS):
+        return None
+    return _windows(digits.decode())
+
+
+def _windows(digits: str) -> tuple[str, ...]:
+    return tuple([digits[at : at + PIECE] for at in range(len(digits) - PIECE + 1)])
+
+
+def _mask_parts(record: Any, numbers: list[str]) -> None:
+    """Mask legs, events and texts, in place; `numbers` are the record's others."""
+    record.events_ = _PARTS(record.events_)
+    parts = [*record.legs_, *record.events_]
+    for part in parts:
+        for name in _PART_NUMBERS:
+            if part.get(name):
+                numbers.append(part[name])
+                part[name] = _number(part[name])[0]
+    own = Own(numbers)
+    for part in parts:
+        for name, value in part.items():
+            if name in _PART_WORDS or not isinstance(value, str):
+                continue
+            if name in _PART_LABELS:
+                part[name] = masked_label(value)
+            elif name in _PART_TEXTS:
+                part[name] = masked_text(value, own)
+            else:
+                part[name] = masked_name(value, own)
+    if own.has_words or _can_hold(record, own.pieces):
         _mask_texts(record, own)
 
 
 def _mask_texts(record: Any, own: Own) -> None:
     if record.recording_:
-        record.recording_ = masked_name(record.recording_, own)
+        record.recording_ = _masked_recording(record.recording_, record.uuid_, own)
     if record.external_account_id_:
-        record.external_account_id_ = masked_name(record.external_account_id_, own)
+        record.external_account_id_ = masked_id(record.external_account_id_, own)
     if record.tags_:
         record.tags_ = [masked_text(tag, own) for tag in record.tags_]
     if record.comment_:
         record.comment_ = masked_text(record.comment_, own)
-    if record.custom_ != _NO_CUSTOM and _can_hold(bytes(record.custom_), own):
+    if record.custom_ != _NO_CUSTOM:
         record.custom_ = {masked_text(name, own): _value(value, own) for name, value in _CUSTOM(record.custom_).items()}
 
 
-def _mask_parts(parts: Sequence[dict[str, Any]], own: list[str]) -> list[str]:
-    """Mask what events and legs hold, in place; the ends of the record's own numbers with theirs, each once."""
-    found = dict.fromkeys(own)
-    for part in parts:
-        for name in _PART_NUMBERS:
-            if name in part:
-                part[name], end = _number(part[name])
-                found.update(dict.fromkeys(end))
-    own = list(found)
-    for part in parts:
-        for name in _PART_LABELS:
-            if name in part:
-                part[name] = masked_label(part[name])
-        for name in _PART_NAMES:
-            if name in part:
-                part[name] = masked_name(part[name], own)
-        if "detail" in part:
-            part["detail"] = masked_text(part["detail"], own)
-    return own
-
-
-@lru_cache(maxsize=65_536)
-def _number(number: str) -> tuple[str, tuple[str, ...]]:
-    """One of a record's own numbers, masked, and its end, if it is long enough to be looked for."""
-    return masked_number(number), tuple(ends(number))
-
-
-def _can_hold(custom: bytes, own: Own) -> bool:
-    """Whether custom values can hold a number: seldom, and mostly seen without reading them.
-
-    Of ASCII without escapes the JSON is the text itself. Unless it holds so many digits side by side, when all is
-    dropped that may stand between them, nothing in it looks like a number or ends as a full one does.
-    """
-    digits = custom.translate(None, _NO_SIGNS)
-    if digits and not digits.isdigit():
-        return True
-    if len(digits) >= _SHORTEST_FULL and _SHORTEST_LIKE in custom.translate(_TO_ZEROS, _BETWEEN_DIGITS):
-        return True
-    for end in own:
-        if len(end) != _SAME_END or not end.isdigit():
-            return any(end.encode() in custom for end in own)
-    return False
+def _masked_recording(name: str, uuid: str, own: Own) -> str:
+    """The name of a recording. The record's own uuid is often a part of it, and no number."""
+    if uuid in name and _PLACE not in name:
+        return masked_name(name.replace(uuid, _PLACE), own).replace(_PLACE, uuid)
+    return masked_name(name, own)
 
 
 def _value(value: CustomValue, own: Own) -> CustomValue:

@@ -18,17 +18,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
 
-from calldex.api import admin
+from calldex.api.admin import Administration
 from calldex.api.audit import AuditReader
 from calldex.api.cdr import CdrPages
 from calldex.api.changes import Changed
 from calldex.api.docs import POLICY, page
+from calldex.api.endpoint import Handler
 from calldex.api.exports import Exports
 from calldex.api.health import Health
 from calldex.api.ingest import Posts
-from calldex.api.lookups import KINDS, Lookups
+from calldex.api.lookups import Lookups
 from calldex.api.openapi import document
 from calldex.api.openid import OpenidSignIn
+from calldex.api.recordings import RecordingFiles
+from calldex.api.routes import ENDPOINTS
 from calldex.api.signin import Sessions
 from calldex.api.web import Web
 from calldex.errors import CalldexError, MethodNotAllowed, NotFound, TooMany, Unavailable
@@ -42,45 +45,67 @@ from calldex.transport.workers import Workers
 
 POSTS_AT_ONCE: Final = 4
 POSTS_WAITING: Final = 64
+SMALL_POSTS_AT_ONCE: Final = 32
+"""Of posts whose bodies are at most `ingest.SMALL`: many that wait for one commit share it."""
+SMALL_POSTS_WAITING: Final = 512
 STREAMS_AT_ONCE: Final = 4
 STREAMS_WAITING: Final = 16
+
+
+class Handlers(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that answers, over one node; each endpoint names its own."""
+
+    cdr: CdrPages
+    changed: Changed
+    exports: Exports
+    lookups: Lookups
+    posts: Posts
+    administration: Administration
+    audit: AuditReader
+    sessions: Sessions
+    openid: OpenidSignIn
+    recordings: RecordingFiles
+    health: Health
+    openapi: Handler
+    docs: Handler
+    web: Web
 
 
 def public(node: Node) -> Starlette:
     """The app over a node, which stays the caller's to close. Its state has the server's `metrics`, `limits`
     and `untaken`."""
     settings = node.settings
-    untaken = Untaken()
-    searches = Workers("search", settings.max_queries, settings.max_waiting, _too_busy, untaken.admit)
+    small = Workers("ingest-small", SMALL_POSTS_AT_ONCE, SMALL_POSTS_WAITING, _too_many)
+    untaken, seconds = Untaken(), settings.query_timeout_s
+    searches = Workers("search", settings.max_queries, settings.max_waiting, _too_busy, untaken.admit, place_s=seconds)
     posts = Workers("ingest", POSTS_AT_ONCE, POSTS_WAITING, _too_many)
     metrics = Metrics(node, searches, posts, untaken)
     limits = Limits(settings, metrics.limited)
-    streams = Workers("stream", STREAMS_AT_ONCE, STREAMS_WAITING, _too_busy)
+    streams = Workers("stream", STREAMS_AT_ONCE, STREAMS_WAITING, _too_busy, run_s=seconds)
     reader = node.reader({"searches": searches, "streams": streams}, metrics.served.inc)
-    cdr = CdrPages(node, reader)
-    lookups = Lookups(node, reader)
-    health = Health(node, metrics)
     sessions = Sessions(node)
     described = document()
+    handlers = Handlers(
+        cdr=CdrPages(node, reader),
+        changed=Changed(node, reader),
+        exports=Exports(node, reader),
+        lookups=Lookups(node, reader),
+        posts=Posts(node, posts, small, metrics),
+        administration=Administration(node),
+        audit=AuditReader(node, searches),
+        sessions=sessions,
+        openid=OpenidSignIn(node, sessions),
+        recordings=RecordingFiles(node),
+        health=Health(node, metrics),
+        openapi=partial(_made, msgspec.json.encode(described), JSON, {}),
+        docs=partial(_made, page(described), "text/html", {"Content-Security-Policy": POLICY}),
+        web=Web(),
+    )
+    # A wrap-up code may have any characters, slashes among them.
     routes = [
-        Route("/api/v2/cdr", cdr.get),
-        Route("/api/v2/cdr/changes", Changed(node, reader).get),
-        Route("/api/v2/cdr/export", Exports(node, reader).get),
-        *(Route(f"/api/v2/cdr/{name}", lookups.of(kind)) for name, kind in KINDS.items()),
-        Route("/api/v3/cdr/users", lookups.users),
-        Route("/api/ingest/v1/records", Posts(node, posts, metrics).post, methods=["POST"]),
-        Route("/api/admin/v1/audit", AuditReader(node, searches).get),
-        *admin.routes(node),
-        *sessions.routes(),
-        *OpenidSignIn(node, sessions).routes(),
-        *Web().routes(),
-        Route("/openapi.json", partial(_made, msgspec.json.encode(described), JSON, {})),
-        Route("/docs", partial(_made, page(described), "text/html", {"Content-Security-Policy": POLICY})),
-        Route("/healthz", health.alive),
-        Route("/readyz", health.ready),
-        Route("/metrics", health.metrics),
+        Route(each.path.replace("{code}", "{code:path}"), each.handler(handlers), methods=[each.method])
+        for each in ENDPOINTS
     ]
-
     app = Starlette(
         routes=routes,
         middleware=[Middleware(Edge, metrics=metrics, limits=limits, trusted=settings.trusted_proxies)],

@@ -14,9 +14,10 @@ from msgspec import UNSET, UnsetType
 from starlette.requests import Request
 from starlette.responses import Response
 
-from calldex.access import permit
+from calldex.access import Permission, permit
 from calldex.api.admin.endpoint import CSV
 from calldex.api.audited import audited
+from calldex.api.endpoint import ERRORS, Endpoint, parameter
 from calldex.audit.chain import Action, Entry, withheld
 from calldex.directory import AuditFilter
 from calldex.errors import BadParameters, Problem
@@ -27,6 +28,8 @@ from calldex.transport.replies import JSON, sized
 from calldex.transport.requests import caller, only, query_pairs
 from calldex.transport.workers import Workers
 
+ACTION: Final = "audit_read"
+NEEDS: Final[tuple[Permission, ...]] = ("read_audit",)
 MOST: Final = 1_000
 """Entries of one reply."""
 _HEADERS: Final = {"Cache-Control": "no-store", "Vary": "Accept, Accept-Encoding, Authorization"}
@@ -100,8 +103,8 @@ class AuditReader:
         principal, pairs = await caller(
             request, self._node.directory, query_pairs(request), time.time_ns() // 1_000_000
         )
-        async with audited(self._node.audit, request, principal, "audit_read") as noted:
-            permit(principal, ("read_audit",))
+        async with audited(self._node.audit, request, principal, ACTION) as noted:
+            permit(principal, NEEDS)
             given = only(pairs, tuple(AUDIT_FILTERS))
             query = from_members(given, AuditQuery, text=True)
             as_csv = query.format == "csv" or (not query.format and CSV in request.headers.get("accept", "").lower())
@@ -175,3 +178,27 @@ def csv_of(found: Iterable[Entry], *, head: bool = True) -> str:
 def _cell(value: object) -> object:
     text = msgspec.json.encode(value).decode() if isinstance(value, dict) else value
     return f"'{text}" if isinstance(text, str) and text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
+_SCHEMA: Final = msgspec.json.schema_components([AuditQuery])[1][AuditQuery.__name__]
+ENDPOINTS: Final = (
+    Endpoint(
+        path="/api/admin/v1/audit",
+        handler=lambda handlers: handlers.audit.get,
+        id="read_audit",
+        tag="Administration",
+        summary="Who did what",
+        description="The audit of the account, newest first. To read it is an entry in it as well.\n\n"
+        "Needs `read_audit`.",
+        gives=AuditPage,
+        credential="key",
+        needs=NEEDS,
+        action=ACTION,
+        limit="searches",
+        parameters=tuple(
+            parameter(name, AUDIT_FILTERS[name], member) for name, member in _SCHEMA["properties"].items()
+        ),
+        errors=ERRORS,
+        other_types=(CSV,),
+    ),
+)

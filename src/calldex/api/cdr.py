@@ -6,18 +6,20 @@ The records' JSON goes from the store to the client as it is; nothing here looks
 from __future__ import annotations
 
 import time
+from typing import Final
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
 from calldex.api.audited import caller_of
+from calldex.api.endpoint import ERRORS, Endpoint, taken
 from calldex.api.page_cache import Finished, FinishedPages
 from calldex.node import Node
 from calldex.search.page import Page
 from calldex.search.query import PageRequest
 from calldex.search.reader import SEARCH, Reader, Search
-from calldex.transport.replies import JSON, PRIVATE, Coding, coded, coding_for, coding_headers, tag_matches
+from calldex.transport.replies import JSON, PRIVATE, CdrPage, Coding, coded, coding_for, coding_headers, tag_matches
 from calldex.transport.requests import caller, pairs_of
 
 
@@ -59,3 +61,28 @@ def body_of_page(page: Page, number: int) -> bytes:
     """The reply's JSON."""
     end = b'],"total":%d,"page":%d,"search_token":%s}' % (page.total, number, msgspec.json.encode(page.token))
     return b"".join((b'{"records":[', page.json, end))
+
+
+ENDPOINTS: Final = (
+    Endpoint(
+        path="/api/v2/cdr",
+        handler=lambda handlers: handlers.cdr.get,
+        id="search_cdr",
+        tag="Call detail records",
+        summary="Search call detail records, newest first",
+        description=(
+            "Filters combine with AND. An empty value means that the parameter is not given. The parameters may be sent"
+            " as the members of a JSON object in the request's body instead, with `Content-Type: application/json`.\n\n"
+            "`total` counts the whole match. As long as `search_token` is not null there is more: send it with the same"
+            " filters to get the next page. A walk sees the records as they were when its first page was made, so that"
+            " it gets each of them exactly once, whatever is written meanwhile."
+        ),
+        gives=CdrPage,
+        credential="key",
+        needs=SEARCH.needs,
+        action=SEARCH.action,
+        limit=SEARCH.places,
+        parameters=taken(SEARCH.takes),
+        errors=(304, *ERRORS, 409, 410),
+    ),
+)

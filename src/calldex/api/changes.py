@@ -9,16 +9,18 @@ import asyncio
 import time
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
 from calldex.api.audited import caller_of
+from calldex.api.endpoint import ERRORS, Endpoint, taken
 from calldex.errors import Problem
 from calldex.node import Node
-from calldex.records.record import to_ms
+from calldex.records.codec import Record
+from calldex.records.record import Instant, Uuid, to_ms
 from calldex.search.feed import Cursor, FeedPage, Start, Versions
 from calldex.search.query import Own, Parameters
 from calldex.search.reader import Reader, Reading, Search
@@ -104,6 +106,17 @@ CHANGES: Final = Reading(action="changes_read", takes=Parameters(ChangesRequest)
 """What the store committed is told also while it cannot search yet."""
 
 
+class FeedChange(msgspec.Struct, frozen=True, kw_only=True):
+    """A change: `upsert` with the `record` as it is, or `delete` of one that a copy drops, without it. `seq` grows;
+    `at` is when it was committed."""
+
+    seq: int
+    change: Literal["upsert", "delete"]
+    uuid: Uuid
+    at: Instant
+    record: Record | None
+
+
 class FeedReply(msgspec.Struct, frozen=True, kw_only=True):
     """A page of the change feed. `next_cursor` continues it, always; `has_more` says that there is more now; nothing
     can come any more that was committed before `complete_through`."""
@@ -111,18 +124,7 @@ class FeedReply(msgspec.Struct, frozen=True, kw_only=True):
     changes: list[FeedChange]
     next_cursor: str
     has_more: bool
-    complete_through: datetime
-
-
-class FeedChange(msgspec.Struct, frozen=True, kw_only=True):
-    """A change: `upsert` with the `record` as it is, or `delete` of one that a copy drops. `seq` grows; `at` is when it
-    was committed."""
-
-    seq: int
-    change: str
-    uuid: str
-    at: datetime
-    record: dict[str, Any] | None
+    complete_through: Instant
 
 
 class Changed:
@@ -196,3 +198,32 @@ class Changed:
 def _reply(page: FeedPage, coding: Coding) -> Response:
     body, sent = coded(page.body(), coding)
     return Response(body, 200, {**PRIVATE, **coding_headers(sent)}, JSON)
+
+
+ENDPOINTS: Final = (
+    Endpoint(
+        path="/api/v2/cdr/changes",
+        handler=lambda handlers: handlers.changed.get,
+        id="read_changes",
+        tag="Call detail records",
+        summary="Read what changed, in order, for a copy",
+        description=(
+            "Each page has a `next_cursor`, never null: send it with the same filters for what comes behind it, now or"
+            " days later. Whoever applies every page, `upsert` by replacing the record and `delete` by dropping it, has"
+            " a copy of what the key may see under these filters: no change is left out, none comes twice. What ceases"
+            " to match, leaves the key's reach or is erased comes as `delete`.\n\n"
+            "With `wait`, the reply comes as soon as there is a change. With `Accept: text/event-stream`, each page is"
+            " an event whose id is its cursor, and `Last-Event-ID` continues.\n\n"
+            "409: what the key may see has changed; 410: the cursor is older than what is kept, or the store was"
+            " restored. Then read the feed again from the beginning, and drop what does not come."
+        ),
+        gives=FeedReply,
+        other_types=(EVENTS,),
+        credential="key",
+        needs=CHANGES.needs,
+        action=CHANGES.action,
+        limit=CHANGES.places,
+        parameters=taken(CHANGES.takes),
+        errors=(*ERRORS, 409, 410),
+    ),
+)

@@ -13,8 +13,10 @@ from collections.abc import Iterable, Iterator
 from html import escape
 from typing import Any, Final
 
-from calldex.api.openapi import Json
+from calldex.api.endpoint import Json
 
+OPENAPI_PATH: Final = "/openapi.json"
+PAGE_PATH: Final = "/docs"
 _STYLE: Final = """
 :root { color-scheme: light dark; --edge: light-dark(#d5dae1, #3a424d); --soft: light-dark(#f4f6f8, #1d232b);
   --ink: light-dark(#1b2733, #dde4ec); --quiet: light-dark(#5b6875, #98a5b3); --accent: light-dark(#0b62a8, #6fb6f0); }

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from calldex.api.audited import caller_of
+from calldex.api.endpoint import ERRORS, Endpoint, taken
 from calldex.errors import BadParameters, Problem
 from calldex.exports import COLUMN, FORMATS, Format, Layout, Writer, chosen
 from calldex.node import Node
@@ -156,3 +157,28 @@ def _headers(format_: Format, layout: Layout, now_ms: int) -> dict[str, str]:
         EXPECTED: str(layout.total),
         "Content-Disposition": f'attachment; filename="calls-{day}.{format_.suffix}"',
     }
+
+
+ENDPOINTS: Final = (
+    Endpoint(
+        path="/api/v2/cdr/export",
+        handler=lambda handlers: handlers.exports.get,
+        id="export_cdr",
+        tag="Call detail records",
+        summary="Export all call detail records that match, as a file",
+        description=(
+            "With the filters of the list, of any size, newest first, as of its beginning. Needs the permission"
+            f" `export`. `{EXPECTED}` says how many records come. A file that fails on the way is cut off, and never"
+            " ends as if it were whole."
+        ),
+        gives=str,
+        media_type=FORMATS["ndjson"].media_type,
+        other_types=tuple(dict.fromkeys(f.media_type for f in FORMATS.values() if f.name != "ndjson")),
+        credential="key",
+        needs=EXPORT.needs,
+        action=EXPORT.action,
+        limit=EXPORT.places,
+        parameters=taken(EXPORT.takes),
+        errors=ERRORS,
+    ),
+)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from calldex.api.endpoint import Endpoint
 from calldex.errors import CalldexError, StoreNotReady
 from calldex.node import Node
 from calldex.transport.metrics import MEDIA_TYPE, Metrics
@@ -49,6 +50,12 @@ class _Asked:
             return _Told(True, error.message)
 
 
+class Alive(msgspec.Struct, frozen=True):
+    """The process lives."""
+
+    status: Literal["ok"] = "ok"
+
+
 class Health:
     """The handlers, over a node."""
 
@@ -60,7 +67,7 @@ class Health:
 
     async def alive(self, _: Request) -> Response:
         """The process lives."""
-        return Response(b'{"status":"ok"}', 200, _HEADERS, JSON)
+        return Response(msgspec.json.encode(Alive()), 200, _HEADERS, JSON)
 
     async def ready(self, request: Request) -> Response:
         """Everything is answered; if not, which part is down, and how far the store has come."""
@@ -93,3 +100,39 @@ class Health:
             total=state.total,
             reason="; ".join(f"{part}: {told.reason}" for part, told in parts.items() if told.reason) or None,
         )
+
+
+ENDPOINTS: Final = (
+    Endpoint(
+        path="/healthz",
+        handler=lambda handlers: handlers.health.alive,
+        id="alive",
+        tag="Health",
+        summary="The process lives",
+        description="Always 200.",
+        gives=Alive,
+    ),
+    Endpoint(
+        path="/readyz",
+        handler=lambda handlers: handlers.health.ready,
+        id="ready",
+        tag="Health",
+        summary="Everything is answered",
+        description=(
+            "503 with the parts that are down: `store`, also while it catches up after a start (searches by `uuid` are"
+            " answered all the time), or `directory`."
+        ),
+        gives=Readiness,
+        errors=(500, 503),
+    ),
+    Endpoint(
+        path="/metrics",
+        handler=lambda handlers: handlers.health.metrics,
+        id="metrics",
+        tag="Health",
+        summary="What the server measured",
+        description="For Prometheus.",
+        gives=str,
+        media_type="text/plain",
+    ),
+)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import hashlib
+import math
 import re
 import time
 import zlib
@@ -20,8 +21,9 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from calldex.access import Principal, permit
+from calldex.access import Permission, Principal, permit
 from calldex.api.audited import audited
+from calldex.api.endpoint import ERRORS, Endpoint, parameter
 from calldex.directory import KeyOwner
 from calldex.errors import BadParameters, BadRequest, Problem, TooLarge, UnsupportedMedia
 from calldex.formats import LINE_LIMIT
@@ -37,13 +39,19 @@ from calldex.transport.workers import Workers
 
 BODY_LIMIT: Final = 16 * 1024 * 1024
 """Bytes of a body, as sent and also when inflated."""
+SMALL: Final = 64 * 1024
+"""Bodies of up to so many bytes, of a stated length, have places of their own: those of telephone systems that post one
+record at a time, of which many may wait for one commit."""
 MOST_RECORDS: Final = 10_000
 MOST_COMMAS: Final = 1_000_000
 """How many an array may have, inside of its records and between them. Real ones have half as many at most; `[0,0,0...`
 of 16 MiB would need half a gigabyte, and a second in which nothing else runs, before its elements could be counted."""
 ARRAY_TYPE: Final = "application/json"
+ACTION: Final = "ingest"
+NEEDS: Final[tuple[Permission, ...]] = ("ingest",)
 LINES_TYPES: Final = ("application/x-ndjson", "application/jsonl")
 _MEDIA: Final = (ARRAY_TYPE, *LINES_TYPES)
+_FIRST_STEP: Final = 1024
 _RECEIPT_KEY: Final = re.compile(r"[!-~]{1,200}")
 _ARRAY: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
@@ -60,30 +68,33 @@ class _Counts(msgspec.Struct, frozen=True):
 class Posts:
     """The handler, over a node."""
 
-    def __init__(self, node: Node, workers: Workers, metrics: Metrics) -> None:
+    def __init__(self, node: Node, workers: Workers, small: Workers, metrics: Metrics) -> None:
         self._node = node
         self._workers = workers
+        self._small = small
         self._metrics = metrics
 
     async def post(self, request: Request) -> Response:
         """Write records."""
         owner, pairs = await caller(request, self._node.directory, query_pairs(request), time.time_ns() // 1_000_000)
-        async with audited(self._node.audit, request, owner, "ingest") as noted:
-            permit(owner, ("ingest",))
+        async with audited(self._node.audit, request, owner, ACTION) as noted:
+            permit(owner, NEEDS)
             only(pairs, ())
             media_type, zipped = _media_type(request), _is_zipped(request)
             receipt_key = _receipt_key(request, owner)
             accept = request.headers.get("accept-encoding", "")
             # Memory is bounded by the places, so a body is read only by who has one.
-            async with self._workers.place(None):
-                sent = await body_of(request, BODY_LIMIT)
+            is_small = not zipped and _length(request) <= SMALL
+            workers = self._small if is_small else self._workers
+            async with workers.place(None):
+                sent = await body_of(request, SMALL if is_small else BODY_LIMIT)
 
                 def answer() -> tuple[Response, _Counts]:
                     body = _inflated(sent) if zipped else sent
                     told = self._write(owner.account_id, media_type, body, receipt_key)
                     return sized(told, accept, JSON), msgspec.json.decode(told, type=_Counts)
 
-                reply, counts = await self._workers.run(answer)
+                reply, counts = await workers.run(answer)
             noted.rows = counts.accepted + counts.updated
             noted.detail = msgspec.structs.asdict(counts)
         return reply
@@ -130,6 +141,12 @@ def _media_type(request: Request) -> str:
     return found
 
 
+def _length(request: Request) -> float:
+    """How long the body is said to be; without an end if that is not said."""
+    said = request.headers.get("content-length", "")
+    return int(said) if said.isascii() and said.isdigit() and len(said) <= len(str(BODY_LIMIT)) else math.inf
+
+
 def _is_zipped(request: Request) -> bool:
     coding = request.headers.get("content-encoding", "identity").strip().lower()
     if coding not in ("identity", "gzip", "x-gzip"):
@@ -151,20 +168,27 @@ def _receipt_key(request: Request, owner: Principal) -> str | None:
 def _inflated(sent: bytes) -> bytes:
     """What a gzip body holds, of one member or several; never more of it in memory than the limit."""
     parts: list[bytes] = []
-    size = 0
-    while sent:
-        member = zlib.decompressobj(wbits=31)
-        try:
-            part = member.decompress(sent, BODY_LIMIT + 1 - size)
-        except zlib.error as error:
-            raise BadRequest(f"the body is not gzip: {error}") from None
-        size += len(part)
-        if size > BODY_LIMIT:
-            raise TooLarge(f"a body may have up to {BODY_LIMIT} bytes when inflated; this one has more")
-        if not member.eof:
-            raise BadRequest("the body is not gzip: it ends too early")
-        parts.append(part)
-        sent = member.unused_data
+    size = at = members = 0
+    whole = memoryview(sent)
+    while at < len(sent):
+        members += 1
+        if members > MOST_RECORDS:
+            raise TooLarge(f"a gzip body may have up to {MOST_RECORDS} members; this one has more")
+        member, step = zlib.decompressobj(wbits=31), _FIRST_STEP
+        while not member.eof:
+            if at == len(sent):
+                raise BadRequest("the body is not gzip: it ends too early")
+            # In steps that grow with the member, since what belongs to the next one is copied out of each.
+            piece = whole[at : at + step]
+            at, step = at + len(piece), 2 * step
+            try:
+                parts.append(member.decompress(piece, BODY_LIMIT + 1 - size))
+            except zlib.error as error:
+                raise BadRequest(f"the body is not gzip: {error}") from None
+            size += len(parts[-1])
+            if size > BODY_LIMIT:
+                raise TooLarge(f"a body may have up to {BODY_LIMIT} bytes when inflated; this one has more")
+        at -= len(member.unused_data)
     return b"".join(parts)
 
 
@@ -210,3 +234,44 @@ def _elements(body: bytes) -> Sequence[bytes | msgspec.Raw]:
         end = start + len(raw)
         elements.append(body[start:end])
     return elements
+
+
+_LINES: Final = {"type": "string", "description": "A JSON object on each line."}
+_ARRAY_SCHEMA: Final = {
+    "type": "array",
+    "maxItems": MOST_RECORDS,
+    "items": {"anyOf": [{"$ref": "#/components/schemas/Record"}, {"description": "Rejected, with the reason."}]},
+}
+ENDPOINTS: Final = (
+    Endpoint(
+        method="POST",
+        path="/api/ingest/v1/records",
+        handler=lambda handlers: handlers.posts.post,
+        id="post_records",
+        tag="Ingest",
+        summary="Send records in",
+        description=(
+            f"Up to {MOST_RECORDS} records or {BODY_LIMIT // 2**20} MiB, as a JSON array or as JSON Lines; gzip is read"
+            " (`Content-Encoding: gzip`). Needs a key for ingest. Each record is judged by itself; what is called"
+            " accepted or updated is durable and can be searched. A record that is sent again unchanged makes no new"
+            " version.\n\nA record has the members of `Record`. Fewer will do: `uuid`, `type`, `disposition`, a begin"
+            " (`timestamp` or `started_at`) and a length (`duration`, `duration_s` or `ended_at`)."
+        ),
+        gives=IngestReply,
+        credential="key",
+        needs=NEEDS,
+        action=ACTION,
+        limit="ingest",
+        parameters=(
+            parameter(
+                "Idempotency-Key",
+                "Of several requests with one such key, within a day, the first is carried out, and all get its reply.",
+                {"type": "string", "pattern": "^[!-~]{1,200}$"},
+                "batch-2026-01-31-0001",
+                where="header",
+            ),
+        ),
+        body={ARRAY_TYPE: _ARRAY_SCHEMA, **dict.fromkeys(LINES_TYPES, _LINES)},
+        errors=(*ERRORS, 409),
+    ),
+)

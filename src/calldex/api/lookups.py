@@ -17,6 +17,7 @@ from starlette.responses import Response
 from calldex.access import Mask
 from calldex.access.masking import masked_label
 from calldex.api.audited import caller_of
+from calldex.api.endpoint import ERRORS, Endpoint, taken
 from calldex.directory import ListedUser, Named, NamedKind, UserFilter, WrapupCode
 from calldex.errors import Forbidden
 from calldex.node import Node
@@ -131,3 +132,41 @@ def _masked_codes(codes: list[WrapupCode], mask: Mask) -> list[WrapupCode]:
     elif mask.numbers:
         codes = [WrapupCode(each.code, masked_label(each.description)) for each in codes]
     return sorted(codes, key=lambda each: (each.description, each.code))
+
+
+def _endpoint(name: str, kind: NamedKind) -> Endpoint:
+    words = name.replace("_codes", "-up codes").replace("wrapup", "wrap")
+    return Endpoint(
+        path=f"/api/v2/cdr/{name}",
+        handler=lambda handlers: handlers.lookups.of(kind),
+        id=f"look_up_{name}",
+        tag="Look-ups",
+        summary=f"The {words} that records name",
+        description=f"Every one of the {words} seen in a record of the account.",
+        gives=list[WrapupCode] if kind == "wrapup_code" else list[Named],
+        credential="key",
+        needs=LOOK_UP.needs,
+        action=LOOK_UP.action,
+        limit=LOOK_UP.places,
+        errors=ERRORS,
+    )
+
+
+ENDPOINTS: Final = (
+    *(_endpoint(name, kind) for name, kind in KINDS.items()),
+    Endpoint(
+        path="/api/v3/cdr/users",
+        handler=lambda handlers: handlers.lookups.users,
+        id="look_up_users",
+        tag="Look-ups",
+        summary="The users of the account",
+        description="All of them, or those that fit every parameter given. Letter case does not count.",
+        gives=list[ListedUser],
+        credential="key",
+        needs=LIST_USERS.needs,
+        action=LIST_USERS.action,
+        limit=LIST_USERS.places,
+        parameters=taken(LIST_USERS.takes),
+        errors=ERRORS,
+    ),
+)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
-from starlette.routing import Route
 
+from calldex.api.endpoint import Endpoint, parameter
 from calldex.api.signin import Sessions, now_ms
 from calldex.audit.chain import ITSELF, Action, Actor, entry
 from calldex.directory import Client, OpenidClient, SignedIn, User
@@ -66,10 +66,6 @@ class OpenidSignIn:
         self._node = node
         self._sessions = sessions
         self._providers: dict[str, tuple[OpenidClient, Provider, float]] = {}
-
-    def routes(self) -> list[Route]:
-        """The routes."""
-        return [Route(WAYS, self.ways), Route(START, self.start), Route(CALLBACK, self.callback)]
 
     async def ways(self, request: Request) -> Response:
         """How one can sign in, for the page that asks before anybody did."""
@@ -155,3 +151,42 @@ class OpenidSignIn:
 
 def _reply(content: Ways) -> Response:
     return Response(msgspec.json.encode(content), 200, {"Cache-Control": "no-store"}, JSON)
+
+
+_ACCOUNT: Final = parameter("account", "The account, `main` if none is named.", {"type": "string"}, "main")
+ENDPOINTS: Final = (
+    Endpoint(
+        path=WAYS,
+        handler=lambda handlers: handlers.openid.ways,
+        id="ways_to_sign_in",
+        tag="Signing in",
+        summary="How one can sign in",
+        description="Whether an account has a provider; for who has not signed in yet.",
+        gives=Ways,
+        parameters=(_ACCOUNT,),
+        errors=(400, 429, 500, 503),
+    ),
+    Endpoint(
+        path=START,
+        handler=lambda handlers: handlers.openid.start,
+        id="start_openid",
+        tag="Signing in",
+        summary="Sign in by the account's OpenID Connect provider",
+        description="For browsers: sends them there.",
+        status=302,
+        parameters=(_ACCOUNT,),
+        errors=(400, 404, 429, 500, 503),
+    ),
+    Endpoint(
+        path=CALLBACK,
+        handler=lambda handlers: handlers.openid.callback,
+        id="finish_openid",
+        tag="Signing in",
+        summary="Where the provider sends browsers back to",
+        description="Begins the session, as signing in with a password does.",
+        status=303,
+        action="sign_in",
+        limit="signing in",
+        errors=(400, 403, 404, 409, 429, 500, 503),
+    ),
+)

@@ -29,6 +29,7 @@ from calldex.api.app import public
 from calldex.datadir import SOCKET_FILE
 from calldex.errors import BadSettings, CalldexError, PortTaken, Problem
 from calldex.node import Node
+from calldex.settings import Settings
 from calldex.transport.backpressure import Untaken
 from calldex.transport.listener import Door
 from calldex.transport.metrics import Metrics
@@ -194,6 +195,11 @@ def _allow_files(connections: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (possible, hard))
         if possible < wanted:
             _log.warning("few_open_files", permitted=possible, wanted=wanted)
+
+
+def check_port(settings: Settings) -> None:
+    """Raise what `serve` would about its port, before there is anything to serve."""
+    _port(settings.host, settings.port).close()
 
 
 def _port(host: str, port: int) -> socket.socket:

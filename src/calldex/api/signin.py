@@ -10,17 +10,17 @@ import asyncio
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import datetime
 from typing import Final, TypeVar, get_args
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from calldex.access import Permission, Role, permissions_of
 from calldex.api.audited import actor_of, audited
+from calldex.api.endpoint import ID_SCHEMA, SIGNING_IN_ERRORS, Endpoint, parameter
 from calldex.audit.chain import Actor, entry
 from calldex.directory import Client, Device, SessionOwner, SignedIn
 from calldex.directory.sessions import LIFE_MS
@@ -92,15 +92,6 @@ class Sessions:
         self._directory = node.directory
         self._workers = Workers("signin", HASHING_AT_ONCE, HASHING_WAITING, _too_many)
         self.seal = Seal(node.directory.secret("cookies", KEY_BYTES))
-
-    def routes(self) -> list[Route]:
-        """The routes: one for each address."""
-        return [
-            _route("/api/session", GET=self.show, POST=self.sign_in, DELETE=self.sign_out),
-            _route("/api/session/password", PUT=self.change_password),
-            _route("/api/sessions", GET=self.list),
-            _route("/api/sessions/{id}", DELETE=self.end),
-        ]
 
     async def sign_in(self, request: Request) -> Response:
         """Begin a session."""
@@ -239,13 +230,6 @@ class Sessions:
         )
 
 
-def _route(path: str, **handlers: Callable[[Request], Awaitable[Response]]) -> Route:
-    async def handle(request: Request) -> Response:
-        return await handlers["GET" if request.method == "HEAD" else request.method](request)
-
-    return Route(path, handle, methods=list(handlers))
-
-
 def now_ms() -> int:
     """The time, in epoch milliseconds."""
     return time.time_ns() // 1_000_000
@@ -269,3 +253,93 @@ async def _given(request: Request, kind: type[S]) -> S:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequest(f"the body is not what this takes: {str(error)[:200]}") from None
+
+
+ENDPOINTS: Final = (
+    Endpoint(
+        method="POST",
+        path="/api/session",
+        handler=lambda handlers: handlers.sessions.sign_in,
+        id="sign_in",
+        tag="Signing in",
+        summary="Sign in with a password",
+        description=(
+            "The reply sets a cookie, which every other operation takes in place of a key, from pages of this server"
+            " alone: a request that has only the cookie must have `Sec-Fetch-Site` or `Origin`, as browsers send them."
+            " Failures make the next attempt wait: 429, with `Retry-After`."
+        ),
+        gives=SignedInUser,
+        action="sign_in",
+        limit="signing in",
+        body={JSON: Credentials},
+        errors=(*SIGNING_IN_ERRORS, 413, 415),
+    ),
+    Endpoint(
+        path="/api/session",
+        handler=lambda handlers: handlers.sessions.show,
+        id="show_session",
+        tag="Signing in",
+        summary="Who is signed in",
+        description="And what they may do.",
+        gives=SignedInUser,
+        credential="session",
+        limit="signing in",
+        errors=SIGNING_IN_ERRORS,
+    ),
+    Endpoint(
+        method="DELETE",
+        path="/api/session",
+        handler=lambda handlers: handlers.sessions.sign_out,
+        id="sign_out",
+        tag="Signing in",
+        summary="Sign out",
+        description="Ends the session.",
+        status=204,
+        credential="session",
+        action="sign_out",
+        limit="signing in",
+        errors=SIGNING_IN_ERRORS,
+    ),
+    Endpoint(
+        method="PUT",
+        path="/api/session/password",
+        handler=lambda handlers: handlers.sessions.change_password,
+        id="change_password",
+        tag="Signing in",
+        summary="Change one's password",
+        description="Ends all other sessions. Wrong passwords make the next attempt wait, as they do when signing in.",
+        status=204,
+        credential="session",
+        action="password_changed",
+        limit="signing in",
+        body={JSON: NewPassword},
+        errors=(*SIGNING_IN_ERRORS, 413, 415),
+    ),
+    Endpoint(
+        path="/api/sessions",
+        handler=lambda handlers: handlers.sessions.list,
+        id="list_sessions",
+        tag="Signing in",
+        summary="Where one is signed in",
+        description="The newest session first.",
+        gives=list[SessionReply],
+        credential="session",
+        limit="signing in",
+        errors=SIGNING_IN_ERRORS,
+    ),
+    Endpoint(
+        method="DELETE",
+        path="/api/sessions/{id}",
+        handler=lambda handlers: handlers.sessions.end,
+        id="end_session",
+        tag="Signing in",
+        summary="End one of one's sessions",
+        description="At once, and on every node within two seconds.",
+        status=204,
+        credential="session",
+        action="session_ended",
+        limit="signing in",
+        parameters=(parameter("id", "The id.", ID_SCHEMA, where="path"),),
+        errors=(*SIGNING_IN_ERRORS, 404),
+    ),
+)

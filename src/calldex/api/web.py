@@ -16,8 +16,8 @@ from typing import Final
 import zstandard
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
+from calldex.api.endpoint import Endpoint
 from calldex.errors import NotFound
 from calldex.transport.replies import Coding, coding_for, coding_headers, tag_matches
 
@@ -51,10 +51,6 @@ class Web:
         self._tag = hashlib.sha256(self._shell).hexdigest()[:16]
         self._files = {path.name: path.read_bytes() for path in sorted((built / "assets").glob("*")) if path.is_file()}
 
-    def routes(self) -> list[Route]:
-        """The routes."""
-        return [*(Route(address, self.shell) for address in ADDRESSES), Route("/assets/{name}", self.asset)]
-
     async def shell(self, request: Request) -> Response:
         """The document. It is small, and asked for each time, so that a new version is there at once."""
         headers = {"Content-Security-Policy": POLICY, "Cache-Control": "no-cache", "ETag": f'"{self._tag}"'}
@@ -79,3 +75,32 @@ def _coded(body: bytes, coding: Coding) -> bytes:
     if coding == "gzip":
         return zlib.compress(body, 9, wbits=31)
     return zstandard.ZstdCompressor(19).compress(body) if coding == "zstd" else body
+
+
+ENDPOINTS: Final = (
+    *(
+        Endpoint(
+            path=address,
+            handler=lambda handlers: handlers.web.shell,
+            id=f"page{number}",
+            tag="The page",
+            summary="The page",
+            description="What it shows is decided in the browser.",
+            gives=str,
+            media_type="text/html",
+            documented=False,
+        )
+        for number, address in enumerate(ADDRESSES)
+    ),
+    Endpoint(
+        path="/assets/{name}",
+        handler=lambda handlers: handlers.web.asset,
+        id="asset",
+        tag="The page",
+        summary="A part of the page",
+        description="A script, a style or a picture.",
+        gives=str,
+        media_type="application/octet-stream",
+        documented=False,
+    ),
+)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import click
 import msgspec
@@ -30,11 +30,15 @@ def console(*, err: bool = False) -> Console:
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[object]], *, right: Sequence[str] = ()) -> None:
-    """A table on standard output, nothing of it cut off; headings named in `right` stand over numbers."""
+    """A table on standard output, nothing of it cut off; headings named in `right` stand over numbers. That there are
+    no rows is said."""
     from rich import box
     from rich.table import Table
 
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    if not rows:
+        say("There are none.")
+        return
+    made = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     for heading in headings:
         made.add_column(heading, justify="right" if heading in right else "left", overflow="fold")
     for row in rows:
@@ -52,7 +56,55 @@ def shown(value: object) -> str:
 
 def moment(ms: int | None) -> str:
     """Epoch milliseconds as people read them, in UTC."""
-    return "" if ms is None else f"{from_ms(ms):%Y-%m-%d %H:%M:%S}Z"
+    if ms is None:
+        return ""
+    return f"{from_ms(ms):%Y-%m-%d %H:%M:%S}" + (f".{ms % 1000:03}Z" if ms % 1000 else "Z")
+
+
+def count(number: int, noun: str, verb: str) -> str:
+    """`1 record matches`, `2 records match`."""
+    return f"{number:,} {noun} {verb}es" if number == 1 else f"{number:,} {noun}s {verb}"
+
+
+class Column(NamedTuple):
+    """A column of a table that fits its terminal: its heading, how wide it may be, and how soon it is left out (the
+    highest first)."""
+
+    heading: str
+    most: int
+    rank: int
+
+
+_GAP: Final = 2
+"""Between two columns."""
+
+
+def fitting(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> tuple[list[str], list[list[str]]]:
+    """The headings and the rows of as many columns as a width has room for; texts that are longer than their column
+    end in an ellipsis. A column in which nothing stands is left out first."""
+    from rich.cells import cell_len
+
+    widths = [
+        min(column.most, max((cell_len(row[at]) for row in rows), default=0)) for at, column in enumerate(columns)
+    ]
+    widths = [max(wide, cell_len(column.heading)) if wide else 0 for wide, column in zip(widths, columns, strict=True)]
+    shown_: list[int] = []
+    left = width + _GAP
+    for at in sorted(range(len(columns)), key=lambda at: columns[at].rank):
+        if widths[at] and widths[at] + _GAP <= left:
+            left -= widths[at] + _GAP
+            shown_.append(at)
+    kept = sorted(shown_)
+    return (
+        [columns[at].heading for at in kept],
+        [[_cut(row[at], columns[at].most) for at in kept] for row in rows],
+    )
+
+
+def _cut(text: str, most: int) -> str:
+    from rich.cells import cell_len, set_cell_size
+
+    return text if cell_len(text) <= most else set_cell_size(text, most - 1).rstrip() + "…"
 
 
 def json(value: object) -> None:

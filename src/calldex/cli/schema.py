@@ -28,13 +28,21 @@ Examples:
     help="For a cluster of your own, by its name in remote_servers: replicated tables on every node, and distributed"
     " ones over them. Without it: for one node, and for ClickHouse Cloud.",
 )
-def schema(engine: str, cluster: str | None) -> None:
+@click.option(
+    "--since",
+    type=click.IntRange(0),
+    default=0,
+    metavar="VERSION",
+    help="Only what brings tables of this schema version up to date.",
+)
+def schema(engine: str, cluster: str | None, since: int) -> None:
     """Print the statements that make the tables for records.
 
-    They belong into a database of their own, which is the one that the setting `store` names. Tables that are there
-    already are left as they are.
+    They belong into a database of their own, which is the one that the setting `store` names. Tables that an older
+    Calldex has made are brought up to date when a newer one starts, if its user may change tables; otherwise by what
+    --since prints.
     """
     from calldex.store.clickhouse.schema import ddl
 
-    for statement in ddl(cluster):
+    for statement in ddl(cluster, since):
         click.echo(f"{statement};\n")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -25,8 +25,20 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 _Record = Mapping[str, Any]
 
 DEFAULT_LIMIT: Final = 100
-_SHOWN: Final = ("timestamp", "type", "from", "to", "disposition", "duration", "agent", "queue", "uuid")
-"""What a table shows of a record; the other forms show all of it."""
+_SHOWN: Final = (
+    output.Column("timestamp", 20, 0),
+    output.Column("type", 18, 7),
+    output.Column("from", 15, 1),
+    output.Column("to", 15, 2),
+    output.Column("disposition", 17, 3),
+    output.Column("duration", 9, 4),
+    output.Column("agent", 20, 5),
+    output.Column("queue", 20, 8),
+    output.Column("uuid", 36, 6),
+)
+"""What a table shows of a record; the other forms show all of it. A terminal shows as much as it has room for, and the
+end of the uuid, in which neighbours in time differ."""
+_SHORT_UUID: Final = 8
 _TABLE_ROWS: Final = 500
 """Rows of one table; more records come as several tables, so that memory does not grow with them."""
 
@@ -93,7 +105,7 @@ def search(
     walk = _Walk(account, [(name, text) for name, text in filters.items() if text is not None], most)
     per_page = _TABLE_ROWS if format_ == "table" else MAX_PER_PAGE
     print_pages(walk.pages(data, per_page))
-    output.say(f"{walk.total:,} records match, {walk.printed:,} printed")
+    output.say(f"{output.count(walk.total, 'record', 'match')}, {walk.printed:,} printed")
 
 
 class _Walk:
@@ -129,10 +141,21 @@ def _decoded(page: Sequence[msgspec.Raw]) -> Iterator[_Record]:
 
 
 def _print_table(pages: Iterator[list[msgspec.Raw]]) -> None:
+    terminal = output.console()
     for page in pages:
         if page:
-            rows = [[record.get(name) for name in _SHOWN] for record in _decoded(page)]
-            output.table(_SHOWN, rows, right=("duration",))
+            headings, rows = table_of(_decoded(page), terminal.width if terminal.is_terminal else None)
+            output.table(headings, rows, right=("duration",))
+
+
+def table_of(records: Iterable[_Record], width: int | None) -> tuple[list[str], list[list[str]]]:
+    """The headings and rows that show records within a width; without one, all columns whole."""
+    rows = [[output.shown(record.get(column.heading)) for column in _SHOWN] for record in records]
+    if width is None:
+        return [column.heading for column in _SHOWN], rows
+    for row in rows:
+        row[-1] = f"…{row[-1][-_SHORT_UUID:]}"
+    return output.fitting(_SHOWN, rows, width)
 
 
 def _print_jsonl(pages: Iterator[list[msgspec.Raw]]) -> None:

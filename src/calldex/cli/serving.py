@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,7 @@ DEMO_FILE: Final = "demo.json"
 DEMO_RECORDS: Final = 50_000
 DEMO_SEED: Final = 1
 DEMO_DAYS: Final = 90
+DEMO_KEY_DAYS: Final = 7
 
 
 @click.command(
@@ -69,7 +71,7 @@ The same seed gives the same records. A demo that is there already is served as 
 @options.every_setting
 def demo(records: int | None, seed: int | None, data: Path | None, **flags: object) -> None:
     """Make a believable contact centre, and serve it."""
-    with _node(data, flags) as node:
+    with _node(data, flags, free_port=True) as node:
         made = _demo(node, records, seed)
 
         def announce(url: str) -> None:
@@ -77,14 +79,15 @@ def demo(records: int | None, seed: int | None, data: Path | None, **flags: obje
             from calldex.texts import PREFIX_LENGTH
 
             admin = next(user for user in users(centre(made.seed)) if user.role == "admin")
-            key = node.directory.create_key(admin.email)
+            ends = time.time_ns() // 1_000_000 + DEMO_KEY_DAYS * 86_400_000
+            key = node.directory.create_key(admin.email, expires_at=ends)
             node.audit.owner("key_created", node.directory.account().id, admin.email, key=key[:PREFIX_LENGTH])
             click.echo(
                 f"Calldex demo: {made.records:,} interactions over {DEMO_DAYS} days, seed {made.seed}, in"
                 f" {node.settings.data}\n\n"
                 f"  Base URL  {url}\n"
                 f"  API key   {key}\n"
-                f"            new, of {admin.email}; it is shown this once, and each start makes another\n"
+                f"            new, of {admin.email}; it is shown this once and works for {DEMO_KEY_DAYS} days\n"
                 f"  Try       curl -H 'Authorization: Bearer {key}' '{url}/api/v2/cdr?per_page=2'\n\n"
                 "It runs until Ctrl-C."
             )
@@ -93,12 +96,17 @@ def demo(records: int | None, seed: int | None, data: Path | None, **flags: obje
 
 
 @contextmanager
-def _node(data: Path | None, flags: dict[str, object]) -> Iterator[Node]:
+def _node(data: Path | None, flags: dict[str, object], *, free_port: bool = False) -> Iterator[Node]:
+    """The node; with `free_port`, not before it is known that its port can be had."""
     from calldex.cli.process import prepare
     from calldex.node import Node
 
     settings, origins = options.resolved(data, flags)
     prepare(settings, origins, serving=True)
+    if free_port:
+        from calldex.api.server import check_port
+
+        check_port(settings)
     with Node(settings) as node:
         if node.is_new:
             output.say(f"{settings.data} is a new data directory.")

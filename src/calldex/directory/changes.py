@@ -85,7 +85,8 @@ class Change(msgspec.Struct):
             named.c.kind == "agent",
             *([named.c.id.in_(ids)] if len(ids) <= _FEW else []),
         )
-        called = set(self.connection.execute(query).scalars())
+        # Those who are named, and those whose name was forgotten, but not their calls.
+        called = set(self.connection.execute(query).scalars()) | self.guard.with_calls(ids)
         for principal in moved:
             if principal.agent_id in called:
                 try:

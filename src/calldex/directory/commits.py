@@ -11,7 +11,7 @@ import hashlib
 import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Final, TypeVar
 
 import msgspec
@@ -27,6 +27,8 @@ _AT_ONCE: Final = 500
 """Values in one list: each engine takes at least so many."""
 _TURN_LOCK: Final = 0x43445231
 """The first half of the PostgreSQL advisory locks under which an account is written to; its id is the other."""
+_MIGRATION_LOCK: Final = 0x43444D31
+"""The same of the lock under which tables of the store are changed."""
 _LOST: Final = "another node took over the writing of this account; nothing of this was kept. Send it again"
 
 _T = TypeVar("_T")
@@ -187,6 +189,13 @@ class DirectoryCommits:
         """See `Commits.accounts`."""
         with self._db.read() as connection:
             return list(connection.execute(select(tables.commits.c.account_id).order_by("account_id")).scalars())
+
+    @contextmanager
+    def migrating(self) -> Iterator[None]:
+        """See `Commits.migrating`. A directory on SQLite has one process, and a store of its own one thread that opens
+        it."""
+        with nullcontext() if self._db.is_sqlite else self._db.lock(_MIGRATION_LOCK, 0):
+            yield
 
     @contextmanager
     def turn(self, account_id: int) -> Iterator[Turn]:

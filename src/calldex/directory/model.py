@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from ipaddress import ip_network
-from typing import Any, Final, Literal, get_args
+from itertools import islice
+from typing import Any, Final, Literal, Protocol, get_args
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from calldex.access import ROLES, KeyScope, Permission, Principal, Reach, Role
-from calldex.errors import BadParameters, Problem, suggest
+from calldex.errors import MOST_PROBLEMS, BadParameters, Problem, suggest
 from calldex.records.fields import SENSITIVE
 from calldex.records.record import NamedKind
 from calldex.records.vocabulary import Vocabulary
@@ -30,9 +32,16 @@ MOST_IDS: Final = 1_000
 MOST_MEMBERS: Final = 10_000
 """How many agents, and how many supervisors, a team may be given at once."""
 
-Guard = Callable[[Principal], None]
-"""Whether somebody may act on a user: it is called within the transaction, with everybody whose rights or data are
-changed, as he was before and as he is after, and raises what is wrong with it; then nothing is changed."""
+
+class Guard(Protocol):
+    """Whether somebody may act on users; asked within the transaction."""
+
+    def __call__(self, other: Principal, /) -> None:
+        """Raise what is wrong with it; then nothing is changed. Called with everybody whose rights or data are changed,
+        as they were before and as they are after."""
+
+    def with_calls(self, agent_ids: AbstractSet[int], /) -> AbstractSet[int]:
+        """Those of these agents who have calls, as the records know it: names can be forgotten, records are not."""
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -441,7 +450,7 @@ def text_problem(parameter: str, text: str | None, longest: int) -> Iterable[Pro
 
 
 def refuse(problems: Iterable[Problem]) -> None:
-    """`BadParameters` if there are any."""
-    found = tuple(problems)
+    """`BadParameters` if there are any; no more of them are looked for than are told."""
+    found = tuple(islice(problems, MOST_PROBLEMS + 1))
     if found:
         raise BadParameters(found)

@@ -141,19 +141,20 @@ def _lines(text: bytes, columns: tuple[str, ...]) -> Iterator[tuple[int, _Cells 
 def _header(cells: list[str], columns: tuple[str, ...]) -> list[str]:
     """The names of the columns that a file has."""
     names = [cell.strip().lower() for cell in cells]
-    valid = ", ".join(columns)
-    problems = [
-        Problem("line 1", name[:100], f"is no column{suggest(name, columns)}", valid)
-        for name in names
-        if name not in columns
-    ]
-    problems += [
-        Problem("line 1", name, "names two columns", "each column once") for name in columns if names.count(name) > 1
-    ]
-    if columns[0] not in names:
-        problems.append(Problem("line 1", "", f"has no column {columns[0]}", valid))
-    refuse(problems)
+    refuse(_header_problems(names, columns))
     return names
+
+
+def _header_problems(names: list[str], columns: tuple[str, ...]) -> Iterator[Problem]:
+    valid = ", ".join(columns)
+    if columns[0] not in names:
+        yield Problem("line 1", "", f"has no column {columns[0]}", valid)
+    for name in columns:
+        if names.count(name) > 1:
+            yield Problem("line 1", name, "names two columns", "each column once")
+    for name in names:
+        if name not in columns:
+            yield Problem("line 1", name[:100], f"is no column{suggest(name, columns)}", valid)
 
 
 def _cells(names: list[str], cells: list[str]) -> _Cells | Problem:

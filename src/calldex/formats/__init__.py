@@ -16,12 +16,34 @@ from typing import Annotated, Any, Final, Protocol, runtime_checkable
 import msgspec
 
 from calldex.errors import BadSettings, Problem, suggest
+from calldex.recordings.places import problem_of
 from calldex.records.record import Cdr, Rejected
 from calldex.texts import listed
 
 
 class FormatSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The settings of a source; each format has its own. Settings that contradict each other raise `ValueError`."""
+
+    recordings: Annotated[
+        str, msgspec.Meta(description="The folder below which the recordings of this source's calls lie.")
+    ] = ""
+    recording_path: Annotated[
+        str,
+        msgspec.Meta(
+            description="The path of a recording below that folder: text with `{recording}` (what the record says),"
+            " `{uuid}`, `{from}`, `{to}` and `{start:%Y/%m/%d}` (the begin, in the zone of `recording_zone`)."
+        ),
+    ] = "{recording}"
+    recording_zone: Annotated[
+        str,
+        msgspec.Meta(description="IANA name of the zone of `{start}`; empty: that of `zone`, or UTC."),
+    ] = ""
+
+    def __post_init__(self) -> None:
+        """Check them."""
+        problem = problem_of(self.recordings, self.recording_path, self.recording_zone)
+        if problem is not None:
+            raise ValueError(problem)
 
 
 class RowSettings(FormatSettings, frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from calldex.records.record import DISPOSITIONS, END_REASONS, EVENT_TYPES, INTERACTION_TYPES
+from calldex.records.record import DISPOSITIONS, END_REASONS, EVENT_TYPES, FLAGS, INTERACTION_TYPES
 
 Part = Literal["number", "details", "recording"]
 
@@ -130,7 +130,9 @@ class Kind(Enum):
     PHONE = auto()
     """A telephone number as text. Engines without an index on text keep its `prefix_key` beside it."""
     ID_SET = auto()
-    """Several ids; engines without arrays keep them as `,1,2,`."""
+    """Several ids, as `,1,2,` (see `id_set`)."""
+    TEXT_SET = auto()
+    """Several texts, as `text_set` writes them."""
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -142,6 +144,8 @@ class Column(msgspec.Struct, frozen=True):
     attribute: str
     words: tuple[str, ...] = ()
     """The vocabulary of `CODE` and `MASK`."""
+    member: str = ""
+    """Of an attribute that lists objects, the member of these that counts."""
 
 
 COLUMNS: Final = (
@@ -151,12 +155,14 @@ COLUMNS: Final = (
     Column("agent_id", Kind.ID, "agent_id"),
     Column("queue_id", Kind.ID, "queue_id"),
     Column("campaign_id", Kind.ID, "campaign_id"),
-    Column("team_ids", Kind.ID_SET, "teams"),
+    Column("team_ids", Kind.ID_SET, "teams", member="id"),
     Column("wrapup_code", Kind.WORD, "wrapup_code"),
-    Column("events", Kind.MASK, "events", EVENT_TYPES),
+    Column("events", Kind.MASK, "events", EVENT_TYPES, member="type"),
     Column("duration_s", Kind.NUMBER, "duration_s"),
     Column("caller", Kind.PHONE, "from_"),
     Column("callee", Kind.PHONE, "to"),
+    Column("tags", Kind.TEXT_SET, "tags"),
+    Column("flags", Kind.MASK, "flags", FLAGS),
 )
 COLUMN: Final = {column.name: column for column in COLUMNS}
 
@@ -165,6 +171,18 @@ COLUMN: Final = {column.name: column for column in COLUMNS}
 def id_set(ids: tuple[int, ...]) -> str:
     """`,1,2,`: ids in ascending order, each between commas."""
     return f",{','.join(map(str, sorted(set(ids))))},"
+
+
+_BETWEEN: Final = "\x1f"
+"""What stands between the texts of a set: the unit separator."""
+
+
+@lru_cache(maxsize=16_384)
+def text_set(texts: tuple[str, ...]) -> str:
+    """Texts, a unit separator before, between and behind them; one that a text holds itself is written otherwise. So a
+    text is in a set exactly if the set of it alone is a part of that."""
+    plain = [text.replace("\x1e", "\x1e0").replace(_BETWEEN, "\x1e1") for text in texts]
+    return f"{_BETWEEN}{_BETWEEN.join(plain)}{_BETWEEN}"
 
 
 PREFIX_DIGITS: Final = 18
@@ -211,6 +229,8 @@ class Op(Enum):
     """The set holds one of the ids."""
     ANY_TEXT = auto()
     """Is one of the texts."""
+    ANY_TEXT_OF_SET = auto()
+    """The set holds one of the texts."""
     ANY_BIT = auto()
     """Has one of the bits (one value, the mask)."""
     LONGER = auto()
@@ -387,6 +407,21 @@ FILTERS: Final = (
         column="duration_s",
         description="Shorter than this many seconds (this many excluded).",
         example="600",
+    ),
+    Filter(
+        name="tags",
+        op=Op.ANY_TEXT_OF_SET,
+        column="tags",
+        description=f"A record matches if it has any of these tags, each exactly as it is written. {_LISTED}",
+        example="vip",
+    ),
+    Filter(
+        name="flags",
+        op=Op.ANY_BIT,
+        column="flags",
+        description=f"A record matches if it has any of these flags. {_LISTED}",
+        example="provisional",
+        words=FLAGS,
     ),
     Filter(
         name="uuid",

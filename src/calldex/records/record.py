@@ -114,6 +114,7 @@ INTERACTION_TYPES: Final[tuple[str, ...]] = get_args(InteractionType)
 DISPOSITIONS: Final[tuple[str, ...]] = get_args(Disposition)
 END_REASONS: Final[tuple[str, ...]] = get_args(EndReason)
 EVENT_TYPES: Final[tuple[str, ...]] = get_args(EventType)
+FLAGS: Final[tuple[str, ...]] = get_args(Flag)
 """The contract's words. Stores keep the position of a word, so new words go to the end and none is ever removed."""
 
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]

@@ -44,6 +44,8 @@ class Cursor(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     base: int
     after: int
     store: str
+    complete_ms: int = 0
+    """Up to when the page before said that all is there."""
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -97,11 +99,9 @@ class ChangeFeed:
         account_id = query.scope.account_id
         if start == "beginning":
             whole = versions == "latest"
-            base, after = self._store.last_commit(account_id) if whole else self._store.purged_upto(account_id), 0
+            base, after = self._store.log.last(account_id) if whole else self._store.purged_upto(account_id), 0
         else:
-            base = (
-                self._store.last_commit(account_id) if start == "now" else self._store.commit_before(account_id, start)
-            )
+            base = self._store.log.last(account_id) if start == "now" else self._store.log.before(account_id, start)
             after = base
         return self._checked(
             query,
@@ -152,19 +152,20 @@ class ChangeFeed:
 
     def has_more(self, cursor: Cursor) -> bool:
         """Whether something was committed behind a cursor, as far as that is known without reading."""
-        return self._store.last_commit(cursor.account_id) > cursor.after
+        return self._store.log.last(cursor.account_id) > cursor.after
 
     def page(self, query: Query, cursor: Cursor, limit: int) -> FeedPage:
         """The page behind a cursor, of as many versions as `limit` at the most. Blocks."""
-        found = self._store.changes(query, cursor.after, limit)
+        found = self._store.log.since(query, cursor.after, limit)
         since = max(cursor.after, cursor.base)
         held: dict[str, int] = {}
         if not _is_whole(query) and found.upto > since:
-            held = self._store.superseded(query, cursor.after, since, found.upto)
+            held = self._store.log.superseded(query, cursor.after, since, found.upto)
         select = _latest if cursor.versions == "latest" else _all
         told = list(_shown(select(found, held, whole=_is_whole(query)), query))
-        behind = msgspec.structs.replace(cursor, after=found.upto)
-        return FeedPage(told, self._sealing.seal(behind), found.more, found.complete_ms)
+        complete_ms = max(cursor.complete_ms, found.complete_ms)
+        behind = msgspec.structs.replace(cursor, after=found.upto, complete_ms=complete_ms)
+        return FeedPage(told, self._sealing.seal(behind), found.more, complete_ms)
 
 
 def _is_whole(query: Query) -> bool:

@@ -321,6 +321,7 @@ _READ: Final[Mapping[Op, Callable[[Filter, str], tuple[Value, ...]]]] = {
     Op.ANY_ID: _ids,
     Op.ANY_OF_SET: _ids,
     Op.ANY_TEXT: _texts,
+    Op.ANY_TEXT_OF_SET: _texts,
     Op.ANY_BIT: _mask,
     Op.LONGER: _seconds,
     Op.SHORTER: _seconds,
@@ -337,7 +338,9 @@ def _whole(text: str, least: int, most: int) -> int:
 # --- days -------------------------------------------------------------------------------------------------------------
 
 _DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
-_BLANK_OFFSET: Final = re.compile(r"(T\S+) (\d{2}:?\d{2})")
+_LONGEST_DAY: Final = 40
+"""Characters of the longest instant that is read: length comes before meaning."""
+_BLANK_OFFSET: Final = re.compile(r"(T[\d:.,]{1,20}) (\d{2}:?\d{2})")
 _DAY_FORMS: Final = "YYYY-MM-DD, or an ISO 8601 instant with its offset such as 2026-01-31T08:00:00Z"
 
 
@@ -389,6 +392,8 @@ def _bound(text: str, zone: ZoneInfo, days_later: int) -> int:
 
 def _moment(text: str) -> _Moment:
     """A `+` that was not encoded arrives as a blank: `T10:00:00 02:00` is read as `T10:00:00+02:00`."""
+    if len(text) > _LONGEST_DAY:
+        raise ValueError
     if _DAY.fullmatch(text):
         return _Moment(date.fromisoformat(text))
     instant = datetime.fromisoformat(_BLANK_OFFSET.sub(r"\1+\2", text))

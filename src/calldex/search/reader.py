@@ -2,7 +2,8 @@
 that are accounted for.
 
 Every surface that shows records goes this way, and imports neither the store nor `search.query` for it: permit -> parse
--> scope -> wait until ready -> read as of S -> mask -> account for it (audit, metrics, places). Knows no HTTP.
+-> scope -> wait until ready -> read as of S -> mask -> vocabulary -> account for it (audit, metrics, places). It knows
+no HTTP.
 
 A route over records is a `Reading` and a handler. The reading says which permissions it needs, what the audit calls it,
 which parameters it takes (`Parameters`: filters, days, and an `Own` struct whose members' types and descriptions give
@@ -103,7 +104,7 @@ SEARCH: Final = Reading(action="search", takes=PAGES)
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """Some records of a stream in their order: their JSON, masked and joined by commas, and how many."""
+    """Some records of a stream in their order: their JSON as served, joined by commas, and how many."""
 
     json: bytes
     count: int
@@ -138,7 +139,7 @@ class Stream:
 
 
 class Shown(msgspec.Struct, frozen=True):
-    """One record: its JSON, and the versions of it that are kept and seen, oldest first; all of them masked."""
+    """One record: its JSON, and the versions of it that are kept and seen, oldest first; all of them as served."""
 
     json: bytes
     versions: Sequence[Version]
@@ -260,7 +261,10 @@ class Search(Generic[O]):
 
     def fingerprint(self, place: Place, wanted: PageRequest) -> str:
         """Differs when the page may differ; costs no reading."""
-        return f"{place.fingerprint(self._query, wanted.per_page)}-{place.began_ms:x}-{wanted.page}"
+        # Pages that were made before a version in them was found damaged are not given again.
+        damaged = self._store.state().damaged
+        tag = f"{place.fingerprint(self._query, wanted.per_page)}-{place.began_ms:x}-{wanted.page}"
+        return f"{tag}-{damaged}" if damaged else tag
 
     def page(self, place: Place, wanted: PageRequest) -> Page:
         """The page; whoever sends it calls `told`, as they may have it from elsewhere."""
@@ -346,6 +350,12 @@ class Search(Generic[O]):
 
     def _head(self) -> int:
         return self._store.head(self.scope.account_id)
+
+
+def agents_with_calls(store: Store, account_id: int) -> frozenset[int]:
+    """The ids of the agents whom records of an account name, for those who decide what somebody may. Blocks;
+    `StoreNotReady` while it cannot be told."""
+    return store.mentioned(Scope(account_id=account_id, whole=True)).agents
 
 
 def record(store: Store, principal: Principal, uuid: str) -> Cdr:

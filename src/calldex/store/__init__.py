@@ -210,9 +210,32 @@ class Mentioned(msgspec.Struct, frozen=True, kw_only=True):
     wrapup_codes: frozenset[str]
 
 
+class ChangeLog(Protocol):
+    """What was committed, in the order of commits. As soon as a commit is acknowledged it is in here, whether or not it
+    can be searched yet."""
+
+    def since(self, query: Query, after: int, limit: int) -> Changes:
+        """What began behind a commit in the query's account, `limit` versions at the most, and which of it the query
+        means."""
+
+    def superseded(self, query: Query, after: int, since: int, upto: int) -> dict[str, int]:
+        """The records whose versions as of the commit `after` matched and ended behind `since`, by `upto`: with the
+        commit that ended them."""
+
+    def last(self, account_id: int) -> int:
+        """The last commit there is; it may be one of another account."""
+
+    def before(self, account_id: int, at_ms: int) -> int:
+        """The last commit before an instant; 0 if there is none."""
+
+
 class Store(Protocol):
     """Every method may be called from any thread. Reads raise `StoreNotReady` while answers cannot be given,
     `QueryTimeout` beyond their time, and `TokenExpired` as of a commit behind which versions were purged."""
+
+    @property
+    def log(self) -> ChangeLog:
+        """What was committed, in order."""
 
     @property
     def purge_every_s(self) -> float:
@@ -266,20 +289,6 @@ class Store(Protocol):
 
     def history(self, account_id: int, uuid: str) -> list[Version]:
         """Every version of a record that is still kept, oldest first."""
-
-    def changes(self, query: Query, after: int, limit: int) -> Changes:
-        """What began behind a commit in the query's account, `limit` versions at the most, and which of it the query
-        means. As soon as a commit is acknowledged, it is among them."""
-
-    def superseded(self, query: Query, after: int, since: int, upto: int) -> dict[str, int]:
-        """The records whose versions as of the commit `after` matched and ended behind `since`, by `upto`: with the
-        commit that ended them."""
-
-    def last_commit(self, account_id: int) -> int:
-        """The last commit there is, whether or not it can be searched yet; it may be one of another account."""
-
-    def commit_before(self, account_id: int, at_ms: int) -> int:
-        """The last commit before an instant; 0 if there is none."""
 
     def rows_of_calls(self, account_id: int, source: str, links: Sequence[str]) -> list[KeptRow]:
         """Every kept row that is tied to one of these links, directly or through other rows."""

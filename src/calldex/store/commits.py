@@ -56,6 +56,10 @@ class Commits(Protocol):
     def accounts(self) -> list[int]:
         """Those that were ever written to."""
 
+    def migrating(self) -> AbstractContextManager[None]:
+        """Wait until nobody else changes tables of the store, and keep others from it meanwhile. Raises `Unavailable`
+        when that takes too long."""
+
     def turn(self, account_id: int) -> AbstractContextManager[Turn]:
         """Wait for the turn to write to an account. Raises `Unavailable` when that takes too long."""
 

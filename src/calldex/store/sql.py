@@ -6,7 +6,7 @@ The scope is always the first term, and there is no branch around it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from string import ascii_lowercase, ascii_uppercase
 from typing import Final
 from uuid import UUID
@@ -15,8 +15,8 @@ import msgspec
 
 from calldex.access import Scope
 from calldex.records import codec
-from calldex.records.fields import COLUMNS, Kind, Op, id_set, prefix_key, prefix_range
-from calldex.records.record import Cdr, Event, to_ms
+from calldex.records.fields import COLUMNS, Column, Kind, Op, id_set, prefix_key, prefix_range, text_set
+from calldex.records.record import Cdr, to_ms
 from calldex.search.query import Condition, Query, Value
 from calldex.store import Position, Ready, Span
 
@@ -116,6 +116,16 @@ def _any_in_text(function: str) -> Callable[[Condition], Sql]:
     return write
 
 
+def _any_text_in_text(function: str) -> Callable[[Condition], Sql]:
+    """The same for all texts."""
+
+    def write(condition: Condition) -> Sql:
+        texts = "|".join(re.escape(text_set((str(value),))) for value in condition.values)
+        return Sql(f"{function}({condition.column}, ?)", (texts,))
+
+    return write
+
+
 def _like(condition: Condition) -> Sql:
     """As a pattern, for which ClickHouse has an index."""
     text = str(condition.values[0])
@@ -130,14 +140,20 @@ def _in_list(condition: Condition) -> Sql:
     return Sql(f"{condition.column} IN ?", (ids or [str(value) for value in condition.values],))
 
 
-def _any_of_set(template: str) -> Callable[[Condition], Sql]:
+def _any_of_set(template: str, set_of: Callable[[Value], str]) -> Callable[[Condition], Sql]:
     def write(condition: Condition) -> Sql:
         term = template.format(condition.column)
-        return Sql(
-            f"({' OR '.join([term] * len(condition.values))})", tuple(id_set((int(v),)) for v in condition.values)
-        )
+        return Sql(f"({' OR '.join([term] * len(condition.values))})", tuple(map(set_of, condition.values)))
 
     return write
+
+
+def _set_of_id(value: Value) -> str:
+    return id_set((int(value),))
+
+
+def _set_of_text(value: Value) -> str:
+    return text_set((str(value),))
 
 
 def _any_uuid(uuid: Callable[[str], Parameter]) -> Callable[[Condition], Sql]:
@@ -213,6 +229,7 @@ _IN_DUCKDB: Final[Mapping[Op, Callable[[Condition], Sql]]] = {
     Op.IS: _is(_LOWER_IN_DUCKDB),
     Op.ANY_ID: _any_of_list,
     Op.ANY_OF_SET: _any_in_text("regexp_matches"),
+    Op.ANY_TEXT_OF_SET: _any_text_in_text("regexp_matches"),
     Op.ANY_UUID: _any_uuid(UUID),
 }
 _IN_SQLITE: Final[Mapping[Op, Callable[[Condition], Sql]]] = {
@@ -220,7 +237,8 @@ _IN_SQLITE: Final[Mapping[Op, Callable[[Condition], Sql]]] = {
     Op.BEGINS: _begins("instr({}, ?) = 1", _LOWER),
     Op.CONTAINS: _number("instr({}, ?) > 0", _LOWER),
     Op.IS: _is(_LOWER),
-    Op.ANY_OF_SET: _any_of_set("instr({}, ?) > 0"),
+    Op.ANY_OF_SET: _any_of_set("instr({}, ?) > 0", _set_of_id),
+    Op.ANY_TEXT_OF_SET: _any_of_set("instr({}, ?) > 0", _set_of_text),
     Op.ANY_UUID: _any_uuid(uuid_bytes),
 }
 _IN_CLICKHOUSE: Final[Mapping[Op, Callable[[Condition], Sql]]] = {
@@ -231,6 +249,7 @@ _IN_CLICKHOUSE: Final[Mapping[Op, Callable[[Condition], Sql]]] = {
     Op.ANY_ID: _in_list,
     Op.ANY_TEXT: _in_list,
     Op.ANY_OF_SET: _any_in_text("match"),
+    Op.ANY_TEXT_OF_SET: _any_text_in_text("match"),
     Op.ANY_BIT: _one("bitAnd({}, ?) <> 0"),
     Op.LONGER: _one("{} > ?"),
     Op.SHORTER: _one("{} < ?"),
@@ -263,6 +282,7 @@ DUCKDB: Final = Dialect(
         # Searching parts of numbers reads the whole column: uncompressed it takes two thirds of the time.
         Kind.PHONE: "VARCHAR USING COMPRESSION uncompressed",
         Kind.ID_SET: "VARCHAR",
+        Kind.TEXT_SET: "VARCHAR",
     },
     key_type="BIGINT",
     conditions=_IN_DUCKDB,
@@ -279,6 +299,7 @@ SQLITE: Final = Dialect(
         Kind.WORD: "TEXT",
         Kind.PHONE: "TEXT",
         Kind.ID_SET: "TEXT",
+        Kind.TEXT_SET: "TEXT",
     },
     key_type="INTEGER",
     conditions=_IN_SQLITE,
@@ -295,6 +316,7 @@ CLICKHOUSE: Final = Dialect(
         Kind.WORD: "LowCardinality(String)",
         Kind.PHONE: "String",
         Kind.ID_SET: "LowCardinality(String)",
+        Kind.TEXT_SET: "LowCardinality(String)",
     },
     key_type=None,
     conditions=_IN_CLICKHOUSE,
@@ -328,10 +350,11 @@ _EXPRESSIONS: Final[Mapping[Kind, str]] = {
     Kind.CODE: "codes[{name!r}][r.{attribute}]",
     Kind.NUMBER: "r.{attribute}",
     Kind.ID: "r.{attribute} or 0",
-    Kind.MASK: "mask(r.{attribute}, codes[{name!r}])",
+    Kind.MASK: "mask({all}, codes[{name!r}]) if r.{attribute} else 0",
     Kind.WORD: "r.{attribute} or ''",
     Kind.PHONE: "r.{attribute} or '', prefix_key(r.{attribute} or '')",
-    Kind.ID_SET: "id_set(tuple([each.id for each in r.{attribute}])) if r.{attribute} else ''",
+    Kind.ID_SET: "id_set(tuple({all})) if r.{attribute} else ''",
+    Kind.TEXT_SET: "text_set(r.{attribute}) if r.{attribute} else ''",
 }
 """How a column of each kind is made from its attribute of a record `r`."""
 
@@ -345,23 +368,45 @@ def _compiled() -> Callable[[Cdr], tuple[int | str, ...]]:
             codes[column.name] = {None: 0} | {word: code for code, word in enumerate(column.words, 1)}
         elif column.kind is Kind.MASK:
             codes[column.name] = {word: 1 << bit for bit, word in enumerate(column.words)}
-    parts = [_EXPRESSIONS[column.kind].format(name=column.name, attribute=column.attribute) for column in COLUMNS]
-    known = {"codes": codes, "mask": _mask, "prefix_key": prefix_key, "id_set": id_set, "to_ms": to_ms}
+    parts = [
+        _EXPRESSIONS[column.kind].format(name=column.name, attribute=column.attribute, all=_all(column))
+        for column in COLUMNS
+    ]
+    known = {
+        "codes": codes,
+        "mask": _mask,
+        "prefix_key": prefix_key,
+        "id_set": id_set,
+        "text_set": text_set,
+        "to_ms": to_ms,
+    }
     made: Callable[[Cdr], tuple[int | str, ...]] = eval(  # noqa: S307 - the text is made of the table alone
         f"lambda r: (to_ms(r.started_at), {', '.join(parts)})", known
     )
     return made
 
 
-def _mask(events: tuple[Event, ...], bits: Mapping[str, int]) -> int:
+def _all(column: Column) -> str:
+    return f"[each.{column.member} for each in r.{column.attribute}]" if column.member else f"r.{column.attribute}"
+
+
+def _mask(words: Iterable[str], bits: Mapping[str, int]) -> int:
     mask = 0
-    for event in events:
-        mask |= bits[event.type]
+    for word in words:
+        mask |= bits[word]
     return mask
 
 
 values: Final = _compiled()
 """What a store keeps of a record beside its identity and JSON: `VALUE_NAMES`."""
+
+
+_STORED: Final = msgspec.json.Decoder(Cdr)
+
+
+def values_of(json: bytes) -> dict[str, int | str]:
+    """The values, by name, of a record whose JSON is stored: for columns that were not there when it was written."""
+    return dict(zip(VALUE_NAMES, values(_STORED.decode(json)), strict=True))
 
 
 def ready(cdr: Cdr) -> Ready:
@@ -433,5 +478,6 @@ __all__ = [
     "together",
     "uuid_bytes",
     "values",
+    "values_of",
     "where",
 ]

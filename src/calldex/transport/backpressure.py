@@ -10,6 +10,7 @@ import asyncio
 from typing import Final, Protocol
 
 from calldex.errors import Unavailable
+from calldex.transport.shares import ASKER, Asker, of_account, of_one
 
 MOST_BYTES: Final = 256 << 20
 """How much may wait to be taken before no more pages are made."""
@@ -22,6 +23,9 @@ class Connection(Protocol):
 
     def unsent(self) -> int:
         """How many bytes wait to be taken."""
+
+    def asker(self) -> Asker | None:
+        """Whose reply that is."""
 
 
 class Untaken:
@@ -42,14 +46,27 @@ class Untaken:
         """How much waits in all."""
         return sum(connection.unsent() for connection in self._connections)
 
+    def _told(self, asker: Asker | None) -> str:
+        """Why no more pages are made for somebody now; empty if they are."""
+        all_, account, own = 0, 0, 0
+        for connection in self._connections:
+            size, owner = connection.unsent(), connection.asker()
+            all_ += size
+            if asker is not None and owner is not None:
+                own += size if owner == asker else 0
+                account += size if asker.account_id and owner.account_id == asker.account_id else 0
+        if own > of_one(MOST_BYTES // 2):
+            return f"more than {of_one(MOST_BYTES // 2) >> 20} MiB of replies to this key wait to be taken"
+        if account > of_account(MOST_BYTES // 2):
+            return f"more than {of_account(MOST_BYTES // 2) >> 20} MiB of replies to this account wait to be taken"
+        return f"more than {MOST_BYTES >> 20} MiB of replies wait to be taken" if all_ > MOST_BYTES else ""
+
     async def admit(self) -> None:
-        """Return when there is room for another page; `Unavailable` if that takes long. To be called by who has a
-        place, so that no more pages than there are places are made at the same moment."""
+        """Return when there is room for another page for who asks; `Unavailable` if that takes long. To be called by
+        who has a place, so that no more pages than there are places are made at the same moment."""
+        asker = ASKER.get()
         deadline = asyncio.get_running_loop().time() + PATIENCE_S
-        while self.bytes() > MOST_BYTES:
+        while told := self._told(asker):
             if asyncio.get_running_loop().time() > deadline:
-                raise Unavailable(
-                    f"more than {MOST_BYTES >> 20} MiB of replies wait to be taken by slow clients; try again shortly",
-                    retry_after=1,
-                )
+                raise Unavailable(f"{told} by slow clients; try again shortly", retry_after=1)
             await asyncio.sleep(_PAUSE_S)

@@ -25,8 +25,18 @@ _READING: Final = frozenset({"GET", "HEAD"})
 
 
 def cookie_of(request: Request, name: Name) -> str:
-    """The value of a cookie of ours; empty without one."""
-    return request.cookies.get(_name(request, name), "")
+    """The value of a cookie of ours; empty without one.
+
+    Read from the header as it came, in time linear in its length: our values need no quotation marks, and Python's own
+    parser, which takes them away, needs a minute for 60 KB of backslashes.
+    """
+    begin = _name(request, name).encode() + b"="
+    for header, value in request.scope["headers"]:
+        if header == b"cookie":
+            for pair in value.split(b";"):
+                if (pair := pair.strip()).startswith(begin):
+                    return str(pair[len(begin) :], "latin-1")
+    return ""
 
 
 def set_cookie(response: Response, request: Request, name: Name, value: str, life_s: int) -> None:

@@ -19,12 +19,13 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from calldex.errors import CalldexError, Unavailable
-from calldex.networks import Networks, read_address
+from calldex.networks import Networks, read_address, site_of
 from calldex.texts import without_keys
 from calldex.transport.limits import Limits
 from calldex.transport.metrics import Metrics
 from calldex.transport.proxies import origin_of
 from calldex.transport.replies import CLOSED_POLICY, SAFE_HEADERS, STRICT_TRANSPORT, error_reply
+from calldex.transport.shares import ASKER, Asker
 from calldex.transport.streams import BrokenOff
 from calldex.transport.workers import ClientGone
 
@@ -104,6 +105,7 @@ class Edge:
         scope["calldex.address"], scheme = origin_of(peer, headers, self._trusted)
         if scheme is not None:
             scope["scheme"] = scheme
+        ASKER.set(Asker(0, ("address", site_of(scope["calldex.address"]))))  # until a key says more
         if scope["path"] not in UNCOUNTED:
             self._limits.arrive(scope)
 

@@ -24,10 +24,14 @@ from uvicorn.server import ServerState
 from calldex.errors import CalldexError, HeadTooLarge, NotHttp, UriTooLong
 from calldex.transport.backpressure import Untaken
 from calldex.transport.replies import CLOSED_POLICY, JSON, SAFE_HEADERS, STRICT_TRANSPORT, error_members
+from calldex.transport.shares import Asker
 from calldex.transport.streams import ABORT
 
 HEAD_LIMIT: Final = 128 * 1024
 """Bytes of a request's first line and headers; a thousand uuids fit."""
+HEADERS_LIMIT: Final = 32 * 1024
+"""Bytes of the headers alone: cookies of others, what proxies add."""
+MOST_HEADERS: Final = 100
 HEAD_SECONDS: Final = 30.0
 REST_SECONDS: Final = 10.0
 """How long the rest of a body that nobody reads any more is waited for, so that its sender gets to read the reply."""
@@ -125,14 +129,20 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header. Those behind a body in chunks are dropped: they would join the ones that were looked at already."""
-        if self._in_head:
-            super().on_header(name, value)
+        if not self._in_head:
+            return
+        if len(self.headers) == MOST_HEADERS:
+            self._refuse(HeadTooLarge(f"a request may have up to {MOST_HEADERS} headers; this one has more"))
+        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """A head ends; one that came in a single piece is measured here."""
         self._in_head, self._in_body = False, True
         self._expect_nothing()
-        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > HEAD_LIMIT:
+        size = sum(len(name) + len(value) for name, value in self.headers)
+        if size > HEADERS_LIMIT:
+            self._refuse(HeadTooLarge(f"the headers are too large: they may have {HEADERS_LIMIT} bytes"))
+        if len(self.url) + size > HEAD_LIMIT:
             self._refuse(_too_much(self.url))
         hosts = sum(name == b"host" for name, _ in self.headers)
         if hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1"):
@@ -237,6 +247,12 @@ class BoundedHttp(HttpToolsProtocol):
         if self._reply_check is not None:
             self._reply_check.cancel()
             self._reply_check = None
+
+    def asker(self) -> Asker | None:
+        """Whose reply lies here: that of the last request."""
+        cycle: Any = self.cycle
+        found: Asker | None = None if cycle is None else cycle.scope.get("calldex.asker")
+        return found
 
     def unsent(self) -> int:
         """How many bytes are written, but not in the hands of the system yet."""

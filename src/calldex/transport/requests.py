@@ -29,6 +29,7 @@ from calldex.errors import (
 from calldex.texts import as_item, is_whole
 from calldex.transport.cookies import SESSION, cookie_of, refuse_foreign
 from calldex.transport.limits import Limits
+from calldex.transport.shares import ASKER, Asker
 from calldex.transport.workers import ClientGone
 
 Pairs = list[tuple[str, str]]
@@ -204,6 +205,7 @@ async def caller(request: Request, directory: Directory, pairs: Pairs, now_ms: i
             raise Unauthorized
         directory.touch_key(found.key_id, now_ms)
         request.scope["calldex.key"] = found.credential
+        _asks(request, Asker(found.account_id, ("key", found.key_id)))
         owner = found
     else:
         owner = await session_of(request, directory, now_ms)
@@ -220,8 +222,15 @@ async def session_of(request: Request, directory: Directory, now_ms: int) -> Ses
         raise Unauthorized("you are not signed in any more") if token else Unauthorized
     refuse_foreign(request, proven=True)
     request.scope["calldex.key"] = owner.credential
+    _asks(request, Asker(owner.account_id, ("session", owner.session_id)))
     directory.touch_session(owner.session_id, now_ms)
     return owner
+
+
+def _asks(request: Request, asker: Asker) -> None:
+    """From here on, what the request takes up is of this one's share."""
+    request.scope["calldex.asker"] = asker
+    ASKER.set(asker)
 
 
 async def _found(find: Callable[[], _T]) -> _T:

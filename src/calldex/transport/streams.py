@@ -8,7 +8,6 @@ takes what it has for the whole. A client that leaves ends the making at once; o
 from __future__ import annotations
 
 import asyncio
-import zlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing, suppress
 from traceback import format_exc
@@ -17,6 +16,7 @@ from typing import Any, Final
 import msgspec
 import structlog
 import zstandard
+from isal import isal_zlib
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -120,7 +120,7 @@ class Coder:
     def __init__(self, coding: Coding) -> None:
         self._coder: Any = None
         if coding == "gzip":
-            self._coder = zlib.compressobj(GZIP_LEVEL, wbits=31)
+            self._coder = isal_zlib.compressobj(GZIP_LEVEL, wbits=31)
         elif coding == "zstd":
             self._coder = zstandard.ZstdCompressor(ZSTD_LEVEL).compressobj()
 

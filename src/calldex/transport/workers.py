@@ -8,17 +8,22 @@ later.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+import math
+from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from contextvars import copy_context
+from typing import Any, Final, TypeVar
 
 from starlette.types import Receive
 
+from calldex import budget
 from calldex.errors import CalldexError
+from calldex.transport.shares import ASKER, Asker, Shares
 
 _T = TypeVar("_T")
+_NOBODY: Final[Any] = object()
 
 
 class ClientGone(Exception):
@@ -27,7 +32,8 @@ class ClientGone(Exception):
 
 class Workers:
     """Threads for one kind of work. `refusal` makes the error for who finds no place; `admit`, if there is one, is
-    waited for by who has found one.
+    waited for by who has found one. Of running and waiting, each asker has a share (see `shares`). `place_s` is how
+    long one may wait for a place and hold it, `run_s` how long one piece of work may take.
 
     There is nothing to close: threads that are idle end with the process, and what runs is stopped by the node.
     """
@@ -39,19 +45,19 @@ class Workers:
         waiting: int,
         refusal: Callable[[], CalldexError],
         admit: Callable[[], Awaitable[None]] | None = None,
+        *,
+        place_s: float = math.inf,
+        run_s: float = math.inf,
     ) -> None:
         self._threads = ThreadPoolExecutor(running, thread_name_prefix=name)
         self._most_running = running
         self._most_waiting = waiting
         self._refusal = refusal
         self._admit = admit
-        self._queue: deque[asyncio.Future[None]] = deque()
-        self.running = 0
-
-    @property
-    def waiting(self) -> int:
-        """How many wait for a place."""
-        return len(self._queue)
+        self._place_s, self._run_s = place_s, run_s
+        self._queues: OrderedDict[Asker | None, deque[asyncio.Future[None]]] = OrderedDict()
+        self._run_shares, self._wait_shares = Shares(running), Shares(waiting)
+        self.running = self.waiting = 0
 
     @asynccontextmanager
     async def place(self, receive: Receive | None) -> AsyncIterator[None]:
@@ -59,50 +65,81 @@ class Workers:
 
         `receive` of a request whose body has been read tells when the client leaves; None if that cannot be asked.
         """
-        if self.running < self._most_running:
-            self.running += 1
-        elif len(self._queue) >= self._most_waiting:
-            raise self._refusal()
-        else:
-            await self._wait(receive)
-        try:
-            if self._admit is not None:
-                await self._admit()
-            yield
-        finally:
-            self._leave()
+        asker = ASKER.get()
+        with budget.within(self._place_s):
+            if self.running < self._most_running and self._run_shares.has_room(asker):
+                self._enter(asker)
+            elif self.waiting >= self._most_waiting or not self._wait_shares.has_room(asker):
+                raise self._refusal()
+            else:
+                await self._wait(receive, asker)
+            try:
+                if self._admit is not None:
+                    await self._admit()
+                yield
+            finally:
+                self._leave(asker)
 
     async def run(self, work: Callable[[], _T]) -> _T:
         """Do work in a thread; to be called by who has a place."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        context = copy_context()
 
-    async def _wait(self, receive: Receive | None) -> None:
+        def done() -> _T:
+            with budget.within(self._run_s):
+                budget.check()
+                return work()
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, context.run, done)
+
+    def _enter(self, asker: Asker | None) -> None:
+        self.running += 1
+        self._run_shares.change(asker, 1)
+
+    async def _wait(self, receive: Receive | None, asker: Asker | None) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._queue.append(turn)
+        self._queues.setdefault(asker, deque()).append(turn)
+        self._count_waiting(asker, 1)
         leaving = None if receive is None else asyncio.ensure_future(left(receive))
         try:
-            await asyncio.wait({turn, leaving} if leaving else {turn}, return_when=asyncio.FIRST_COMPLETED)
+            seconds = budget.left()
+            await asyncio.wait(
+                {turn, leaving} if leaving else {turn},
+                return_when=asyncio.FIRST_COMPLETED,
+                timeout=None if seconds == math.inf else seconds,
+            )
             if not turn.done():
-                raise ClientGone
+                raise ClientGone if leaving is not None and leaving.done() else budget.spent()
         except BaseException:
-            self._give_up(turn)
+            self._give_up(turn, asker)
             raise
         finally:
             if leaving is not None:
                 leaving.cancel()
 
-    def _give_up(self, turn: asyncio.Future[None]) -> None:
+    def _give_up(self, turn: asyncio.Future[None], asker: Asker | None) -> None:
         if turn.done():
-            self._leave()
+            self._leave(asker)
         else:
-            self._queue.remove(turn)
+            self._queues[asker].remove(turn)
+            self._count_waiting(asker, -1)
 
-    def _leave(self) -> None:
-        """Hand the place to who waits longest."""
-        if self._queue:
-            self._queue.popleft().set_result(None)
-        else:
-            self.running -= 1
+    def _count_waiting(self, asker: Asker | None, by: int) -> None:
+        self.waiting += by
+        self._wait_shares.change(asker, by)
+        if not self._queues[asker]:
+            del self._queues[asker]
+
+    def _leave(self, asker: Asker | None) -> None:
+        """Hand the place to somebody else: askers take turns, and of each who waits longest."""
+        self.running -= 1
+        self._run_shares.change(asker, -1)
+        following = next((waiting for waiting in self._queues if self._run_shares.has_room(waiting)), _NOBODY)
+        if following is not _NOBODY:
+            turn = self._queues[following].popleft()
+            self._queues.move_to_end(following)
+            self._count_waiting(following, -1)
+            self._enter(following)
+            turn.set_result(None)
 
 
 async def left(receive: Receive) -> None:

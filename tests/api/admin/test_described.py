@@ -11,8 +11,8 @@ from schemathesis import Case, GenerationMode
 from schemathesis.specs.openapi.checks import ignored_auth, positive_data_acceptance
 from schemathesis.specs.openapi.schemas import OpenApiSchema
 
-from calldex.api.admin import ENDPOINTS
-from calldex.api.admin.endpoint import PREFIX, Endpoint
+from calldex.api.admin import VERBS
+from calldex.api.admin.endpoint import PREFIX, Verb
 from tests.api.admin.conftest import Office
 from tests.api.conftest import from_an_address
 from tests.api.test_openapi import blank
@@ -26,9 +26,9 @@ def described(standing: Office) -> OpenApiSchema:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", list(GenerationMode))
-@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.id)
+@pytest.mark.parametrize("endpoint", VERBS, ids=lambda endpoint: endpoint.id)
 def test_the_server_is_as_it_is_described(
-    standing: Office, described: OpenApiSchema, endpoint: Endpoint, mode: GenerationMode
+    standing: Office, described: OpenApiSchema, endpoint: Verb, mode: GenerationMode
 ) -> None:
     """Whatever an admin sends, the status is one that is declared, the body fits its schema, and what breaks a schema
     is refused."""
@@ -47,8 +47,8 @@ def test_the_server_is_as_it_is_described(
     assert 200 == standing.ask("GET", "/account").status_code, "the admin was removed, or has to wait"
 
 
-@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.id)
-def test_every_operation_is_told(standing: Office, endpoint: Endpoint) -> None:
+@pytest.mark.parametrize("endpoint", VERBS, ids=lambda endpoint: endpoint.id)
+def test_every_operation_is_told(standing: Office, endpoint: Verb) -> None:
     """What each does and which permission it needs stands in the document and on the page."""
     document = standing.site.api.get("/openapi.json").json()
     told = document["paths"][PREFIX + endpoint.path][endpoint.method.lower()]

@@ -5,28 +5,28 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from calldex.api.admin import ENDPOINTS
-from calldex.api.admin.endpoint import BODY_LIMIT, Endpoint, Nothing
+from calldex.api.admin import VERBS
+from calldex.api.admin.endpoint import BODY_LIMIT, Nothing, Verb
 from tests.api.admin.conftest import Office
 
-BODIES = [each for each in ENDPOINTS if each.method != "GET" and each.takes not in (bytes, Nothing)]
-BODILESS = [each for each in ENDPOINTS if each.method == "GET" or each.takes is Nothing]
-LISTS = [each for each in ENDPOINTS if each.method == "GET"]
+BODIES = [each for each in VERBS if each.method != "GET" and each.takes not in (bytes, Nothing)]
+BODILESS = [each for each in VERBS if each.method == "GET" or each.takes is Nothing]
+LISTS = [each for each in VERBS if each.method == "GET"]
 JSON = {"Content-Type": "application/json"}
 
 
-def name_of(endpoint: Endpoint) -> str:
+def name_of(endpoint: Verb) -> str:
     """How a test of an operation is called."""
     return endpoint.id
 
 
-def path_of(endpoint: Endpoint) -> str:
+def path_of(endpoint: Verb) -> str:
     """An address of it."""
     return endpoint.path.format(id=1, code="x")
 
 
 @pytest.mark.parametrize("endpoint", BODIES, ids=name_of)
-def test_every_member_is_looked_at(standing: Office, endpoint: Endpoint) -> None:
+def test_every_member_is_looked_at(standing: Office, endpoint: Verb) -> None:
     """A member of another type is named with what is valid; so is one that is unknown, with the nearest that is not."""
     for field in msgspec.structs.fields(endpoint.takes):
         reply = standing.ask(endpoint.method, path_of(endpoint), json={field.name: {"x": 1}, f"{field.name}x": 1})
@@ -54,14 +54,14 @@ def test_every_member_is_looked_at(standing: Office, endpoint: Endpoint) -> None
         (b'{"reach":{"own":true,"own":false}}', "given more than once"),
     ],
 )
-def test_a_broken_body_is_refused(standing: Office, endpoint: Endpoint, body: bytes, told: str) -> None:
+def test_a_broken_body_is_refused(standing: Office, endpoint: Verb, body: bytes, told: str) -> None:
     """What is no JSON object, or has a member twice, is refused as a whole."""
     status, message = standing.refused(endpoint.method, path_of(endpoint), content=body, headers=JSON)
     assert (400, True) == (status, told in message), message
 
 
-@pytest.mark.parametrize("endpoint", [*BODIES, *(each for each in ENDPOINTS if each.takes is bytes)], ids=name_of)
-def test_a_body_has_its_type_and_its_size(standing: Office, endpoint: Endpoint) -> None:
+@pytest.mark.parametrize("endpoint", [*BODIES, *(each for each in VERBS if each.takes is bytes)], ids=name_of)
+def test_a_body_has_its_type_and_its_size(standing: Office, endpoint: Verb) -> None:
     """Another type or a coding is refused with the one that is read, and so is what is too large."""
     method, path = endpoint.method, path_of(endpoint)
     wanted = "text/csv" if endpoint.takes is bytes else "application/json"
@@ -76,14 +76,14 @@ def test_a_body_has_its_type_and_its_size(standing: Office, endpoint: Endpoint) 
 
 
 @pytest.mark.parametrize("endpoint", BODILESS, ids=name_of)
-def test_what_takes_no_body_gets_none(standing: Office, endpoint: Endpoint) -> None:
+def test_what_takes_no_body_gets_none(standing: Office, endpoint: Verb) -> None:
     """A body that would be ignored is refused."""
     reply = standing.ask(endpoint.method, path_of(endpoint), content=b"{}", headers=JSON)
     assert (400, "this address takes no body") == (reply.status_code, reply.json()["error"])
 
 
 @pytest.mark.parametrize("endpoint", LISTS, ids=name_of)
-def test_unknown_parameters_are_refused(standing: Office, endpoint: Endpoint) -> None:
+def test_unknown_parameters_are_refused(standing: Office, endpoint: Verb) -> None:
     """A parameter that a list does not know is refused, and so is one that comes twice, or is of another type."""
     assert {"x"} == standing.wrong("GET", path_of(endpoint), params={"x": 1})
     known = endpoint.takes.__struct_fields__

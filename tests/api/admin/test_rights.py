@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from calldex.access import SCOPES, Permission, Reach
-from calldex.api.admin import ENDPOINTS
-from calldex.api.admin.endpoint import Endpoint
+from calldex.api.admin import VERBS
+from calldex.api.admin.endpoint import Verb
 from calldex.directory import AuditFilter, Client, GroupChanges, Seen, TeamChanges
+from calldex.records.record import Cdr, canonical, from_ms, stable_id
 from tests.api.admin.conftest import Office
 from tests.api.conftest import Site, write
 
@@ -24,7 +25,7 @@ MAY: dict[str, set[Permission]] = {
 NOBODY = 999_999
 
 
-def path_of(endpoint: Endpoint) -> str:
+def path_of(endpoint: Verb) -> str:
     """An address of an operation that is about nothing there is."""
     return endpoint.path.format(id=NOBODY, code=NOBODY)
 
@@ -32,7 +33,7 @@ def path_of(endpoint: Endpoint) -> str:
 @pytest.mark.parametrize("key", [None, *MAY])
 def test_every_route_asks_who_comes(standing: Office, key: str | None) -> None:
     """Without a key 401; with one that permits it not, 403 naming what is missing; else it is looked at."""
-    for endpoint in ENDPOINTS:
+    for endpoint in VERBS:
         body = b"{}" if endpoint.method in ("POST", "PATCH", "PUT") else None
         headers = {"Content-Type": "text/csv" if endpoint.takes is bytes else "application/json"}
         reply = standing.ask(endpoint.method, path_of(endpoint), key, content=body, headers=headers)
@@ -154,6 +155,38 @@ def test_nobody_hands_out_what_he_does_not_have(standing: Office, named: dict[st
     assert 403 == status, message
     assert "than you" in message or "see_sensitive" in message
     assert before == everything(standing)
+
+
+@pytest.mark.parametrize("by", ["a team", "a new user of that name", "an id", "a file"])
+def test_a_forgotten_name_has_calls_all_the_same(office: Office, by: str) -> None:
+    """What counts is what records know: whose calls somebody does not see, of them they cannot make a member of their
+    own team by first taking the agent's name out of the look-up."""
+    known = office.directory
+    known.put_team("main", 10, TeamChanges(name="Ten"))
+    call = Cdr(
+        uuid="01980c1e-6f3a-8d21-9a3b-5c1f0e7d2b44", type="inbound", disposition="answered",
+        started_at=from_ms(1_700_000_000_000), duration_s=1, agent="Zoe",
+    )  # fmt: skip
+    zoe = stable_id("agent", "Zoe")
+    write(office.site.node, "main", [canonical(call)])
+    known.add_user("z@main.example.com", "Z", agent_id=zoe if by == "a team" else 5)
+    office.done("DELETE", f"/agents/{zoe}", "lead")
+    body: dict[str, Any]
+    match by:
+        case "a team":
+            method, path, body = "PATCH", "/teams/10", {"json": {"agents": ["z@main.example.com"]}}
+        case "a new user of that name":
+            sent = {"email": "new@main.example.com", "name": "Zoe", "teams": [10]}
+            method, path, body = "POST", "/users", {"json": sent}
+        case "an id":
+            method, path = "PATCH", f"/users/{id_of(office, 'z')}"
+            body = {"json": {"agent_id": zoe, "teams": [10]}}
+        case _:
+            rows = b"email,name,teams\nnew@main.example.com,Zoe,10\n"
+            method, path, body = "POST", "/users/import", {"content": rows, "headers": {"Content-Type": "text/csv"}}
+    status, message = office.refused(method, path, "lead", **body)
+    assert (403, True) == (status, "more than you see" in message or "beyond your reach" in message), message
+    office.done(method, path, "boss", **body)
 
 
 def everything(office: Office) -> object:
@@ -287,7 +320,7 @@ def test_what_is_another_accounts_is_not_there(office: Office, site: Site) -> No
         *(f"/keys/{id_}" for id_ in keys),
     ]
     for path in paths:
-        for endpoint in ENDPOINTS:
+        for endpoint in VERBS:
             if endpoint.path == path.replace(path.split("/")[2], "{id}"):
                 body = b"{}" if endpoint.method == "PATCH" else None
                 headers = {"Content-Type": "application/json"}

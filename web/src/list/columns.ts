@@ -20,7 +20,7 @@ const id = (parameter: string, value: number | null): [string, string] | null =>
 const text = (parameter: string, value: string | null): [string, string] | null => (value === null ? null : [parameter, value]);
 
 export const COLUMNS: Column[] = [
-    { id: 'started_at', label: 'column.started_at', width: 78, text: (r) => r.started_at },
+    { id: 'started_at', label: 'column.started_at', width: 92, text: (r) => r.started_at },
     { id: 'type', label: 'column.type', width: 122, text: (r) => r.type, filter: (r) => ['type', r.type] },
     { id: 'from', label: 'column.from', width: 142, grow: true, text: (r) => phone(r.from), filter: (r) => text('from', r.from) },
     { id: 'to', label: 'column.to', width: 142, grow: true, text: (r) => phone(r.to), filter: (r) => text('to', r.to) },

@@ -17,6 +17,12 @@ interface Schema {
     type?: string;
     enum?: string[];
     items?: Schema;
+    anyOf?: Schema[];
+    pattern?: string;
+}
+interface Document {
+    paths: Record<string, { get: { parameters: Parameter[] } }>;
+    components: { schemas: Record<string, { properties: Record<string, Schema> }> };
 }
 interface Parameter {
     name: string;
@@ -36,6 +42,9 @@ const LOOKUPS: Record<string, string> = {
 const VOCABULARY: Record<string, string> = { end_reasons: 'end_reason', events: 'event', flags: 'flag', has_recording: 'yesno', withheld: 'yesno' };
 const NO_FILTERS = ['page', 'per_page', 'search_token', 'key', 'start_date', 'end_date', 'timezone', 'wrapup_code_ids', 'fields', 'format'];
 
+/** Words that only old clients use; each has a newer one beside it. */
+const OLD_TYPES = ['campaign', 'callback', 'queue-callback', 'scheduled-callback'];
+
 export const base = (name: string): string => name.replace(/_not$/, '');
 export const negated = (name: string): boolean => name.endsWith('_not');
 
@@ -54,8 +63,17 @@ class Filters {
         return this.#asked;
     }
     async #ask(): Promise<void> {
-        const document = await ask<{ paths: Record<string, { get: { parameters: Parameter[] } }> }>('/openapi.json');
-        this.all = document.paths['/api/v2/cdr']!.get.parameters.filter((each) => !NO_FILTERS.includes(each.name) && each.in === 'query').map(described);
+        const document = await ask<Document>('/openapi.json');
+        const { Record: record, Event: event } = document.components.schemas;
+        const words: Record<string, string[]> = {
+            type: (record!.properties['type']!.enum ?? []).filter((each) => !OLD_TYPES.includes(each)),
+            disposition: record!.properties['disposition']!.enum ?? [],
+            end_reasons: record!.properties['end_reason']!.anyOf?.[0]?.enum ?? record!.properties['end_reason']!.enum ?? [],
+            events: ['all_transfers', ...(event!.properties['type']!.enum ?? [])],
+        };
+        this.all = document.paths['/api/v2/cdr']!.get.parameters
+            .filter((each) => !NO_FILTERS.includes(each.name) && each.in === 'query')
+            .map((each) => described(each, words[base(each.name)]));
     }
 
     get(name: string): Filter | undefined {
@@ -79,11 +97,13 @@ class Filters {
 
 export const filters = new Filters();
 
-function described(parameter: Parameter): Filter {
+/** A list of words is described by a pattern of them, which has the words that only old clients use as well. */
+function described(parameter: Parameter, known: string[] | undefined): Filter {
     const schema = parameter.schema.items ?? parameter.schema;
-    const name = parameter.name;
-    const kind: Kind = LOOKUPS[base(name)] ? 'ids' : schema.enum ? 'words' : schema.type === 'integer' ? 'seconds' : 'text';
-    return { name, kind, words: schema.enum ?? [], description: parameter.description };
+    const listed = /^\^\(([\w|\\-]+)\)\(,/.exec(schema.pattern ?? '')?.[1]?.replaceAll('\\', '').split('|');
+    const words = known ?? schema.enum ?? listed ?? [];
+    const kind: Kind = LOOKUPS[base(parameter.name)] ? 'ids' : words.length ? 'words' : schema.type === 'integer' ? 'seconds' : 'text';
+    return { name: parameter.name, kind, words, description: parameter.description };
 }
 
 /** What a filter is called. */

@@ -130,10 +130,12 @@ export class Rows {
         this.#later = setTimeout(() => void work(), seconds * 1000);
     }
 
-    retry(): void {
+    /** Go on where it stopped: with the walk that is wanted, or with what is missing of it. */
+    retry(query: string): void {
         clearTimeout(this.#later);
         this.problem = null;
-        this.#next();
+        if (this.total === null || this.query !== query) void this.begin(query);
+        else this.#next();
     }
 
     #stop(): void {

@@ -21,6 +21,8 @@ export interface Timeline {
     marks: Mark[];
 }
 
+/** What is drawn as a piece or a band needs no mark. */
+const DRAWN = ['queued', 'answered', 'hold', 'voicemail', 'recording_started', 'recording_paused', 'recording_resumed'];
 const TRANSFERS = ['blind_transfer', 'attended_transfer', 'queue_transfer'];
 
 export function timeline(record: Cdr): Timeline {
@@ -42,7 +44,7 @@ export function timeline(record: Cdr): Timeline {
         length: Math.max(1000, over + wrapup),
         pieces,
         recordings: recordingsOf(record, events, since, over),
-        marks: events.filter((event) => ![...['queued', 'hold', 'recording_started', 'recording_paused', 'recording_resumed']].includes(event.type)).map((event) => ({ at: since(event.at), event })),
+        marks: events.filter((event) => !DRAWN.includes(event.type)).map((event) => ({ at: since(event.at), event })),
     };
 }
 

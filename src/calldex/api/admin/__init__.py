@@ -1,52 +1,95 @@
 """The administration over HTTP: users, teams, groups, keys, names and the account, for who may manage them.
 
-Everything here is of the caller's own account; what is another's is not there for him. Who may do what to whom stands
-in `rights` alone, and is looked at within the transaction of the change. `ENDPOINTS` is the whole surface: its routes
-and its part of the OpenAPI document are made from it.
+Everything here is of the caller's own account; what is another's is not there for them. Who may do what to whom stands
+in `rights` alone, and is looked at within the transaction of the change. `VERBS` is the whole surface: its endpoints
+are made from it.
 """
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
-from starlette.routing import Route
+from starlette.requests import Request
+from starlette.responses import Response
 
 from calldex.api.admin import account, groups, keys, names, teams, users
-from calldex.api.admin.endpoint import PREFIX, Endpoint, answered
+from calldex.api.admin.endpoint import BODY_LIMIT, CSV, PREFIX, Nothing, Verb, answered
+from calldex.api.endpoint import ERRORS, ID_SCHEMA, Endpoint, Handler, parameter, query_of
 from calldex.errors import CalldexError, TooMany
 from calldex.node import Node
+from calldex.transport.replies import JSON
 from calldex.transport.workers import Workers
 
 AT_ONCE: Final = 2
 WAITING: Final = 64
-ENDPOINTS: Final[tuple[Endpoint, ...]] = (
-    *users.ENDPOINTS,
-    *teams.ENDPOINTS,
-    *groups.ENDPOINTS,
-    *keys.ENDPOINTS,
-    *names.ENDPOINTS,
-    *account.ENDPOINTS,
+VERBS: Final[tuple[Verb, ...]] = (
+    *users.VERBS,
+    *teams.VERBS,
+    *groups.VERBS,
+    *keys.VERBS,
+    *names.VERBS,
+    *account.VERBS,
 )
+_IN_PATH: Final = {"id": ID_SCHEMA, "code": {"type": "string", "minLength": 1, "maxLength": 64}}
 
 
-def routes(node: Node) -> list[Route]:
-    """The routes over a node: one for each address, with all that it answers."""
-    # Of its own, so that a key can be revoked however busy those are who search and write.
-    workers = Workers("admin", AT_ONCE, WAITING, _too_many)
-    by_path: dict[str, dict[str, Endpoint]] = {}
-    for endpoint in ENDPOINTS:
-        by_path.setdefault(endpoint.path, {})[endpoint.method] = endpoint
-    return [
-        # A wrap-up code may have any characters, slashes among them.
-        Route(
-            PREFIX + path.replace("{code}", "{code:path}"),
-            partial(answered, node, workers, endpoints),
-            methods=list(endpoints),
-        )
-        for path, endpoints in by_path.items()
-    ]
+class Administration:
+    """The handlers, over a node."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        # Of its own, so that a key can be revoked however busy those are who search and write.
+        self._workers = Workers("admin", AT_ONCE, WAITING, _too_many)
+
+    def of(self, verb: Verb) -> Handler:
+        """The handler that does something."""
+
+        async def handle(request: Request) -> Response:
+            return await answered(self._node, self._workers, verb, request)
+
+        return handle
 
 
 def _too_many() -> CalldexError:
     return TooMany("too many requests that administer are running and waiting; try again shortly", retry_after=1)
+
+
+def _endpoint(verb: Verb) -> Endpoint:
+    parameters = [
+        parameter(name, f"The {name}.", schema, where="path")
+        for name, schema in _IN_PATH.items()
+        if f"{{{name}}}" in verb.path
+    ]
+    body: dict[str, Any] | None = None
+    if verb.method == "GET":
+        parameters += query_of(verb.takes)
+    elif verb.takes is bytes:
+        body = {CSV: {"type": "string", "maxLength": BODY_LIMIT}}
+    elif verb.takes is not Nothing:
+        body = {JSON: verb.takes}
+    return Endpoint(
+        method=verb.method,
+        path=PREFIX + verb.path,
+        handler=_handler(verb),
+        id=verb.id,
+        tag="Administration",
+        summary=verb.summary,
+        description=verb.description,
+        gives=None if verb.gives is type(None) else verb.gives,
+        status=verb.status,
+        credential="key",
+        needs=verb.needs,
+        action=verb.action,
+        limit="administration",
+        parameters=tuple(parameters),
+        body=body,
+        errors=(*ERRORS, 404, 409),
+    )
+
+
+def _handler(verb: Verb) -> Callable[[Any], Handler]:
+    return lambda handlers: handlers.administration.of(verb)
+
+
+ENDPOINTS: Final = tuple(map(_endpoint, VERBS))

@@ -118,7 +118,7 @@ class Call(msgspec.Struct, frozen=True):
         raise NotFound(f"there is no {noun} {text[:100]!r}; an id is a whole number")
 
 
-class Endpoint(msgspec.Struct, frozen=True):
+class Verb(msgspec.Struct, frozen=True):
     """An operation: `work` gets the call and what was sent, and returns what is replied.
 
     A GET takes what was sent from the query string, the others from their JSON body, or as `bytes` from a body of CSV.
@@ -173,23 +173,27 @@ def _annotations(work: Callable[..., Any]) -> dict[str, Any]:
     return get_type_hints(work, include_extras=True)
 
 
-async def answered(node: Node, workers: Workers, endpoints: Mapping[str, Endpoint], request: Request) -> Response:
-    """The reply of that one of an address's operations which the request is for."""
-    endpoint = endpoints["GET" if request.method == "HEAD" else request.method]
+async def answered(node: Node, workers: Workers, endpoint: Verb, request: Request) -> Response:
+    """The reply to a request for something."""
     actor, pairs = await caller(request, node.directory, query_pairs(request), time.time_ns() // 1_000_000)
     async with _noting(node, request, actor, endpoint) as noted:
         permit(actor, endpoint.needs)
-        given = await _given(request, endpoint, pairs)
-        noted.detail = _told(given)
+        body = await body_of(request, BODY_LIMIT)
         noted.status = endpoint.status
         path = {name: str(value) for name, value in request.path_params.items()}
         call = Call(node, actor, path, endpoint.kind or "agent", noted)
         accept = request.headers.get("accept-encoding", "")
+
+        def answer() -> Response:
+            given = _given(request, endpoint, pairs, body)
+            noted.detail = _told(given)
+            return _response(endpoint, endpoint.work(call, given), accept)
+
         async with workers.place(request.receive):
-            return await workers.run(lambda: _response(endpoint, endpoint.work(call, given), accept))
+            return await workers.run(answer)
 
 
-def _noting(node: Node, request: Request, actor: Principal, endpoint: Endpoint) -> AbstractAsyncContextManager[Noted]:
+def _noting(node: Node, request: Request, actor: Principal, endpoint: Verb) -> AbstractAsyncContextManager[Noted]:
     if endpoint.action is None:
         return nullcontext(Noted())
     return audited(node.audit, request, actor, endpoint.action)
@@ -205,7 +209,7 @@ def _told(given: Any) -> dict[str, str | int]:
     return told
 
 
-def _response(endpoint: Endpoint, reply: Any, accept: str) -> Response:
+def _response(endpoint: Verb, reply: Any, accept: str) -> Response:
     headers = {"Cache-Control": "no-store"}
     if reply is None:
         return Response(None, endpoint.status, headers)
@@ -214,9 +218,9 @@ def _response(endpoint: Endpoint, reply: Any, accept: str) -> Response:
     return response
 
 
-async def _given(request: Request, endpoint: Endpoint, pairs: Pairs) -> Any:
+def _given(request: Request, endpoint: Verb, pairs: Pairs, body: bytes) -> Any:
+    """What was sent, as what the function takes. For threads: a body of a megabyte takes its time."""
     takes = endpoint.takes
-    body = await body_of(request, BODY_LIMIT)
     if endpoint.method == "GET" or takes is Nothing:
         if body:
             raise BadRequest("this address takes no body")

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import UNSET
 
 from calldex.access import Group, Reach
-from calldex.api.admin.endpoint import MANAGE_ACCESS, Call, Endpoint, Listing, Nothing, Paging, paged
+from calldex.api.admin.endpoint import MANAGE_ACCESS, Call, Listing, Nothing, Paging, Verb, paged
 from calldex.api.admin.rights import guard_of, permit_group
 from calldex.directory import GroupChanges, GroupInfo
 from calldex.directory.model import refuse
@@ -56,7 +56,7 @@ def remove_group(call: Call, _: Nothing) -> None:
     Whoever is in it has lost at once what it granted.
     """
     _known(call)
-    call.directory.remove_group(call.actor.account, call.id("group"), guard=guard_of(call.actor))
+    call.directory.remove_group(call.actor.account, call.id("group"), guard=guard_of(call))
 
 
 def _known(call: Call) -> Group:
@@ -70,13 +70,13 @@ def _put(call: Call, group: Group, changes: GroupChanges) -> GroupInfo:
     refuse(changes.problems())
     given = {name: value for name in group.__struct_fields__ if (value := getattr(changes, name, UNSET)) is not UNSET}
     permit_group(call.actor, msgspec.structs.replace(group, **given))
-    return call.directory.put_group(call.actor.account, group.id, changes, guard=guard_of(call.actor))
+    return call.directory.put_group(call.actor.account, group.id, changes, guard=guard_of(call))
 
 
-ENDPOINTS: Final = (
-    Endpoint("GET", "/groups", list_groups, MANAGE_ACCESS),
-    Endpoint("POST", "/groups", create_group, MANAGE_ACCESS, "group_added"),
-    Endpoint("GET", "/groups/{id}", show_group, MANAGE_ACCESS),
-    Endpoint("PATCH", "/groups/{id}", change_group, MANAGE_ACCESS, "group_changed"),
-    Endpoint("DELETE", "/groups/{id}", remove_group, MANAGE_ACCESS, "group_removed"),
+VERBS: Final = (
+    Verb("GET", "/groups", list_groups, MANAGE_ACCESS),
+    Verb("POST", "/groups", create_group, MANAGE_ACCESS, "group_added"),
+    Verb("GET", "/groups/{id}", show_group, MANAGE_ACCESS),
+    Verb("PATCH", "/groups/{id}", change_group, MANAGE_ACCESS, "group_changed"),
+    Verb("DELETE", "/groups/{id}", remove_group, MANAGE_ACCESS, "group_removed"),
 )

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from calldex.access import KeyScope, Principal
-from calldex.api.admin.endpoint import MANAGE_USERS, Call, Endpoint, Listing, Nothing, Paging, paged
+from calldex.api.admin.endpoint import MANAGE_USERS, Call, Listing, Nothing, Paging, Verb, paged
 from calldex.api.admin.rights import guard_of
 from calldex.directory import Key, KeyOwner
 from calldex.directory.model import networks_problem, refuse
@@ -94,7 +94,7 @@ def create_key(call: Call, new: NewKey) -> MadeKey:
         expires_at=None if new.expires_at is None else to_ms(new.expires_at),
         networks=new.networks,
         vocabulary=new.vocabulary,
-        guard=guard_of(call.actor),
+        guard=guard_of(call),
     )
     prefix = text[:PREFIX_LENGTH]
     made = [key for key in call.directory.list_keys(account=call.actor.account) if key.prefix == prefix][-1]
@@ -111,7 +111,7 @@ def change_key(call: Call, changes: KeyChanges) -> ListedKey:
     call.noted.detail = {**call.noted.detail, "key": key.prefix}
     if changes.vocabulary is UNSET:
         return _listed(key)
-    return _listed(call.directory.set_key(str(key.id), changes.vocabulary, guard=guard_of(call.actor)))
+    return _listed(call.directory.set_key(str(key.id), changes.vocabulary, guard=guard_of(call)))
 
 
 def revoke_key(call: Call, _: Nothing) -> None:
@@ -121,7 +121,7 @@ def revoke_key(call: Call, _: Nothing) -> None:
     """
     key = _working(call)
     call.noted.detail = {"key": key.prefix}
-    call.directory.revoke_key(str(key.id), guard=guard_of(call.actor))
+    call.directory.revoke_key(str(key.id), guard=guard_of(call))
 
 
 def _working(call: Call) -> Key:
@@ -177,9 +177,9 @@ def _instant(at_ms: int | None) -> datetime | None:
     return None if at_ms is None else from_ms(at_ms)
 
 
-ENDPOINTS: Final = (
-    Endpoint("GET", "/keys", list_keys, MANAGE_USERS),
-    Endpoint("POST", "/keys", create_key, MANAGE_USERS, "key_created"),
-    Endpoint("PATCH", "/keys/{id}", change_key, MANAGE_USERS, "key_changed"),
-    Endpoint("DELETE", "/keys/{id}", revoke_key, MANAGE_USERS, "key_revoked"),
+VERBS: Final = (
+    Verb("GET", "/keys", list_keys, MANAGE_USERS),
+    Verb("POST", "/keys", create_key, MANAGE_USERS, "key_created"),
+    Verb("PATCH", "/keys/{id}", change_key, MANAGE_USERS, "key_changed"),
+    Verb("DELETE", "/keys/{id}", revoke_key, MANAGE_USERS, "key_revoked"),
 )

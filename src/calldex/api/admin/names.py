@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 import msgspec
 
-from calldex.api.admin.endpoint import MANAGE_USERS, Call, Endpoint, Listing, Nothing, Paging, paged
+from calldex.api.admin.endpoint import MANAGE_USERS, Call, Listing, Nothing, Paging, Verb, paged
 from calldex.directory import NamedKind, NameEntry
 
 
@@ -98,17 +98,17 @@ _KINDS: Final[tuple[tuple[str, NamedKind], ...]] = (
     ("/campaigns", "campaign"),
     ("/agents", "agent"),
 )
-ENDPOINTS: Final = (
+VERBS: Final = (
     *(
-        endpoint
+        verb
         for path, kind in _KINDS
-        for endpoint in (
-            Endpoint("GET", path, list_names, MANAGE_USERS, kind=kind),
-            Endpoint("PUT", path + "/{id}", set_name, MANAGE_USERS, "name_changed", kind),
-            Endpoint("DELETE", path + "/{id}", remove_name, MANAGE_USERS, "name_removed", kind),
+        for verb in (
+            Verb("GET", path, list_names, MANAGE_USERS, kind=kind),
+            Verb("PUT", path + "/{id}", set_name, MANAGE_USERS, "name_changed", kind),
+            Verb("DELETE", path + "/{id}", remove_name, MANAGE_USERS, "name_removed", kind),
         )
     ),
-    Endpoint("GET", "/wrapup_codes", list_codes, MANAGE_USERS, kind="wrapup_code"),
-    Endpoint("PUT", "/wrapup_codes/{code}", set_code, MANAGE_USERS, "name_changed", "wrapup_code"),
-    Endpoint("DELETE", "/wrapup_codes/{code}", remove_code, MANAGE_USERS, "name_removed", "wrapup_code"),
+    Verb("GET", "/wrapup_codes", list_codes, MANAGE_USERS, kind="wrapup_code"),
+    Verb("PUT", "/wrapup_codes/{code}", set_code, MANAGE_USERS, "name_changed", "wrapup_code"),
+    Verb("DELETE", "/wrapup_codes/{code}", remove_code, MANAGE_USERS, "name_removed", "wrapup_code"),
 )

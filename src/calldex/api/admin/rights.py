@@ -7,24 +7,44 @@ What counts is what his groups give him: a key that may manage need not read as 
 
 from __future__ import annotations
 
-from typing import get_args
+from collections.abc import Set as AbstractSet
+from typing import Final, get_args
 
 import msgspec
 
 from calldex.access import PERMISSIONS, Group, KeyScope, Principal, Reach, outranks, permissions_of
+from calldex.api.admin.endpoint import Call
 from calldex.directory import Guard
 from calldex.errors import Forbidden
+from calldex.node import Node
+from calldex.search.reader import agents_with_calls
+
+_ALL_CALLS: Final = Group(id=None, name="all calls", permissions=("see_cdrs",), reach=Reach(whole=True))
 
 
-def guard_of(actor: Principal) -> Guard:
-    """What the directory asks of everybody whom an actor's change concerns, as he was and as he becomes."""
-    himself = _unnarrowed(actor)
+class RightsGuard:
+    """What the directory asks of everybody whom an actor's change concerns, as they were and as they become."""
 
-    def may(other: Principal) -> None:
-        if not outranks(himself, other):
-            raise Forbidden(f"{other.email} may more than you: {_excess(himself, other)}")
+    def __init__(self, actor: Principal, node: Node) -> None:
+        self._actor = _unnarrowed(actor)
+        self._node = node
 
-    return may
+    def __call__(self, other: Principal) -> None:
+        """`Forbidden` for whom the actor does not outrank."""
+        if not outranks(self._actor, other):
+            raise Forbidden(f"{other.email} may more than you: {_excess(self._actor, other)}")
+
+    def with_calls(self, agent_ids: AbstractSet[int]) -> AbstractSet[int]:
+        """Those of these agents whom records name; `StoreNotReady` while that cannot be told. All of them, for who sees
+        all calls anyway."""
+        if outranks(self._actor, msgspec.structs.replace(self._actor, groups=(_ALL_CALLS,))):
+            return agent_ids
+        return agent_ids & agents_with_calls(self._node.store, self._actor.account_id)
+
+
+def guard_of(call: Call) -> Guard:
+    """The guard of what a request changes."""
+    return RightsGuard(call.actor, call.node)
 
 
 def permit_group(actor: Principal, group: Group) -> None:

@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec import UNSET, UnsetType
 
-from calldex.api.admin.endpoint import MANAGE_USERS, Call, Endpoint, Id, Listing, Nothing, Paging, note_import, paged
+from calldex.api.admin.endpoint import MANAGE_USERS, Call, Id, Listing, Nothing, Paging, Verb, note_import, paged
 from calldex.api.admin.rights import guard_of
 from calldex.directory import Imported, TeamChanges, TeamInfo
 from calldex.errors import Conflict
@@ -34,7 +34,7 @@ def create_team(call: Call, new: NewTeam) -> TeamInfo:
     if new.id is not UNSET and any(team.id == new.id for team in call.directory.teams(call.actor.account)):
         raise Conflict(f"there is already a team with the id {new.id}")
     wanted = None if new.id is UNSET else new.id
-    return call.directory.put_team(call.actor.account, wanted, new, guard=guard_of(call.actor))
+    return call.directory.put_team(call.actor.account, wanted, new, guard=guard_of(call))
 
 
 def show_team(call: Call, _: Nothing) -> TeamInfo:
@@ -51,7 +51,7 @@ def change_team(call: Call, changes: TeamChanges) -> TeamInfo:
     for records of calls that begin until they leave it.
     """
     id_ = show_team(call, Nothing()).id
-    return call.directory.put_team(call.actor.account, id_, changes, guard=guard_of(call.actor))
+    return call.directory.put_team(call.actor.account, id_, changes, guard=guard_of(call))
 
 
 def remove_team(call: Call, _: Nothing) -> None:
@@ -59,7 +59,7 @@ def remove_team(call: Call, _: Nothing) -> None:
 
     Its records stay, and stay its records.
     """
-    call.directory.remove_team(call.actor.account, show_team(call, Nothing()).id, guard=guard_of(call.actor))
+    call.directory.remove_team(call.actor.account, show_team(call, Nothing()).id, guard=guard_of(call))
 
 
 def import_teams(call: Call, csv: bytes) -> Imported:
@@ -67,16 +67,16 @@ def import_teams(call: Call, csv: bytes) -> Imported:
 
     All of them or, if a line is wrong, none; `problems` tells of each wrong line what is wrong with it.
     """
-    done = call.directory.import_teams(call.actor.account, csv, guard=guard_of(call.actor))
+    done = call.directory.import_teams(call.actor.account, csv, guard=guard_of(call))
     note_import(call, done)
     return done
 
 
-ENDPOINTS: Final = (
-    Endpoint("GET", "/teams", list_teams, MANAGE_USERS),
-    Endpoint("POST", "/teams", create_team, MANAGE_USERS, "team_added"),
-    Endpoint("POST", "/teams/import", import_teams, MANAGE_USERS, "team_changed"),
-    Endpoint("GET", "/teams/{id}", show_team, MANAGE_USERS),
-    Endpoint("PATCH", "/teams/{id}", change_team, MANAGE_USERS, "team_changed"),
-    Endpoint("DELETE", "/teams/{id}", remove_team, MANAGE_USERS, "team_removed"),
+VERBS: Final = (
+    Verb("GET", "/teams", list_teams, MANAGE_USERS),
+    Verb("POST", "/teams", create_team, MANAGE_USERS, "team_added"),
+    Verb("POST", "/teams/import", import_teams, MANAGE_USERS, "team_changed"),
+    Verb("GET", "/teams/{id}", show_team, MANAGE_USERS),
+    Verb("PATCH", "/teams/{id}", change_team, MANAGE_USERS, "team_changed"),
+    Verb("DELETE", "/teams/{id}", remove_team, MANAGE_USERS, "team_removed"),
 )

@@ -14,11 +14,11 @@ from calldex.api.admin.endpoint import (
     MANAGE_ACCESS,
     MANAGE_USERS,
     Call,
-    Endpoint,
     Id,
     Listing,
     Nothing,
     Paging,
+    Verb,
     note_import,
     paged,
 )
@@ -104,7 +104,7 @@ def create_user(call: Call, new: NewUser) -> ShownUser:
     if new.role or new.groups:
         permit(call.actor, MANAGE_ACCESS)
     given = {name: value for name in new.__struct_fields__ if (value := getattr(new, name)) is not UNSET}
-    return _shown(call.directory.add_user(**given, account=call.actor.account, guard=guard_of(call.actor)))
+    return _shown(call.directory.add_user(**given, account=call.actor.account, guard=guard_of(call)))
 
 
 def import_users(call: Call, csv: bytes) -> Imported:
@@ -114,7 +114,7 @@ def import_users(call: Call, csv: bytes) -> Imported:
     `manage_access` as well.
     """
     permit(call.actor, MANAGE_ACCESS)
-    done = call.directory.import_users(call.actor.account, csv, guard=guard_of(call.actor))
+    done = call.directory.import_users(call.actor.account, csv, guard=guard_of(call))
     note_import(call, done)
     return done
 
@@ -133,7 +133,7 @@ def change_user(call: Call, changes: UserChanges) -> ShownUser:
     email = _user(call).email
     if changes.role is not UNSET or changes.groups is not UNSET:
         permit(call.actor, MANAGE_ACCESS)
-    return _shown(call.directory.change_user(email, changes, guard=guard_of(call.actor)))
+    return _shown(call.directory.change_user(email, changes, guard=guard_of(call)))
 
 
 def remove_user(call: Call, _: Nothing) -> None:
@@ -141,7 +141,7 @@ def remove_user(call: Call, _: Nothing) -> None:
 
     His records stay, and so does his name in the look-ups.
     """
-    call.directory.remove_user(_user(call).email, guard=guard_of(call.actor))
+    call.directory.remove_user(_user(call).email, guard=guard_of(call))
 
 
 def explain_access(call: Call, asked: Explained) -> Explanation:
@@ -168,12 +168,12 @@ def _shown(user: User) -> ShownUser:
     )
 
 
-ENDPOINTS: Final = (
-    Endpoint("GET", "/users", list_users, EITHER),
-    Endpoint("POST", "/users", create_user, MANAGE_USERS, "user_added"),
-    Endpoint("POST", "/users/import", import_users, MANAGE_USERS, "user_changed"),
-    Endpoint("GET", "/users/{id}", show_user, EITHER),
-    Endpoint("PATCH", "/users/{id}", change_user, MANAGE_USERS, "user_changed"),
-    Endpoint("DELETE", "/users/{id}", remove_user, MANAGE_USERS, "user_removed"),
-    Endpoint("GET", "/users/{id}/access", explain_access, EITHER),
+VERBS: Final = (
+    Verb("GET", "/users", list_users, EITHER),
+    Verb("POST", "/users", create_user, MANAGE_USERS, "user_added"),
+    Verb("POST", "/users/import", import_users, MANAGE_USERS, "user_changed"),
+    Verb("GET", "/users/{id}", show_user, EITHER),
+    Verb("PATCH", "/users/{id}", change_user, MANAGE_USERS, "user_changed"),
+    Verb("DELETE", "/users/{id}", remove_user, MANAGE_USERS, "user_removed"),
+    Verb("GET", "/users/{id}/access", explain_access, EITHER),
 )

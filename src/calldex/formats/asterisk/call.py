@@ -20,6 +20,7 @@ from calldex.formats.asterisk.rows import (
     digits,
     disagrees,
     epoch_of,
+    fit,
     id_rank,
     is_local,
     number,
@@ -148,6 +149,23 @@ class Call:
         unserved = bool(self.visits) and not self.served and all(visit.left is not None for visit in self.visits)
         talks = [path for path in self.paths if path.is_person and not (unserved and path.is_queue)]
         return sorted(talks, key=lambda path: path.answered_at or path.start)
+
+    def member(self, token: str) -> str | None:
+        """The name of a queue's member. Of one that is called through a Local channel and has no name in the settings,
+        it is that of the telephone which this led to."""
+        peer = peer_of(token).removesuffix("/n")
+        if is_local(peer) and peer not in self.profile.agents:
+            return self._behind_local.get(peer) or fit(self.profile.person(token), 200)
+        return fit(self.profile.person(token), 200)
+
+    @cached_property
+    def _behind_local(self) -> dict[str, str | None]:
+        """Who answered behind each Local channel, by its name without what is new for each call."""
+        return {
+            peer_of(path.row.channel): fit(self.profile.person(path.row.dstchannel), 200)
+            for path in reversed(self.conversations)
+            if is_local(path.row.channel)
+        }
 
     @cached_property
     def queue_paths(self) -> list[Path]:

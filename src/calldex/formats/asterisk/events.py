@@ -71,7 +71,7 @@ def _joined(told: list[Event], seen: Iterable[Event]) -> list[Event]:
 
 
 def _visit_events(visit: Visit, call: Call, entries: Sequence[datetime]) -> Iterator[Event]:
-    name, person = fit(visit.queue, 200), call.profile.person
+    name = fit(visit.queue, 200)
     if visit.entered is not None:
         yield Event(type="queued", at=visit.entered.at, queue=name)
     for offer in visit.not_taken:
@@ -80,11 +80,11 @@ def _visit_events(visit: Visit, call: Call, entries: Sequence[datetime]) -> Iter
             type="ring_no_answer",
             at=offer.at,
             queue=name,
-            agent=fit(person(offer.row.agent), 200),
+            agent=call.member(offer.row.agent),
             duration_s=None if milliseconds is None else milliseconds // 1000,
         )
     if visit.served is not None and visit.answered_at is not None:
-        yield Event(type="answered", at=visit.answered_at, queue=name, agent=fit(person(visit.served.row.agent), 200))
+        yield Event(type="answered", at=visit.answered_at, queue=name, agent=call.member(visit.served.row.agent))
     left = visit.left
     if left is None:
         return
@@ -99,7 +99,7 @@ def _visit_events(visit: Visit, call: Call, entries: Sequence[datetime]) -> Iter
 
 def _transfer(visit: Visit, left: QueueEvent, call: Call, entries: Sequence[datetime]) -> Event:
     """What the log says of an agent who handed the caller over; into a queue, if one was entered then or later."""
-    name, agent = fit(visit.queue, 200), fit(call.profile.person(left.row.agent), 200)
+    name, agent = fit(visit.queue, 200), call.member(left.row.agent)
     if left.row.event == "ATTENDEDTRANSFER":
         detail = fit(" ".join(left.row.parameters[:-3]), 400)
         return Event(type="attended_transfer", at=left.at, queue=name, agent=agent, detail=detail)

@@ -23,7 +23,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final
 
-from calldex.formats.asterisk.rows import SECOND, UNIQUEID, CdrRow, QueueRow
+from calldex.formats.asterisk.rows import SECOND, UNIQUEID, CdrRow, QueueRow, plain
 from calldex.formats.asterisk.settings import local_time
 
 ID_LENGTH: Final = 150
@@ -50,7 +50,8 @@ def cdr_links(row: CdrRow, key: bytes) -> tuple[str, ...]:
     """The links of a CDR row; its own key if it has nothing that another row could share."""
     links = [f"id:{name}" for name in dict.fromkeys((row.linkedid, row.uniqueid)) if name]
     counted = _NUMBERED if row.linkedid else _COUNTED if row.uniqueid else ANY_CHANNEL
-    names = dict.fromkeys(match[1] for name in (row.channel, row.dstchannel) if (match := counted.fullmatch(name)))
+    matches = (counted.fullmatch(plain(name)) for name in (row.channel, row.dstchannel))
+    names = dict.fromkeys(match[1] for match in matches if match)
     minutes = _edges(row) if row.linkedid else _minutes(row)
     links += [f"ch:{name}@{minute:%Y%m%d%H%M}" for name in names for minute in minutes]
     return tuple(links) or (f"row:{key.hex()}",)
@@ -67,8 +68,11 @@ def queue_links(row: QueueRow) -> tuple[str, ...]:
 
 
 def _span(row: CdrRow) -> tuple[datetime, datetime] | None:
+    """When a row began and ended by the PBX's clock; tables without an end have a length."""
     start, end = local_time(row.start), local_time(row.end)
     first = start or end
+    if end is None and first is not None and row.duration:
+        end = first + timedelta(seconds=max(0.0, float(row.duration)))
     return None if first is None else (first, max(first, end or first))
 
 

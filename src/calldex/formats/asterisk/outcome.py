@@ -69,7 +69,7 @@ def agent(call: Call, kind: InteractionType, talks: Sequence[Path]) -> str | Non
     """Who answered first, or who called: his name, or what the PBX calls his channel."""
     served = min(call.served, key=lambda visit: visit.answered_at or call.last_seen, default=None)
     if served is not None and served.served is not None and served.served.row.agent not in ("", "NONE"):
-        return fit(call.profile.person(served.served.row.agent), 200)
+        return call.member(served.served.row.agent)
     candidates = talks if kind in ("inbound", "dialer") else call.own_paths
     found = (leg_agent(path.row, call.profile, kind) for path in candidates)
     return next(filter(None, found), None) or _originator(call, kind)

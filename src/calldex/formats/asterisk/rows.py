@@ -77,8 +77,8 @@ _OUTCOMES: Final[dict[str, Outcome]] = {
 
 _NOBODY: Final = WITHHELD | {"asterisk", "s", "h", "i", "t", "o", "e", "a"}
 """What stands for no number: words for a withheld one, and the dialplan's own extensions."""
-_CLID: Final = re.compile(r'"?(.*?)"?\s*<([^<>]*)>', re.DOTALL)
-_PLAIN_NUMBER: Final = re.compile(r"\+?[0-9 ().\-/]*[0-9][0-9 ().\-/]*", re.ASCII)
+_CLID: Final = re.compile(r"(.*)<([^<>]*)>", re.DOTALL)
+_PLAIN_NUMBER: Final = re.compile(r"\+?[ ().\-/]*[0-9][0-9 ().\-/]*", re.ASCII)
 
 
 def epoch_of(name: str) -> datetime | None:
@@ -139,8 +139,14 @@ def is_local(channel: str) -> bool:
     return channel.startswith("Local/")
 
 
+def plain(channel: str) -> str:
+    """A channel's name without what an Asterisk adds while it moves the channel somewhere else."""
+    return channel.removeprefix("AsyncGoto/").removesuffix("<ZOMBIE>").removesuffix("<MASQ>")
+
+
 def whole(channel: str) -> str:
     """A channel's name; both halves of a Local channel have one."""
+    channel = plain(channel)
     return _HALF.sub("", channel) if is_local(channel) else channel
 
 
@@ -193,7 +199,9 @@ def fit(text: str, length: int) -> str | None:
 def caller(row: CdrRow) -> tuple[str, str]:
     """Name and number in a caller id: `"Name" <number>`."""
     match = _CLID.fullmatch(row.clid)
-    return (match[1].strip(), match[2]) if match else ("", row.clid if row.clid.isdigit() else "")
+    if match is None:
+        return "", row.clid if row.clid.isdigit() else ""
+    return match[1].rstrip().removesuffix('"').removeprefix('"').strip(), match[2]
 
 
 def dial_targets(row: CdrRow) -> list[tuple[str, str]]:

@@ -107,6 +107,7 @@ class AsteriskSettings(RowSettings, frozen=True, kw_only=True):
     ] = "cp1252"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _check_zone(self.zone)
         _check_columns(self.columns)
         _check_charset(self.charset)

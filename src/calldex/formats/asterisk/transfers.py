@@ -22,6 +22,7 @@ from typing import Final
 from calldex.formats.asterisk.call import Call, queue_of
 from calldex.formats.asterisk.outcome import person
 from calldex.formats.asterisk.rows import SECOND, Path, dial_targets, fit, is_local, number, whole
+from calldex.formats.asterisk.settings import peer_of
 from calldex.records.record import Event
 
 _AT_ONCE: Final = 2 * SECOND
@@ -99,6 +100,9 @@ class _Seen:
             yield self._attended(path, consulted)
             return
         before = self._talk.get(one)
+        if (by := self._between(before, self._talk.get(other), one, other)) is not None:
+            yield Event(type="attended_transfer", at=path.start, agent=person(by, self._call.profile))
+            return
         if (
             before is None
             or id(before) in self._handed
@@ -123,6 +127,16 @@ class _Seen:
                     self._handed.add(id(before))
                     return row
         return None
+
+    def _between(self, one: Path | None, other: Path | None, caller: str, callee: str) -> str | None:
+        """Who had two conversations, the parties of which are joined now."""
+        if one is None or other is None or one is other or {id(one), id(other)} & self._handed:
+            return None
+        by, by_too = _party(one, caller), _party(other, callee)
+        if is_local(by) or peer_of(by) != peer_of(by_too) or self._call.profile.is_trunk(by):
+            return None
+        self._handed |= {id(one), id(other)}
+        return by
 
     def _origin(self, channel: str) -> str:
         """Who calls through a channel: itself, or whoever called the Local channel that it is; '' if nobody did."""
@@ -156,8 +170,7 @@ class _Seen:
     def _sent_on(self, path: Path, before: Path) -> Event | None:
         """A conversation's party that goes on without the other one, to another number."""
         row, known = path.row, self._call.profile
-        one, other = whole(before.row.channel), whole(before.row.dstchannel)
-        by = other if whole(row.channel) == one else one
+        by = _party(before, whole(row.channel))
         if known.is_trunk(by):
             return None  # who is outside hung up
         agent, application = person(by, known), row.lastapp.lower()
@@ -208,3 +221,9 @@ class _Seen:
             agent=person(before.row.dstchannel, self._call.profile),
             number=number(found[1]),
         )
+
+
+def _party(talk: Path, channel: str) -> str:
+    """With whom a channel talked."""
+    one, other = whole(talk.row.channel), whole(talk.row.dstchannel)
+    return other if channel == one else one

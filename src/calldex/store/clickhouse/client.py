@@ -9,6 +9,7 @@ arrived. Says what went wrong in our errors, never with a password.
 from __future__ import annotations
 
 import logging
+import math
 import queue
 import re
 import time
@@ -26,7 +27,8 @@ from clickhouse_connect.driver.exceptions import Error, OperationalError
 from clickhouse_connect.driver.httpclient import HttpClient
 from clickhouse_connect.driver.httputil import get_pool_manager
 
-from calldex.errors import DiskFull, QueryTimeout, Unavailable, UnreadableInput
+from calldex import budget
+from calldex.errors import DiskFull, Unavailable, UnreadableInput
 from calldex.store.clickhouse.address import Address
 from calldex.store.sql import Parameter, Sql
 
@@ -278,10 +280,13 @@ class Hosts:
         text, values = bound(sql)
 
         def ask(client: Client) -> Sequence[Sequence[Any]]:
-            found = client.query(text, parameters=values, column_formats={"json": "bytes", "text": "bytes"})
+            seconds = {"max_execution_time": math.ceil(budget.left(self._timeout_s))}
+            found = client.query(
+                text, parameters=values, settings=seconds, column_formats={"json": "bytes", "text": "bytes"}
+            )
             return found.result_columns
 
-        return self._asked(ask, self._timeout_s + _LATE_S)
+        return self._asked(ask, budget.left(self._timeout_s) + _LATE_S)
 
     def rows(self, sql: Sql) -> list[tuple[Any, ...]]:
         """The rows of an answer."""
@@ -339,7 +344,7 @@ class Hosts:
         told = f"{host.name}: {_told(error)}"
         code = error.code
         if code in _TIMED_OUT:
-            raise QueryTimeout(f"the query took longer than {self._timeout_s:g} s and was stopped") from None
+            raise budget.spent(self._timeout_s) from None
         if code is not None and code not in _ELSEWHERE | _FULL | _REFUSED | {_UNKNOWN_DATABASE}:
             raise error
         if code in _FULL and len(self._hosts) == 1:

@@ -12,7 +12,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -23,13 +23,13 @@ import msgspec
 import numpy as np
 import structlog
 
+from calldex import budget
 from calldex.access import Scope
 from calldex.errors import CalldexError, DiskFull, StoreNotReady, TokenExpired, Unavailable
 from calldex.records.fields import Op
 from calldex.search.query import Query
 from calldex.store import (
     Batch,
-    Changes,
     DayCheck,
     Head,
     KeptRow,
@@ -42,11 +42,14 @@ from calldex.store import (
     State,
     Version,
 )
-from calldex.store.embedded import changes
-from calldex.store.embedded.columns import ROW_GROUP, Columns, Damaged, NoRoom, checksum
+from calldex.store.embedded.changes import LedgerLog
+from calldex.store.embedded.columns import ROW_GROUP, Columns, Damaged, NoRoom
+from calldex.store.embedded.comparing import compared, filled_columns
+from calldex.store.embedded.fill import Filler
 from calldex.store.embedded.index import Array, Index, halves
 from calldex.store.embedded.ledger import PURGED_AT_ONCE, Ledger, Written
-from calldex.store.embedded.proof import Fault
+from calldex.store.embedded.proof import told
+from calldex.store.embedded.queue import Queue
 from calldex.store.embedded.reader import proved
 from calldex.store.embedded.sqlite import has_room
 
@@ -59,8 +62,6 @@ _UNSEEN_S: Final = 1.0
 _PROGRESS_S: Final = 2.0
 _SOON_S: Final = 10.0
 _NO_ROOM_S: Final = 5.0
-_MOST_TOLD: Final = 100
-
 _T = TypeVar("_T")
 _log = structlog.get_logger(__name__)
 
@@ -93,6 +94,7 @@ class EmbeddedStore:
         self._timeout_s = timeout_s
         self._path = data / COLUMNS_FILE
         self._ledger = Ledger(data / LEDGER_FILE)
+        self.log = LedgerLog(self._ledger)
         self._memory_mb, self._index_mb, self._threads = memory_mb, index_mb, threads
         self._keep = keep
         self._keeper = ThreadPoolExecutor(1, "ledger-head")
@@ -115,11 +117,13 @@ class EmbeddedStore:
         """Nothing is taken in for lack of room; nothing can be answered for lack of room."""
         self._wanted = 0
         self._recent: deque[Written] = deque()
+        self.queue = Queue(self._ledger.write)
         self._about_questions: set[str] = set()
         self._ages: deque[tuple[float, int]] = deque([(-math.inf, self._ledger.last_seq)])
         """When, by the clock that nobody sets, which commit was the last."""
         self._follower = threading.Thread(target=self._follow, name="columns", daemon=True)
         self._follower.start()
+        self._filler = Filler(self._ledger, self._turn, self._answer)
 
     backed_up_by = None
     batches_at_once = 1
@@ -195,6 +199,7 @@ class EmbeddedStore:
             self._path,
             self._ledger.store_id,
             self._uuids,
+            {name: gap.upto for name, gap in self._ledger.gaps.items()},
             memory_mb=self._memory_mb,
             index_mb=self._index_mb,
             threads=self._threads,
@@ -339,7 +344,7 @@ class EmbeddedStore:
         when it takes until there is room again."""
         with self._changed:
             self._want(as_of)
-            self._changed.wait_for(lambda: self._given_up() or self._visible(as_of), self._timeout_s)
+            self._changed.wait_for(lambda: self._given_up() or self._visible(as_of), budget.left(self._timeout_s))
             if self._full and not self._visible(as_of):
                 raise DiskFull(
                     f"this search cannot be answered: {self._reason or 'no room is left on the disk'}",
@@ -357,15 +362,21 @@ class EmbeddedStore:
     # --- Store --------------------------------------------------------------------------------------------------------
 
     def write(self, batch: Batch, *, wait: bool = True) -> list[Outcome]:
-        """See `Store.write`. While the columns are being made again, visible means: once they are."""
-        with self._turn():
-            written = self._ledger.write(batch)
-            if written.last_seq > written.before:
-                self._keeping = self._keeper.submit(self._keep_head)
-            if written.rows:
-                self._remember(written)
-        if written.last_seq > written.before:
-            self._wake()
+        """See `Store.write`. While the columns are being made again, visible means: once they are. Batches that wait
+        for their turn at once share a commit: whoever gets it first writes for all of them."""
+        mine = self.queue.put(batch)
+        try:
+            with self._turn():
+                before = self._ledger.last_seq
+                for written in self.queue.write_until(mine):
+                    self._remember(written)
+                if self._ledger.last_seq > before:
+                    self._keeping = self._keeper.submit(self._keep_head)
+                    self._wake()
+        except Unavailable:
+            if self.queue.withdraw(mine):
+                raise
+        written = mine.result()
         if wait:  # also for what is unchanged: who wrote it first may not have waited
             self._seen(written.last_seq)
         return written.outcomes
@@ -490,38 +501,23 @@ class EmbeddedStore:
         # The last change of an account may have been an erasure that was purged since.
         return max(self._answer(lambda columns: columns.head(account_id)), self._ledger.purged_upto(account_id))
 
-    def changes(self, query: Query, after: int, limit: int) -> Changes:
-        """See `Store.changes`: of the ledger, whatever state the columns are in."""
-        complete_ms = self._ledger.complete_ms
-        with self._ledger.reader() as reader:
-            found = changes.begun(reader, query, after, limit, complete_ms)
-        self._ledger.refuse_damaged(change.seq for change in found.changes)
-        return found
-
-    def superseded(self, query: Query, after: int, since: int, upto: int) -> dict[str, int]:
-        """See `Store.superseded`."""
-        with self._ledger.reader() as reader:
-            return changes.superseded(reader, query, after, since, upto)
-
-    def last_commit(self, account_id: int) -> int:
-        """See `Store.last_commit`."""
-        return self._ledger.last_seq
-
-    def commit_before(self, account_id: int, at_ms: int) -> int:
-        """See `Store.commit_before`."""
-        with self._ledger.reader() as reader:
-            return changes.commit_before(reader, self._ledger.last_seq, at_ms)
-
     def purged_upto(self, account_id: int) -> int:
         """See `Store.purged_upto`."""
         return self._ledger.purged_upto(account_id)
 
     def total(self, query: Query, as_of: int) -> int:
         """See `Store.total`."""
+        names = {condition.column for condition in query.where}
+
+        def total(columns: Columns) -> int:
+            self._filler.refuse(names, columns)
+            return columns.total(query, as_of)
+
         if _names_uuids(query):
+            self._filler.refuse(names, None)
             found = self._ledger.total(query, as_of)
         else:
-            found = self._answer(lambda columns: columns.total(query, as_of), as_of)
+            found = self._answer(total, as_of)
         self._refuse_purged(query, as_of)
         return found
 
@@ -529,12 +525,15 @@ class EmbeddedStore:
         self, query: Query, as_of: int, *, limit: int, total: int, after: Position | None = None, skip: int = 0
     ) -> Slice:
         """See `Store.slice`."""
+        names = {condition.column for condition in query.where}
         if _names_uuids(query):
+            self._filler.refuse(names, None)
             found = self._ledger.slice(query, as_of, limit=limit, after=after, skip=skip)
             self._refuse_purged(query, as_of)
             return found
 
         def page(columns: Columns) -> Slice:
+            self._filler.refuse(names, columns)
             seqs = columns.page(query, as_of, limit=limit, total=total, after=after, skip=skip)
             found = self._ledger.joined(seqs)
             self._refuse_purged(query, as_of)
@@ -565,31 +564,31 @@ class EmbeddedStore:
 
     def rows_of_calls(self, account_id: int, source: str, links: Sequence[str]) -> list[KeptRow]:
         """See `Store.rows_of_calls`."""
-        return self._ledger.rows_of_calls(account_id, source, links)
+        return self._ledger.staging.rows_of_calls(account_id, source, links)
 
     def rows_of_source(self, account_id: int, source: str, after: int, limit: int) -> list[tuple[int, KeptRow]]:
         """See `Store.rows_of_source`."""
-        return self._ledger.rows_of_source(account_id, source, after, limit)
+        return self._ledger.staging.rows_of_source(account_id, source, after, limit)
 
     def count_rows(self, account_id: int, source: str) -> int:
         """See `Store.count_rows`."""
-        return self._ledger.count_rows(account_id, source)
+        return self._ledger.staging.count_rows(account_id, source)
 
     def known_rows(self, account_id: int, source: str, keys: Sequence[bytes]) -> set[bytes]:
         """See `Store.known_rows`."""
-        return self._ledger.known_rows(account_id, source, keys)
+        return self._ledger.staging.known_rows(account_id, source, keys)
 
     def receipt(self, account_id: int, key: str) -> Receipt | None:
         """See `Store.receipt`."""
-        return self._ledger.receipt(account_id, key)
+        return self._ledger.staging.receipt(account_id, key)
 
     def quarantined(self, account_id: int | None = None, reason: str | None = None) -> Iterator[Quarantined]:
         """See `Store.quarantined`."""
-        return self._ledger.quarantined(account_id, reason)
+        return self._ledger.staging.quarantined(account_id, reason)
 
     def quarantine_size(self) -> int:
         """See `Store.quarantine_size`."""
-        return self._ledger.quarantine_size()
+        return self._ledger.staging.quarantine_size()
 
     def purge(self, now_ms: int) -> int:
         """See `Store.purge`."""
@@ -617,12 +616,13 @@ class EmbeddedStore:
         return self._ages[0][1]
 
     def check(self) -> Iterator[DayCheck]:
-        """See `Store.check`. Both parts are compared as of one commit."""
+        """See `Store.check`. Both parts are compared as of one commit, but for columns that are being filled in."""
         self.settle()
         as_of = self._ledger.last_seq
-        answering = self._answer(lambda columns: columns.days(as_of), as_of)
+        names = self._answer(lambda columns: filled_columns(self._ledger.gaps, columns.filled))
+        answering = self._answer(lambda columns: columns.days(as_of, names), as_of)
         damaged = self._answer(lambda columns: columns.damaged_days(as_of), as_of)
-        for day in compared(self._ledger.days(as_of), answering):
+        for day in compared(self._ledger.days(as_of), answering, names):
             sound = (day.account_id, day.day) not in damaged
             yield day if sound else msgspec.structs.replace(day, equal=False)
 
@@ -683,30 +683,12 @@ class EmbeddedStore:
         with self._changed:
             self._closing = True
             self._changed.notify_all()
+        self._filler.close()
         self._follower.join()
         self._keeper.shutdown()
         if self._columns is not None:
             self._columns.close()
         self._ledger.close()
-
-
-def compared(
-    kept_rows: Iterable[tuple[str, tuple[Any, ...]]], answering: Mapping[tuple[int, str], tuple[int, int]]
-) -> Iterator[DayCheck]:
-    """How the days of the ledger (see `Ledger.days`) compare with those of the columns."""
-    kept: dict[tuple[int, str], tuple[int, int]] = {}
-    for day, row in kept_rows:
-        count, sum_ = kept.get((row[2], day), (0, 0))
-        kept[row[2], day] = (count + 1, (sum_ + checksum(row)) % 2**64)
-    for account_id, day in sorted(kept.keys() | answering.keys()):
-        one, other = kept.get((account_id, day), (0, 0)), answering.get((account_id, day), (0, 0))
-        yield DayCheck(account_id, day, one[0], other[0], one == other)
-
-
-def told(found: Sequence[Fault]) -> list[str]:
-    """What is wrong, a line each, and of many the first ones and how many there are."""
-    lines = [str(fault) for fault in found[:_MOST_TOLD]]
-    return [*lines, f"and {len(found) - _MOST_TOLD} more"] if len(found) > _MOST_TOLD else lines
 
 
 def _said(error: Exception) -> str:

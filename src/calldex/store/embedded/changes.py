@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from calldex.search.query import Query
@@ -9,36 +10,57 @@ from calldex.store import Change, Changes
 from calldex.store.embedded import sqlite
 from calldex.store.sql import SQLITE, meant
 
-
-def begun(reader: sqlite.Connection, query: Query, after: int, limit: int, complete_ms: int) -> Changes:
-    """See `Store.changes`. `complete_ms`: of all that is there, if this is."""
-    condition = meant(query, SQLITE)
-    found = sqlite.rows(
-        reader,
-        "SELECT seq, uuid, written_ms, fits, erased, CASE WHEN fits THEN json END FROM ("
-        f"SELECT *, json IS NULL AS erased, json IS NOT NULL AND {condition.text} AS fits FROM version"
-        " WHERE seq > ? AND account_id = ? ORDER BY seq LIMIT ?)",
-        (*condition.parameters, after, query.scope.account_id, limit + 1),
-    )
-    changes = [
-        Change(seq, str(UUID(bytes=uuid)), at, bool(fits), bool(erased), None if json is None else json.encode())
-        for seq, uuid, at, fits, erased, json in found[:limit]
-    ]
-    if len(found) > limit:
-        return Changes(changes, changes[-1].seq, True, changes[-1].at_ms)
-    return Changes(changes, changes[-1].seq if changes else after, False, complete_ms)
+if TYPE_CHECKING:
+    from calldex.store.embedded.ledger import Ledger
 
 
-def superseded(reader: sqlite.Connection, query: Query, after: int, since: int, upto: int) -> dict[str, int]:
-    """See `Store.superseded`."""
-    condition = meant(query, SQLITE)
-    found = sqlite.rows(
-        reader,
-        "SELECT uuid, seq_to FROM version WHERE seq_to > ? AND seq_to <= ? AND seq <= ? AND json IS NOT NULL"
-        f" AND {condition.text}",
-        (since, upto, after, *condition.parameters),
-    )
-    return {str(UUID(bytes=uuid)): seq_to for uuid, seq_to in found}
+class LedgerLog:
+    """See `ChangeLog`: of the ledger, whatever state the columns are in."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def since(self, query: Query, after: int, limit: int) -> Changes:
+        """See `ChangeLog.since`."""
+        condition = meant(query, SQLITE)
+        complete_ms = self._ledger.complete_ms
+        with self._ledger.reader() as reader:
+            found = sqlite.rows(
+                reader,
+                "SELECT seq, uuid, written_ms, fits, erased, CASE WHEN fits THEN json END FROM ("
+                f"SELECT *, json IS NULL AS erased, json IS NOT NULL AND {condition.text} AS fits FROM version"
+                " WHERE seq > ? AND account_id = ? ORDER BY seq LIMIT ?)",
+                (*condition.parameters, after, query.scope.account_id, limit + 1),
+            )
+        self._ledger.refuse_damaged(row[0] for row in found[:limit])
+        changes = [
+            Change(seq, str(UUID(bytes=uuid)), at, bool(fits), bool(erased), None if json is None else json.encode())
+            for seq, uuid, at, fits, erased, json in found[:limit]
+        ]
+        if len(found) > limit:
+            return Changes(changes, changes[-1].seq, True, changes[-1].at_ms)
+        return Changes(changes, changes[-1].seq if changes else after, False, complete_ms)
+
+    def superseded(self, query: Query, after: int, since: int, upto: int) -> dict[str, int]:
+        """See `ChangeLog.superseded`."""
+        condition = meant(query, SQLITE)
+        with self._ledger.reader() as reader:
+            found = sqlite.rows(
+                reader,
+                "SELECT uuid, seq_to FROM version WHERE seq_to > ? AND seq_to <= ? AND seq <= ? AND json IS NOT NULL"
+                f" AND {condition.text}",
+                (since, upto, after, *condition.parameters),
+            )
+        return {str(UUID(bytes=uuid)): seq_to for uuid, seq_to in found}
+
+    def last(self, account_id: int) -> int:
+        """See `ChangeLog.last`."""
+        return self._ledger.last_seq
+
+    def before(self, account_id: int, at_ms: int) -> int:
+        """See `ChangeLog.before`."""
+        with self._ledger.reader() as reader:
+            return commit_before(reader, self._ledger.last_seq, at_ms)
 
 
 def commit_before(reader: sqlite.Connection, last_seq: int, ms: int) -> int:

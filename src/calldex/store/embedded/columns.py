@@ -13,14 +13,12 @@ it holds, not what the store holds.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import date
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -31,25 +29,16 @@ import msgspec
 import numpy as np
 import structlog
 
+from calldex import budget
 from calldex.access import Scope
-from calldex.errors import DiskFull, QueryTimeout, Unavailable
+from calldex.errors import DiskFull, Unavailable
 from calldex.recent import remember
-from calldex.records.fields import PREFIX_DIGITS, Op
+from calldex.records.fields import Op
 from calldex.search.query import Query
 from calldex.store import Mentioned, Position
 from calldex.store.embedded.by_time import BUCKET_MS, EARLIEST, AccountTimes
-from calldex.store.embedded.index import (
-    KEPT,
-    NUMBERS,
-    SEGMENT,
-    SUMMED,
-    Array,
-    Index,
-    Rows,
-    halves,
-    is_narrow,
-    keys_of,
-)
+from calldex.store.embedded.index import SEGMENT, Array, Index, Rows, halves, is_narrow
+from calldex.store.embedded.indexing import INDEXED, SUMS, day_of, indexed
 from calldex.store.embedded.ledger import ROW_NAMES, Closing
 from calldex.store.embedded.parties import NO_PARTY, PARTY, Parties, Party, reach_of
 from calldex.store.embedded.schema import COLUMNS
@@ -67,8 +56,6 @@ _WAL_LIMIT: Final = "64MB"
 _NO_SPACE: Final = "No space left on device"
 _DIRECT_SKIP: Final = 10_000
 _FAR: Final = 10**9
-_DAY_MS: Final = 86_400_000
-_DAY_0: Final = date(1970, 1, 1).toordinal()
 _AT_LEAST: Final = 2048
 """Rows that DuckDB looks at together: looking at fewer costs as much, and looking again as much as the first time."""
 _TOTALS: Final = 4096
@@ -77,14 +64,6 @@ _MENTIONS: Final = 256
 """Of so many scopes it is remembered what their records name."""
 _BUCKET: Final = f"((started_ms + {_FAR * BUCKET_MS}) // {BUCKET_MS} - {_FAR})"
 """The bucket of a record, before 1970 as well: DuckDB divides towards zero, Python downwards."""
-
-
-_IN_INDEX: Final = {
-    name: f"(2 * {name}_key::UBIGINT"
-    f" + CASE WHEN regexp_full_match({name}, '[0-9]{{1,{PREFIX_DIGITS}}}') THEN 0 ELSE 1 END)::UBIGINT"
-    for name in NUMBERS
-}
-"""Columns that the index has in another form, see `index.keys_of`."""
 
 
 Seqs = np.ndarray[tuple[int], np.dtype[np.int64]]
@@ -119,6 +98,7 @@ class Columns:
         path: Path,
         store_id: str,
         uuids: Uuids,
+        filled: Mapping[str, int],
         *,
         memory_mb: int,
         index_mb: int,
@@ -127,7 +107,8 @@ class Columns:
         look: bool = False,
     ) -> None:
         """Open or create; with `look`, open without writing anything. Raises `Damaged` when the file is unreadable, of
-        another layout, or of another ledger."""
+        another layout, or of another ledger. `filled` tells of columns that a migration added up to which version
+        the ledger has their values."""
         self._path = path
         self._timeout_s = timeout_s
         self._lock = threading.Lock()
@@ -143,6 +124,9 @@ class Columns:
         self._running: dict[int, tuple[float, duckdb.DuckDBPyConnection]] = {}
         self._idle = threading.Condition()
         self._closed = False
+        self.applied = 0
+        self.filled: dict[str, int] = {}
+        """Of columns that a migration added, up to which version they have their values."""
         try:
             self._connection: duckdb.DuckDBPyConnection = duckdb.connect(
                 ":memory:",
@@ -162,7 +146,7 @@ class Columns:
             self._connection.execute(f"ATTACH '{quoted}' AS kept ({how})")
             # Nothing but this file is to be read or written, whatever a query says.
             self._connection.execute("SET enable_external_access = false; SET lock_configuration = true")
-            self.applied = self._open(store_id, look)
+            self._open(store_id, filled, look)
             self._count()
         except BaseException as error:
             if hasattr(self, "_connection"):
@@ -173,7 +157,7 @@ class Columns:
         self._watchdog = threading.Thread(target=self._watch, name="query-time-limit", daemon=True)
         self._watchdog.start()
 
-    def _open(self, store_id: str, look: bool) -> int:
+    def _open(self, store_id: str, filled: Mapping[str, int], look: bool) -> None:
         tables = self._connection.execute(
             "SELECT count(*) FROM duckdb_tables() WHERE database_name = 'kept'"
         ).fetchall()[0][0]
@@ -193,9 +177,13 @@ class Columns:
                 self._connection.execute("INSERT INTO kept.meta VALUES (?, '', 0)", [store_id])
             self._connection.execute("UPDATE kept.meta SET layout = ?", [_layout(migration.number)])
             self._connection.commit()
+        self.applied = int(self._connection.execute("SELECT applied FROM kept.meta").fetchall()[0][0])
+        if not self.applied and not look:  # what is taken in from now on has the values that the ledger has by now
+            for name, upto in filled.items():
+                self._connection.execute("UPDATE kept.fill SET upto = ? WHERE name = ?", [upto, name])
+        self.filled = dict(self._connection.execute("SELECT name, upto FROM kept.fill").fetchall())
         parties = self._connection.execute(f"SELECT {', '.join(PARTY)} FROM kept.party ORDER BY party").fetchall()
         self._parties, self._parties_kept = Parties(parties), len(parties)
-        return int(self._connection.execute("SELECT applied FROM kept.meta").fetchall()[0][0])
 
     def _count(self) -> None:
         found = self._connection.execute(
@@ -231,7 +219,7 @@ class Columns:
                 self._change(arrays, closings, upto)
                 if self._index is not None:
                     if rows:
-                        self._index.append(_indexed(arrays))
+                        self._index.append(indexed(arrays))
                     self._index.close([(each.account_id, each.seq, each.seq_to) for each in closings])
                 with self._lock:
                     self._remember(rows, closings, upto)
@@ -289,6 +277,33 @@ class Columns:
             account.ended = max(account.ended, closing.seq_to)
             account.add(closing.started_ms // BUCKET_MS, -1)
 
+    def fill(self, names: Sequence[str], rows: Sequence[tuple[Any, ...]], upto: int) -> None:
+        """Set columns of versions (each its number and its values); those up to `upto` have theirs then. Raises
+        `Damaged`, `NoRoom`."""
+        connection = self._connection
+        try:
+            with self._changing:
+                connection.begin()
+                if rows:
+                    connection.register("source", _columns(("seq", *names), rows))
+                    seqs = [row[0] for row in rows]
+                    connection.execute(
+                        f"UPDATE kept.cdr SET {', '.join(f'{name} = source.{name}' for name in names)} FROM source"
+                        " WHERE cdr.seq = source.seq AND cdr.seq BETWEEN ? AND ?",
+                        [min(seqs), max(seqs)],
+                    )
+                    connection.unregister("source")
+                for name in names:
+                    connection.execute("UPDATE kept.fill SET upto = greatest(upto, ?) WHERE name = ?", [upto, name])
+                connection.commit()
+        except duckdb.Error as error:
+            with suppress(duckdb.Error):
+                connection.rollback()
+            raise _failure(error) from error
+        with self._lock:
+            self._totals.clear()
+        self.filled |= {name: max(self.filled[name], upto) for name in names}
+
     def purge(self, upto: int) -> None:
         """Drop the versions superseded at or before a commit."""
         with self._lock:  # first: what changed since totals were counted can soon no longer be told
@@ -329,11 +344,9 @@ class Columns:
 
     def _indexed_upto(self, upto: int) -> Iterator[Rows]:
         """What the index keeps of all versions up to a commit, in pieces."""
-        kept = ", ".join(f"{_IN_INDEX.get(name, name)} AS {name}" for name in (*KEPT, *NUMBERS))
-        text = f"SELECT seq, seq_to, account_id, started_ms, party, {kept} FROM kept.cdr WHERE seq > ? AND seq <= ?"
         for after in range(0, upto, SEGMENT):
             with self._cursor(math.inf) as cursor:
-                found = cursor.execute(text, [after, min(after + SEGMENT, upto)]).fetchnumpy()
+                found = cursor.execute(INDEXED, [after, min(after + SEGMENT, upto)]).fetchnumpy()
             if len(found["seq"]):
                 yield found
 
@@ -343,22 +356,14 @@ class Columns:
         index = self._index
         if index is None or not index.complete:
             return set()
-        kept = _IN_INDEX | {"wrapup_code": "md5_number_lower(wrapup_code)"}
-        terms = " + ".join(f"{odd} * {kept.get(name, name)}::HUGEINT" for name, odd in SUMMED.items())
-        found = self._ask(
-            f"SELECT account_id, (started_ms + {_FAR * _DAY_MS}) // {_DAY_MS} - {_FAR} AS day, count(*),"
-            f" (sum({terms}) % 18446744073709551616 + 18446744073709551616) % 18446744073709551616"
-            " FROM kept.cdr WHERE seq <= ? AND seq_to > ? GROUP BY account_id, day",
-            Sql("", (as_of, as_of)),
-            timeout_s=math.inf,
-        )
+        found = self._ask(SUMS, Sql("", (as_of, as_of)), timeout_s=math.inf)
         right = {(account_id, day): (count, int(sum_)) for account_id, day, count, sum_ in found}
         differ = {day for day, _ in right.items() ^ index.days(as_of).items()}
         if differ and not self._parties.full:
             _log.warning("index_damaged", days=len(differ))
             with self._changing:
                 self._index = None
-            return {(id_, date.fromordinal(_DAY_0 + day).isoformat()) for id_, day in differ}
+            return {(id_, day_of(day)) for id_, day in differ}
         return set()
 
     # --- answering ----------------------------------------------------------------------------------------------------
@@ -519,7 +524,7 @@ class Columns:
 
     def _page(self, condition: Sql, limit: int, skip: int) -> Seqs:
         text = f"SELECT seq FROM kept.cdr WHERE {condition.text} {_NEWEST_FIRST} LIMIT ? OFFSET ?"
-        with self._cursor(self._timeout_s) as cursor, _named_errors(self._timeout_s):
+        with self._cursor(budget.left(self._timeout_s)) as cursor, _named_errors(self._timeout_s):
             found = cursor.execute(text, [*condition.parameters, limit, skip]).fetchnumpy()["seq"]
             return np.ascontiguousarray(found, dtype=np.int64)
 
@@ -537,12 +542,13 @@ class Columns:
             skip -= count
         return EARLIEST, 0
 
-    def days(self, as_of: int) -> dict[tuple[int, str], tuple[int, int]]:
-        """For each account and UTC day the number of records that were live as of a commit and a checksum over them,
-        see `checksum`; only of those whose party is what its number stands for."""
+    def days(self, as_of: int, names: Sequence[str]) -> dict[tuple[int, str], tuple[int, int]]:
+        """For each account and UTC day the number of records that were live as of a commit and a checksum over these
+        columns of them, see `checksum`; only of those whose party is what its number stands for."""
+        summed = f"concat_ws('|', {', '.join(f'row.{name}' for name in names)})"
         found = self._ask(
             "SELECT account_id, strftime(make_timestamp(started_ms * 1000), '%Y-%m-%d') AS day, count(*),"
-            " sum(md5_number_lower(" + _SUMMED + ")::HUGEINT) % 18446744073709551616"
+            f" sum(md5_number_lower({summed})::HUGEINT) % 18446744073709551616"
             f" FROM kept.cdr AS row LEFT JOIN kept.party USING (party) WHERE seq <= ? AND seq_to > ?"
             f" AND ((party = {NO_PARTY} AND ?) OR ({_MEMBERS.format('row')}) = ({_MEMBERS.format('party')}))"
             " GROUP BY account_id, day",
@@ -552,8 +558,8 @@ class Columns:
         return {(account_id, day): (count, int(checksum)) for account_id, day, count, checksum in found}
 
     def _ask(self, text: str, parameters: Sql, timeout_s: float | None = None) -> list[tuple[Any, ...]]:
-        timeout_s = self._timeout_s if timeout_s is None else timeout_s
-        with self._cursor(timeout_s) as cursor, _named_errors(timeout_s):
+        timeout_s = budget.left(self._timeout_s) if timeout_s is None else timeout_s
+        with self._cursor(timeout_s) as cursor, _named_errors(self._timeout_s):
             return cursor.execute(text, list(parameters.parameters)).fetchall()
 
     @contextmanager
@@ -580,7 +586,7 @@ class Columns:
                 late = [cursor for deadline, cursor in self._running.values() if deadline < now]
                 for cursor in late:
                     cursor.interrupt()
-                self._idle.wait(0.05 if late else min(self._timeout_s / 10, 0.5))
+                self._idle.wait(0.05 if late else min(self._timeout_s / 10, 0.2))
 
     def close(self) -> None:
         """Interrupt what is running, wait for it, and let go of the file."""
@@ -619,13 +625,6 @@ def _arrays(rows: Sequence[tuple[Any, ...]], parties: Sequence[int]) -> dict[str
     return {name: array[order] for name, array in arrays.items()}
 
 
-def _indexed(arrays: Mapping[str, Array]) -> Rows:
-    """What the index keeps of the versions of some commits."""
-    own = ("seq", "seq_to", "account_id", "started_ms", "party", *KEPT)
-    numbers = {name: keys_of(arrays[f"{name}_key"], arrays[name]) for name in NUMBERS}
-    return {**{name: arrays[name] for name in own}, **numbers}
-
-
 def _columns(names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> dict[str, Array]:
     return {
         name: np.array(column, dtype=object if name in _OBJECTS else np.int64)
@@ -636,16 +635,7 @@ def _columns(names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> dict[str,
 _party_of: Final[Callable[[tuple[Any, ...]], Party]] = itemgetter(*map(ROW_NAMES.index, PARTY))
 
 
-_SUMMED: Final = f"concat_ws('|', {', '.join(f'row.{name}' for name in ROW_NAMES if name != 'seq_to')})"
 _MEMBERS: Final = ", ".join(f"{{0}}.{name}" for name in PARTY)
-
-
-def checksum(row: Sequence[Any]) -> int:
-    """What one version (as `ledger.ROW_NAMES`) adds to the checksum of its day: the 64 bits that DuckDB calls the lower
-    half of the MD5 of its values. Sums of it do not depend on the order of records."""
-    seq, _, account_id, uuid, *rest = row
-    text = "|".join(map(str, (seq, account_id, UUID(bytes=uuid), *rest)))
-    return int.from_bytes(hashlib.md5(text.encode(), usedforsecurity=False).digest()[8:], "little")
 
 
 def _failure(error: duckdb.Error) -> Damaged | NoRoom:
@@ -661,7 +651,7 @@ def _named_errors(timeout_s: float) -> Iterator[None]:
     try:
         yield
     except duckdb.InterruptException:
-        raise QueryTimeout(f"the query took longer than {timeout_s:g} s and was stopped") from None
+        raise budget.spent(timeout_s) from None
     except duckdb.OutOfMemoryException:
         raise Unavailable(
             "the query needs more memory than `columns_memory_mb` permits; ask for less at once, or raise that setting"

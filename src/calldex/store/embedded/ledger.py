@@ -19,23 +19,21 @@ from uuid import UUID
 
 import msgspec
 
-from calldex.errors import RecordDamaged, StoreDamaged, Unavailable, UnreadableInput, WrongVersion
+from calldex.errors import IdempotencyMismatch, RecordDamaged, StoreDamaged, Unavailable, UnreadableInput, WrongVersion
 from calldex.records.record import Cdr, from_ms
 from calldex.search.query import Query
 from calldex.store import (
     RECEIPT_MS,
     Batch,
     Head,
-    KeptRow,
     Outcome,
     Position,
-    Quarantined,
     Ready,
-    Receipt,
     Slice,
     Version,
 )
-from calldex.store.embedded import chain, changes, links, sqlite
+from calldex.store.embedded import chain, links, sqlite, staging
+from calldex.store.embedded.changes import commit_before
 from calldex.store.embedded.proof import Fault, Readers, faults
 from calldex.store.embedded.schema import LEDGER
 from calldex.store.embedded.sqlite import commit
@@ -48,10 +46,6 @@ ROW_NAMES: Final = ("seq", "seq_to", "account_id", "uuid", *VALUE_NAMES)
 _MARKS: Final = ", ".join("?" * len(ROW_NAMES))
 _INSERT: Final = (  # JSON comes as bytes, which SQLite takes for text without looking at them
     f"INSERT INTO version ({', '.join(ROW_NAMES)}, json, written_ms) VALUES ({_MARKS}, CAST(? AS TEXT), ?)"
-)
-QUARANTINE: Final = (
-    "SELECT id, account_id, source, format, origin, place, reason, raw, at_ms FROM quarantine"
-    " WHERE id > ? AND account_id = ifnull(?, account_id) AND reason = ifnull(?, reason) ORDER BY id LIMIT ?"
 )
 _ROWS: Final = f"SELECT {', '.join(ROW_NAMES)} FROM version"
 
@@ -91,6 +85,13 @@ class Written(msgspec.Struct, frozen=True):
     rows: list[tuple[Any, ...]] | None
 
 
+class Gap(msgspec.Struct, frozen=True):
+    """A column that a migration added: versions up to `last` were there before it, those up to `upto` have values."""
+
+    upto: int
+    last: int
+
+
 class Closing(msgspec.Struct, frozen=True):
     """A version and the commit that superseded it."""
 
@@ -126,6 +127,11 @@ class Ledger:
             self.head: Head = links.head(self._writer)
             self.damaged: dict[int, str] = links.marked(self._writer)
             self.store_id: str = _all(self._writer, "SELECT value FROM meta WHERE name = 'store_id'")[0][0]
+            self.gaps: dict[str, Gap] = {
+                name: Gap(upto, last)
+                for name, upto, last in _all(self._writer, "SELECT name, upto, last FROM fill WHERE last > 0")
+            }
+            self.staging = staging.Staging(self.reader)
             self._opened = opened.pop_all()
 
     def _after_commit(self, connection: sqlite.Connection, name: str, pages: int) -> int:
@@ -216,36 +222,37 @@ class Ledger:
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
-    def write(self, batch: Batch) -> Written:
-        """Commit a batch, all of it or nothing. Raises `DiskFull`."""
-        with self._dated() as now:
-            return self._written(batch, now)
-
-    def _written(self, batch: Batch, now: int) -> Written:
+    def write(self, batches: Sequence[Batch]) -> list[Written | IdempotencyMismatch]:
+        """Commit some batches at once, each all of it or nothing: what each did, or why it was not written. Raises
+        `DiskFull`, or `Unavailable`; then nothing of any was."""
         self._bound_log()
-        before = self.last_seq
+        done: list[Written | IdempotencyMismatch] = []
+        last, head = self.last_seq, self.head
+        with self._dated() as now, commit(self._writer):
+            for batch in batches:
+                try:
+                    with commit(self._writer):
+                        written, head = self._put(batch, last, head, now)
+                except IdempotencyMismatch as mismatch:
+                    done.append(mismatch)
+                else:
+                    done.append(written)
+                    last = written.last_seq
+        self.last_seq, self.head = last, head
+        return done
+
+    def _put(self, batch: Batch, before: int, head: Head, now: int) -> tuple[Written, Head]:
         rows = [
             (seq, LIVE, batch.account_id, uuid_bytes(made.uuid), *made.values, made.json, now)
             for seq, made in enumerate(map(_ready, batch.records), before + 1)
         ]
-        with commit(self._writer):
-            new = self._put_new(rows)
-            outcomes, begun = self._accepted(rows) if new else self._put_versions(batch.account_id, rows)
-            begun += self._close(batch.account_id, batch.removed, before + len(begun), now)
-            head = self._link(begun)
-            self._put_rows(batch)
-            self._put_rejects(batch, now)
-            if batch.receipt is not None and batch.receipt_key is not None:
-                receipt = batch.receipt(outcomes)
-                self._writer.execute(
-                    "INSERT INTO receipt VALUES (?, ?, ?, ?, ?) ON CONFLICT (account_id, key) DO UPDATE"
-                    " SET digest = excluded.digest, answer = excluded.answer, at_ms = excluded.at_ms WHERE at_ms < ?",
-                    (batch.account_id, batch.receipt_key, receipt.digest, receipt.answer, now, now - RECEIPT_MS),
-                )
-        self.last_seq, self.head = before + len(begun), head
-        return Written(
-            outcomes, before, self.last_seq, [row[:-2] for row in rows] if new and not batch.removed else None
-        )
+        new = self._put_new(rows)
+        outcomes, begun = self._accepted(rows) if new else self._put_versions(batch.account_id, rows, before)
+        begun += self._close(batch.account_id, batch.removed, before + len(begun), now)
+        head = self._link(begun, head)
+        staging.put(self._writer, batch, outcomes, now)
+        fresh = [row[:-2] for row in rows] if new and not batch.removed else None
+        return Written(outcomes, before, before + len(begun), fresh), head
 
     def _put_new(self, rows: list[tuple[Any, ...]]) -> bool:
         """Most batches hold only new records: insert them all at once. False, and nothing inserted, if one is not."""
@@ -259,7 +266,7 @@ class Ledger:
         return [Outcome.ACCEPTED] * len(rows), list(rows)
 
     def _put_versions(
-        self, account_id: int, rows: list[tuple[Any, ...]]
+        self, account_id: int, rows: list[tuple[Any, ...]], before: int
     ) -> tuple[list[Outcome], list[tuple[Any, ...]]]:
         """Insert those rows that differ from the live version of their record, numbered anew; they as well. A version
         that is damaged is replaced by the same record."""
@@ -272,7 +279,7 @@ class Ledger:
             if known is not None and known[1] == json and known[0] not in self.damaged:
                 outcomes.append(Outcome.UNCHANGED)
                 continue
-            seq = self.last_seq + len(begun) + 1
+            seq = before + len(begun) + 1
             if known is not None:
                 self._writer.execute("UPDATE version SET seq_to = ? WHERE seq = ?", (seq, known[0]))
             begun.append((seq, *row[1:]))
@@ -307,9 +314,10 @@ class Ledger:
             self._writer.execute(_INSERT, begun[-1])
         return begun
 
-    def _link(self, begun: Sequence[tuple[Any, ...]]) -> Head:
-        """Put the versions that a commit began into the chain; its head, to be kept when the commit is made."""
-        return links.put(self._writer, self.head, begun[-1][0], chain.digests(begun)) if begun else self.head
+    def _link(self, begun: Sequence[tuple[Any, ...]], head: Head) -> Head:
+        """Put the versions that a commit began into the chain behind a head; its new one, to be kept when the commit is
+        made."""
+        return links.put(self._writer, head, begun[-1][0], chain.digests(begun)) if begun else head
 
     def erase(self, account_id: int, uuids: Sequence[str]) -> tuple[int, int]:
         """Close the live versions of these records; how many there were, and the last commit number. Raises
@@ -317,38 +325,24 @@ class Ledger:
         self._bound_log()
         with self._dated() as now, commit(self._writer):
             begun = self._close(account_id, uuids, self.last_seq, now)
-            head = self._link(begun)
+            head = self._link(begun, self.head)
         self.last_seq, self.head = self.last_seq + len(begun), head
         return len(begun), self.last_seq
 
-    def _put_rows(self, batch: Batch) -> None:
-        for row in batch.rows:
-            links = msgspec.json.encode(row.links).decode()
-            uuid = None if row.uuid is None else uuid_bytes(row.uuid)
-            row_id = _all(
-                self._writer,
-                "INSERT INTO call_row (account_id, source, key, links, text, uuid) VALUES (?, ?, ?, ?, ?, ?)"
-                " ON CONFLICT (account_id, source, key) DO UPDATE SET uuid = excluded.uuid, links = excluded.links"
-                " RETURNING id",
-                (batch.account_id, batch.source, row.key, links, row.text, uuid),
-            )[0][0]
+    def fill(self, names: Sequence[str], rows: Sequence[tuple[Any, ...]], upto: int) -> None:
+        """Set columns of versions (each its values and its number); those up to `upto` have theirs then. Raises
+        `DiskFull`."""
+        self._bound_log()
+        with commit(self._writer):
             self._writer.executemany(
-                "INSERT OR IGNORE INTO call_link VALUES (?, ?, ?, ?)",
-                [(batch.account_id, batch.source, link, row_id) for link in row.links],
+                f"UPDATE version SET {', '.join(f'{name} = ?' for name in names)} WHERE seq = ?", rows
             )
-
-    def _put_rejects(self, batch: Batch, now: int) -> None:
-        """A piece that lies in the quarantine already stays there once, for the reason that holds now."""
-        self._writer.executemany("DELETE FROM quarantine WHERE id = ?", [(id_,) for id_ in batch.released])
-        self._writer.executemany(
-            "INSERT INTO quarantine (account_id, source, format, origin, place, reason, raw, at_ms)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (account_id, source, format, raw) DO UPDATE"
-            " SET reason = excluded.reason WHERE reason != excluded.reason",
-            [
-                (batch.account_id, batch.source, batch.format, batch.origin, r.where, r.reason, r.raw, now)
-                for r in batch.rejects
-            ],
-        )
+            self._writer.executemany(
+                "UPDATE fill SET upto = max(upto, min(?, last)) WHERE name = ?", [(upto, name) for name in names]
+            )
+        for name in names:
+            gap = self.gaps[name]
+            self.gaps[name] = Gap(max(gap.upto, min(upto, gap.last)), gap.last)
 
     def purge(self, superseded_before_ms: int, now_ms: int, upto: int) -> tuple[int, int]:
         """Drop versions superseded before an instant and by a commit up to `upto`, the oldest first and no more than
@@ -361,7 +355,7 @@ class Ledger:
         ended = f"seq_to > 0 AND seq_to <= ? AND seq_to < {LIVE}"
         with commit(self._writer):
             self._writer.execute("DELETE FROM receipt WHERE at_ms < ?", (now_ms - RECEIPT_MS,))
-            bound = min(changes.commit_before(self._writer, self.last_seq, superseded_before_ms), upto)
+            bound = min(commit_before(self._writer, self.last_seq, superseded_before_ms), upto)
             more = _all(
                 self._writer,
                 f"SELECT seq_to FROM version WHERE {ended} ORDER BY seq_to LIMIT 1 OFFSET {PURGED_AT_ONCE - 1}",
@@ -449,6 +443,25 @@ class Ledger:
         with self.reader() as reader:
             return int(_all(reader, "SELECT ifnull(max(seq), 0) FROM link WHERE seq <= ?", (seq,))[0][0])
 
+    def texts(self, after: int, upto: int, limit: int) -> list[tuple[int, bytes]]:
+        """The numbers and the JSON of the next versions with content behind a commit number, up to another."""
+        with self.reader() as reader:
+            return _all(
+                reader,
+                "SELECT seq, CAST(json AS BLOB) FROM version WHERE seq > ? AND seq <= ? AND json IS NOT NULL"
+                " ORDER BY seq LIMIT ?",
+                (after, upto, limit),
+            )
+
+    def columns_of(self, names: Sequence[str], after: int, upto: int) -> list[tuple[Any, ...]]:
+        """The number and some columns of the versions behind a commit number, up to another."""
+        with self.reader() as reader:
+            return _all(
+                reader,
+                f"SELECT seq, {', '.join(names)} FROM version WHERE seq > ? AND seq <= ? AND json IS NOT NULL",
+                (after, upto),
+            )
+
     def closings(self, after: int, upto: int) -> list[Closing]:
         """The versions superseded by the commits behind `after`, up to a commit number."""
         with self.reader() as reader:
@@ -512,85 +525,6 @@ class Ledger:
         with self.reader() as reader:
             found = _all(reader, "SELECT seq FROM purged WHERE account_id = ?", (account_id,))
         return found[0][0] if found else 0
-
-    def rows_of_calls(self, account_id: int, source: str, links: Sequence[str]) -> list[KeptRow]:
-        """Every kept row tied to one of these links, directly or through other rows: links and rows in turn, until
-        nothing is added."""
-        rows: dict[int, KeptRow] = {}
-        known: set[str] = set()
-        new = set(links)
-        with self.reader() as reader:
-            while new:
-                known |= new
-                found = _all(
-                    reader,
-                    "SELECT DISTINCT r.id, r.key, r.links, r.text, r.uuid FROM carray(?) AS l"
-                    " CROSS JOIN call_link AS c ON c.account_id = ? AND c.source = ? AND c.link = l.value"
-                    " CROSS JOIN call_row AS r ON r.id = c.row_id",
-                    (sqlite.carray(tuple(new)), account_id, source),
-                )
-                new = set()
-                for id_, key, packed, text, uuid in found:
-                    if id_ not in rows:
-                        rows[id_] = kept_row(key, packed, text, uuid)
-                        new.update(link for link in rows[id_].links if link not in known)
-        return list(rows.values())
-
-    def rows_of_source(self, account_id: int, source: str, after: int, limit: int) -> list[tuple[int, KeptRow]]:
-        """So many kept rows of a source behind an id, in its order."""
-        with self.reader() as reader:
-            found = _all(
-                reader,
-                "SELECT id, key, links, text, uuid FROM call_row WHERE id > ? AND account_id = ? AND source = ?"
-                " ORDER BY id LIMIT ?",
-                (after, account_id, source, limit),
-            )
-        return [(id_, kept_row(key, links, text, uuid)) for id_, key, links, text, uuid in found]
-
-    def count_rows(self, account_id: int, source: str) -> int:
-        """How many rows of a source are kept."""
-        with self.reader() as reader:
-            counted = "SELECT count(*) FROM call_row WHERE account_id = ? AND source = ?"
-            return int(_all(reader, counted, (account_id, source))[0][0])
-
-    def known_rows(self, account_id: int, source: str, keys: Sequence[bytes]) -> set[bytes]:
-        """Which of these rows are kept already."""
-        if not keys:
-            return set()
-        with self.reader() as reader:
-            found = _all(
-                reader,
-                "SELECT key FROM carray(?) CROSS JOIN call_row ON key = value AND account_id = ? AND source = ?",
-                (sqlite.carray(tuple(keys)), account_id, source),
-            )
-            return {key for (key,) in found}
-
-    def receipt(self, account_id: int, key: str) -> Receipt | None:
-        """What was answered under an idempotency key within its time."""
-        earliest = int(time.time() * 1000) - RECEIPT_MS
-        with self.reader() as reader:
-            found = _all(
-                reader,
-                "SELECT digest, answer FROM receipt WHERE account_id = ? AND key = ? AND at_ms >= ?",
-                (account_id, key, earliest),
-            )
-        return Receipt(*found[0]) if found else None
-
-    def quarantined(self, account_id: int | None, reason: str | None) -> Iterator[Quarantined]:
-        """What lies in the quarantine, of one account or for one reason, oldest first, a page at a time."""
-        last = 0
-        while True:
-            with self.reader() as reader:
-                page = _all(reader, QUARANTINE, (last, account_id, reason, 500))
-            if not page:
-                return
-            yield from map(quarantined_of, page)
-            last = page[-1][0]
-
-    def quarantine_size(self) -> int:
-        """How many pieces lie in the quarantine."""
-        with self.reader() as reader:
-            return int(_all(reader, "SELECT count(*) FROM quarantine", ())[0][0])
 
     def joined(self, seqs: Any) -> Slice:
         """The records of some versions, given by their commit numbers (an array of 64-bit integers), in that order."""
@@ -674,26 +608,3 @@ def is_ledger(connection: sqlite.Connection) -> bool:
             " ledger back in its place, or restore a backup"
         )
     return bool(names)
-
-
-def kept_row(key: bytes, links: str, text: str, uuid: bytes | None) -> KeptRow:
-    """A row of a call, of its columns."""
-    return KeptRow(
-        key, msgspec.json.decode(links, type=tuple[str, ...]), text, None if uuid is None else str(UUID(bytes=uuid))
-    )
-
-
-def quarantined_of(row: tuple[Any, ...]) -> Quarantined:
-    """A piece in the quarantine, of its columns."""
-    id_, account_id, source, format_, origin, place, reason, raw, at_ms = row
-    return Quarantined(
-        id=id_,
-        account_id=account_id,
-        source=source,
-        format=format_,
-        origin=origin,
-        where=place,
-        reason=reason,
-        raw=raw,
-        at_ms=at_ms,
-    )

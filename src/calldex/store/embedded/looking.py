@@ -13,8 +13,10 @@ import msgspec
 
 from calldex.errors import CalldexError, StoreDamaged
 from calldex.store import DayCheck
-from calldex.store.embedded import COLUMNS_FILE, LEDGER_FILE, compared, told
+from calldex.store.embedded import COLUMNS_FILE, LEDGER_FILE
 from calldex.store.embedded.columns import Columns
+from calldex.store.embedded.comparing import compared, filled_columns
+from calldex.store.embedded.proof import told
 from calldex.store.embedded.reader import LedgerReader, proved
 
 
@@ -48,7 +50,7 @@ def look(data: Path, memory_mb: int, threads: int) -> Looked:
 
 def _compare(found: Looked, ledger: LedgerReader, path: Path, memory_mb: int, threads: int) -> None:
     """The days of both, as of the last commit that the columns have taken in."""
-    as_of, answering = ledger.last_seq, None
+    as_of, answering, names = ledger.last_seq, None, filled_columns(ledger.gaps, {})
     if not path.exists():
         found.notes.append("the columns are not there; the next start makes them again from the ledger")
     else:
@@ -58,6 +60,7 @@ def _compare(found: Looked, ledger: LedgerReader, path: Path, memory_mb: int, th
                     path,
                     ledger.store_id,
                     lambda seqs: None,
+                    {},
                     memory_mb=memory_mb,
                     index_mb=0,
                     threads=threads,
@@ -66,7 +69,8 @@ def _compare(found: Looked, ledger: LedgerReader, path: Path, memory_mb: int, th
                 )
             ) as columns:
                 as_of = min(columns.applied, ledger.last_seq)
-                answering = columns.days(as_of)
+                names = filled_columns(ledger.gaps, columns.filled)
+                answering = columns.days(as_of, names)
         except Exception as error:  # noqa: BLE001 - whatever the engine says, the columns can be made again
             found.problems.append(f"the columns cannot be read ({error}); the next start makes them again")
         if as_of < ledger.last_seq:
@@ -75,7 +79,7 @@ def _compare(found: Looked, ledger: LedgerReader, path: Path, memory_mb: int, th
                 " date"
             )
     try:
-        days = list(compared(_days(ledger, as_of), answering or {}))
+        days = list(compared(_days(ledger, as_of), answering or {}, names))
     except StoreDamaged as error:
         found.problems.append(f"days could not be compared: {error.message}")
         return

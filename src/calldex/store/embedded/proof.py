@@ -6,7 +6,7 @@ nothing; what is to be done about a fault is for whoever asked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Final
 from uuid import UUID
@@ -25,6 +25,7 @@ Readers = Callable[[], AbstractContextManager[Connection]]
 _LINKS: Final = 100
 _VERSIONS: Final = 5_000
 _MOST_TOLD: Final = 1_000
+_MOST_LINES: Final = 100
 _OTHER_END: Final = "did not end as is written"
 
 
@@ -187,3 +188,9 @@ def _ends(readers: Readers, upto: int) -> Iterator[Fault]:
 
 def _text(uuid: Any) -> str:
     return str(UUID(bytes=uuid)) if isinstance(uuid, bytes) and len(uuid) == 16 else ""
+
+
+def told(found: Sequence[Fault]) -> list[str]:
+    """What is wrong, a line each, and of many the first ones and how many there are."""
+    lines = [str(fault) for fault in found[:_MOST_LINES]]
+    return [*lines, f"and {len(found) - _MOST_LINES} more"] if len(found) > _MOST_LINES else lines

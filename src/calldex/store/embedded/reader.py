@@ -14,14 +14,23 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+import msgspec
+
 from calldex.errors import StoreDamaged, UnreadableInput, WrongVersion
 from calldex.store import Head, KeptRow, Loaded, Quarantined, Receipt
 from calldex.store.embedded import links, sqlite
-from calldex.store.embedded.ledger import DAY, LINKED, QUARANTINE, is_ledger, kept_row, quarantined_of, versions_by_day
+from calldex.store.embedded.ledger import (
+    DAY,
+    LINKED,
+    Gap,
+    is_ledger,
+    versions_by_day,
+)
 from calldex.store.embedded.proof import Fault, faults
 from calldex.store.embedded.schema import LEDGER
 from calldex.store.embedded.sqlite import carray, each, rows
-from calldex.store.sql import LIVE, VALUE_NAMES
+from calldex.store.embedded.staging import QUARANTINE, kept_row, quarantined_of
+from calldex.store.sql import LIVE, VALUE_NAMES, values_of
 
 _STARTED: Final = VALUE_NAMES.index("started_ms")
 
@@ -49,6 +58,9 @@ class LedgerReader:
             self.is_bound = "bound" in meta
             """Whether a directory has its head."""
             self.last_seq: int = rows(self._reader, "SELECT ifnull(max(seq), 0) FROM version")[0][0]
+            tables = {name for (name,) in rows(self._reader, "SELECT name FROM sqlite_schema WHERE type = 'table'")}
+            filling = rows(self._reader, "SELECT name, upto, last FROM fill") if "fill" in tables else []
+            self.gaps = {name: Gap(upto, last) for name, upto, last in filling}
             self._opened = opened.pop_all()
 
     def __enter__(self) -> Self:
@@ -123,7 +135,8 @@ class LedgerReader:
                 f" LEFT JOIN version AS before ON v.json IS NULL AND before.seq_to = v.seq AND before.seq_to < {LIVE}",
                 (carray(seqs[at : at + count]),),
             )
-            yield list(map(_loaded, found))
+            lacking = any(gap.upto < gap.last for gap in self.gaps.values())
+            yield [_completed(version) if lacking else version for version in map(_loaded, found)]
 
     def days(self) -> dict[tuple[int, str], tuple[int, int]]:
         """For each account and UTC day the number of live records and a checksum over them: the sum, modulo 2^64, of
@@ -175,6 +188,13 @@ def _loaded(row: tuple[Any, ...]) -> Loaded:
         values[_STARTED] = before_ms or 0
     ended = seq_to if 0 < seq_to < LIVE else None
     return Loaded(seq, ended, uuid, tuple(values), json, written_ms, ended_ms or 0)
+
+
+def _completed(version: Loaded) -> Loaded:
+    """A version with all its values."""
+    if version.json is None:
+        return version
+    return msgspec.structs.replace(version, values=tuple(values_of(version.json).values()))
 
 
 def proved(path: Path) -> list[Fault]:

@@ -67,11 +67,11 @@ def steps(migration: Migration, cluster: str | None = None) -> tuple[Step, ...]:
     return tuple(Step(found[1], found[2].rstrip().removesuffix(";")) for found in _STEP.finditer(text))
 
 
-def ddl(cluster: str | None = None) -> list[str]:
-    """The statements that make the tables or bring older ones up to date: plain, for one node and for ClickHouse Cloud;
-    or for a cluster of that name. Raises `BadSettings` for what cannot be the name of a cluster."""
+def ddl(cluster: str | None = None, since: int = 0) -> list[str]:
+    """The statements that make the tables, or bring those of an older version up to date: plain, for one node and for
+    ClickHouse Cloud; or for a cluster of that name. Raises `BadSettings` for what cannot be the name of a cluster."""
     migrations = PLAIN if cluster is None else CLUSTER
-    return [step.statement for migration in migrations for step in steps(migration, cluster)]
+    return [step.statement for migration in migrations[since:] for step in steps(migration, cluster)]
 
 
 def comment() -> str:

@@ -1,0 +1,199 @@
+"""An example of everything that the API gives, as its own type: what the document shows, and tests compare with it.
+
+A `Listing` and a `list` are made of the example of what they hold.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Final, get_args, get_origin
+
+import msgspec
+
+from calldex.access import Explanation, Mask, Reach, ReachLine
+from calldex.api.admin.endpoint import Listing
+from calldex.api.admin.keys import ListedKey, MadeKey
+from calldex.api.admin.names import NameOfCode, NameOfId
+from calldex.api.admin.users import ShownUser
+from calldex.api.audit import AuditEntry, AuditPage
+from calldex.api.changes import FeedChange, FeedReply
+from calldex.api.health import Alive
+from calldex.api.openid import Ways
+from calldex.api.signin import SessionReply, SignedInUser
+from calldex.directory import Account, GroupInfo, Imported, ListedUser, Named, TeamInfo, WrapupCode
+from calldex.recordings.audio import Peaks
+from calldex.records import codec
+from calldex.records.codec import Record
+from calldex.records.record import Cdr, Event, Team
+from calldex.transport.replies import CdrPage, IngestReply, Readiness, RecordOutcome
+
+_BEGAN: Final = datetime(2026, 1, 31, 8, 0, tzinfo=UTC)
+_LATER: Final = datetime(2026, 1, 31, 8, 5, tzinfo=UTC)
+_UUID: Final = "01980c1e-6f3a-8d21-9a3b-5c1f0e7d2b44"
+_CDR: Final = Cdr(
+    uuid=_UUID,
+    type="inbound",
+    disposition="answered",
+    started_at=_BEGAN,
+    answered_at=datetime(2026, 1, 31, 8, 0, 20, tzinfo=UTC),
+    ended_at=_LATER,
+    from_="447700900412",
+    to="442079460018",
+    did="442079460018",
+    end_reason="agent_disconnect",
+    agent="Ana Ruiz",
+    agent_id=1201,
+    queue="Sales",
+    queue_id=501,
+    teams=(Team(101, "Sales"),),
+    wrapup_code="0100",
+    wrapup_description="0100: Sale",
+    duration_s=300,
+    talk_s=280,
+    ring_s=5,
+    wait_s=15,
+    events=(Event(type="queued", at=_BEGAN, queue="Sales"),),
+    tags=("vip",),
+)
+_USER: Final = ShownUser(
+    id=3,
+    email="ana@example.com",
+    name="Ana Ruiz",
+    role="agent",
+    groups=("Sales history",),
+    teams=(101,),
+    supervises=(),
+    disabled=False,
+    timezone="Europe/Madrid",
+    effective_timezone="Europe/Madrid",
+    extension="201",
+    sip_account="ana",
+    caller_id=None,
+    skills=("spanish",),
+    agent_id=1201,
+    created_at=_BEGAN,
+)
+_KEY: Final = ListedKey(
+    id=7,
+    prefix="cdx_Ab3d",
+    user="ana@example.com",
+    scopes=("read",),
+    networks=("192.0.2.0/24",),
+    created_at=_BEGAN,
+    last_used_at=_LATER,
+    revoked_at=None,
+    expires_at=None,
+    vocabulary=None,
+)
+_OF_TYPE: Final[dict[Any, Any]] = {
+    type(each): each
+    for each in (
+        msgspec.json.decode(codec.encode(_CDR), type=Record),
+        Named(1201, "Ana Ruiz"),
+        WrapupCode("0100", "0100: Sale"),
+        ListedUser(
+            id=3,
+            name="Ana Ruiz",
+            email="ana@example.com",
+            extension="201",
+            sag="Agent, Sales history",
+            timezone="Europe/Madrid",
+            agent_in_teams="101",
+            supervisor_in_teams="",
+            assigned_skills="spanish",
+        ),
+        IngestReply(
+            accepted=1,
+            updated=0,
+            unchanged=0,
+            rejected=1,
+            records=[
+                RecordOutcome(0, "accepted", uuid=_UUID),
+                RecordOutcome(1, "rejected", reason="record 1: disposition: 'answer' is not a value"),
+            ],
+        ),
+        _USER,
+        _KEY,
+        MadeKey(key="cdx_ followed by 43 characters", **msgspec.structs.asdict(_KEY)),
+        Imported(added=2, changed=1, unchanged=0),
+        Explanation(
+            email="ana@example.com",
+            groups=("Agent",),
+            permissions={"see_cdrs": ("Agent",)},
+            withheld=("export",),
+            reach=(ReachLine(group="Agent", by="own", agents=(1201,)),),
+            mask=Mask(numbers=True, match=False),
+        ),
+        TeamInfo(id=101, name="Sales", queues=(501,), agents=("ana@example.com",), supervisors=("bo@example.com",)),
+        GroupInfo(
+            id=5,
+            name="Sales history",
+            permissions=("see_cdrs", "export"),
+            reach=Reach(teams=(101,)),
+            members=("ana@example.com",),
+            system=False,
+        ),
+        NameOfId(501, "Sales", pinned=True),
+        NameOfCode("0100", "0100: Sale", pinned=False),
+        Account(1, "main", "Europe/London"),
+        SignedInUser(
+            email="ana@example.com",
+            name="Ana Ruiz",
+            account="main",
+            role="agent",
+            groups=("Agent",),
+            permissions=("see_cdrs",),
+            timezone="Europe/Madrid",
+            expires_at=_LATER,
+        ),
+        SessionReply(
+            id=11,
+            created_at=_BEGAN,
+            last_used_at=_LATER,
+            expires_at=_LATER,
+            address="192.0.2.7",
+            client="Firefox",
+            current=True,
+        ),
+        Ways(openid=True),
+        Peaks(duration_s=61.5, channels=[[0, 3, 127, 90], [64, 2, 0, 1]]),
+        Alive(),
+        Readiness(ready=True, down=(), behind=0, total=310, reason=None),
+        AuditEntry(
+            n=42,
+            at=_BEGAN,
+            actor="ana@example.com",
+            user_id=3,
+            credential="cdx_Ab3d",
+            address="192.0.2.7",
+            request_id="4f1c2b7a90d3e865",
+            action="search",
+            target="",
+            detail={"type": "inbound"},
+            rows=12,
+            status=200,
+        ),
+    )
+}
+_OF_TYPE[CdrPage] = CdrPage(records=[_OF_TYPE[Record]], total=1, page=1, search_token=None)
+_OF_TYPE[FeedReply] = FeedReply(
+    changes=[FeedChange(seq=17, change="upsert", uuid=_CDR.uuid, at=_BEGAN, record=_OF_TYPE[Record])],
+    next_cursor="Jq1cX0d2",
+    has_more=False,
+    complete_through=_BEGAN,
+)
+_OF_TYPE[AuditPage] = AuditPage([_OF_TYPE[AuditEntry]], before=42)
+_OF_TYPE[str] = ""
+_OF_TYPE[dict[str, Any]] = {"openapi": "3.1.0"}
+
+
+def example_of(kind: Any) -> Any:
+    """The example of a type, as JSON has it."""
+    return msgspec.to_builtins(_made(kind))
+
+
+def _made(kind: Any) -> Any:
+    if kind in _OF_TYPE:
+        return _OF_TYPE[kind]
+    (inner,) = get_args(kind)
+    return Listing([_made(inner)], 1) if get_origin(kind) is Listing else [_made(inner)]

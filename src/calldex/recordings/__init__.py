@@ -1,0 +1,1 @@
+"""Recordings of calls: where their files lie, what is made of them, and those of a demo."""

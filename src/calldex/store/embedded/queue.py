@@ -1,0 +1,88 @@
+"""Batches that wait to be written: whoever gets the turn writes for all of them, in one commit.
+
+Knows neither turns nor commits: the first are its owner's, the second the ledger's.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import Final
+
+from calldex.errors import IdempotencyMismatch
+from calldex.store import Batch
+from calldex.store.embedded.ledger import Written
+
+TOGETHER: Final = 10_000
+"""So many records, or batches, are committed together."""
+
+
+class Waiting(Future[Written]):
+    """A batch, and what becomes of it."""
+
+    def __init__(self, batch: Batch) -> None:
+        super().__init__()
+        self.batch = batch
+
+
+class Queue:
+    """The batches in the order in which they came; any thread puts, whoever has the turn writes."""
+
+    def __init__(self, write: Callable[[Sequence[Batch]], Sequence[Written | IdempotencyMismatch]]) -> None:
+        """`write` commits some batches together; see `Ledger.write`."""
+        self._write = write
+        self._waiting: deque[Waiting] = deque()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def put(self, batch: Batch) -> Waiting:
+        """Have a batch written by whoever gets the turn."""
+        waiting = Waiting(batch)
+        self._waiting.append(waiting)
+        return waiting
+
+    def withdraw(self, waiting: Waiting) -> bool:
+        """Whether nobody has begun to write a batch, and nobody will."""
+        with suppress(ValueError):
+            self._waiting.remove(waiting)
+            return True
+        return False
+
+    def write_until(self, mine: Waiting) -> Iterator[Written]:
+        """Write what waits until one of them is done; those that only began versions."""
+        while not mine.done():
+            some = self._next()
+            try:
+                results = self._written([each.batch for each in some])
+            except BaseException as error:
+                for each in some:
+                    each.set_exception(error)
+                raise
+            for each, result in zip(some, results, strict=True):
+                if isinstance(result, Exception):
+                    each.set_exception(result)
+                    continue
+                if result.rows:
+                    yield result
+                each.set_result(result)
+
+    def _next(self) -> list[Waiting]:
+        some = [self._waiting.popleft()]
+        size = len(some[0].batch.records)
+        while self._waiting and len(some) < TOGETHER:
+            size += len(self._waiting[0].batch.records)
+            if size > TOGETHER:
+                break
+            some.append(self._waiting.popleft())
+        return some
+
+    def _written(self, batches: Sequence[Batch]) -> Sequence[Written | Exception]:
+        """What is wrong with one is not the others' fault: if they cannot be written together, each is by itself."""
+        try:
+            return self._write(batches)
+        except Exception as error:  # noqa: BLE001 - it is raised where the batch came from
+            alone = len(batches) == 1
+            return [error] if alone else [one for batch in batches for one in self._written([batch])]
