@@ -16,6 +16,7 @@ import msgspec
 
 from calldex.datadir import DIRECTORY_FILE, LOCK_FILE, Belonging, refuse_strange
 from calldex.directory import Directory
+from calldex.directory.sealing import SEALING_FILE
 from calldex.errors import CalldexError, DataDirInUse
 from calldex.node import Node, open_store
 from calldex.settings import Settings
@@ -59,7 +60,11 @@ def of_files(settings: Settings) -> Checked:
 def _looked(settings: Settings) -> Iterator[Directory]:
     address = settings.directory
     path = settings.data / DIRECTORY_FILE
-    with Directory.look(path) if address.embedded else Directory.shared(address.whole, migrate=False) as directory:
+    with (
+        Directory.look(path)
+        if address.embedded
+        else Directory.shared(address.whole, path.with_name(SEALING_FILE), migrate=False) as directory
+    ):
         yield directory
 
 

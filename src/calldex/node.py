@@ -21,6 +21,7 @@ from calldex.access import Principal, Scope, owner_of
 from calldex.audit.writer import Auditor
 from calldex.datadir import DIRECTORY_FILE, Belonging, Lock, keep_reserve, use_reserve
 from calldex.directory import Directory
+from calldex.directory.sealing import SEALING_FILE
 from calldex.errors import NotFound, Unavailable, suggest
 from calldex.formats import formats, settings_of
 from calldex.ingest.calls import Feed
@@ -169,7 +170,11 @@ class Node:
 def open_directory(settings: Settings) -> Directory:
     """The directory, in the data directory or shared."""
     address = settings.directory
-    return Directory.open(settings.data / DIRECTORY_FILE) if address.embedded else Directory.shared(address.whole)
+    return (
+        Directory.open(settings.data / DIRECTORY_FILE)
+        if address.embedded
+        else Directory.shared(address.whole, settings.data / SEALING_FILE)
+    )
 
 
 def open_store(settings: Settings, directory: Directory) -> Store:

@@ -63,6 +63,29 @@ def test_csv_has_every_field(full: Path) -> None:
     assert [record["events"] for record in records] == [msgspec.json.decode(row["events"]) for row in rows]
 
 
+NAMES = ("agent", "queue", "campaign")
+
+
+def test_csv_runs_nothing(data: Path) -> None:
+    """What a spreadsheet would run, or a terminal obey, stands behind an apostrophe or is replaced; a telephone number
+    with a plus stays as it is."""
+    texts = {
+        "agent": '=HYPERLINK("http://x.example","y")', "queue": "@SUM(1)", "campaign": "+1+cmd", "comment": "a\x1b[2Jb",
+        "recording": "\t=1", "external_account_id": "+447700900412",
+    }  # fmt: skip
+    record = {**msgspec.json.decode(LINES[0]), **texts, "agent_id": 1, "queue_id": 2, "campaign_id": 3}
+    assert 0 == calldex("import", "-", data=data, stdin=msgspec.json.encode(record)).exit_code
+    printed = calldex("search", "--format", "csv", data=data).stdout
+    (row,) = csv.DictReader(io.StringIO(printed))
+    assert "\x1b" not in printed
+    assert {name: f"'{texts[name]}" for name in NAMES} == {name: row[name] for name in NAMES}
+    assert ("a\N{REPLACEMENT CHARACTER}[2Jb", "'\t=1", "+447700900412") == (
+        row["comment"],
+        row["recording"],
+        row["external_account_id"],
+    )
+
+
 def test_the_table_walks_as_well(full: Path) -> None:
     """More records than one table holds: every uuid is printed once."""
     printed = calldex("search", "--all", data=full).stdout
@@ -90,10 +113,37 @@ def test_a_table_fits_its_terminal(width: int) -> None:
         assert all(record["uuid"].endswith(short) for record, short in zip(records, shorts, strict=True))
 
 
+def test_names_stand_for_ids(full: Path) -> None:
+    """What a queue or an agent is called does for its id, also beside ids; a name that nothing has is refused."""
+    by_queue: dict[str, list[bytes]] = {}
+    for line in LINES:
+        if queue := msgspec.json.decode(line)["queue"]:
+            by_queue.setdefault(queue, []).append(line)
+    (first, lines), (second, _), *_ = sorted(by_queue.items())
+    assert lines == _found(full, "--queue-ids", first)
+    both = [line for line in LINES if msgspec.json.decode(line)["queue"] in (first, second)]
+    second_id = msgspec.json.decode(by_queue[second][0])["queue_id"]
+    assert both == _found(full, "--queue-ids", f"{first}, {second_id}")
+    refused = calldex("search", "--agent-ids", "Nobody", data=full)
+    assert (2, True) == (refused.exit_code, "--agent-ids 'Nobody': there is no agent 'Nobody'" in refused.stderr)
+
+
 def test_one_record_matches(full: Path) -> None:
     """One is one."""
     uuid = msgspec.json.decode(LINES[0])["uuid"]
     assert "1 record matches, 1 printed\n" == calldex("search", "--uuid", uuid, data=full).stderr
+
+
+def test_a_group_reaches_by_name(full: Path) -> None:
+    """Queues by what they are called; an id that no record has named yet is told."""
+    queue = next(found for line in LINES if (found := msgspec.json.decode(line))["queue"])
+    added = calldex("groups", "add", "Ears", "--permission", "see_cdrs", "--queue", queue["queue"], data=full)
+    assert (0, "Added the group Ears.\n") == (added.exit_code, added.stderr)
+    listed = msgspec.json.decode(calldex("groups", "list", "--json", data=full).stdout)
+    assert [queue["queue_id"]] == next(group["reach"]["queues"] for group in listed if group["name"] == "Ears")
+    unknown = calldex("groups", "set", "Ears", "--queue", 424242, data=full)
+    assert (0, True) == (unknown.exit_code, "No record has named queue 424242 yet" in unknown.stderr)
+    assert 2 == calldex("groups", "set", "Ears", "--queue", "Billling", data=full).exit_code
 
 
 def test_an_empty_list_says_so(full: Path) -> None:

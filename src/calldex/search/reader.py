@@ -197,7 +197,7 @@ class Reader:
     async def _until_ready(self, query: Query) -> None:
         """Searches wait a moment for a store that starts. When it takes longer, as the columns are made again, they
         are refused, instead of holding places that searches by uuid need: those are answered all the time."""
-        if any(condition.op is Op.ANY_UUID for condition in query.where):
+        if any(condition.names_uuids for condition in query.where):
             return
         deadline = time.monotonic() + START_S
         while not (state := self._store.state()).ready:

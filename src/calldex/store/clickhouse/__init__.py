@@ -23,7 +23,7 @@ import msgspec
 from calldex.access import Scope
 from calldex.errors import TokenExpired, Unavailable, UnreadableInput, UsageProblem
 from calldex.recent import remember
-from calldex.records.fields import MAX_VALUES, Op
+from calldex.records.fields import MAX_VALUES
 from calldex.search.query import Query
 from calldex.store import (
     RECEIPT_MS,
@@ -541,7 +541,7 @@ class ClickhouseStore:
 
 def _uuids(query: Query) -> list[bytes]:
     """Those that a search names."""
-    return [uuid_bytes(str(value)) for each in query.where if each.op is Op.ANY_UUID for value in each.values]
+    return [uuid_bytes(str(value)) for each in query.where if each.names_uuids for value in each.values]
 
 
 def _whole(account_id: int) -> Query:

@@ -26,18 +26,14 @@ import structlog
 from calldex import budget
 from calldex.access import Scope
 from calldex.errors import CalldexError, DiskFull, StoreNotReady, TokenExpired, Unavailable
-from calldex.records.fields import Op
 from calldex.search.query import Query
 from calldex.store import (
     Batch,
     DayCheck,
     Head,
-    KeptRow,
     Mentioned,
     Outcome,
     Position,
-    Quarantined,
-    Receipt,
     Slice,
     State,
     Version,
@@ -52,6 +48,8 @@ from calldex.store.embedded.proof import told
 from calldex.store.embedded.queue import Queue
 from calldex.store.embedded.reader import proved
 from calldex.store.embedded.sqlite import has_room
+from calldex.store.embedded.staging import Staging
+from calldex.store.sql import numbered
 
 LEDGER_FILE: Final = "ledger.db"
 COLUMNS_FILE: Final = "columns.duckdb"
@@ -73,7 +71,7 @@ class _Chunk(NamedTuple):
     upto: int
 
 
-class EmbeddedStore:
+class EmbeddedStore(Staging):
     """See `calldex.store.Store`."""
 
     def __init__(
@@ -94,6 +92,7 @@ class EmbeddedStore:
         self._timeout_s = timeout_s
         self._path = data / COLUMNS_FILE
         self._ledger = Ledger(data / LEDGER_FILE)
+        super().__init__(self._ledger.reader)
         self.log = LedgerLog(self._ledger)
         self._memory_mb, self._index_mb, self._threads = memory_mb, index_mb, threads
         self._keep = keep
@@ -507,14 +506,12 @@ class EmbeddedStore:
 
     def total(self, query: Query, as_of: int) -> int:
         """See `Store.total`."""
-        names = {condition.column for condition in query.where}
 
         def total(columns: Columns) -> int:
-            self._filler.refuse(names, columns)
-            return columns.total(query, as_of)
+            return columns.total(self._in_columns(query, columns), as_of)
 
         if _names_uuids(query):
-            self._filler.refuse(names, None)
+            self._filler.refuse(query, None)
             found = self._ledger.total(query, as_of)
         else:
             found = self._answer(total, as_of)
@@ -525,16 +522,15 @@ class EmbeddedStore:
         self, query: Query, as_of: int, *, limit: int, total: int, after: Position | None = None, skip: int = 0
     ) -> Slice:
         """See `Store.slice`."""
-        names = {condition.column for condition in query.where}
         if _names_uuids(query):
-            self._filler.refuse(names, None)
+            self._filler.refuse(query, None)
             found = self._ledger.slice(query, as_of, limit=limit, after=after, skip=skip)
             self._refuse_purged(query, as_of)
             return found
 
         def page(columns: Columns) -> Slice:
-            self._filler.refuse(names, columns)
-            seqs = columns.page(query, as_of, limit=limit, total=total, after=after, skip=skip)
+            asked = self._in_columns(query, columns)
+            seqs = columns.page(asked, as_of, limit=limit, total=total, after=after, skip=skip)
             found = self._ledger.joined(seqs)
             self._refuse_purged(query, as_of)
             if found.count != len(seqs):
@@ -542,6 +538,12 @@ class EmbeddedStore:
             return found
 
         return self._answer(page, as_of)
+
+    def _in_columns(self, query: Query, columns: Columns) -> Query:
+        """The search as the columns are asked, which know commits by their numbers alone. `StoreNotReady` if it asks
+        for what is not there yet."""
+        self._filler.refuse(query, columns)
+        return numbered(query, self._ledger.commit_before)
 
     def _refuse_purged(self, query: Query, as_of: int) -> None:
         """To be called when an answer is there: what it should hold may have been dropped while it was made, if the
@@ -561,34 +563,6 @@ class EmbeddedStore:
     def history(self, account_id: int, uuid: str) -> list[Version]:
         """See `Store.history`."""
         return self._ledger.versions(account_id, uuid)
-
-    def rows_of_calls(self, account_id: int, source: str, links: Sequence[str]) -> list[KeptRow]:
-        """See `Store.rows_of_calls`."""
-        return self._ledger.staging.rows_of_calls(account_id, source, links)
-
-    def rows_of_source(self, account_id: int, source: str, after: int, limit: int) -> list[tuple[int, KeptRow]]:
-        """See `Store.rows_of_source`."""
-        return self._ledger.staging.rows_of_source(account_id, source, after, limit)
-
-    def count_rows(self, account_id: int, source: str) -> int:
-        """See `Store.count_rows`."""
-        return self._ledger.staging.count_rows(account_id, source)
-
-    def known_rows(self, account_id: int, source: str, keys: Sequence[bytes]) -> set[bytes]:
-        """See `Store.known_rows`."""
-        return self._ledger.staging.known_rows(account_id, source, keys)
-
-    def receipt(self, account_id: int, key: str) -> Receipt | None:
-        """See `Store.receipt`."""
-        return self._ledger.staging.receipt(account_id, key)
-
-    def quarantined(self, account_id: int | None = None, reason: str | None = None) -> Iterator[Quarantined]:
-        """See `Store.quarantined`."""
-        return self._ledger.staging.quarantined(account_id, reason)
-
-    def quarantine_size(self) -> int:
-        """See `Store.quarantine_size`."""
-        return self._ledger.staging.quarantine_size()
 
     def purge(self, now_ms: int) -> int:
         """See `Store.purge`."""
@@ -697,4 +671,4 @@ def _said(error: Exception) -> str:
 
 
 def _names_uuids(query: Query) -> bool:
-    return any(condition.op is Op.ANY_UUID for condition in query.where)
+    return any(condition.names_uuids for condition in query.where)

@@ -8,7 +8,7 @@ from uuid import UUID
 from calldex.search.query import Query
 from calldex.store import Change, Changes
 from calldex.store.embedded import sqlite
-from calldex.store.sql import SQLITE, meant
+from calldex.store.sql import SQLITE, meant, numbered
 
 if TYPE_CHECKING:
     from calldex.store.embedded.ledger import Ledger
@@ -22,7 +22,7 @@ class LedgerLog:
 
     def since(self, query: Query, after: int, limit: int) -> Changes:
         """See `ChangeLog.since`."""
-        condition = meant(query, SQLITE)
+        condition = meant(numbered(query, self._ledger.commit_before), SQLITE)
         complete_ms = self._ledger.complete_ms
         with self._ledger.reader() as reader:
             found = sqlite.rows(
@@ -43,7 +43,7 @@ class LedgerLog:
 
     def superseded(self, query: Query, after: int, since: int, upto: int) -> dict[str, int]:
         """See `ChangeLog.superseded`."""
-        condition = meant(query, SQLITE)
+        condition = meant(numbered(query, self._ledger.commit_before), SQLITE)
         with self._ledger.reader() as reader:
             found = sqlite.rows(
                 reader,
@@ -59,20 +59,4 @@ class LedgerLog:
 
     def before(self, account_id: int, at_ms: int) -> int:
         """See `ChangeLog.before`."""
-        with self._ledger.reader() as reader:
-            return commit_before(reader, self._ledger.last_seq, at_ms)
-
-
-def commit_before(reader: sqlite.Connection, last_seq: int, ms: int) -> int:
-    """The greatest number of a commit made before an instant, found by halving; 0 if there is none."""
-    low, high = 0, last_seq
-    while low < high:
-        middle = (low + high + 1) // 2
-        found = sqlite.rows(
-            reader, "SELECT seq, written_ms FROM version WHERE seq <= ? ORDER BY seq DESC LIMIT 1", (middle,)
-        )
-        if not found or found[0][1] < ms:
-            low = middle
-        else:
-            high = found[0][0] - 1
-    return low
+        return self._ledger.commit_before(at_ms)

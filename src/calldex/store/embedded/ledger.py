@@ -33,7 +33,6 @@ from calldex.store import (
     Version,
 )
 from calldex.store.embedded import chain, links, sqlite, staging
-from calldex.store.embedded.changes import commit_before
 from calldex.store.embedded.proof import Fault, Readers, faults
 from calldex.store.embedded.schema import LEDGER
 from calldex.store.embedded.sqlite import commit
@@ -131,7 +130,6 @@ class Ledger:
                 name: Gap(upto, last)
                 for name, upto, last in _all(self._writer, "SELECT name, upto, last FROM fill WHERE last > 0")
             }
-            self.staging = staging.Staging(self.reader)
             self._opened = opened.pop_all()
 
     def _after_commit(self, connection: sqlite.Connection, name: str, pages: int) -> int:
@@ -227,21 +225,22 @@ class Ledger:
         `DiskFull`, or `Unavailable`; then nothing of any was."""
         self._bound_log()
         done: list[Written | IdempotencyMismatch] = []
-        last, head = self.last_seq, self.head
+        begun: list[tuple[Any, ...]] = []
         with self._dated() as now, commit(self._writer):
             for batch in batches:
                 try:
                     with commit(self._writer):
-                        written, head = self._put(batch, last, head, now)
+                        written, some = self._put(batch, self.last_seq + len(begun), now)
                 except IdempotencyMismatch as mismatch:
                     done.append(mismatch)
                 else:
                     done.append(written)
-                    last = written.last_seq
-        self.last_seq, self.head = last, head
+                    begun += some
+            head = self._link(begun)  # one for all: the directory's may be one behind, and no more
+        self.last_seq, self.head = self.last_seq + len(begun), head
         return done
 
-    def _put(self, batch: Batch, before: int, head: Head, now: int) -> tuple[Written, Head]:
+    def _put(self, batch: Batch, before: int, now: int) -> tuple[Written, list[tuple[Any, ...]]]:
         rows = [
             (seq, LIVE, batch.account_id, uuid_bytes(made.uuid), *made.values, made.json, now)
             for seq, made in enumerate(map(_ready, batch.records), before + 1)
@@ -249,10 +248,9 @@ class Ledger:
         new = self._put_new(rows)
         outcomes, begun = self._accepted(rows) if new else self._put_versions(batch.account_id, rows, before)
         begun += self._close(batch.account_id, batch.removed, before + len(begun), now)
-        head = self._link(begun, head)
         staging.put(self._writer, batch, outcomes, now)
         fresh = [row[:-2] for row in rows] if new and not batch.removed else None
-        return Written(outcomes, before, before + len(begun), fresh), head
+        return Written(outcomes, before, before + len(begun), fresh), begun
 
     def _put_new(self, rows: list[tuple[Any, ...]]) -> bool:
         """Most batches hold only new records: insert them all at once. False, and nothing inserted, if one is not."""
@@ -314,10 +312,9 @@ class Ledger:
             self._writer.execute(_INSERT, begun[-1])
         return begun
 
-    def _link(self, begun: Sequence[tuple[Any, ...]], head: Head) -> Head:
-        """Put the versions that a commit began into the chain behind a head; its new one, to be kept when the commit is
-        made."""
-        return links.put(self._writer, head, begun[-1][0], chain.digests(begun)) if begun else head
+    def _link(self, begun: Sequence[tuple[Any, ...]]) -> Head:
+        """Put the versions that a commit began into the chain; its head, to be kept when the commit is made."""
+        return links.put(self._writer, self.head, begun[-1][0], chain.digests(begun)) if begun else self.head
 
     def erase(self, account_id: int, uuids: Sequence[str]) -> tuple[int, int]:
         """Close the live versions of these records; how many there were, and the last commit number. Raises
@@ -325,7 +322,7 @@ class Ledger:
         self._bound_log()
         with self._dated() as now, commit(self._writer):
             begun = self._close(account_id, uuids, self.last_seq, now)
-            head = self._link(begun, self.head)
+            head = self._link(begun)
         self.last_seq, self.head = self.last_seq + len(begun), head
         return len(begun), self.last_seq
 
@@ -355,7 +352,7 @@ class Ledger:
         ended = f"seq_to > 0 AND seq_to <= ? AND seq_to < {LIVE}"
         with commit(self._writer):
             self._writer.execute("DELETE FROM receipt WHERE at_ms < ?", (now_ms - RECEIPT_MS,))
-            bound = min(commit_before(self._writer, self.last_seq, superseded_before_ms), upto)
+            bound = min(_commit_before(self._writer, superseded_before_ms, self.last_seq), upto)
             more = _all(
                 self._writer,
                 f"SELECT seq_to FROM version WHERE {ended} ORDER BY seq_to LIMIT 1 OFFSET {PURGED_AT_ONCE - 1}",
@@ -379,6 +376,11 @@ class Ledger:
         if self.damaged:
             self.damaged = links.marked(self._writer)
         return count, bound
+
+    def commit_before(self, ms: int) -> int:
+        """The last commit that was made before an instant: none is dated before the one it follows."""
+        with self.reader() as reader:
+            return _commit_before(reader, ms, self.last_seq)
 
     def bind(self) -> None:
         """Note that a directory keeps the head from now on, so that a directory which does not know this ledger is told
@@ -566,6 +568,21 @@ class Ledger:
         write-ahead log could not be folded in.
         """
         return sqlite.copy(self._writer, target)
+
+
+def _commit_before(connection: sqlite.Connection, ms: int, last: int) -> int:
+    """Found by halving."""
+    low, high = 0, last
+    while low < high:
+        middle = (low + high + 1) // 2
+        found = _all(
+            connection, "SELECT seq, written_ms FROM version WHERE seq <= ? ORDER BY seq DESC LIMIT 1", (middle,)
+        )
+        if not found or found[0][1] < ms:
+            low = middle
+        else:
+            high = found[0][0] - 1
+    return low
 
 
 def versions_by_day(readers: Readers, as_of: int) -> Iterator[tuple[str, tuple[Any, ...]]]:
