@@ -111,6 +111,8 @@ class Ledger:
             self._writer = sqlite.connect(path)
             opened.callback(self._writer.close)
             self._migrate()
+            found = path.stat()
+            self._file = found.st_dev, found.st_ino
             self._beside = sqlite.connect(path)
             opened.callback(self._beside.close)
             self._folder = ThreadPoolExecutor(1, "ledger-folder")
@@ -381,6 +383,14 @@ class Ledger:
         """The last commit that was made before an instant: none is dated before the one it follows."""
         with self.reader() as reader:
             return _commit_before(reader, ms, self.last_seq)
+
+    def is_lost(self) -> bool:
+        """Whether the file that is open is no longer the one that has its name."""
+        try:
+            found = self.path.stat()
+        except OSError:
+            return True
+        return (found.st_dev, found.st_ino) != self._file
 
     def bind(self) -> None:
         """Note that a directory keeps the head from now on, so that a directory which does not know this ledger is told
