@@ -8,13 +8,12 @@ every other search the columns say which records, in which order, and the ledger
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from traceback import format_exc
 from typing import Any, Final, NamedTuple, TypeVar
@@ -38,6 +37,7 @@ from calldex.store import (
     State,
     Version,
 )
+from calldex.store.embedded.changes import LedgerLog
 from calldex.store.embedded.columns import ROW_GROUP, Columns, Damaged, NoRoom
 from calldex.store.embedded.comparing import compared, filled_columns
 from calldex.store.embedded.fill import Filler
@@ -48,6 +48,7 @@ from calldex.store.embedded.queue import Queue
 from calldex.store.embedded.reader import proved
 from calldex.store.embedded.sqlite import has_room
 from calldex.store.embedded.staging import Staging
+from calldex.store.embedded.turns import Turns
 from calldex.store.sql import numbered
 
 LEDGER_FILE: Final = "ledger.db"
@@ -59,7 +60,6 @@ _UNSEEN_S: Final = 1.0
 _PROGRESS_S: Final = 2.0
 _SOON_S: Final = 10.0
 _NO_ROOM_S: Final = 5.0
-
 _T = TypeVar("_T")
 _log = structlog.get_logger(__name__)
 
@@ -93,20 +93,16 @@ class EmbeddedStore(Staging):
         self._path = data / COLUMNS_FILE
         self._ledger = Ledger(data / LEDGER_FILE)
         super().__init__(self._ledger.reader)
+        self.log = LedgerLog(self._ledger)
         self._memory_mb, self._index_mb, self._threads = memory_mb, index_mb, threads
-        self._keep = keep
-        self._keeper = ThreadPoolExecutor(1, "ledger-head")
-        self._keeping: Future[None] | None = None
         try:
-            self._keep_head()
-            self._ledger.bind()
+            self._turns = Turns(self._ledger, keep, timeout_s)
         except BaseException:
             self._ledger.close()
             raise
         self._proved = 0
         self._columns: Columns | None = None
         self._reason: str | None = "starting"
-        self._writing = threading.Lock()
         self._assembling = threading.Lock()
         self._changed = threading.Condition()
         self._closing = False
@@ -117,11 +113,9 @@ class EmbeddedStore(Staging):
         self._recent: deque[Written] = deque()
         self.queue = Queue(self._ledger.write)
         self._about_questions: set[str] = set()
-        self._ages: deque[tuple[float, int]] = deque([(-math.inf, self._ledger.last_seq)])
-        """When, by the clock that nobody sets, which commit was the last."""
         self._follower = threading.Thread(target=self._follow, name="columns", daemon=True)
         self._follower.start()
-        self._filler = Filler(self._ledger, self._turn, self._answer)
+        self._filler = Filler(self._ledger, self._turns.turn, self._answer)
 
     backed_up_by = None
     batches_at_once = 1
@@ -253,7 +247,7 @@ class EmbeddedStore(Staging):
         found = list(self._ledger.faults(after=self._proved, upto=upto, ends=False))
         if found:
             _log.error("ledger_damaged", found=told(found))
-            with self._turn():
+            with self._turns.turn():
                 self._ledger.mark(found, after=self._proved, upto=upto)
         self._proved = upto
 
@@ -364,12 +358,12 @@ class EmbeddedStore(Staging):
         for their turn at once share a commit: whoever gets it first writes for all of them."""
         mine = self.queue.put(batch)
         try:
-            with self._turn():
+            with self._turns.turn():
                 before = self._ledger.last_seq
                 for written in self.queue.write_until(mine):
                     self._remember(written)
                 if self._ledger.last_seq > before:
-                    self._keeping = self._keeper.submit(self._keep_head)
+                    self._turns.committed()
                     self._wake()
         except Unavailable:
             if self.queue.withdraw(mine):
@@ -383,25 +377,6 @@ class EmbeddedStore(Staging):
         """See `Store.assemble`."""
         with self._assembling:
             return self.write(make(), wait=False)
-
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
-        """Whoever writes is alone meanwhile, and waits for that no longer than a query may take."""
-        if not self._writing.acquire(timeout=self._timeout_s):
-            raise Unavailable("others are writing, and do not end; nothing of this was kept", retry_after=2)
-        try:
-            if self._keeping is not None:  # so that what is kept is never more than one commit behind
-                try:
-                    self._keeping.result()
-                except CalldexError:
-                    self._keep_head()
-                self._keeping = None
-            yield
-        finally:
-            self._writing.release()
-
-    def _keep_head(self) -> None:
-        self._keep(self._ledger.store_id, self._ledger.head)
 
     def _remember(self, written: Written) -> None:
         """Keep what was just written for the columns, so that they need not read it again; only so much of it."""
@@ -482,9 +457,9 @@ class EmbeddedStore(Staging):
 
     def erase(self, account_id: int, uuids: Sequence[str]) -> int:
         """See `Store.erase`."""
-        with self._turn():
+        with self._turns.turn():
             count, last = self._ledger.erase(account_id, uuids)
-            self._keeping = self._keeper.submit(self._keep_head)
+            self._turns.committed()
         if count:
             self._wake()
             self._seen(last)
@@ -567,10 +542,12 @@ class EmbeddedStore(Staging):
         """See `Store.purge`."""
         total, upto = 0, 0
         while True:
-            with self._turn():
+            with self._turns.turn():
                 # What the columns have not yet heard to be superseded is kept for them.
                 columns = self._columns
-                bound = min(columns.applied if columns is not None else 0, self._grown_old())
+                bound = min(
+                    columns.applied if columns is not None else 0, self._turns.grown_old(self._superseded_kept_s)
+                )
                 count, upto = self._ledger.purge(now_ms - int(self._superseded_kept_s * 1000), now_ms, bound)
             total += count
             if count < PURGED_AT_ONCE:
@@ -578,15 +555,6 @@ class EmbeddedStore(Staging):
         if total:
             self._answer(lambda columns: columns.purge(upto))
         return total
-
-    def _grown_old(self) -> int:
-        """The last commit that was not made within the time for which versions are kept, by a clock that nobody sets;
-        those before the start count as old."""
-        now = time.monotonic()
-        self._ages.append((now, self._ledger.last_seq))
-        while len(self._ages) > 1 and self._ages[1][0] <= now - self._superseded_kept_s:
-            self._ages.popleft()
-        return self._ages[0][1]
 
     def check(self) -> Iterator[DayCheck]:
         """See `Store.check`. Both parts are compared as of one commit, but for columns that are being filled in."""
@@ -604,7 +572,7 @@ class EmbeddedStore(Staging):
         which nobody is given from now on."""
         upto = self._ledger.last_seq
         found = list(self._ledger.faults(upto=upto))
-        with self._turn():
+        with self._turns.turn():
             self._ledger.mark(found, upto=upto)
         return [*told(found), *self._ledger.integrity()]
 
@@ -614,11 +582,11 @@ class EmbeddedStore(Staging):
         with closing(self._ledger.backup(path)) as steps:
             going_on = True
             while going_on:
-                with self._turn():
+                with self._turns.turn():
                     going_on = next(steps, False)
         found = proved(path)
         if found:
-            with self._turn():
+            with self._turns.turn():
                 self._ledger.mark(found, upto=self._ledger.last_seq)
         return told(found)
 
@@ -629,6 +597,7 @@ class EmbeddedStore(Staging):
 
     def answers(self) -> str | None:
         """See `Store.answers`: it is in this process."""
+        self._turns.refuse_lost()
         damaged = len(self._ledger.damaged)
         reasons = (
             f"{damaged} versions are damaged, `calldex check` lists them" * bool(damaged),
@@ -658,7 +627,7 @@ class EmbeddedStore(Staging):
             self._changed.notify_all()
         self._filler.close()
         self._follower.join()
-        self._keeper.shutdown()
+        self._turns.close()
         if self._columns is not None:
             self._columns.close()
         self._ledger.close()
