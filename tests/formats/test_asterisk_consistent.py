@@ -163,7 +163,7 @@ def test_a_stay_without_an_exit_ends_where_the_next_begins() -> None:
 
 
 def test_a_clock_that_was_wrong_by_minutes_moves_nothing_else() -> None:
-    """Only quarters of an hour are a zone's fault: the queue log stays where it is when a row lies before its channel."""
+    """Only quarters of an hour are a zone's fault: the queue log stays where it is."""
     call = one(
         line(start="2026-07-01 09:40:00", answer="2026-07-01 09:40:10", end=at(70), duration="1270", billsec="1260"),
         queue_line(0, "a", "NONE", "ENTERQUEUE", "", "447700900100", 1),
