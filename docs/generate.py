@@ -48,7 +48,7 @@ PARTS: Final[dict[type[msgspec.Struct], dict[str, str]]] = {
     Event: {
         "type": "What happened.",
         "at": "When.",
-        "agent": "Who took part in it, or caused it.",
+        "agent": "Who took part in it, or caused it; of a transfer, who handed it over.",
         "queue": "The queue in which it happened.",
         "number": "The number it was about, such as the target of a transfer.",
         "duration_s": "How long it lasted, seconds.",

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from calldex.demo import END, Centre, centre, interactions, users
 from calldex.demo.cast import customers
+from calldex.demo.course import CALLBACKS
 from calldex.records.record import DISPOSITIONS, END_REASONS, EVENT_TYPES, INTERACTION_TYPES, Cdr, to_ms
 
 ENOUGH = 20_000
@@ -29,6 +30,7 @@ ALLOWED = {
     "dialer": ON_ANY_CALL | ON_PLACED_CALLS | {"dialer_abandoned"},
     "click_to_call": ON_ANY_CALL | ON_PLACED_CALLS,
     "queue_callback": ON_ANY_CALL,
+    "scheduled_callback": ON_ANY_CALL,
     "internal": ON_ANY_CALL,
     "outbound_sms": {"sent", "not_sent", "delivered", "not_delivered", "route_unavailable"},
     "whatsapp": ON_CONVERSATIONS | {"initiated"},
@@ -92,12 +94,12 @@ def check_outcome(cdr: Cdr) -> None:
     assert (cdr.agent is None, cdr.agent is None) == (cdr.agent_id is None, cdr.teams == ())
     assert (cdr.talk_s is not None) == (talked and cdr.disposition != "active")
     assert (cdr.queue is None) == (cdr.queue_id is None)
-    if cdr.disposition in {"abandoned", *ON_CONVERSATIONS} or cdr.type == "queue_callback":
+    if cdr.disposition in {"abandoned", *ON_CONVERSATIONS} or cdr.type in CALLBACKS:
         assert cdr.queue is not None
     if cdr.disposition in {"missed", "system_abandoned", "answered_by_VM"}:
         assert cdr.queue is None
     queued = any(event.type == "queued" for event in cdr.events)
-    assert queued == (cdr.queue is not None and cdr.type != "queue_callback")
+    assert queued == (cdr.queue is not None and cdr.type not in CALLBACKS)
     assert (cdr.wait_s is not None) == (queued and cdr.disposition != "waiting")
     assert (cdr.campaign is not None) == (cdr.type == "dialer")
     assert (cdr.wrapup_code is None) == (cdr.wrapup_s is None)
@@ -196,7 +198,7 @@ def test_the_same_seed_gives_the_same_bytes_everywhere() -> None:
     for cdr in interactions(5_000, seed=42):
         digest.update(msgspec.json.encode(cdr) + b"\n")
     digest.update(msgspec.json.encode(centre(42)))
-    assert digest.hexdigest() == "24095c199a72f0306a97ee3994b5f24dd37ee73fccc9b2d425394d68172aef29"
+    assert digest.hexdigest() == "bd93b0869550f89f44f5a250deb843ec170da2ffa64482d0d2ee1cbd3782329c"
 
 
 def test_another_seed_is_another_centre() -> None:
@@ -291,7 +293,7 @@ def test_a_caller_keeps_his_account(sample: list[Cdr]) -> None:
     accounts: dict[str, set[str | None]] = defaultdict(set)
     for cdr in sample:
         number = cdr.from_ if cdr.type == "inbound" else cdr.to
-        if cdr.type in {"inbound", "outbound", "dialer", "click_to_call", "queue_callback"} and number is not None:
+        if cdr.type in {"inbound", "outbound", "dialer", "click_to_call", *CALLBACKS} and number is not None:
             accounts[number].add(cdr.external_account_id)
     assert all(len(ids) == 1 for ids in accounts.values())
 
@@ -307,11 +309,13 @@ def test_what_follows_from_a_call(sample: list[Cdr]) -> None:
             later = by_uuid[cdr.linked_uuids[-1]]
             followed[event.type] += 1
             if event.type == "callback_requested":
-                assert ("queue_callback", cdr.from_, cdr.queue) == (later.type, later.to, later.queue)
+                assert later.type in CALLBACKS
+                assert (cdr.from_, cdr.queue) == (later.to, later.queue)
             else:
                 assert (cdr.ended_at, cdr.from_, cdr.did) == (later.started_at, later.from_, later.did)
                 assert later.queue == event.queue
-                assert later.agent in ({event.agent, None} if event.agent else {later.agent})
+                assert later.agent in ({event.to_agent, None} if event.to_agent else {later.agent})
+                assert event.agent == cdr.agent
     assert set(followed) == {"blind_transfer", "attended_transfer", "queue_transfer", "callback_requested"}
     assert followed.total() == sum(len(cdr.linked_uuids) for cdr in sample) / 2
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -158,3 +159,26 @@ def test_files_that_are_named_exist(path: Path) -> None:
     named = re.findall(r"`((?:[\w-]+/)*[\w-]+\.py|(?:src|tests|docs|bench|[a-z]+)/(?:[\w-]+/)*)`", path.read_text())
     places = (ROOT, ROOT / "src" / "calldex")
     assert [] == [name for name in named if not any((place / name).exists() for place in places)]
+
+
+def told_commands() -> list[str]:
+    """Each command of Calldex's in the shell blocks of README and the guides, without what stands before it."""
+    found = []
+    for path in (ROOT / "README.md", *sorted((DOCS / "guides").glob("*.md"))):
+        for block in re.findall(r"^```sh[ \w]*\n(.*?)^```$", path.read_text(), re.MULTILINE | re.DOTALL):
+            lines = block.replace("\\\n", " ").splitlines()
+            found += [match[1] for line in lines if (match := re.search(r"(?:^|\s|\()(calldex [a-z].*)$", line))]
+    return found
+
+
+@pytest.mark.parametrize("line", told_commands())
+def test_commands_that_are_told_exist(line: str) -> None:
+    """Command, subcommand and each option of what README and the guides tell to type."""
+    words = shlex.split(line, comments=True)[1:]
+    command: click.Command = program
+    while isinstance(command, click.Group):
+        assert words[0] in command.commands, line
+        command = command.commands[words.pop(0)]
+    known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+    given = {word.split("=")[0] for word in words if re.match(r"--?[a-z]", word)}
+    assert given <= known | {"--help"}, line

@@ -93,11 +93,8 @@ def test_the_examples_work(shell: dict[str, str]) -> None:
             check=False,
         )
     assert 0 == ran.returncode, ran.stderr[-4000:]
-    text, start = (Path(shell["PWD"]) / "inbound.json").read_text(), 0
-    pages = []
-    while start < len(text.rstrip()):
-        page, start = json.JSONDecoder().raw_decode(text, start)
-        pages.append(page)
+    pages = [json.loads(page) for page in (Path(shell["PWD"]) / "inbound.jsonl").read_text().splitlines()]
+    assert not (Path(shell["PWD"]) / "inbound.half").exists()
     uuids = [record["uuid"] for page in pages for record in page["records"]]
     assert len(set(uuids)) == len(uuids) == pages[0]["total"]
 
@@ -117,7 +114,7 @@ def test_the_targets_exist() -> None:
     wanted = re.findall(r"^make (\w+)", "\n".join(blocks("sh make")), re.MULTILINE)
     assert ["demo", "test"] == wanted
     assert [] == [name for name in wanted if not re.search(rf"^{name}:", makefile, re.MULTILINE)]
-    assert re.search(r"^demo:.*\n\t\$\(BIN\)/calldex demo$", makefile, re.MULTILINE)
+    assert re.search(r"^demo:.*\n\t\$\(BIN\)/calldex demo --port \$\(PORT\)$", makefile, re.MULTILINE)
 
 
 def test_every_block_says_what_it_is() -> None:

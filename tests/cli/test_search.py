@@ -90,10 +90,37 @@ def test_a_table_fits_its_terminal(width: int) -> None:
         assert all(record["uuid"].endswith(short) for record, short in zip(records, shorts, strict=True))
 
 
+def test_names_stand_for_ids(full: Path) -> None:
+    """What a queue or an agent is called does for its id, also beside ids; a name that nothing has is refused."""
+    by_queue: dict[str, list[bytes]] = {}
+    for line in LINES:
+        if queue := msgspec.json.decode(line)["queue"]:
+            by_queue.setdefault(queue, []).append(line)
+    (first, lines), (second, _), *_ = sorted(by_queue.items())
+    assert lines == _found(full, "--queue-ids", first)
+    both = [line for line in LINES if msgspec.json.decode(line)["queue"] in (first, second)]
+    second_id = msgspec.json.decode(by_queue[second][0])["queue_id"]
+    assert both == _found(full, "--queue-ids", f"{first}, {second_id}")
+    refused = calldex("search", "--agent-ids", "Nobody", data=full)
+    assert (2, True) == (refused.exit_code, "--agent-ids 'Nobody': there is no agent 'Nobody'" in refused.stderr)
+
+
 def test_one_record_matches(full: Path) -> None:
     """One is one."""
     uuid = msgspec.json.decode(LINES[0])["uuid"]
     assert "1 record matches, 1 printed\n" == calldex("search", "--uuid", uuid, data=full).stderr
+
+
+def test_a_group_reaches_by_name(full: Path) -> None:
+    """Queues by what they are called; an id that no record has named yet is told."""
+    queue = next(found for line in LINES if (found := msgspec.json.decode(line))["queue"])
+    added = calldex("groups", "add", "Ears", "--permission", "see_cdrs", "--queue", queue["queue"], data=full)
+    assert (0, "Added the group Ears.\n") == (added.exit_code, added.stderr)
+    listed = msgspec.json.decode(calldex("groups", "list", "--json", data=full).stdout)
+    assert [queue["queue_id"]] == next(group["reach"]["queues"] for group in listed if group["name"] == "Ears")
+    unknown = calldex("groups", "set", "Ears", "--queue", 424242, data=full)
+    assert (0, True) == (unknown.exit_code, "No record has named queue 424242 yet" in unknown.stderr)
+    assert 2 == calldex("groups", "set", "Ears", "--queue", "Billling", data=full).exit_code
 
 
 def test_an_empty_list_says_so(full: Path) -> None:

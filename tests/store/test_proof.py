@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,11 +15,15 @@ from hypothesis import strategies as st
 
 from calldex.access import Scope
 from calldex.errors import CalldexError, RecordDamaged
-from calldex.records.record import Cdr, from_ms, time_uuid
+from calldex.records.record import Cdr, canonical, from_ms, time_uuid
 from calldex.search.query import parse
-from calldex.store import Head, Outcome
+from calldex.store import Batch, Head, Outcome
 from calldex.store.embedded import LEDGER_FILE, EmbeddedStore
+from calldex.store.embedded.chain import COVERED
+from calldex.store.embedded.ledger import Ledger
 from calldex.store.embedded.reader import LedgerReader, proved
+from calldex.store.embedded.schema import LEDGER
+from calldex.store.sql import VALUE_NAMES, ready, uuid_bytes
 from tests.engines import LONG_S, answer, embedded, everything, put
 
 LIVE: Final = 1 << 62
@@ -203,21 +207,25 @@ def test_a_backup_goes_on_while_others_write(tmp_path: Path, monkeypatch: pytest
 
 
 def test_a_ledger_from_before_there_were_links(tmp_path: Path) -> None:
-    """It is linked as it is when it is opened, what was purged by then included; from then on changes show."""
-    with closing(embedded(tmp_path, superseded_kept_s=0)) as store:
-        for turn in range(3):
-            put(store, [record(n, f"turn {turn}") for n in range(20)])
-        store.settle()
-        store.purge(1 << 60)
+    """It is linked as it is when it is opened, what was purged by then left out; from then on changes show."""
+    names = [name for name in COVERED[:15] if name in VALUE_NAMES]
     with closing(sqlite3.connect(tmp_path / LEDGER_FILE, isolation_level=None)) as ledger:
-        for table in ("link", "link_purged", "damaged"):
-            ledger.execute(f"DROP TABLE {table}")
-        ledger.execute("DELETE FROM meta WHERE name = 'bound'")
+        ledger.executescript(LEDGER[0].text)
+        ledger.execute("INSERT INTO meta VALUES ('store_id', 'old')")
         ledger.execute("PRAGMA user_version = 1")
+        for seq in range(41, 61):  # those before were superseded by them, and dropped
+            made = ready(canonical(record(seq)))
+            values = dict(zip(VALUE_NAMES, made.values, strict=True))
+            row: dict[str, Any] = {name: values[name] for name in names}
+            row |= {"seq": seq, "seq_to": LIVE, "account_id": 1, "uuid": uuid_bytes(made.uuid)}
+            row |= {"written_ms": 5, "json": made.json.decode()}
+            marks = ", ".join("?" * len(row))
+            ledger.execute(f"INSERT INTO version ({', '.join(row)}) VALUES ({marks})", tuple(row.values()))
     with closing(embedded(tmp_path)) as store:
         assert [] == store.integrity()
-        put(store, [record(0, "more")])
+        put(store, [record(45, "changed"), record(100)])
         assert [] == store.integrity()
+        assert 21 == answer(store, everything())[0]
     with closing(sqlite3.connect(tmp_path / LEDGER_FILE, isolation_level=None)) as ledger:
         ledger.execute("UPDATE version SET agent_id = 77 WHERE seq = 50")
     assert {50} == found(tmp_path)[0]
@@ -241,6 +249,20 @@ def test_the_head_is_kept_at_most_one_commit_behind(tmp_path: Path) -> None:
         assert all(reader.has(head) for head in heads[1:])
         assert not reader.has(Head(12, heads[-1].hash))
         assert not reader.has(Head(10, heads[0].hash))
+
+
+def test_batches_of_one_commit_have_one_link(tmp_path: Path) -> None:
+    """However many were committed together: the head that is kept elsewhere may be one link behind, and no more."""
+    with closing(Ledger(tmp_path / LEDGER_FILE)) as ledger:
+        made = [
+            Batch(account_id=1, source="", format="jsonl", origin="test", records=[record(n), record(n % 2)])
+            for n in range(10, 15)
+        ]
+        assert 5 == len(ledger.write(made))
+        assert [] == list(ledger.faults(upto=ledger.last_seq))
+        last = ledger.last_seq
+    with LedgerReader(tmp_path / LEDGER_FILE) as reader:
+        assert (1, last) == (reader.links_behind(0), reader.head().seq)
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import groupby, islice
 from pathlib import Path
@@ -17,7 +17,8 @@ from calldex.api.operation import MAIN, Operation
 from calldex.audit.chain import OWNER, Actor, Entry, Link, Verified, entry
 from calldex.backup import Manifest, backup
 from calldex.check import Checked, of_node
-from calldex.directory import AuditFilter, Source
+from calldex.directory import AuditFilter, Directory, Source
+from calldex.directory.refs import reference
 from calldex.errors import BadSettings, CalldexError, NotFound, Problem, suggest
 from calldex.formats import UNFINISHED, formats, settings_of
 from calldex.ingest.calls import Feed
@@ -25,8 +26,10 @@ from calldex.ingest.pipeline import Summary
 from calldex.ingest.rebuild import Rebuild, row_format
 from calldex.ingest.rebuild import Step as RebuildStep
 from calldex.node import Node
+from calldex.records.record import NamedKind
 from calldex.search.reader import SEARCH, Caller, Reader
 from calldex.store import Quarantined
+from calldex.texts import listed
 
 QUARANTINE_LIMIT: Final = 10_000
 AUDIT_LIMIT: Final = 10_000
@@ -273,6 +276,14 @@ class Found(msgspec.Struct, frozen=True):
     search_token: str | None
 
 
+_IDS_OF: Final[Mapping[str, NamedKind]] = {
+    "agent_ids": "agent",
+    "queue_ids": "queue",
+    "team_ids": "team",
+    "campaign_ids": "campaign",
+}
+
+
 class Search(Operation[Found], frozen=True, kw_only=True):
     """A page of a search over all of an account; `parameters` are those of the API."""
 
@@ -283,10 +294,26 @@ class Search(Operation[Found], frozen=True, kw_only=True):
         """Do it."""
         owner = await anyio.to_thread.run_sync(node.owner, self.account)
         caller = Caller(owner, Actor(actor=OWNER, account_id=owner.account_id))
-        async with reader.open(caller, SEARCH, self.parameters) as search:
+        parameters = await anyio.to_thread.run_sync(self._with_ids, node.directory, owner.account_id)
+        async with reader.open(caller, SEARCH, parameters) as search:
             page = await search.run(lambda: search.page(search.place(search.own), search.own))
             search.told(page.count)
         return Found(msgspec.Raw(b"[" + page.json + b"]"), page.total, page.token)
+
+    def _with_ids(self, directory: Directory, account_id: int) -> list[tuple[str, str]]:
+        """The parameters, with ids in place of names where ids belong. What is no list is left to the search."""
+        found = []
+        for name, value in self.parameters:
+            kind = _IDS_OF.get(name)
+            try:
+                refs = [reference(item) for item in listed(value)] if kind is not None else []
+            except ValueError:
+                refs = []
+            if kind is not None and all(refs) and any(isinstance(ref, str) for ref in refs):
+                found.append((name, ",".join(map(str, directory.meant(account_id, kind, name, refs)))))
+            else:
+                found.append((name, value))
+        return found
 
 
 # --- the audit --------------------------------------------------------------------------------------------------------

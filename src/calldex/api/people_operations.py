@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 from msgspec import UNSET, UnsetType
 
@@ -320,21 +322,42 @@ class ListGroups(Operation[list[GroupInfo]], frozen=True, kw_only=True):
         return node.directory.groups(self.account)
 
 
-class PutGroup(Operation[GroupInfo], frozen=True, kw_only=True):
-    """Change a group, or add one, of None."""
+class GroupPut(GroupInfo, frozen=True, kw_only=True):
+    """A group that was put, and what of its reach no record has named yet, in words."""
+
+    unknown: tuple[str, ...]
+
+
+class PutGroup(Operation[GroupPut], frozen=True, kw_only=True):
+    """Change a group, or add one, of None. `reached` are ids and names that its reach is to have as well, by kind."""
 
     account: str
     group: int | str | None
     changes: GroupChanges
+    reached: Mapping[NamedKind, tuple[int | str, ...]] = msgspec.field(default_factory=dict)
 
-    def run(self, node: Node) -> GroupInfo:
+    def run(self, node: Node) -> GroupPut:
         """Do it."""
-        group = node.directory.put_group(self.account, self.group, self.changes)
+        changes, unknown = self._meant(node)
+        group = node.directory.put_group(self.account, self.group, changes)
         action: Action = "group_added" if self.group is None else "group_changed"
         permissions, reach = ", ".join(group.permissions), msgspec.json.encode(group.reach).decode()
         account_id = node.directory.account(self.account).id
         node.audit.owner(action, account_id, group.name, permissions=permissions, reach=reach)
-        return group
+        return GroupPut(**msgspec.structs.asdict(group), unknown=unknown)
+
+    def _meant(self, node: Node) -> tuple[GroupChanges, tuple[str, ...]]:
+        """The changes with ids for what is to be reached, and those of them that nothing has yet."""
+        if self.changes.reach is UNSET:
+            return self.changes, ()
+        account_id = node.directory.account(self.account).id
+        ids, unknown = {}, []
+        for kind, refs in self.reached.items():
+            ids[f"{kind}s"] = node.directory.meant(account_id, kind, kind, refs)
+            known = {each.id for each in node.directory.lookup(account_id, kind)}
+            unknown += [f"{kind} {id_}" for id_ in ids[f"{kind}s"] if id_ not in known]
+        reach = msgspec.structs.replace(self.changes.reach, **ids)
+        return msgspec.structs.replace(self.changes, reach=reach), tuple(unknown)
 
 
 class RemoveGroup(Operation[GroupInfo], frozen=True, kw_only=True):

@@ -16,10 +16,10 @@ from calldex.errors import Conflict
 from calldex.records.record import NamedKind
 
 if TYPE_CHECKING:
-    from calldex.directory import GroupInfo, User
+    from calldex.directory import GroupChanges, GroupInfo, User
 
 _KINDS: Final = "|".join(get_args(NamedKind))
-Ids = tuple[int, ...]
+Texts = tuple[str, ...]
 Names = Mapping[str, Mapping[int, str]]
 
 
@@ -208,6 +208,8 @@ def groups() -> None:
     """
 
 
+_REACHED: Final[tuple[NamedKind, ...]] = ("team", "queue", "campaign", "agent")
+
 _group_options = options.all_of(
     click.option(
         "--permission",
@@ -229,28 +231,41 @@ _group_options = options.all_of(
             f"--{word}",
             f"{word}s",
             multiple=True,
-            type=int,
-            metavar="ID",
+            metavar="ID|NAME",
             help=f"The records of this {word} as well; {options.SEVERAL}.",
         )
-        for word in ("team", "queue", "campaign", "agent")
+        for word in _REACHED
     ),
 )
 
 
-def _reach(words: tuple[str, ...], teams: Ids, queues: Ids, campaigns: Ids, agents: Ids) -> Reach | UnsetType:
-    """The reach that options give; UNSET if none of them is given."""
-    if not (words or teams or queues or campaigns or agents):
+def _reach(words: tuple[str, ...], named: Mapping[NamedKind, Texts]) -> Reach | UnsetType:
+    """The reach that options give, but for what it names; UNSET if none of them is given."""
+    if not (words or any(named.values())):
         return UNSET
-    return Reach(
-        whole="whole" in words,
-        own="own" in words,
-        supervised="supervised" in words,
-        teams=teams,
-        queues=queues,
-        campaigns=campaigns,
-        agents=agents,
-    )
+    return Reach(whole="whole" in words, own="own" in words, supervised="supervised" in words)
+
+
+def _put(
+    account: str,
+    group: int | str | None,
+    changes: GroupChanges,
+    named: Mapping[NamedKind, Texts],
+    data: Path | None,
+) -> GroupInfo:
+    """Put a group; what of its reach no record has named yet is told."""
+    from calldex.api.people_operations import PutGroup
+    from calldex.cli.client import connected
+    from calldex.directory.refs import reference
+
+    reached: dict[NamedKind, tuple[int | str, ...]] = {
+        kind: tuple(map(reference, texts)) for kind, texts in named.items() if texts
+    }
+    with connected(data) as control:
+        put = control.ask(PutGroup(account=account, group=group, changes=changes, reached=reached))
+    for what in put.unknown:
+        output.say(f"No record has named {what} yet; if that is a mistake, `calldex names list` shows what there is.")
+    return put
 
 
 @groups.command("list", epilog="Example: calldex groups list")
@@ -299,22 +314,22 @@ def add_group(
     name: str,
     permissions: tuple[str, ...] | UnsetType,
     reach: tuple[str, ...],
-    teams: Ids,
-    queues: Ids,
-    campaigns: Ids,
-    agents: Ids,
+    teams: Texts,
+    queues: Texts,
+    campaigns: Texts,
+    agents: Texts,
     account: str,
     data: Path | None,
 ) -> None:
-    """Add a group."""
-    from calldex.api.people_operations import PutGroup
-    from calldex.cli.client import connected
+    """Add a group.
+
+    Its reach names teams, queues, campaigns and agents by their ids or by what they are called.
+    """
     from calldex.directory import GroupChanges
 
-    changes = GroupChanges(name=name, permissions=permissions, reach=_reach(reach, teams, queues, campaigns, agents))
-    with connected(data) as control:
-        group = control.ask(PutGroup(account=account, group=None, changes=changes))
-    output.say(f"Added the group {group.name}.")
+    named: dict[NamedKind, Texts] = {"team": teams, "queue": queues, "campaign": campaigns, "agent": agents}
+    changes = GroupChanges(name=name, permissions=permissions, reach=_reach(reach, named))
+    output.say(f"Added the group {_put(account, None, changes, named, data).name}.")
 
 
 @groups.command(
@@ -336,10 +351,10 @@ def set_group(
     name: str | UnsetType,
     permissions: tuple[str, ...] | UnsetType,
     reach: tuple[str, ...],
-    teams: Ids,
-    queues: Ids,
-    campaigns: Ids,
-    agents: Ids,
+    teams: Texts,
+    queues: Texts,
+    campaigns: Texts,
+    agents: Texts,
     account: str,
     data: Path | None,
 ) -> None:
@@ -348,14 +363,11 @@ def set_group(
     What is not given stays. The permissions that are given replace those it has; if any part of the reach is given, it
     replaces all of it. An empty text takes away.
     """
-    from calldex.api.people_operations import PutGroup
-    from calldex.cli.client import connected
     from calldex.directory import GroupChanges
 
-    changes = GroupChanges(name=name, permissions=permissions, reach=_reach(reach, teams, queues, campaigns, agents))
-    with connected(data) as control:
-        changed = control.ask(PutGroup(account=account, group=group, changes=changes))
-    output.say(f"Changed the group {changed.name}.")
+    named: dict[NamedKind, Texts] = {"team": teams, "queue": queues, "campaign": campaigns, "agent": agents}
+    changes = GroupChanges(name=name, permissions=permissions, reach=_reach(reach, named))
+    output.say(f"Changed the group {_put(account, group, changes, named, data).name}.")
 
 
 @groups.command("remove", epilog="Example: calldex groups remove 'Sales history'")

@@ -67,6 +67,8 @@ OPEN_TYPES: Final[tuple[InteractionType, ...]] = spread(
 CLOSED_TYPES: Final[tuple[InteractionType, ...]] = spread(
     {"inbound": 70, "outbound_sms": 8, "HLR_lookup": 8, "whatsapp": 7, "web_chat": 4, "facebook": 3}
 )
+CALLBACKS: Final[tuple[InteractionType, ...]] = spread({"queue_callback": 3, "scheduled_callback": 1})
+"""What follows when a caller left a queue and asked to be called back: at once, or at a time of their choice."""
 DIGITAL: Final = frozenset({"whatsapp", "facebook", "instagram", "telegram", "web_chat"})
 
 PLACED: Final[dict[InteractionType, tuple[Disposition, ...]]] = {
@@ -105,6 +107,7 @@ PLACED: Final[dict[InteractionType, tuple[Disposition, ...]]] = {
         }
     ),
     "queue_callback": spread({"answered": 88, "failed": 12}),
+    "scheduled_callback": spread({"answered": 88, "failed": 12}),
     "internal": spread({"answered": 93, "failed": 7}),
 }
 """How the calls end that somebody here, or the dialer, makes."""
@@ -150,8 +153,13 @@ HAPPENINGS: Final[tuple[EventType, ...]] = spread(
         "conference": 5,
         "supervisor_joined": 3,
         "agent_logged_off": 1,
+        "parked": 2,
     }
 )
+EXITS: Final[tuple[EventType | None, ...]] = (None,) * 6 + ("exit_timeout", "exit_timeout", "exit_empty", "exit_key")
+"""How callers leave a queue whom nobody took: most hang up."""
+TAKEN: Final[tuple[EventType | None, ...]] = (None,) * 96 + ("pickup", "pickup", "forwarded", "forwarded")
+"""How a call comes to another telephone than the one it was for."""
 TRANSFERS: Final[tuple[EventType, ...]] = spread({"attended_transfer": 2, "blind_transfer": 1, "queue_transfer": 1})
 
 PATIENCE: Final = lengths(48, 0.9, 2, 1_500)

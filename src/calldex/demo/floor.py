@@ -20,6 +20,7 @@ from calldex.demo.cast import (
 )
 from calldex.demo.chance import draws, pick
 from calldex.demo.course import (
+    CALLBACKS,
     CHAT_ENDINGS,
     CHATS,
     CLOSED_TYPES,
@@ -27,6 +28,7 @@ from calldex.demo.course import (
     DAY,
     DIGITAL,
     ENDINGS,
+    EXITS,
     HAPPENINGS,
     HOLDS,
     LOOKUP,
@@ -38,6 +40,7 @@ from calldex.demo.course import (
     SECOND,
     SMS,
     TAGS,
+    TAKEN,
     TALKS,
     TRANSFERS,
     UNREACHED,
@@ -140,7 +143,7 @@ class Floor:
 
     def follow(self, draft: Draft, load: float) -> Draft:
         """A promised interaction, made up now that its time has come."""
-        if draft.type == "queue_callback":
+        if draft.type in CALLBACKS:
             self._place(draft)
         elif draft.queue is not None:
             self._wait(draft, draft.queue, draft.start, load)
@@ -228,9 +231,15 @@ class Floor:
         draft.disposition, draft.end_reason = "abandoned", "customer_disconnect"
         draft.end = end = at + pick(draw, PATIENCE)
         draft.events += (Event(type="queued", at=from_ms(at), queue=queue.name),)
+        left = pick(draw, EXITS)
+        if left is not None:
+            waited = (end - at) // SECOND
+            key = "1" if left == "exit_key" else None
+            draft.events += (Event(type=left, at=from_ms(end), queue=queue.name, duration_s=waited, detail=key),)
+            draft.end_reason = "timeout" if left == "exit_timeout" else None
         if outcome < 0.04 and draft.caller is not None:
             back_at = end + int((180 + draw() * 2_400) * SECOND)
-            if is_open(back_at) and (back := self._promise(draft, "queue_callback", back_at)) is not None:
+            if is_open(back_at) and (back := self._promise(draft, pick(draw, CALLBACKS), back_at)) is not None:
                 back.queue = queue
                 draft.events += (Event(type="callback_requested", at=from_ms(end), number=draft.caller),)
 
@@ -248,6 +257,11 @@ class Floor:
             duration_s=_RINGS_IN_VAIN // SECOND,
         )
         draft.legs = (leg,)
+        queue = None if draft.queue is None else draft.queue.name
+        rang = Event(
+            type="ring_no_answer", at=from_ms(until), agent=agent.name, queue=queue, duration_s=_RINGS_IN_VAIN // SECOND
+        )
+        draft.events += (rang,)
         return until
 
     def _voicemail(self, draft: Draft) -> None:
@@ -279,7 +293,7 @@ class Floor:
         if disposition == "answered":
             self._ring(draft, start + 400 + int(draw() * 2_000), agent)
             return
-        if kind not in {"dialer", "queue_callback"}:
+        if kind not in {"dialer", *CALLBACKS}:
             draft.agent = agent
         self._unreached(draft, disposition)
 
@@ -305,6 +319,12 @@ class Floor:
         draft.disposition, draft.agent, draft.end_reason = "answered", agent, pick(draw, ENDINGS)
         talk = pick(draw, TALKS)
         taken = Event(type="answered", at=from_ms(answered), agent=agent.name)
+        other_way = pick(draw, TAKEN) if kind in {"inbound", "internal"} else None
+        if other_way == "forwarded":
+            other = self._other(agent)
+            draft.events += (Event(type=other_way, at=from_ms(at), agent=other.name, number=agent.extension),)
+        elif other_way is not None:
+            draft.events += (Event(type=other_way, at=from_ms(answered), agent=agent.name),)
         if kind != "internal" and draw() < 0.97:
             draft.recorded = True
             draft.events += (taken, Event(type="recording_started", at=from_ms(answered + 250)))
@@ -332,11 +352,18 @@ class Floor:
 
     def _happenings(self, draft: Draft, answered: int, talk: int) -> int:
         """What happens during a talk, and when it ends; holds make it longer."""
-        draw, held = self._draw, 0
+        draw, held, away = self._draw, 0, 0
         for moment in sorted(300 + int(draw() * (talk - 300)) for _ in range(1 + int(draw() * 2.4))):
             happening = pick(draw, HAPPENINGS)
-            at = from_ms(answered + moment + held)
-            if happening == "hold":
+            at = from_ms(answered + moment + held + away)
+            if happening == "parked":
+                length = pick(draw, HOLDS)
+                place = str(701 + int(draw() * 20))
+                draft.events += (Event(type=happening, at=at, agent=_name(draft.agent), detail=place),)
+                away += length
+                at = from_ms(answered + moment + held + away)
+                event = Event(type="retrieved", at=at, agent=_name(draft.agent), detail=place)
+            elif happening == "hold":
                 length = pick(draw, HOLDS)
                 held += length
                 event = Event(type=happening, at=at, duration_s=length // SECOND)
@@ -347,14 +374,14 @@ class Floor:
                 event = Event(type=happening, at=at, agent=other.name, number=other.extension)
             elif happening == "agent_logged_off":
                 talk, draft.end_reason = moment, "timeout"
-                event = Event(type=happening, at=at, agent=None if draft.agent is None else draft.agent.name)
+                event = Event(type=happening, at=at, agent=_name(draft.agent))
             else:
                 event = Event(type=happening, at=at, agent=pick(draw, self._supervisors))
             draft.events += (event,)
             if happening == "agent_logged_off":
                 break
         draft.hold = held or None
-        return answered + talk + held
+        return answered + talk + held + away
 
     def _transfer(self, draft: Draft, agent: Agent, end: int) -> int:
         """The talk goes on with somebody else as an interaction of its own; when that begins, which ends this one."""
@@ -372,11 +399,13 @@ class Floor:
         if how == "queue_transfer":
             later.queue = queue = pick(draw, self._queues)
             later.called = pick(draw, queue.dids)
-            draft.events += (Event(type=how, at=from_ms(at), queue=queue.name),)
+            draft.events += (Event(type=how, at=from_ms(at), agent=agent.name, queue=queue.name),)
         else:
             later.agent = other = self._other(agent)
             later.called = other.extension
-            draft.events += (Event(type=how, at=from_ms(at), agent=other.name, number=other.extension),)
+            draft.events += (
+                Event(type=how, at=from_ms(at), agent=agent.name, number=other.extension, to_agent=other.name),
+            )
         draft.end_reason = "agent_disconnect"
         return at
 
@@ -502,3 +531,7 @@ class Floor:
 def _seconds(begin: int | None, end: int | None) -> int | None:
     """Whole seconds from one instant (ms) to another, if both are known."""
     return None if begin is None or end is None else (end - begin) // SECOND
+
+
+def _name(agent: Agent | None) -> str | None:
+    return None if agent is None else agent.name

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, get_args
 
 from sqlalchemy import ColumnElement, Connection, delete, select, tuple_
@@ -17,6 +17,7 @@ from sqlalchemy import ColumnElement, Connection, delete, select, tuple_
 from calldex.directory.database import Database, Part
 from calldex.directory.model import Named, NameEntry, Seen, WrapupCode, id_problem, refuse, text_problem
 from calldex.directory.principals import find_account
+from calldex.directory.refs import Refs
 from calldex.directory.snapshot import Snapshot
 from calldex.directory.tables import PINNED_MS, named
 from calldex.errors import BadParameters, NotFound, Problem, suggest
@@ -87,6 +88,14 @@ class Lookups(Part):
         with self._db.read() as connection:
             entries = [Named(id=row.id, name=row.name or str(row.id)) for row in connection.execute(query)]
         return sorted(entries, key=lambda entry: (entry.name, entry.id))
+
+    def meant(self, account_id: int, kind: NamedKind, parameter: str, refs: Sequence[int | str]) -> tuple[int, ...]:
+        """The ids of what is meant by ids and names. `BadParameters` with the names that nothing or several have; an id
+        that nothing has yet may get its thing later."""
+        with self._db.read() as connection:
+            known = Refs(kind, names_of(connection, account_id, kind))
+        named_ = known.ids(parameter, [ref for ref in refs if isinstance(ref, str)])
+        return tuple(sorted({*named_, *(ref for ref in refs if isinstance(ref, int))}))
 
     def wrapup_codes(self, account_id: int) -> list[WrapupCode]:
         """The wrap-up codes by description, then code; one without a description is described by itself."""

@@ -249,7 +249,10 @@ class Search(Generic[O]):
 
     def fingerprint(self, place: Place, wanted: PageRequest) -> str:
         """Differs when the page may differ; costs no reading."""
-        return f"{place.fingerprint(self._query, wanted.per_page)}-{place.began_ms:x}-{wanted.page}"
+        # Pages that were made before a version in them was found damaged are not given again.
+        damaged = self._store.state().damaged
+        tag = f"{place.fingerprint(self._query, wanted.per_page)}-{place.began_ms:x}-{wanted.page}"
+        return f"{tag}-{damaged}" if damaged else tag
 
     def page(self, place: Place, wanted: PageRequest) -> Page:
         """The page; whoever sends it calls `told`, as they may have it from elsewhere."""

@@ -81,6 +81,7 @@ export interface Event {
     number?: string;
     duration_s?: number;
     detail?: string;
+    to_agent?: string;
 }
 
 export interface Leg {

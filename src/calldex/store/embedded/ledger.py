@@ -211,21 +211,22 @@ class Ledger:
         self._bound_log()
         now = self._now_ms()
         done: list[Written | IdempotencyMismatch] = []
-        last, head = self.last_seq, self.head
+        begun: list[tuple[Any, ...]] = []
         with commit(self._writer):
             for batch in batches:
                 try:
                     with commit(self._writer):
-                        written, head = self._put(batch, last, head, now)
+                        written, some = self._put(batch, self.last_seq + len(begun), now)
                 except IdempotencyMismatch as mismatch:
                     done.append(mismatch)
                 else:
                     done.append(written)
-                    last = written.last_seq
-        self.last_seq, self.head = last, head
+                    begun += some
+            head = self._link(begun)  # one for all: the directory's may be one behind, and no more
+        self.last_seq, self.head = self.last_seq + len(begun), head
         return done
 
-    def _put(self, batch: Batch, before: int, head: Head, now: int) -> tuple[Written, Head]:
+    def _put(self, batch: Batch, before: int, now: int) -> tuple[Written, list[tuple[Any, ...]]]:
         rows = [
             (seq, LIVE, batch.account_id, uuid_bytes(made.uuid), *made.values, made.json, now)
             for seq, made in enumerate(map(_ready, batch.records), before + 1)
@@ -233,10 +234,9 @@ class Ledger:
         new = self._put_new(rows)
         outcomes, begun = self._accepted(rows) if new else self._put_versions(batch.account_id, rows, before)
         begun += self._close(batch.account_id, batch.removed, before + len(begun), now)
-        head = self._link(begun, head)
         staging.put(self._writer, batch, outcomes, now)
         fresh = [row[:-2] for row in rows] if new and not batch.removed else None
-        return Written(outcomes, before, before + len(begun), fresh), head
+        return Written(outcomes, before, before + len(begun), fresh), begun
 
     def _put_new(self, rows: list[tuple[Any, ...]]) -> bool:
         """Most batches hold only new records: insert them all at once. False, and nothing inserted, if one is not."""
@@ -298,10 +298,9 @@ class Ledger:
             self._writer.execute(_INSERT, begun[-1])
         return begun
 
-    def _link(self, begun: Sequence[tuple[Any, ...]], head: Head) -> Head:
-        """Put the versions that a commit began into the chain behind a head; its new one, to be kept when the commit is
-        made."""
-        return links.put(self._writer, head, begun[-1][0], chain.digests(begun)) if begun else head
+    def _link(self, begun: Sequence[tuple[Any, ...]]) -> Head:
+        """Put the versions that a commit began into the chain; its head, to be kept when the commit is made."""
+        return links.put(self._writer, self.head, begun[-1][0], chain.digests(begun)) if begun else self.head
 
     def erase(self, account_id: int, uuids: Sequence[str]) -> tuple[int, int]:
         """Close the live versions of these records; how many there were, and the last commit number. Raises
@@ -309,7 +308,7 @@ class Ledger:
         self._bound_log()
         with commit(self._writer):
             begun = self._close(account_id, uuids, self.last_seq, self._now_ms())
-            head = self._link(begun, self.head)
+            head = self._link(begun)
         self.last_seq, self.head = self.last_seq + len(begun), head
         return len(begun), self.last_seq
 
