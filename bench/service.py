@@ -51,7 +51,8 @@ class Server:
         self._connection = http.client.HTTPConnection(self.host, self.port, timeout=300)
 
     def get(self, **parameters: object) -> bytes:
-        """The body of a reply to `GET /api/v2/cdr` as it is sent, in a `coding` if one is given; an error if not 200."""
+        """The body of a reply to `GET /api/v2/cdr` as it is sent, in a `coding` if one is given. Anything but 200 is an
+        error."""
         coding = str(parameters.pop("coding", "identity"))
         target = f"/api/v2/cdr?{urlencode({'key': self.key, **parameters})}"
         self._connection.request("GET", target, headers={"Accept-Encoding": coding})
