@@ -101,6 +101,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     trusted_proxies: Annotated[
         Networks, Meta(description="Networks whose `Forwarded` and `X-Forwarded-*` headers are believed.")
     ] = Networks()
+    metrics_networks: Annotated[
+        Networks,
+        Meta(description="Networks from which `/metrics` is answered; it tells how busy every account is."),
+    ] = Networks("127.0.0.0/8,::1/128")
     tls_cert: Annotated[
         Path | None,
         Meta(description="PEM file of the certificate, and of those between it and the root; read again on SIGHUP."),

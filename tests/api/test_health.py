@@ -123,3 +123,29 @@ def test_what_files_bring_is_counted(empty: Site) -> None:
     assert abs(time.time() - 1_780_000_000 - lag) < 600
     assert 0 < float(measures["calldex_disk_free_bytes"]) <= float(measures["calldex_disk_bytes"])
     assert float(measures["process_cpu_seconds_total"]) > 0
+
+
+def test_measures_are_for_their_networks(empty: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From elsewhere, and by a proxy that is not trusted to say from where, they are refused."""
+    assert 200 == empty.api.get("/metrics").status_code
+    for header in ("X-Forwarded-For", "Forwarded"):
+        assert 403 == empty.api.get("/metrics", headers={header: "127.0.0.1"}).status_code
+    monkeypatch.setattr(Api, "address", "198.51.100.7")
+    refused = empty.api.get("/metrics")
+    assert (403, True) == (refused.status_code, "metrics_networks" in refused.json()["error"])
+    assert 200 == empty.api.get("/healthz").status_code
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("447700900412", False),
+        ("call-4477-0090-0412", False),
+        ("req-42", True),
+        ("01980c1e-6f3a-8d21-9a3b-5c1f0e7d2b44", True),
+        ("4bf92f3577b34da6a3ce929d0e0e4736", True),
+    ],
+)
+def test_no_number_gets_into_the_log_by_a_request_id(empty: Site, given: str, kept: bool) -> None:
+    """One that could be a telephone number is replaced, as a key is; uuids and trace ids stay."""
+    assert kept == (given == empty.api.get("/healthz", headers={"X-Request-Id": given}).headers["x-request-id"])

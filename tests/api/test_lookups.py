@@ -111,6 +111,7 @@ def test_what_is_masked_in_records_is_masked_in_look_ups(named: Site, site: Site
     assert ["20261"] == [user["extension"] for user in users.json()]
     assert number not in users.text
     assert 403 == named.api.get("/api/v3/cdr/users", key, caller_id=number).status_code
+    assert 403 == named.api.get("/api/v3/cdr/users", key, sip_account=number).status_code
 
 
 def test_users_are_listed_in_the_contracts_shape(empty: Site) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import gzip
 import json
@@ -385,6 +386,13 @@ def tells_of_another(liar: Liar) -> None:
     liar.said["/me"] = {"sub": "boss", "email": "boss@example.com", "email_verified": True}
 
 
+def tells_half_a_character(liar: Liar) -> None:
+    """Its e-mail address cannot be written again."""
+    del liar.claims["email"]
+    told = {"sub": liar.claims["sub"], "email": "\ud800@example.com", "email_verified": True}
+    liar.said["/me"] = json.dumps(told).encode()
+
+
 BARE_TOKEN = {"access_token": "x", "token_type": "Bearer"}
 LIES: list[tuple[Callable[[Liar], None], int]] = [
     (other_key, 403),
@@ -399,6 +407,7 @@ LIES: list[tuple[Callable[[Liar], None], int]] = [
     (says(exp=1), 403),
     (says(nonce="of another attempt"), 403),
     (says(email_verified="true"), 403),
+    (tells_half_a_character, 403),
     (says(groups={"bosses": True}), 403),
     (says(groups=["bosses"] * 1001), 403),
     (keeps_to_itself("sub"), 403),
@@ -497,3 +506,35 @@ def test_settings_do_not_come_from_the_provider(browser: Browser, directory: Dir
     liar.metadata |= {"verify": False, "proxy": "http://127.0.0.1:9", "transport": "x", "scope": "all", "timeout": 0}
     directory.set_openid(client_of(liar.issuer))
     assert 303 == come_back(browser, liar).status_code
+
+
+def test_a_silent_provider_gets_one_connection(shared: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many strangers begin to sign in, it is asked once, and not again at once."""
+    monkeypatch.setattr(provider, "PATIENCE_S", 0.5)
+    came = 0
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal came
+        came += 1
+        await reader.read()
+        writer.close()
+
+    async def start(client: httpx.AsyncClient) -> list[int]:
+        async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            shared.node.directory.set_openid(
+                OpenidClient(
+                    account="other",
+                    issuer=f"http://127.0.0.1:{port}",
+                    client_id="c",
+                    client_secret="s",
+                    claim="groups",
+                    groups={"a": ("agent",)},
+                )
+            )
+            found = await asyncio.gather(*(client.get("/openid/start?account=other") for _ in range(30)))
+            found.append(await client.get("/openid/start?account=other"))
+        return [reply.status_code for reply in found]
+
+    assert [503] * 31 == shared.api.run(start)
+    assert 1 == came

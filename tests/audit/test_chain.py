@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import msgspec
@@ -9,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from calldex.access.masking import NOBODY, masked_text
 from calldex.audit.chain import (
     ENTRY_LIMIT,
+    ITSELF,
     MOST_SHOWN,
     Actor,
     Entry,
@@ -38,11 +41,11 @@ def row(n: int, text: bytes, hash_: bytes) -> Row:
 
 
 def chain(length: int, base: Link = GENESIS) -> tuple[list[Row], Link]:
-    """A chain behind a base, and its head."""
+    """A chain behind a base, and its head. Where entries were trimmed, one more tells of it."""
     rows, last = [], base
-    for number in range(length):
-        made = entry(ANA, "search", rows=number)
-        text = written(msgspec.structs.replace(made, n=last.n + 1, at_ms=1_000 + number))
+    trimmed = [entry(Actor(actor=ITSELF), "audit_trimmed", target=str(base))] if base.n else []
+    for made in (*trimmed, *(entry(ANA, "search", rows=number) for number in range(length))):
+        text = written(msgspec.structs.replace(made, n=last.n + 1, at_ms=1_000 + last.n))
         last = last.next(text)
         rows.append(row(last.n, text, last.hash))
     return rows, last
@@ -182,6 +185,22 @@ def test_no_number_is_noted(name: str, number: str, mark: str) -> None:
         assert number not in str(searched([(name, value)], PageRequest))
 
 
+@pytest.mark.parametrize("number", ["447700900412", "+44 7700 900 412", "0044-7700-900412", "\u0664" * 9])
+def test_no_number_gets_in_by_another_door(number: str) -> None:
+    """Whatever a text of an entry is, codes in paths, names of groups, ids, e-mail addresses that are none: no
+    telephone number can be read in it. Ids that are listed, days and networks stay."""
+    made = entry(
+        Actor(actor=f"{number}@example.com", account_id=1), "name_changed", target=f"wrapup_code {number}",
+        detail={"agent_ids": f"301,302,303,{number}", "groups": f"Line {number}", "from": "2026-01-31T08:00:00+02:00",
+                "networks": '["198.51.100.0/24"]'},
+    )  # fmt: skip
+    for text in (made.actor, made.target, *map(str, made.detail.values())):
+        assert 5 > len(re.sub(r"\D", "", text)) or number not in text
+    assert number not in str(made)
+    assert made.detail["agent_ids"] == f"301,302,303,{masked_text(number, NOBODY)}"
+    assert ("2026-01-31T08:00:00+02:00", '["198.51.100.0/24"]') == (made.detail["from"], made.detail["networks"])
+
+
 # --- the chain --------------------------------------------------------------------------------------------------------
 
 
@@ -278,7 +297,7 @@ def test_what_is_not_kept_cannot_be_compared(n: int, base: int) -> None:
     rows, head = chain(3, Link(base, bytes(32)))
     told = list(faults(Link(base, bytes(32)), head, rows, Link(n, bytes(32))))
     assert [n] == [fault.n for fault in told]
-    assert f"the entries that are kept are {base + 1} to {base + 3}" in told[0].what
+    assert f"the entries that are kept are {base + 1} to {head.n}" in told[0].what
 
 
 @given(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -206,6 +207,40 @@ def test_some_at_a_time_are_dropped(directory: Directory) -> None:
     assert [2, 2, 1, 0] == [directory.trim_audit(10_000, 2) for _ in range(4)]
     assert [8, 7, 6] == numbers(directory)
     assert [] == where(directory)
+
+
+@pytest.mark.parametrize("trimmed", [False, True])
+def test_moving_the_base_is_no_trimming(directory: Directory, place: Place, trimmed: bool) -> None:
+    """Who takes out the oldest entries and moves the base behind them is found out: no entry tells of that, or one that
+    tells of another base."""
+    append(directory, *(made(number) for number in range(1, 7)))
+    if trimmed:
+        directory.trim_audit(3_000, 100)
+    assert [] == where(directory)
+    place.execute("UPDATE audit_chain SET base_n = 4, base_hash = (SELECT hash FROM audit WHERE n = 4)")
+    place.execute("DELETE FROM audit WHERE n <= 4")
+    assert [4] == where(directory)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE audit SET entry = CAST(entry AS BLOB) || x'00' WHERE n = 2",
+        "UPDATE audit SET entry = CAST(x'ff' AS TEXT) WHERE n = 2",
+        "UPDATE audit SET entry = 5 WHERE n = 2",
+        "UPDATE audit SET actor = CAST(x'ff' AS TEXT) WHERE n = 2",
+        "UPDATE audit SET hash = 'text' WHERE n = 2",
+        "UPDATE audit SET at_ms = 'text' WHERE n = 2",
+    ],
+)
+def test_what_is_no_entry_is_told(tmp_path: Path, change: str) -> None:
+    """SQLite keeps anything anywhere: what is no text, or none in UTF-8, is a fault of that entry and no traceback."""
+    with Directory.open(tmp_path / "directory.db") as directory:
+        append(directory, *(made(number) for number in range(1, 4)))
+        with sqlite3.connect(tmp_path / "directory.db") as connection:
+            connection.execute(change)
+        connection.close()
+        assert 2 in where(directory)
 
 
 def test_the_first_missing_entry_is_found_after_trimming(directory: Directory, place: Place) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import time
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -15,12 +13,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from calldex.access import Permission, permit
-from calldex.api.admin.endpoint import CSV
+from calldex.api.administration import CSV
 from calldex.api.audited import audited
 from calldex.api.endpoint import ERRORS, Endpoint, parameter
 from calldex.audit.chain import Action, Entry, withheld
 from calldex.directory import AuditFilter
 from calldex.errors import BadParameters, Problem
+from calldex.exports.columns import Cell
+from calldex.exports.csv import for_people
 from calldex.inputs import from_members
 from calldex.node import Node
 from calldex.records.record import from_ms, to_ms
@@ -166,18 +166,12 @@ def shown(entry: Entry) -> AuditEntry:
 
 def csv_of(found: Iterable[Entry], *, head: bool = True) -> str:
     """Entries as CSV, with a line of headings. What a spreadsheet would run has an apostrophe before it."""
-    text = io.StringIO()
-    lines = csv.writer(text)
-    if head:
-        lines.writerow(AuditEntry.__struct_fields__)
-    for each in found:
-        lines.writerow(map(_cell, msgspec.to_builtins(shown(each)).values()))
-    return text.getvalue()
+    rows = (map(_cell, msgspec.to_builtins(shown(each)).values()) for each in found)
+    return for_people([*([AuditEntry.__struct_fields__] if head else []), *rows])
 
 
-def _cell(value: object) -> object:
-    text = msgspec.json.encode(value).decode() if isinstance(value, dict) else value
-    return f"'{text}" if isinstance(text, str) and text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+def _cell(value: Any) -> Cell:
+    return msgspec.json.encode(value).decode() if isinstance(value, dict) else value
 
 
 _SCHEMA: Final = msgspec.json.schema_components([AuditQuery])[1][AuditQuery.__name__]

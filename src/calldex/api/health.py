@@ -1,4 +1,5 @@
-"""Whether the process lives, whether it can answer, and what it measured. Needs no key and tells nothing of anybody."""
+"""Whether the process lives, whether it can answer, and what it measured. Needs no key: the first two tell nothing of
+anybody, the last is for the networks of a setting."""
 
 from __future__ import annotations
 
@@ -11,10 +12,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from calldex.api.endpoint import Endpoint
-from calldex.errors import CalldexError, StoreNotReady
+from calldex.errors import CalldexError, Forbidden, StoreNotReady
 from calldex.node import Node
 from calldex.transport.metrics import MEDIA_TYPE, Metrics
 from calldex.transport.replies import JSON, Part, Readiness, Unready, error_members, error_reply
+from calldex.transport.requests import address_of
 
 PATIENCE_S: Final = 3.0
 """How long a part may take to say how it is; one that takes longer is down."""
@@ -80,8 +82,13 @@ class Health:
         told = Unready(**msgspec.structs.asdict(members), **msgspec.structs.asdict(found))
         return error_reply(error, request_id, told)
 
-    async def metrics(self, _: Request) -> Response:
-        """What was measured, as Prometheus reads it."""
+    async def metrics(self, request: Request) -> Response:
+        """What was measured, as Prometheus reads it, for whom the setting names."""
+        through = {"forwarded", "x-forwarded-for"} & set(request.headers)
+        # What a proxy forwards that is not trusted came from anywhere.
+        known = not through or request.client is None or request.client.host in self._node.settings.trusted_proxies
+        if not known or address_of(request) not in self._node.settings.metrics_networks:
+            raise Forbidden("the measures are told to the networks of the setting metrics_networks alone")
         self._metrics.ready.set((await self._readiness()).ready)
         text = await asyncio.to_thread(self._metrics.text)
         return Response(text, 200, {**_HEADERS, "Content-Type": MEDIA_TYPE})

@@ -90,8 +90,9 @@ class Lookups:
 
         def listed(search: Search[UserOptions]) -> Listed:
             scope, seen = search.scope, search.mentioned()
-            if scope.mask.numbers and search.own.caller_id:
-                raise Forbidden("the filter caller_id needs the permission see_numbers")
+            for name in ("caller_id", "sip_account"):
+                if scope.mask.numbers and getattr(search.own, name):
+                    raise Forbidden(f"the filter {name} needs the permission see_numbers")
             return self._directory.list_users(
                 scope.account_id,
                 UserFilter(**search.own.given()),

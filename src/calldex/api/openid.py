@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -18,11 +19,12 @@ from calldex.api.endpoint import Endpoint, parameter
 from calldex.api.signin import Sessions, now_ms
 from calldex.audit.chain import ITSELF, Action, Actor, entry
 from calldex.directory import Client, OpenidClient, SignedIn, User
-from calldex.errors import BadRequest, Forbidden, NotFound
+from calldex.errors import BadRequest, CalldexError, Forbidden, NotFound, TooMany
 from calldex.node import Node
 from calldex.transport.cookies import OPENID, cookie_of, origin_of, set_cookie
 from calldex.transport.replies import JSON
 from calldex.transport.requests import only, query_pairs
+from calldex.transport.workers import Workers
 
 if TYPE_CHECKING:
     from calldex.api.provider import Claims, Provider
@@ -34,6 +36,11 @@ ATTEMPT_S: Final = 600
 """How long somebody may be with his provider."""
 METADATA_S: Final = 600
 """How long is believed what a provider published about itself."""
+SILENT_S: Final = 5.0
+"""How long one is not asked again that did not answer."""
+TALKS_AT_ONCE: Final = 8
+"""With how many people's providers is talked at the same time; each talk is a connection or two."""
+TALKS_WAITING: Final = 64
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,13 +66,32 @@ class Ways(msgspec.Struct, frozen=True):
     openid: bool
 
 
+class _Known:
+    """What a provider said, or is being asked, of itself, and until when that is believed."""
+
+    def __init__(self, client: OpenidClient, provider: asyncio.Future[Provider], until: float) -> None:
+        self.client = client
+        self.provider = provider
+        self.until = until
+
+
+def _ask_again_soon(known: _Known, asked: asyncio.Future[Provider]) -> None:
+    if asked.cancelled() or asked.exception() is not None:
+        known.until = time.monotonic() + SILENT_S
+
+
+def _too_many() -> CalldexError:
+    return TooMany("too many people are signing in by a provider at this moment; try again shortly", retry_after=1)
+
+
 class OpenidSignIn:
     """The handlers, over a node and the sessions that they begin."""
 
     def __init__(self, node: Node, sessions: Sessions) -> None:
         self._node = node
         self._sessions = sessions
-        self._providers: dict[str, tuple[OpenidClient, Provider, float]] = {}
+        self._known: dict[str, _Known] = {}
+        self._talking = Workers("openid", TALKS_AT_ONCE, TALKS_WAITING, _too_many)
 
     async def ways(self, request: Request) -> Response:
         """How one can sign in, for the page that asks before anybody did."""
@@ -96,7 +122,8 @@ class OpenidSignIn:
         provider, came = await self._provider(client), self._sessions.client_of(request)
         email = ""
         try:
-            claims = await provider.finish(request, begun.attempt)
+            async with self._talking.place(None):
+                claims = await provider.finish(request, begun.attempt)
             email = claims.email
             signed = await self._sessions.run(request, lambda: self._let_in(client, claims, came, at_ms))
         except Forbidden as refused:
@@ -109,16 +136,19 @@ class OpenidSignIn:
         return self._sessions.with_cookies(request, signed, came, response)
 
     async def _client(self, account: str) -> OpenidClient:
-        return await asyncio.to_thread(self._node.directory.openid, account)
+        return await asyncio.to_thread(self._node.directory.openid_client, account)
 
     async def _provider(self, client: OpenidClient) -> Provider:
-        from calldex.api.provider import Provider
+        """The provider as it describes itself. It is asked once, however many want to know, and one that does not
+        answer is not asked again at once: a stranger's requests open no more connections than one."""
+        known = self._known.get(client.account)
+        if known is None or known.client != client or time.monotonic() >= known.until:
+            from calldex.api.provider import Provider
 
-        known, provider, since = self._providers.get(client.account, (None, None, 0.0))
-        if provider is None or known != client or time.monotonic() >= since + METADATA_S:
-            provider = await Provider.discover(client)
-            self._providers[client.account] = (client, provider, time.monotonic())
-        return provider
+            asking = asyncio.ensure_future(Provider.discover(client))
+            known = self._known[client.account] = _Known(client, asking, time.monotonic() + METADATA_S)
+            asking.add_done_callback(partial(_ask_again_soon, known))
+        return await asyncio.shield(known.provider)
 
     def _let_in(self, client: OpenidClient, claims: Claims, came: Client, at_ms: int) -> SignedIn:
         """A session of the user whom a provider vouches for, with the rights that it gives him. For threads."""

@@ -72,9 +72,7 @@ class ShowOpenid(Operation[Openid], frozen=True, kw_only=True):
 
     def run(self, node: Node) -> Openid:
         """Do it."""
-        found = msgspec.structs.asdict(node.directory.openid(self.account))
-        del found["client_secret"]
-        return Openid(**found)
+        return node.directory.openid(self.account)
 
 
 class RemoveOpenid(Operation[None], frozen=True, kw_only=True):

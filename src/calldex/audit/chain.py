@@ -18,6 +18,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from calldex.access.masking import NOBODY, masked_text
 from calldex.errors import BadParameters, Problem
 from calldex.inputs import form_of, words_of
 from calldex.records.fields import DAY_PARAMETERS, FILTER, Filter, Op
@@ -32,6 +33,7 @@ Action = Literal[
     "listen",
     "download",
     "export",
+    "changes_read",
     "ingest",
     "quarantine_dropped",
     "sign_in",
@@ -74,6 +76,8 @@ MOST_SHOWN: Final = 10
 LINE: Final = 254
 """Characters of an actor or a target."""
 _TEXT: Final = 500
+_PLAIN: Final = ("networks",)
+"""Details that are digits, dots and slashes, and were found to be addresses."""
 
 
 class Actor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -117,20 +121,31 @@ def entry(
 ) -> Entry:
     """An entry to be written. What is longer than an entry may hold is cut, and says how long it was."""
     return Entry(
-        actor=one_line(actor.actor.lower(), LINE),
+        actor=as_noted(actor.actor.lower()),
         account_id=actor.account_id,
         user_id=actor.user_id,
         credential=one_line(actor.credential, 64),
         address=one_line(actor.address, 64),
         request_id=one_line(actor.request_id, 64),
         action=action,
-        target=one_line(target, LINE),
+        target=target if action == "audit_trimmed" else as_noted(target),
         detail={
-            one_line(name, 64): one_line(v, _TEXT) if isinstance(v, str) else v for name, v in (detail or {}).items()
+            one_line(name, 64): one_line(v if name in _PLAIN else _items(v), _TEXT) if isinstance(v, str) else v
+            for name, v in (detail or {}).items()
         },
         rows=rows,
         status=status,
     )
+
+
+def as_noted(text: str) -> str:
+    """An actor or a target as it is noted: on one line, and no telephone number to be read in it."""
+    return one_line(masked_text(text, NOBODY), LINE)
+
+
+def _items(text: str) -> str:
+    """Values between commas, each without telephone numbers: several ids are none together."""
+    return ",".join(masked_text(item, NOBODY) for item in text.split(","))
 
 
 def one_line(text: str, most: int) -> str:
@@ -153,7 +168,7 @@ def written(entry: Entry) -> bytes:
 
 # --- what was searched for --------------------------------------------------------------------------------------------
 
-_DAY: Final = re.compile(r"\d{4}-\d\d-\d\d(T[\d:.]+(Z|[+-]\d\d:?\d\d))?")
+_DAY: Final = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:?\d\d))?")
 
 
 def searched(pairs: Iterable[tuple[str, str]], own: type[msgspec.Struct]) -> dict[str, str | int]:
@@ -196,6 +211,8 @@ def _shows(filter_: Filter) -> Callable[[str], bool]:
             return lambda item: _is_whole(item, 16)
         case Op.LONGER | Op.SHORTER:
             return lambda item: _is_whole(item, 10)
+        case Op.YES | Op.LACKS:
+            return lambda item: item.lower() in {"yes", "no"}
         case Op.ANY_UUID:
             return lambda item: plain_uuid(item) is not None
     return lambda item: False
@@ -278,12 +295,14 @@ class Fault(msgspec.Struct, frozen=True):
 
 def faults(base: Link, head: Link, rows: Iterable[Row], expected: Link | None = None) -> Iterator[Fault]:
     """Everything that is wrong with a chain, in order. `base` is the entry before the oldest that is kept, `head` the
-    newest, `rows` what is kept, by number. `expected` is a link that was noted elsewhere."""
+    newest, `rows` what is kept, by number. `expected` is a link that was noted elsewhere. That the entries up to the
+    base were trimmed has to be told by an entry: else somebody took them out and moved the base."""
     if expected is not None and not base.n <= expected.n <= head.n:
         kept = f"{base.n + 1} to {head.n}" if head.n > base.n else "none"
         yield Fault(expected.n, f"cannot be compared with what is expected: the entries that are kept are {kept}")
-    last = base
+    last, is_told = base, base.n == 0
     for row in rows:
+        is_told = is_told or _tells_of_trimming(row, base)
         if row.n <= last.n or row.n > head.n:
             yield Fault(row.n, f"was inserted: the chain goes from {base.n + 1} to {head.n}, each number once")
             continue
@@ -291,6 +310,8 @@ def faults(base: Link, head: Link, rows: Iterable[Row], expected: Link | None = 
         yield from _unexpected(last, expected)
         last = Link(row.n, row.hash)
     yield from _unexpected(last, expected)
+    if not is_told:
+        yield Fault(base.n, f"{_missing(1, base.n)}: no entry tells that they were trimmed")
     if last.n < head.n:
         yield Fault(last.n + 1, _missing(last.n + 1, head.n))
     elif last.hash != head.hash:
@@ -305,6 +326,16 @@ def _wrong(last: Link, row: Row) -> Iterator[Fault]:
         yield Fault(row.n, f"does not follow entry {last.n}: it, or the hash of entry {last.n}, was changed")
     if not _agrees(row):
         yield Fault(row.n, "is looked for by other words than those that were written")
+
+
+def _tells_of_trimming(row: Row, base: Link) -> bool:
+    if row.action != "audit_trimmed":
+        return False
+    try:
+        found = msgspec.json.decode(row.entry, type=Entry)
+    except (msgspec.DecodeError, UnicodeError):
+        return False
+    return (found.actor, found.action, found.target) == (ITSELF, "audit_trimmed", str(base))
 
 
 def _missing(first: int, last: int) -> str:

@@ -5,8 +5,6 @@ The options come from the table in `fields`; their values go to the node as they
 
 from __future__ import annotations
 
-import csv
-import io
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -44,7 +42,8 @@ _TABLE_ROWS: Final = 500
 
 
 def _filter_options(command: _Command) -> _Command:
-    for each in reversed((*FILTERS, *DAY_PARAMETERS)):
+    every: tuple[Filter | Parameter, ...] = (*FILTERS, *DAY_PARAMETERS)
+    for each in reversed(every):
         command = _filter_option(each)(command)
     return command
 
@@ -164,18 +163,18 @@ def _print_jsonl(pages: Iterator[list[msgspec.Raw]]) -> None:
 
 
 def _print_csv(pages: Iterator[list[msgspec.Raw]]) -> None:
-    """A column for each field; what is not a plain value stands there as JSON."""
+    """A column for each field; what is not a plain value stands there as JSON. It is for people, so what a spreadsheet
+    would run or a terminal obey is defused; exact CSV is an export's."""
+    from calldex.exports.csv import for_people
+
     names = [field.name for field in FIELDS]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(names)
+    click.echo(for_people([names], "\n"), nl=False)
     for page in pages:
-        writer.writerows([_cell(record.get(name)) for name in names] for record in _decoded(page))
-        click.echo(text.getvalue().encode(), nl=False)
-        text.seek(text.truncate(0))
+        rows = ([_cell(record.get(name)) for name in names] for record in _decoded(page))
+        click.echo(for_people(rows, "\n").encode(), nl=False)
 
 
-def _cell(value: object) -> object:
+def _cell(value: Any) -> Any:
     return msgspec.json.encode(value).decode() if isinstance(value, list | dict | bool) else value
 
 

@@ -29,7 +29,6 @@ from calldex.directory.model import (
     Account,
     GroupChanges,
     GroupInfo,
-    Guard,
     Imported,
     Key,
     KeyOwner,
@@ -47,6 +46,7 @@ from calldex.directory.model import (
 )
 from calldex.directory.openid import Openid, OpenidClient, OpenidProviders
 from calldex.directory.people import People
+from calldex.directory.sealing import SEALING_FILE, Sealing
 from calldex.directory.sessions import Client, Device, Session, SessionOwner, SignedIn
 from calldex.directory.signin import Signin
 from calldex.directory.sources import Sources
@@ -62,7 +62,6 @@ __all__ = [
     "Directory",
     "GroupChanges",
     "GroupInfo",
-    "Guard",
     "Imported",
     "Key",
     "KeyOwner",
@@ -92,8 +91,14 @@ class Directory(Accounts, People, Groups, Keys, Teams, Sources, Signin, OpenidPr
     `WrongVersion` if a newer Calldex wrote it, `UnreadableInput` if it is not one.
     """
 
-    def __init__(self, engine: Engine, *, migrate: bool = True) -> None:
+    def __init__(self, engine: Engine, sealing: Path | None = None, *, migrate: bool = True) -> None:
+        """`sealing` is the file of the key to others' secrets; of an SQLite file it lies beside that."""
         super().__init__(Database(engine, migrate=migrate))
+        if sealing is None:
+            sealing = Path(engine.url.database or "directory").with_name(SEALING_FILE)
+        self._sealing = Sealing(sealing)
+        if migrate:
+            self.seal_openid()
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -107,14 +112,14 @@ class Directory(Accounts, People, Groups, Keys, Teams, Sources, Signin, OpenidPr
         this version, `UnreadableInput`."""
         with looking(path) as connection:
             engine = create_engine("sqlite://", creator=lambda: connection, poolclass=StaticPool)
-            directory = cls(engine, migrate=False)
+            directory = cls(engine, path.with_name(SEALING_FILE), migrate=False)
             yield directory
 
     @classmethod
-    def shared(cls, address: str, *, migrate: bool = True) -> Self:
-        """The directory in a PostgreSQL database that several nodes may share; see `database.postgresql_engine`.
-        Without `migrate` it must be of this version: `WrongVersion`."""
-        return cls(postgresql_engine(address), migrate=migrate)
+    def shared(cls, address: str, sealing: Path, *, migrate: bool = True) -> Self:
+        """The directory in a PostgreSQL database that several nodes may share, each with the key to others' secrets in
+        a file; see `database.postgresql_engine`. Without `migrate` it must be of this version: `WrongVersion`."""
+        return cls(postgresql_engine(address), sealing, migrate=migrate)
 
     def __enter__(self) -> Self:
         return self

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, func, select, true, update
+from sqlalchemy import ColumnElement, Connection, LargeBinary, Row, bindparam, cast, delete, func, select, true, update
 
 from calldex.audit import chain
 from calldex.audit.chain import Actor, Entry, Fault, Link, Verified
@@ -22,6 +22,7 @@ from calldex.directory.tables import audit_chain
 from calldex.errors import CalldexError
 
 FAULTS_TOLD: Final = 100
+_TEXTS: Final = ("actor", "action", "entry")
 _ROWS_AT_ONCE: Final = 10_000
 # Made once: to make a statement takes longer than to carry it out.
 _LOCK: Final = select(audit_chain.c.n, audit_chain.c.hash).with_for_update()
@@ -100,13 +101,13 @@ class Audit(Part):
         if wanted.to_ms is not None:
             yield entries.c.at_ms < wanted.to_ms
         if wanted.actor is not None:
-            yield entries.c.actor == chain.one_line(wanted.actor.lower(), chain.LINE)
+            yield entries.c.actor == chain.as_noted(wanted.actor.lower())
         if wanted.action is not None:
             yield entries.c.action == wanted.action
         if wanted.target is not None:
             # In the JSON of an entry a quote within a text has a backslash before it, so no text looks like a member.
             find = func.instr if self._db.is_sqlite else func.strpos
-            target = msgspec.json.encode(chain.one_line(wanted.target, chain.LINE)).decode()
+            target = msgspec.json.encode(chain.as_noted(wanted.target)).decode()
             yield find(entries.c.entry, f'"target":{target}') > 0
 
     def trim_audit(self, before_ms: int, most: int) -> int:
@@ -129,8 +130,13 @@ class Audit(Part):
         """Look at every entry, and at one link that was noted elsewhere."""
         # One statement: it sees one moment on every engine.
         heads = (audit_chain.c.base_n, audit_chain.c.base_hash, audit_chain.c.n, audit_chain.c.hash)
+        kept: list[ColumnElement[Any]] = list(entries.c)
+        if self._db.is_sqlite:  # whose columns may hold anything, also text that is none, as its driver would refuse
+            kept = [
+                cast(column, LargeBinary).label(column.name) if column.name in _TEXTS else column for column in kept
+            ]
         query = (
-            select(*(column.label(f"chain_{column.name}") for column in heads), entries)
+            select(*(column.label(f"chain_{column.name}") for column in heads), *kept)
             .join_from(audit_chain, entries, true(), isouter=True)
             .order_by(entries.c.n)
         )
@@ -153,7 +159,7 @@ class Audit(Part):
 def _read(row: Row[Any]) -> Entry:
     try:
         return msgspec.json.decode(row.entry, type=Entry)
-    except (msgspec.DecodeError, UnicodeError):
+    except (msgspec.DecodeError, UnicodeError, TypeError):
         raise CalldexError(
             f"entry {row.n} of the audit is not as it was written and cannot be read; `calldex audit verify` tells what"
             " was changed"
@@ -162,7 +168,19 @@ def _read(row: Row[Any]) -> Entry:
 
 def _kept(rows: Iterator[Any]) -> Iterator[chain.Row]:
     """The part of the rows behind head and base, which is empty where no entry is kept."""
-    return (chain.Row(*row[4:]) for row in rows if row.n is not None)
+    for row in rows:
+        if row.n is not None:
+            n, at_ms, account_id, actor, action, entry, hash_ = row[4:]
+            yield chain.Row(n, at_ms, account_id, _text(actor), _text(action), _text(entry), _bytes(hash_))
+
+
+def _text(value: Any) -> str:
+    """A text as it is kept; of what is none something that was never written."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _bytes(value: Any) -> bytes:
+    return value if isinstance(value, bytes) else str(value).encode()
 
 
 def _locked(connection: Connection) -> Link:

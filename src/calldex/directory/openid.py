@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from ipaddress import ip_address
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import msgspec
@@ -21,6 +21,7 @@ from calldex.directory.model import User, UserChanges, refuse, text_problem
 from calldex.directory.people import find_user
 from calldex.directory.principals import find_account, principals
 from calldex.directory.roster import Roster
+from calldex.directory.sealing import SEALED, Sealing
 from calldex.directory.tables import accounts, api_keys, groups, openid, sessions, users
 from calldex.errors import Forbidden, NotFound, Problem, suggest
 
@@ -60,18 +61,49 @@ class Rights(msgspec.Struct, frozen=True):
 class OpenidProviders(Part):
     """The providers, up to one for each account."""
 
+    _sealing: Sealing
+
     def set_openid(self, client: OpenidClient) -> None:
         """Set an account's provider, in place of the one it has; `BadParameters` with everything that is wrong."""
         with self._db.write() as connection:
             account = find_account(connection, client.account)
             refuse(_problems(client, _group_names(connection, client.account)))
-            values = {name: getattr(client, name) for name in ("issuer", "client_id", "client_secret", "claim")}
+            values = {name: getattr(client, name) for name in ("issuer", "client_id", "claim")}
+            values["client_secret"] = self._sealing.seal(client.client_secret, _whose(client.account))
             values["groups"] = {value: list(names) for value, names in client.groups.items()}
             statement = self._db.insert(openid).values(account_id=account.id, **values)
             connection.execute(statement.on_conflict_do_update(index_elements=["account_id"], set_=values))
 
-    def openid(self, account: str) -> OpenidClient:
-        """The provider of an account; `NotFound` alike for an account without one and for none of that name."""
+    def openid(self, account: str) -> Openid:
+        """The provider of an account, without the secret; `NotFound` alike for an account without one and for none of
+        that name."""
+        values = self._openid_row(account)
+        del values["client_secret"]
+        return Openid(**values)
+
+    def openid_client(self, account: str) -> OpenidClient:
+        """The same with the secret; `Unavailable` if that cannot be opened."""
+        values = self._openid_row(account)
+        values["client_secret"] = self._sealing.open(values["client_secret"], _whose(account))
+        return OpenidClient(**values)
+
+    def seal_openid(self) -> None:
+        """Seal the secrets that an earlier version kept as they are, and leave nothing of them in the file."""
+        clear = openid.c.client_secret.not_like(f"{SEALED}%")
+        found = select(accounts.c.name, openid.c.account_id, openid.c.client_secret).join_from(openid, accounts)
+        with self._db.read() as connection:
+            some = connection.execute(found.where(clear)).all()
+        if not some:
+            return
+        with self._db.write() as connection:
+            if self._db.is_sqlite:
+                connection.exec_driver_sql("PRAGMA secure_delete = ON")
+            for name, account_id, secret in some:
+                sealed = self._sealing.seal(secret, _whose(name))
+                change = update(openid).where(openid.c.account_id == account_id).values(client_secret=sealed)
+                connection.execute(change)
+
+    def _openid_row(self, account: str) -> dict[str, Any]:
         query = select(
             accounts.c.name.label("account"),
             *(c for c in openid.c if c.name != "account_id"),
@@ -82,7 +114,7 @@ class OpenidProviders(Part):
             raise NotFound(f"no OpenID Connect provider is set up for the account {account[:100]!r}")
         values = row._asdict()
         values["groups"] = {value: tuple(names) for value, names in values["groups"].items()}
-        return OpenidClient(**values)
+        return values
 
     def remove_openid(self, account: str) -> None:
         """Forget an account's provider; sessions that it began go on."""
@@ -127,6 +159,10 @@ class OpenidProviders(Part):
             roster.write()
             ended = "" if outranks(before, principals(connection, himself)[user.id]) else _disowned(connection, user.id)
             return find_user(connection, email), ended
+
+
+def _whose(account: str) -> str:
+    return f"the OpenID Connect provider of the account {account}"
 
 
 def _disowned(connection: Connection, user_id: int) -> str:

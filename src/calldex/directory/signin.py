@@ -2,7 +2,8 @@
 
 Beside the way of a record. Of a password only an Argon2id hash is kept. Failures are counted by e-mail address *and*
 the network address they come from, and by the latter alone; never by e-mail address alone, or anybody could lock out
-anybody. A browser in which the user signed in before is counted by itself, whatever else happens at its address.
+anybody; and those of a network address delay only e-mail addresses that failed there themselves. A browser in which the
+user signed in before is counted by itself, whatever else happens at its address.
 
 Hashing takes a tenth of a second and 64 MiB: not for an event loop, and not for many at once.
 """
@@ -137,7 +138,10 @@ class Signin(Sessions):
             found = None if row is None or row.password_hash is None else (row.id, row.password_hash)
             device = client.device if found and client.device and client.device.user_id == found[0] else None
             own, shared = (_read(connection, each) for each in _keys(email, client.address, device))
-            wait_ms = max(own.wait_ms(at_ms), 0 if device else shared.wait_ms(at_ms))
+            # Who has not failed from here has not to wait for others who did: 20 invented addresses would lock out all
+            # who share a network address. So each e-mail address is worth one guess there, and then waits for all.
+            alone = device is not None or not own.left(at_ms)
+            wait_ms = max(own.wait_ms(at_ms), 0 if alone else shared.wait_ms(at_ms))
             # Counted before it is known, so that of several attempts at once only the first is looked at.
             if wait_ms > 0 or not self._count_failure(connection, own, at_ms):
                 seconds = max(1, -(-wait_ms // 1000))

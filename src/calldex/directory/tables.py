@@ -28,7 +28,7 @@ from sqlalchemy import (
 from calldex.access import Role
 from calldex.records.record import NamedKind
 
-VERSION: Final = "0005"
+VERSION: Final = "0006"
 """The newest migration."""
 PINNED_MS: Final = 2**62
 """When a name was last seen that somebody set: later than any record."""
@@ -199,7 +199,7 @@ openid: Final = Table(
     Column("account_id", ForeignKey("accounts.id"), primary_key=True, autoincrement=False),
     Column("issuer", String(500), nullable=False),
     Column("client_id", String(200), nullable=False),
-    Column("client_secret", String(500), nullable=False),
+    Column("client_secret", String(1000), nullable=False),
     Column("claim", String(64), nullable=False),
     Column("groups", JSON, nullable=False),
 )

@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -94,6 +95,13 @@ def heading(column: Column, timezone: str) -> str:
 
 def _local(instant: datetime, zone: ZoneInfo) -> str:
     return str(instant.astimezone(zone))[:19]
+
+
+def for_people(rows: Iterable[Iterable[Cell]], end: str = "\r\n") -> str:
+    """Rows of a listing as CSV, each cell defused: what the command line and the audit write."""
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator=end).writerows([defused(cell) for cell in row] for row in rows)
+    return text.getvalue()
 
 
 def defused(cell: Cell) -> Cell:

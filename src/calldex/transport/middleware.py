@@ -18,6 +18,7 @@ import structlog
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from calldex.access.masking import NOBODY, masked_text
 from calldex.errors import CalldexError, Unavailable
 from calldex.networks import Networks, read_address, site_of
 from calldex.texts import without_keys
@@ -59,7 +60,8 @@ class Edge:
         began = time.perf_counter()
         headers = Headers(scope=scope)
         given = headers.get("x-request-id", "")
-        is_one = _REQUEST_ID.fullmatch(given) and without_keys(given) == given  # or a misplaced key would be logged
+        # Or a misplaced key, or a number, would be logged.
+        is_one = _REQUEST_ID.fullmatch(given) and without_keys(given) == given == masked_text(given, NOBODY)
         request_id = given if is_one else secrets.token_hex(8)
         scope["calldex.request_id"] = request_id
         status, sent = 0, 0

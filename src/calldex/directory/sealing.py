@@ -1,0 +1,65 @@
+"""What the directory keeps of others' secrets is sealed by a key that lies beside the database, and in no backup of it.
+
+Today that is the secret by which Calldex shows an OpenID Connect provider who it is: unlike keys and passwords it has
+to be told again, so no hash will do. Sealed with AES-SIV (RFC 5297), bound to what it is of. The key is a file of the
+data directory that is made when it is first needed; several nodes of one directory each need the same.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import secrets
+from pathlib import Path
+from typing import Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESSIV
+
+from calldex.errors import Unavailable
+
+SEALING_FILE: Final = "sealing.key"
+SEALED: Final = "sealed:"
+"""What sealed texts begin with; older ones were kept as they are."""
+_KEY_BYTES: Final = 64
+_CONTEXT: Final = b"calldex directory 1"
+
+
+class Sealing:
+    """Seals and opens texts with the key in a file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def seal(self, text: str, of: str) -> str:
+        """A text as it is kept; `of` says what it belongs to."""
+        sealed = AESSIV(self._key(make=True)).encrypt(text.encode(), [_CONTEXT, of.encode()])
+        return SEALED + base64.urlsafe_b64encode(sealed).decode()
+
+    def open(self, kept: str, of: str) -> str:
+        """The text; `Unavailable` if the key is gone or another."""
+        try:
+            sealed = base64.urlsafe_b64decode(kept.removeprefix(SEALED))
+            return AESSIV(self._key(make=False)).decrypt(sealed, [_CONTEXT, of.encode()]).decode()
+        except (OSError, ValueError, binascii.Error, InvalidTag):
+            raise Unavailable(
+                f"the secret of {of} was sealed with another key than that in {self._path}; bring that file back, or"
+                " give the secret again"
+            ) from None
+
+    def _key(self, *, make: bool) -> bytes:
+        if make:
+            try:
+                file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            except FileExistsError:
+                pass
+            else:
+                with os.fdopen(file, "w") as written:
+                    written.write(secrets.token_hex(_KEY_BYTES))
+                    written.flush()
+                    os.fsync(file)
+        key = bytes.fromhex(self._path.read_text().strip())
+        if len(key) != _KEY_BYTES:
+            raise ValueError
+        return key
