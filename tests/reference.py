@@ -5,10 +5,9 @@ Shares nothing with the table of filters, the parser or any SQL: what a paramete
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Callable, Iterable, Mapping
-from datetime import date
+from datetime import date, datetime
 from typing import Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -36,8 +35,9 @@ def _lower(text: str) -> str:
 
 
 def _listed(text: str) -> set[str]:
-    """The items between commas; those in double quotes, as in CSV, may hold some."""
-    return {item.strip() for item in next(csv.reader([text], skipinitialspace=True))}
+    """The items between commas, without outer blanks; those in double quotes, as in CSV, as they stand there."""
+    items = re.findall(r'\s*(?:"((?:[^"]|"")*)"\s*|([^,]*))(?:,|$)', text)
+    return {quoted.replace('""', '"') or bare.strip() for quoted, bare in items} - {""}
 
 
 def _words(text: str) -> set[str]:
@@ -49,7 +49,7 @@ def _uuids(text: str) -> set[str]:
     return {str(UUID(item)) for item in _listed(text)}
 
 
-MEANING: Final[Mapping[str, Callable[[Cdr, str], bool]]] = {
+_ONE: Final[Mapping[str, Callable[[Cdr, str], bool]]] = {
     "cli": lambda c, v: _lower(c.from_ or "").startswith(_lower(_digits(v))),
     "wildcard_cli": lambda c, v: _lower(_digits(v)) in _lower(c.from_ or ""),
     "number": lambda c, v: _lower(c.to or "").startswith(_lower(_digits(v))),
@@ -71,7 +71,22 @@ MEANING: Final[Mapping[str, Callable[[Cdr, str], bool]]] = {
     "tags": lambda c, v: not set(c.tags).isdisjoint(_listed(v)),
     "flags": lambda c, v: not {*c.flags}.isdisjoint(_words(v)),
     "uuid": lambda c, v: c.uuid in _uuids(v),
+    "party": lambda c, v: any(_lower(_digits(v)) in _lower(number or "") for number in (c.from_, c.to)),
+    "withheld": lambda c, v: (c.from_ is None) == (v.lower() == "yes"),
+    "has_recording": lambda c, v: (c.recording is not None) == (v.lower() == "yes"),
+    "changed_since": lambda c, v: datetime.fromisoformat(v).year < 2100,  # tests write today
 }
+_LISTS: Final = (
+    *("type", "disposition", "end_reasons", "events", "agent_ids", "queue_ids", "campaign_ids", "team_ids"),
+    *("wrapup_codes", "wrapup_code_ids", "tags", "flags", "uuid"),
+)
+
+
+def _none_of(name: str) -> Callable[[Cdr, str], bool]:
+    return lambda c, v: not _ONE[name](c, v)
+
+
+MEANING: Final = {**_ONE, **{f"{name}_not": _none_of(name) for name in _LISTS}}
 """What each filter asks of a record."""
 
 

@@ -177,6 +177,7 @@ SEARCHABLE: Final = st.builds(
         st.builds(Event, type=st.sampled_from(EVENT_TYPES), at=st.just(CHANGES_OF_CLOCKS[0])), max_size=2
     ).map(tuple),
     tags=st.lists(TAGS, max_size=3).map(tuple),
+    recording=maybe(NAMES),
     flags=FLAG_SETS,
 ).map(canonical)
 """Records in which only that varies which searches ask for."""
@@ -216,7 +217,7 @@ def _days(draw: st.DrawFn, cdr: Cdr) -> dict[str, str]:
 
 
 def _value(draw: st.DrawFn, name: str, cdr: Cdr) -> str:
-    match name:
+    match name.removesuffix("_not"):
         case "cli" | "number" | "wildcard_cli" | "wildcard_number":
             text = _part(draw, (cdr.from_ if name.endswith("cli") else cdr.to) or "44", "wildcard" in name)
             return draw(st.sampled_from((text, _swapped(text))))
@@ -225,9 +226,9 @@ def _value(draw: st.DrawFn, name: str, cdr: Cdr) -> str:
             near = (own_number, own_number, own_number[:-1] or "1", f"{own_number[:63]}1", _swapped(own_number))
             return draw(st.sampled_from(near))
         case "type" | "disposition" | "end_reasons" | "events" | "flags":
-            return _spelled(draw, name, cdr)
+            return _spelled(draw, name.removesuffix("_not"), cdr)
         case "agent_ids" | "queue_ids" | "campaign_ids":
-            own = cast("int | None", getattr(cdr, name.removesuffix("s")))
+            own = cast("int | None", getattr(cdr, name.removesuffix("_not").removesuffix("s")))
             return _listed(draw, [str(own or 7), *map(str, draw(st.lists(IDS, max_size=2)))])
         case "team_ids":
             return _listed(draw, [*[str(team.id) for team in cdr.teams[:1]], str(draw(IDS))])
@@ -244,6 +245,18 @@ def _value(draw: st.DrawFn, name: str, cdr: Cdr) -> str:
         case "uuid":
             own_uuid = draw(st.sampled_from((cdr.uuid, cdr.uuid.upper(), cdr.uuid.replace("-", ""), f"{{{cdr.uuid}}}")))
             return _listed(draw, [own_uuid, *draw(st.lists(UUIDS, max_size=1))])
+        case _:
+            return _other(draw, name, cdr)
+
+
+def _other(draw: st.DrawFn, name: str, cdr: Cdr) -> str:
+    match name:
+        case "party":
+            return _part(draw, draw(st.sampled_from((cdr.from_, cdr.to))) or "44", inside=True)
+        case "withheld" | "has_recording":
+            return draw(st.sampled_from(("yes", "no", "YES")))
+        case "changed_since":
+            return draw(st.sampled_from(("2001-01-01T00:00:00Z", "2999-01-01T00:00:00+01:00")))
     raise AssertionError(f"the filter {name} is not tested")
 
 

@@ -6,18 +6,16 @@ as a file that is lost, is raised. The one thing it writes is which versions are
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import msgspec
 
-from calldex.datadir import DIRECTORY_FILE, LOCK_FILE, Belonging, refuse_strange
+from calldex.datadir import DIRECTORY_FILE, Belonging, held, refuse_strange
 from calldex.directory import Directory
 from calldex.directory.sealing import SEALING_FILE
-from calldex.errors import CalldexError, DataDirInUse
+from calldex.errors import CalldexError
 from calldex.node import Node, open_store
 from calldex.settings import Settings
 from calldex.store import DayCheck, Store
@@ -41,8 +39,8 @@ def of_node(node: Node) -> Checked:
 def of_files(settings: Settings) -> Checked:
     """Check what nobody has open. Raises `UnreadableInput` for files that are lost or do not belong together,
     `DataDirInUse`, `WrongVersion` for those of another version."""
-    refuse_strange(settings.data)
-    with _held(settings.data):
+    refuse_strange(settings.data, os.R_OK)
+    with held(settings.data):
         belonging = Belonging(settings)
         with _looked(settings) as directory:
             belonging.compare(directory)
@@ -66,23 +64,6 @@ def _looked(settings: Settings) -> Iterator[Directory]:
         else Directory.shared(address.whole, path.with_name(SEALING_FILE), migrate=False) as directory
     ):
         yield directory
-
-
-@contextmanager
-def _held(data: Path) -> Iterator[None]:
-    """Nobody opens the directory meanwhile, if it has been opened before."""
-    try:
-        file = os.open(data / LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        yield
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
-        raise DataDirInUse(f"the data directory {data} is in use by another process") from None
-    finally:
-        os.close(file)
 
 
 def _checked(store: Store, directory: Directory) -> Checked:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -59,17 +61,16 @@ class Lock:
             """Whether nothing is kept in it yet."""
             self.unused = False
             """Whether it is to go again when it is released; whoever says so has closed it all."""
+            self._folder = os.open(data, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             self._file = os.open(data / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
             raise UnreadableInput(f"the data directory {data} cannot be used: {error.strerror}") from error
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not (_locked(self._folder) and _locked(self._file)):
             owner = os.pread(self._file, 20, 0).decode(errors="replace").strip() or "unknown"
-            os.close(self._file)
+            self.release()
             raise DataDirInUse(
                 f"the data directory {data} is in use by process {owner}; stop it, or name another with --data"
-            ) from None
+            )
         try:
             os.ftruncate(self._file, 0)
             os.pwrite(self._file, str(os.getpid()).encode(), 0)
@@ -79,6 +80,7 @@ class Lock:
     def release(self) -> None:
         """Give it up."""
         os.close(self._file)
+        os.close(self._folder)
 
     def clear(self) -> None:
         """Take away what a start has left in a directory that was new."""
@@ -101,7 +103,32 @@ class Lock:
         self.release()
 
 
-def refuse_strange(data: Path) -> None:
+def _locked(file: int) -> bool:
+    """Lock a file, or the folder itself, of which no lock goes when somebody deletes a file; whether nobody had it. A
+    folder on a network may have no locks: then that on the file counts alone."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+@contextmanager
+def held(data: Path) -> Iterator[None]:
+    """Nobody opens the directory meanwhile; `DataDirInUse` if somebody has. Makes nothing."""
+    with ExitStack() as opened:
+        for path in (data, data / LOCK_FILE):
+            with suppress(OSError):
+                file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW * (path != data))
+                opened.callback(os.close, file)
+                if not _locked(file):
+                    raise DataDirInUse(f"the data directory {data} is in use by another process")
+        yield
+
+
+def refuse_strange(data: Path, needed: int = os.R_OK | os.W_OK) -> None:
     """`UnreadableInput` for what stands where a file of ours would, and is none that can be used."""
     for name in (*_OURS, *(f"{name}-wal" for name in _OURS), LOCK_FILE):
         path = data / name
@@ -115,9 +142,9 @@ def refuse_strange(data: Path) -> None:
             )
         if not stat.S_ISREG(mode):
             raise UnreadableInput(f"{path} is no file; move it away, {_BACKUP}")
-        if not os.access(path, os.R_OK | os.W_OK):
+        if not os.access(path, needed):
             raise UnreadableInput(
-                f"{path} cannot be read and written by this user; give it the file (chown), or run Calldex as its owner"
+                f"{path} may not be used by this user; give it the file (chown), or run Calldex as its owner"
             )
 
 
@@ -216,13 +243,7 @@ def is_made(settings: Settings) -> bool:
 def is_served(data: Path) -> bool:
     """Whether another process owns a data directory now. Makes nothing."""
     try:
-        file = os.open(data / LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+        with held(data):
+            return False
+    except DataDirInUse:
         return True
-    finally:
-        os.close(file)
-    return False

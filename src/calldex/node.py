@@ -28,10 +28,12 @@ from calldex.ingest.calls import Feed
 from calldex.ingest.pipeline import Ingest
 from calldex.ingest.settle import settle
 from calldex.records.record import Cdr
+from calldex.sealing import KEY_BYTES, Sealing
+from calldex.search.feed import ChangeFeed
 from calldex.search.page import Pager
 from calldex.search.query import Query
 from calldex.search.reader import Places, Pool, Reader, record
-from calldex.search.token import KEY_BYTES, Sealer
+from calldex.search.token import Sealer
 from calldex.settings import Settings
 from calldex.store import Store
 from calldex.store.embedded import EmbeddedStore
@@ -59,8 +61,9 @@ class Node:
                 self.directory.copying().refuse_unfinished()
             self.store: Store = open_store(settings, self.directory)
             opened.callback(self.store.close)
-            sealer = Sealer(self.directory.secret("search_token", KEY_BYTES), self.store.store_id)
-            self._pager = Pager(self.store, sealer, settings.token_days * DAY_MS)
+            key = self.directory.secret("search_token", KEY_BYTES)
+            self._pager = Pager(self.store, Sealer(key, self.store.store_id), settings.token_days * DAY_MS)
+            self._changes = ChangeFeed(self.store, Sealing(key, "calldex change cursor 1"))
             self.ingest = Ingest(self.directory, self.store)
             self.audit = Auditor(self.directory)
             self.stopping = threading.Event()
@@ -92,7 +95,7 @@ class Node:
 
     def reader(self, pools: Mapping[Places, Pool], served: Callable[[int], None]) -> Reader:
         """The way to records for a surface with places of its own; `served` is told how many records leave."""
-        return Reader(self.store, self._pager, self.audit, pools, served)
+        return Reader(self.store, self._pager, self._changes, audit=self.audit, pools=pools, served=served)
 
     def record(self, principal: Principal, uuid: str) -> Cdr:
         """See `search.reader.record`."""

@@ -173,8 +173,11 @@ def test_filters_that_would_tell_are_refused() -> None:
         "wildcard_cli": "see_numbers",
         "number": "see_numbers",
         "wildcard_number": "see_numbers",
+        "party": "see_numbers",
         "events": "see_details",
+        "events_not": "see_details",
         "wrapup_codes": "see_sensitive",
+        "wrapup_codes_not": "see_sensitive",
     }
     assert needed_for(FILTER["from"], Mask(numbers=True, match=False)) == "match_numbers"
     assert {None} == {needed_for(filter_, Mask()) for filter_ in FILTERS}
@@ -185,6 +188,8 @@ def test_tags_may_hold_numbers() -> None:
     assert "match_numbers" == needed_for(FILTER["tags"], Mask(numbers=True, match=False))
     assert None is needed_for(FILTER["tags"], Mask(numbers=True, match=True))
     assert "see_sensitive" == needed_for(FILTER["tags"], Mask(hidden=("tags",)))
+    assert "match_numbers" == needed_for(FILTER["tags_not"], Mask(numbers=True, match=False))
+    assert "listen" == needed_for(FILTER["has_recording"], Mask(hidden=("recording",)))
 
 
 def test_nobody_outranks_whom_he_does_not_cover() -> None:

@@ -18,6 +18,7 @@ from typing import Final
 import msgspec
 import pytest
 
+from calldex.datadir import Lock
 from calldex.directory import Directory
 from calldex.store.embedded import LEDGER_FILE
 from calldex.store.embedded.reader import LedgerReader
@@ -241,6 +242,17 @@ def test_a_record_that_was_altered_is_refused_by_name(here: Path, tmp_path: Path
     assert (1, True) == (backed_up.exit_code, named in backed_up.stderr)
     assert 0 == calldex("import", "-", data=here, stdin=jsonl(50)).exit_code
     assert 0 == calldex("search", data=here).exit_code
+
+
+def test_a_lock_file_that_was_deleted_makes_no_second_owner(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder itself is locked as well."""
+    monkeypatch.setattr("calldex.cli.client.PATIENCE_S", 0.2)
+    lock = Lock(here)
+    try:
+        (here / "calldex.lock").unlink()
+        assert [6, 6] == [calldex(*words, data=here).exit_code for words in (("search",), ("check",))]
+    finally:
+        lock.release()
 
 
 # --- new directories --------------------------------------------------------------------------------------------------

@@ -48,8 +48,8 @@ def test_nothing_asked() -> None:
     """Without parameters: everything, the first page of 1,000. Empty values mean that nothing was given."""
     everything = (Query(scope=SCOPE), PageRequest(1, 1000, None))
     assert everything == parsed()
-    assert everything == parsed(*((name, "") for name in NAMES if name != "wrapup_code_ids"))
-    assert everything == parsed(*((name, "  ") for name in NAMES if name != "wrapup_code_ids"))
+    assert everything == parsed(*((name, "") for name in NAMES if not name.startswith("wrapup_code_ids")))
+    assert everything == parsed(*((name, "  ") for name in NAMES if not name.startswith("wrapup_code_ids")))
 
 
 @pytest.mark.parametrize(

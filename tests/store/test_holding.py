@@ -184,9 +184,21 @@ def test_the_log_is_bounded_although_somebody_reads(tmp_path: Path, monkeypatch:
 def test_writers_wait_for_each_other_only_so_long(tmp_path: Path) -> None:
     """Whoever cannot write within the time of a query is told so."""
     store = EmbeddedStore(tmp_path, memory_mb=128, index_mb=0, threads=1, timeout_s=0.2, superseded_kept_s=0)
-    writing = store._writing  # noqa: SLF001 - somebody who writes and does not end
+    writing = store._turns.writing  # noqa: SLF001 - somebody who writes and does not end
     with closing(store), writing, pytest.raises(Unavailable, match="nothing of this was kept"):
         put(store, [record(1)])
+
+
+def test_a_ledger_that_is_taken_away_is_told(tmp_path: Path) -> None:
+    """What would be written to a file without a name would be lost when the store closes: it is refused."""
+    with closing(embedded(tmp_path)) as store:
+        put(store, [record(1)])
+        (tmp_path / LEDGER_FILE).rename(tmp_path / "elsewhere")
+        for ask in (lambda: put(store, [record(2)]), store.answers):
+            with pytest.raises(Unavailable, match="removed or replaced while it is in use"):
+                ask()
+        (tmp_path / "elsewhere").rename(tmp_path / LEDGER_FILE)
+        assert [Outcome.ACCEPTED] == put(store, [record(2)])
 
 
 # --- the clock --------------------------------------------------------------------------------------------------------
@@ -221,7 +233,7 @@ def test_a_clock_that_is_set_back_dates_no_commit_before_another(
 def test_a_clock_that_is_set_forward_drops_nothing_young(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that started with a clock of 1970 keeps what walks see, when the right time comes; later it is
     dropped."""
-    told = clock(monkeypatch, "calldex.store.embedded.ledger", "calldex.store.embedded")
+    told = clock(monkeypatch, "calldex.store.embedded.ledger", "calldex.store.embedded.turns")
     told.shift_s = -time.time()
     with closing(embedded(tmp_path, superseded_kept_s=100)) as store:
         put(store, [record(1)])

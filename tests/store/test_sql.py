@@ -34,7 +34,9 @@ def duckdb_reads(sql: Sql) -> bool:
 def sqlite_reads(sql: Sql) -> bool:
     """Whether SQLite reads it, with these parameters."""
     with sqlite3.connect(":memory:") as connection:
-        connection.execute(f"CREATE TABLE version (seq, seq_to, account_id, uuid, {', '.join(VALUE_NAMES)})")
+        connection.execute(
+            f"CREATE TABLE version (seq, seq_to, account_id, uuid, written_ms, {', '.join(VALUE_NAMES)})"
+        )
         connection.execute(f"EXPLAIN SELECT 1 FROM version WHERE {sql.text}", sql.parameters)
     return True
 

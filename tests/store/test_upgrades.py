@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
+import apsw
 import pytest
 from structlog.testing import capture_logs
 
@@ -19,11 +20,13 @@ from calldex.errors import StoreNotReady
 from calldex.records.record import Cdr, from_ms, time_uuid
 from calldex.search.query import parse
 from calldex.store import Store
+from calldex.store.clickhouse.client import Hosts
 from calldex.store.clickhouse.schema import PLAIN
-from calldex.store.embedded import EmbeddedStore, fill
+from calldex.store.embedded import LEDGER_FILE, EmbeddedStore, fill
 from calldex.store.embedded.ledger import Ledger
+from calldex.store.sql import Sql, values_of
 from tests import reference
-from tests.engines import answer, chdb, disagreeing, embedded, put
+from tests.engines import answer, chdb, chdb_database, disagreeing, embedded, put
 from tests.store import older
 
 PATIENCE_S: Final = 60.0
@@ -35,8 +38,13 @@ ASKED: Final[tuple[dict[str, str], ...]] = (
     ),
     *({"flags": text} for text in ("provisional", "TIME_SUSPECT", "disposition_unknown,provisional")),
     {"tags": "vip", "disposition": "answered", "queue_ids": "501"},
+    *({name: "vip,renewal"} for name in ("tags_not",)),
+    *({"has_recording": "yes"}, {"has_recording": "no", "flags_not": "provisional"}, {"withheld": "yes"}),
+    *({"party": "4420"}, {"queue_ids_not": "501"}, {"changed_since": "2001-01-01T00:00:00Z"}),
 )
 LACKING: Final = {"tags": "vip"}
+NEW: Final = ("tags", "flags", "has_recording", "answer_ms", "talk_s", "ring_s", "wait_s", "hold_s", "wrapup_s")
+"""The columns that version 1 had not."""
 
 
 def asked(store: Store, given: dict[str, str], account_id: int = 1) -> tuple[int, bytes]:
@@ -50,6 +58,7 @@ def until_filled(store: Store) -> None:
     while time.monotonic() < deadline:
         try:
             asked(store, LACKING)
+            asked(store, {"has_recording": "yes"})
         except StoreNotReady:
             time.sleep(0.02)
         else:
@@ -169,6 +178,18 @@ def test_everything_else_serves_meanwhile(data: Path, gate: Gate) -> None:
         is_right(store, records)
 
 
+def test_what_is_filled_in_is_what_would_be_written(data: Path) -> None:
+    """Every column of every version, in the ledger; the columns agree with it."""
+    with closing(embedded(data)) as store:
+        until_filled(store)
+        assert [] == disagreeing(store)
+    with closing(apsw.Connection(str(data / LEDGER_FILE), flags=apsw.SQLITE_OPEN_READONLY)) as reader:
+        found = list(reader.execute(f"SELECT json, {', '.join(NEW)} FROM version WHERE json IS NOT NULL"))
+    assert len(found) > 70
+    for json, *values in found:
+        assert [values_of(json.encode())[name] for name in NEW] == values
+
+
 def test_columns_made_again_meanwhile(data: Path, gate: Gate) -> None:
     """Columns that are lost while values are filled in are made again with those that are there, and get the rest."""
     records = older.live(data)
@@ -219,6 +240,12 @@ def test_a_clickhouse_store_of_the_version_before(tmp_path: Path) -> None:
             is_right(store, records)
         migrated.append([entry["to"] for entry in logs if entry["event"] == "schema_migrated"])
     assert [[migration.name for migration in PLAIN[1:]], []] == migrated
+    with closing(Hosts(chdb_database(tmp_path), 20)) as hosts:
+        hosts.open()
+        found = hosts.rows(Sql(f"SELECT json, {', '.join(NEW)} FROM cdr FINAL WHERE content = 1"))
+    assert found
+    for json, *values in found:
+        assert [values_of(json)[name] for name in NEW] == values
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 from calldex.access import Scope
 from calldex.errors import TokenExpired
 from calldex.records import codec
-from calldex.records.record import Cdr, time_uuid
+from calldex.records.record import Cdr, from_ms, time_uuid
 from calldex.search.query import Query, parse
 from calldex.store import Outcome, Store, Version
 from tests import reference
@@ -50,6 +50,23 @@ def test_outcomes(store: Store) -> None:
     assert [codec.encode(first), codec.encode(second), codec.encode(first)] == contents(history)
     assert [history[1].seq, history[2].seq, None] == [version.seq_to for version in history]
     assert history[-1] == store.get(1, UUIDS[0])
+
+
+def test_changed_since(store: Store) -> None:
+    """Records are found by when they were written as they are now, the instant itself included, with other filters and
+    by their uuids."""
+    put(store, [record(UUIDS[0]), record(UUIDS[1])])
+    time.sleep(0.005)  # the clock of commits has milliseconds
+    put(store, [record(UUIDS[0], comment="corrected")])
+    old, new = (store.get(1, uuid) for uuid in (UUIDS[1], UUIDS[0]))
+    assert old is not None
+    assert new is not None
+    assert old.written_ms < new.written_ms
+    for ms, expected in ((old.written_ms, 2), (old.written_ms + 1, 1), (new.written_ms, 1), (new.written_ms + 1, 0)):
+        since = from_ms(ms).isoformat()
+        for more in ({}, {"type": "inbound"}, {"uuid": ",".join(UUIDS)}):
+            asked = parse({"changed_since": since, **more}.items(), Scope(account_id=1, whole=True), "UTC")[0]
+            assert expected == answer(store, asked)[0]
 
 
 def test_one_batch_may_be_of_many_months(store: Store) -> None:

@@ -281,6 +281,8 @@ def needed_for(filter_: Filter, mask: Mask) -> Permission | None:
     column = COLUMN.get(filter_.column)
     if column is None:
         return None
+    if filter_.op is Op.LACKS and column.kind is Kind.PHONE:
+        return None  # a mask leaves empty what is
     if column.kind is Kind.PHONE and mask.numbers:
         if filter_.op is not Op.IS:
             return "see_numbers"

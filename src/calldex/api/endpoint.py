@@ -126,6 +126,10 @@ def _schema(filter_: Filter) -> Json:
     match filter_.op:
         case Op.BEGINS | Op.CONTAINS | Op.IS:
             return {"type": "string", "maxLength": 64}
+        case Op.YES | Op.LACKS:
+            return {"type": "string", "enum": ["yes", "no"]}
+        case Op.SINCE:
+            return {"type": "string", "format": "date-time"}
         case Op.LONGER | Op.SHORTER:
             return {"type": "integer", "minimum": 0, "maximum": 2**31 - 1}
         case Op.ANY_WORD | Op.ANY_BIT:

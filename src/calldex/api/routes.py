@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from calldex.api import admin, audit, cdr, exports, health, ingest, lookups, openid, recordings, signin, web
+from calldex.api import admin, audit, cdr, changes, exports, health, ingest, lookups, openid, recordings, signin, web
 from calldex.api.docs import OPENAPI_PATH, PAGE_PATH
 from calldex.api.endpoint import Endpoint
 
@@ -34,6 +34,7 @@ _DOCUMENTS: Final = (
 )
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     *cdr.ENDPOINTS,
+    *changes.ENDPOINTS,
     *exports.ENDPOINTS,
     *lookups.ENDPOINTS,
     *ingest.ENDPOINTS,

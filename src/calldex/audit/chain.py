@@ -33,6 +33,7 @@ Action = Literal[
     "listen",
     "download",
     "export",
+    "changes_read",
     "ingest",
     "quarantine_dropped",
     "sign_in",
@@ -210,6 +211,8 @@ def _shows(filter_: Filter) -> Callable[[str], bool]:
             return lambda item: _is_whole(item, 16)
         case Op.LONGER | Op.SHORTER:
             return lambda item: _is_whole(item, 10)
+        case Op.YES | Op.LACKS:
+            return lambda item: item.lower() in {"yes", "no"}
         case Op.ANY_UUID:
             return lambda item: plain_uuid(item) is not None
     return lambda item: False

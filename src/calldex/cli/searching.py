@@ -42,7 +42,8 @@ _TABLE_ROWS: Final = 500
 
 
 def _filter_options(command: _Command) -> _Command:
-    for each in reversed((*FILTERS, *DAY_PARAMETERS)):
+    every: tuple[Filter | Parameter, ...] = (*FILTERS, *DAY_PARAMETERS)
+    for each in reversed(every):
         command = _filter_option(each)(command)
     return command
 

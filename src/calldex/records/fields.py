@@ -131,13 +131,19 @@ class Kind(Enum):
     """A telephone number as text. Engines without an index on text keep its `prefix_key` beside it."""
     ID_SET = auto()
     """Several ids, as `,1,2,` (see `id_set`)."""
+    YES_NO = auto()
+    """Whether there is a value: 1 or 0."""
+    SECONDS = auto()
+    """A length that may not be known: whole seconds and one more, 0 where it is not."""
+    ANSWER = auto()
+    """When the interaction was answered: milliseconds after its begin and one more, 0 where it was not."""
     TEXT_SET = auto()
     """Several texts, as `text_set` writes them."""
 
 
 class Column(msgspec.Struct, frozen=True):
-    """A value stores keep beside a record's JSON because a filter asks for it: made from one attribute of a record, by
-    the column's kind (see `store.sql.values`)."""
+    """A value stores keep beside a record's JSON because a filter or a statistic asks for it: made from one attribute
+    of a record, by the column's kind (see `store.sql.values`)."""
 
     name: str
     kind: Kind
@@ -163,6 +169,13 @@ COLUMNS: Final = (
     Column("callee", Kind.PHONE, "to"),
     Column("tags", Kind.TEXT_SET, "tags"),
     Column("flags", Kind.MASK, "flags", FLAGS),
+    Column("has_recording", Kind.YES_NO, "recording"),
+    Column("answer_ms", Kind.ANSWER, "answered_at"),
+    Column("talk_s", Kind.SECONDS, "talk_s"),
+    Column("ring_s", Kind.SECONDS, "ring_s"),
+    Column("wait_s", Kind.SECONDS, "wait_s"),
+    Column("hold_s", Kind.SECONDS, "hold_s"),
+    Column("wrapup_s", Kind.SECONDS, "wrapup_s"),
 )
 COLUMN: Final = {column.name: column for column in COLUMNS}
 
@@ -239,6 +252,18 @@ class Op(Enum):
     """Is less than the number."""
     ANY_UUID = auto()
     """Is one of the uuids."""
+    YES = auto()
+    """Is 1, or 0, as the value is."""
+    LACKS = auto()
+    """There is no value, or there is one: as the value is 1 or 0."""
+    SINCE = auto()
+    """The version was committed at or after the instant (epoch milliseconds); its column is not one of `COLUMNS`."""
+
+
+LISTS: Final = frozenset(
+    (Op.ANY_WORD, Op.ANY_ID, Op.ANY_OF_SET, Op.ANY_TEXT, Op.ANY_TEXT_OF_SET, Op.ANY_BIT, Op.ANY_UUID)
+)
+"""Those that take several values."""
 
 
 MAX_VALUES: Final = 1000
@@ -259,6 +284,10 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
     """Other words accepted, and what each stands for."""
     aliases: tuple[str, ...] = ()
     """Other names of the parameter."""
+    or_column: str = ""
+    """Another column: it suffices if one of the two is as the filter says."""
+    negated: bool = False
+    """The records that are not as the filter says; those without a value are among them."""
 
     @property
     def all_words(self) -> tuple[str, ...]:
@@ -271,7 +300,7 @@ EXITS: Final = ("exit_timeout", "exit_empty", "exit_key")
 _LISTED: Final = "One or several, comma-separated."
 _TEXT: Final = "no wildcards, letters in any case"
 
-FILTERS: Final = (
+_CHOOSING: Final = (
     Filter(
         name="cli",
         op=Op.BEGINS,
@@ -424,6 +453,35 @@ FILTERS: Final = (
         words=FLAGS,
     ),
     Filter(
+        name="party",
+        op=Op.CONTAINS,
+        column="caller",
+        or_column="callee",
+        description="Caller's or called number contains these digits (or this text); no wildcards.",
+        example="9004",
+    ),
+    Filter(
+        name="withheld",
+        op=Op.LACKS,
+        column="caller",
+        description="`yes`: the caller's number is not there, as it was withheld or is not known; `no`: it is.",
+        example="yes",
+    ),
+    Filter(
+        name="has_recording",
+        op=Op.YES,
+        column="has_recording",
+        description="`yes`: the record has a reference of a recording; `no`: it has none.",
+        example="yes",
+    ),
+    Filter(
+        name="changed_since",
+        op=Op.SINCE,
+        column="written_ms",
+        description="The record was written as it is now at or after this ISO 8601 instant with offset.",
+        example="2026-01-31T08:00:00Z",
+    ),
+    Filter(
         name="uuid",
         op=Op.ANY_UUID,
         column="uuid",
@@ -431,6 +489,21 @@ FILTERS: Final = (
         example="01980c1e-6f3a-8d21-9a3b-5c1f0e7d2b44",
     ),
 )
+
+
+def _without(filter_: Filter) -> Filter:
+    """The filter that leaves out what another one chooses."""
+    return msgspec.structs.replace(
+        filter_,
+        name=f"{filter_.name}_not",
+        aliases=tuple(f"{alias}_not" for alias in filter_.aliases),
+        negated=True,
+        description=f"Leaves out the records that `{filter_.name}` with these values finds; those without a value stay."
+        f" {_LISTED}",
+    )
+
+
+FILTERS: Final[tuple[Filter, ...]] = (*_CHOOSING, *(_without(filter_) for filter_ in _CHOOSING if filter_.op in LISTS))
 FILTER: Final = {name: filter_ for filter_ in FILTERS for name in (filter_.name, *filter_.aliases)}
 
 

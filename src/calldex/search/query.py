@@ -21,7 +21,7 @@ import msgspec
 from calldex.access import PERMISSIONS, Scope, needed_for
 from calldex.errors import BadParameters, Forbidden, Problem, suggest
 from calldex.inputs import parameters_of, read_members
-from calldex.records.fields import DAY_PARAMETERS, FILTER, FILTERS, KEY_PARAMETER, MAX_VALUES, Filter, Op
+from calldex.records.fields import DAY_PARAMETERS, FILTER, FILTERS, KEY_PARAMETER, LISTS, MAX_VALUES, Filter, Op
 from calldex.records.record import is_rounded, is_withheld, plain_number, plain_uuid, to_ms
 from calldex.texts import listed
 from calldex.zones import timezones
@@ -40,6 +40,14 @@ class Condition(msgspec.Struct, frozen=True):
     op: Op
     column: str
     values: tuple[Value, ...]
+    or_column: str = ""
+    """It suffices if the condition holds for one of the two."""
+    negated: bool = False
+
+    @property
+    def names_uuids(self) -> bool:
+        """Whether only records of its uuids are meant."""
+        return self.op is Op.ANY_UUID and not self.negated
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +63,10 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
 
     def fingerprint(self) -> bytes:
         """16 bytes that differ when the filters differ (not the scope); a search token remembers them."""
-        plain = sorted((c.op.name, c.column, sorted(map(str, c.values))) for c in self.where)
+        plain = sorted(
+            (f"{'not ' if c.negated else ''}{c.op.name}", f"{c.column}{c.or_column}", sorted(map(str, c.values)))
+            for c in self.where
+        )
         packed = msgspec.msgpack.encode((plain, self.start_ms, self.end_ms))
         return hashlib.blake2b(packed, digest_size=16).digest()
 
@@ -189,10 +200,6 @@ def _canonical(parameters: Parameters[Any]) -> Mapping[str, str]:
     return filters | {parameter.name: parameter.name for parameter in others}
 
 
-_SINGLE: Final = frozenset((Op.BEGINS, Op.CONTAINS, Op.IS, Op.LONGER, Op.SHORTER))
-"""Filters that take one value."""
-
-
 def _by_name(pairs: Iterable[tuple[str, str]], parameters: Parameters[Any], problems: list[Problem]) -> dict[str, str]:
     known = _canonical(parameters)
     given: dict[str, str] = {}
@@ -203,7 +210,7 @@ def _by_name(pairs: Iterable[tuple[str, str]], parameters: Parameters[Any], prob
             valid = ", ".join(sorted(known))
             problems.append(Problem(name[:100], value[:100], f"unknown parameter{suggest(name, known)}", valid))
         elif canonical in seen:
-            several = canonical in FILTER and FILTER[canonical].op not in _SINGLE
+            several = canonical in FILTER and FILTER[canonical].op in LISTS
             valid = "one value, or several, comma-separated" if several else "one value"
             problems.append(Problem(name, value[:100], "given more than once", valid))
         else:
@@ -229,7 +236,9 @@ def _read(given: Mapping[str, str], name: str, read: Callable[[str], _T], proble
 
 def _condition(filter_: Filter, given: Mapping[str, str], problems: list[Problem]) -> Condition | None:
     values = _read(given, filter_.name, lambda text: _READ[filter_.op](filter_, text), problems)
-    return None if values is None else Condition(filter_.op, filter_.column, values)
+    if values is None:
+        return None
+    return Condition(filter_.op, filter_.column, values, filter_.or_column, filter_.negated)
 
 
 def _items(text: str) -> list[str]:
@@ -313,6 +322,22 @@ def _seconds(filter_: Filter, text: str) -> tuple[Value, ...]:
     return (_whole(text, 0, 2**31 - 1),)
 
 
+def _yes_or_no(filter_: Filter, text: str) -> tuple[Value, ...]:
+    if text.lower() not in {"yes", "no"}:
+        raise _Refused(f"{text[:100]!r} is neither", "yes or no")
+    return (int(text.lower() == "yes"),)
+
+
+def _instant(filter_: Filter, text: str) -> tuple[Value, ...]:
+    try:
+        at = _moment(text).at
+    except (ValueError, OverflowError):
+        at = date.min
+    if not isinstance(at, datetime):
+        raise _Refused("is not an instant", "an ISO 8601 instant with its offset such as 2026-01-31T08:00:00Z")
+    return (to_ms(at),)
+
+
 _READ: Final[Mapping[Op, Callable[[Filter, str], tuple[Value, ...]]]] = {
     Op.BEGINS: _number,
     Op.CONTAINS: _number,
@@ -326,6 +351,9 @@ _READ: Final[Mapping[Op, Callable[[Filter, str], tuple[Value, ...]]]] = {
     Op.LONGER: _seconds,
     Op.SHORTER: _seconds,
     Op.ANY_UUID: _uuids,
+    Op.YES: _yes_or_no,
+    Op.LACKS: _yes_or_no,
+    Op.SINCE: _instant,
 }
 
 

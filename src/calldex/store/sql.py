@@ -85,6 +85,10 @@ def _one(template: str) -> Callable[[Condition], Sql]:
     return lambda condition: Sql(template.format(condition.column), condition.values)
 
 
+def _lacks(condition: Condition) -> Sql:
+    return Sql(f"{condition.column} {'=' if condition.values[0] else '<>'} ''")
+
+
 _FEW: Final = 16
 """Up to so many ids DuckDB compares one by one; more it plans and compares faster as a list."""
 
@@ -194,17 +198,17 @@ def together(as_of: int, void: Sequence[Span]) -> Sql:
     end = ended(as_of, void)
     return both(
         Sql("content = 1 AND seq <= ?", (as_of,)),
-        *_not_void("seq", void),
+        *not_void("seq", void),
         Sql(f"NOT ({end.text})", end.parameters),
     )
 
 
 def ended(as_of: int, void: Sequence[Span]) -> Sql:
     """The condition that a row of ClickHouse's tells of the end of a version, as of a commit."""
-    return both(Sql("seq_to BETWEEN 1 AND ?", (as_of,)), *_not_void("seq_to", void))
+    return both(Sql("seq_to BETWEEN 1 AND ?", (as_of,)), *not_void("seq_to", void))
 
 
-def _not_void(column: str, void: Sequence[Span]) -> list[Sql]:
+def not_void(column: str, void: Sequence[Span]) -> list[Sql]:
     """The condition that a number is in none of the spans, which are ascending: the last that begins at it or before
     has ended before it. As long for many spans as for one, and a search in them for each row; none for none."""
     if not void:
@@ -220,6 +224,9 @@ _COMMON: Final[Mapping[Op, Callable[[Condition], Sql]]] = {
     Op.ANY_BIT: _one("({} & ?) <> 0"),
     Op.LONGER: _one("{} > ?"),
     Op.SHORTER: _one("{} < ?"),
+    Op.YES: _one("{} = ?"),
+    Op.LACKS: _lacks,
+    Op.SINCE: _one("{} >= ?"),
 }
 
 _IN_DUCKDB: Final[Mapping[Op, Callable[[Condition], Sql]]] = {
@@ -253,6 +260,9 @@ _IN_CLICKHOUSE: Final[Mapping[Op, Callable[[Condition], Sql]]] = {
     Op.ANY_BIT: _one("bitAnd({}, ?) <> 0"),
     Op.LONGER: _one("{} > ?"),
     Op.SHORTER: _one("{} < ?"),
+    Op.YES: _one("{} = ?"),
+    Op.LACKS: _lacks,
+    Op.SINCE: _one("{} >= ?"),
     Op.ANY_UUID: _any_uuid(uuid_bytes),
 }
 
@@ -283,6 +293,9 @@ DUCKDB: Final = Dialect(
         Kind.PHONE: "VARCHAR USING COMPRESSION uncompressed",
         Kind.ID_SET: "VARCHAR",
         Kind.TEXT_SET: "VARCHAR",
+        Kind.YES_NO: "UTINYINT",
+        Kind.SECONDS: "BIGINT",
+        Kind.ANSWER: "BIGINT",
     },
     key_type="BIGINT",
     conditions=_IN_DUCKDB,
@@ -300,6 +313,9 @@ SQLITE: Final = Dialect(
         Kind.PHONE: "TEXT",
         Kind.ID_SET: "TEXT",
         Kind.TEXT_SET: "TEXT",
+        Kind.YES_NO: "INTEGER",
+        Kind.SECONDS: "INTEGER",
+        Kind.ANSWER: "INTEGER",
     },
     key_type="INTEGER",
     conditions=_IN_SQLITE,
@@ -317,6 +333,9 @@ CLICKHOUSE: Final = Dialect(
         Kind.PHONE: "String",
         Kind.ID_SET: "LowCardinality(String)",
         Kind.TEXT_SET: "LowCardinality(String)",
+        Kind.YES_NO: "UInt8",
+        Kind.SECONDS: "UInt32",
+        Kind.ANSWER: "UInt64",
     },
     key_type=None,
     conditions=_IN_CLICKHOUSE,
@@ -355,6 +374,9 @@ _EXPRESSIONS: Final[Mapping[Kind, str]] = {
     Kind.PHONE: "r.{attribute} or '', prefix_key(r.{attribute} or '')",
     Kind.ID_SET: "id_set(tuple({all})) if r.{attribute} else ''",
     Kind.TEXT_SET: "text_set(r.{attribute}) if r.{attribute} else ''",
+    Kind.YES_NO: "int(r.{attribute} is not None)",
+    Kind.SECONDS: "0 if r.{attribute} is None else r.{attribute} + 1",
+    Kind.ANSWER: "0 if r.{attribute} is None else max(to_ms(r.{attribute}) - to_ms(r.started_at), 0) + 1",
 }
 """How a column of each kind is made from its attribute of a record `r`."""
 
@@ -417,12 +439,37 @@ def ready(cdr: Cdr) -> Ready:
 def where(query: Query, as_of: int, dialect: Dialect, void: Sequence[Span] = ()) -> Sql:
     """The condition that a version is among the rows granted, was live as of a commit (those that are void count as if
     they were not there), and matches the filters."""
-    return both(
-        granted(query.scope, dialect),
-        dialect.live(query, as_of, void),
-        *_within(query),
-        *(dialect.conditions[condition.op](condition) for condition in query.where),
-    )
+    return both(granted(query.scope, dialect), dialect.live(query, as_of, void), *_filters(query, dialect))
+
+
+def meant(query: Query, dialect: Dialect) -> Sql:
+    """The condition that a version is among the rows granted and matches the filters, whenever it was live."""
+    return both(granted(query.scope, dialect), *_filters(query, dialect))
+
+
+def _filters(query: Query, dialect: Dialect) -> list[Sql]:
+    return [*_within(query), *(_term(condition, dialect) for condition in query.where)]
+
+
+def numbered(query: Query, commit_before: Callable[[int], int]) -> Query:
+    """A search that asks for commits since an instant by their numbers, for an engine that keeps no instants."""
+    conditions = [
+        msgspec.structs.replace(each, column="seq", values=(commit_before(int(each.values[0])) + 1,))
+        if each.op is Op.SINCE
+        else each
+        for each in query.where
+    ]
+    return msgspec.structs.replace(query, where=tuple(conditions))
+
+
+def _term(condition: Condition, dialect: Dialect) -> Sql:
+    """No column is ever NULL, so what is not so is all else."""
+    write = dialect.conditions[condition.op]
+    term = write(condition)
+    if condition.or_column:
+        other = write(msgspec.structs.replace(condition, column=condition.or_column))
+        term = Sql(f"({term.text} OR {other.text})", (*term.parameters, *other.parameters))
+    return Sql(f"NOT ({term.text})", term.parameters) if condition.negated else term
 
 
 def _within(query: Query) -> list[Sql]:
@@ -468,6 +515,8 @@ __all__ = [
     "both",
     "ended",
     "granted",
+    "meant",
+    "not_void",
     "ready",
     "together",
     "uuid_bytes",

@@ -8,13 +8,12 @@ every other search the columns say which records, in which order, and the ledger
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from traceback import format_exc
 from typing import Any, Final, NamedTuple, TypeVar
@@ -26,22 +25,19 @@ import structlog
 from calldex import budget
 from calldex.access import Scope
 from calldex.errors import CalldexError, DiskFull, StoreNotReady, TokenExpired, Unavailable
-from calldex.records.fields import Op
 from calldex.search.query import Query
 from calldex.store import (
     Batch,
     DayCheck,
     Head,
-    KeptRow,
     Mentioned,
     Outcome,
     Position,
-    Quarantined,
-    Receipt,
     Slice,
     State,
     Version,
 )
+from calldex.store.embedded.changes import LedgerLog
 from calldex.store.embedded.columns import ROW_GROUP, Columns, Damaged, NoRoom
 from calldex.store.embedded.comparing import compared, filled_columns
 from calldex.store.embedded.fill import Filler
@@ -51,6 +47,9 @@ from calldex.store.embedded.proof import told
 from calldex.store.embedded.queue import Queue
 from calldex.store.embedded.reader import proved
 from calldex.store.embedded.sqlite import has_room
+from calldex.store.embedded.staging import Staging
+from calldex.store.embedded.turns import Turns
+from calldex.store.sql import numbered
 
 LEDGER_FILE: Final = "ledger.db"
 COLUMNS_FILE: Final = "columns.duckdb"
@@ -61,7 +60,6 @@ _UNSEEN_S: Final = 1.0
 _PROGRESS_S: Final = 2.0
 _SOON_S: Final = 10.0
 _NO_ROOM_S: Final = 5.0
-
 _T = TypeVar("_T")
 _log = structlog.get_logger(__name__)
 
@@ -73,7 +71,7 @@ class _Chunk(NamedTuple):
     upto: int
 
 
-class EmbeddedStore:
+class EmbeddedStore(Staging):
     """See `calldex.store.Store`."""
 
     def __init__(
@@ -94,20 +92,17 @@ class EmbeddedStore:
         self._timeout_s = timeout_s
         self._path = data / COLUMNS_FILE
         self._ledger = Ledger(data / LEDGER_FILE)
+        super().__init__(self._ledger.reader)
+        self.log = LedgerLog(self._ledger)
         self._memory_mb, self._index_mb, self._threads = memory_mb, index_mb, threads
-        self._keep = keep
-        self._keeper = ThreadPoolExecutor(1, "ledger-head")
-        self._keeping: Future[None] | None = None
         try:
-            self._keep_head()
-            self._ledger.bind()
+            self._turns = Turns(self._ledger, keep, timeout_s)
         except BaseException:
             self._ledger.close()
             raise
         self._proved = 0
         self._columns: Columns | None = None
         self._reason: str | None = "starting"
-        self._writing = threading.Lock()
         self._assembling = threading.Lock()
         self._changed = threading.Condition()
         self._closing = False
@@ -118,11 +113,9 @@ class EmbeddedStore:
         self._recent: deque[Written] = deque()
         self.queue = Queue(self._ledger.write)
         self._about_questions: set[str] = set()
-        self._ages: deque[tuple[float, int]] = deque([(-math.inf, self._ledger.last_seq)])
-        """When, by the clock that nobody sets, which commit was the last."""
         self._follower = threading.Thread(target=self._follow, name="columns", daemon=True)
         self._follower.start()
-        self._filler = Filler(self._ledger, self._turn, self._answer)
+        self._filler = Filler(self._ledger, self._turns.turn, self._answer)
 
     backed_up_by = None
     batches_at_once = 1
@@ -254,7 +247,7 @@ class EmbeddedStore:
         found = list(self._ledger.faults(after=self._proved, upto=upto, ends=False))
         if found:
             _log.error("ledger_damaged", found=told(found))
-            with self._turn():
+            with self._turns.turn():
                 self._ledger.mark(found, after=self._proved, upto=upto)
         self._proved = upto
 
@@ -365,12 +358,12 @@ class EmbeddedStore:
         for their turn at once share a commit: whoever gets it first writes for all of them."""
         mine = self.queue.put(batch)
         try:
-            with self._turn():
+            with self._turns.turn():
                 before = self._ledger.last_seq
                 for written in self.queue.write_until(mine):
                     self._remember(written)
                 if self._ledger.last_seq > before:
-                    self._keeping = self._keeper.submit(self._keep_head)
+                    self._turns.committed()
                     self._wake()
         except Unavailable:
             if self.queue.withdraw(mine):
@@ -384,25 +377,6 @@ class EmbeddedStore:
         """See `Store.assemble`."""
         with self._assembling:
             return self.write(make(), wait=False)
-
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
-        """Whoever writes is alone meanwhile, and waits for that no longer than a query may take."""
-        if not self._writing.acquire(timeout=self._timeout_s):
-            raise Unavailable("others are writing, and do not end; nothing of this was kept", retry_after=2)
-        try:
-            if self._keeping is not None:  # so that what is kept is never more than one commit behind
-                try:
-                    self._keeping.result()
-                except CalldexError:
-                    self._keep_head()
-                self._keeping = None
-            yield
-        finally:
-            self._writing.release()
-
-    def _keep_head(self) -> None:
-        self._keep(self._ledger.store_id, self._ledger.head)
 
     def _remember(self, written: Written) -> None:
         """Keep what was just written for the columns, so that they need not read it again; only so much of it."""
@@ -483,9 +457,9 @@ class EmbeddedStore:
 
     def erase(self, account_id: int, uuids: Sequence[str]) -> int:
         """See `Store.erase`."""
-        with self._turn():
+        with self._turns.turn():
             count, last = self._ledger.erase(account_id, uuids)
-            self._keeping = self._keeper.submit(self._keep_head)
+            self._turns.committed()
         if count:
             self._wake()
             self._seen(last)
@@ -506,14 +480,12 @@ class EmbeddedStore:
 
     def total(self, query: Query, as_of: int) -> int:
         """See `Store.total`."""
-        names = {condition.column for condition in query.where}
 
         def total(columns: Columns) -> int:
-            self._filler.refuse(names, columns)
-            return columns.total(query, as_of)
+            return columns.total(self._in_columns(query, columns), as_of)
 
         if _names_uuids(query):
-            self._filler.refuse(names, None)
+            self._filler.refuse(query, None)
             found = self._ledger.total(query, as_of)
         else:
             found = self._answer(total, as_of)
@@ -524,16 +496,15 @@ class EmbeddedStore:
         self, query: Query, as_of: int, *, limit: int, total: int, after: Position | None = None, skip: int = 0
     ) -> Slice:
         """See `Store.slice`."""
-        names = {condition.column for condition in query.where}
         if _names_uuids(query):
-            self._filler.refuse(names, None)
+            self._filler.refuse(query, None)
             found = self._ledger.slice(query, as_of, limit=limit, after=after, skip=skip)
             self._refuse_purged(query, as_of)
             return found
 
         def page(columns: Columns) -> Slice:
-            self._filler.refuse(names, columns)
-            seqs = columns.page(query, as_of, limit=limit, total=total, after=after, skip=skip)
+            asked = self._in_columns(query, columns)
+            seqs = columns.page(asked, as_of, limit=limit, total=total, after=after, skip=skip)
             found = self._ledger.joined(seqs)
             self._refuse_purged(query, as_of)
             if found.count != len(seqs):
@@ -541,6 +512,12 @@ class EmbeddedStore:
             return found
 
         return self._answer(page, as_of)
+
+    def _in_columns(self, query: Query, columns: Columns) -> Query:
+        """The search as the columns are asked, which know commits by their numbers alone. `StoreNotReady` if it asks
+        for what is not there yet."""
+        self._filler.refuse(query, columns)
+        return numbered(query, self._ledger.commit_before)
 
     def _refuse_purged(self, query: Query, as_of: int) -> None:
         """To be called when an answer is there: what it should hold may have been dropped while it was made, if the
@@ -561,42 +538,16 @@ class EmbeddedStore:
         """See `Store.history`."""
         return self._ledger.versions(account_id, uuid)
 
-    def rows_of_calls(self, account_id: int, source: str, links: Sequence[str]) -> list[KeptRow]:
-        """See `Store.rows_of_calls`."""
-        return self._ledger.staging.rows_of_calls(account_id, source, links)
-
-    def rows_of_source(self, account_id: int, source: str, after: int, limit: int) -> list[tuple[int, KeptRow]]:
-        """See `Store.rows_of_source`."""
-        return self._ledger.staging.rows_of_source(account_id, source, after, limit)
-
-    def count_rows(self, account_id: int, source: str) -> int:
-        """See `Store.count_rows`."""
-        return self._ledger.staging.count_rows(account_id, source)
-
-    def known_rows(self, account_id: int, source: str, keys: Sequence[bytes]) -> set[bytes]:
-        """See `Store.known_rows`."""
-        return self._ledger.staging.known_rows(account_id, source, keys)
-
-    def receipt(self, account_id: int, key: str) -> Receipt | None:
-        """See `Store.receipt`."""
-        return self._ledger.staging.receipt(account_id, key)
-
-    def quarantined(self, account_id: int | None = None, reason: str | None = None) -> Iterator[Quarantined]:
-        """See `Store.quarantined`."""
-        return self._ledger.staging.quarantined(account_id, reason)
-
-    def quarantine_size(self) -> int:
-        """See `Store.quarantine_size`."""
-        return self._ledger.staging.quarantine_size()
-
     def purge(self, now_ms: int) -> int:
         """See `Store.purge`."""
         total, upto = 0, 0
         while True:
-            with self._turn():
+            with self._turns.turn():
                 # What the columns have not yet heard to be superseded is kept for them.
                 columns = self._columns
-                bound = min(columns.applied if columns is not None else 0, self._grown_old())
+                bound = min(
+                    columns.applied if columns is not None else 0, self._turns.grown_old(self._superseded_kept_s)
+                )
                 count, upto = self._ledger.purge(now_ms - int(self._superseded_kept_s * 1000), now_ms, bound)
             total += count
             if count < PURGED_AT_ONCE:
@@ -604,15 +555,6 @@ class EmbeddedStore:
         if total:
             self._answer(lambda columns: columns.purge(upto))
         return total
-
-    def _grown_old(self) -> int:
-        """The last commit that was not made within the time for which versions are kept, by a clock that nobody sets;
-        those before the start count as old."""
-        now = time.monotonic()
-        self._ages.append((now, self._ledger.last_seq))
-        while len(self._ages) > 1 and self._ages[1][0] <= now - self._superseded_kept_s:
-            self._ages.popleft()
-        return self._ages[0][1]
 
     def check(self) -> Iterator[DayCheck]:
         """See `Store.check`. Both parts are compared as of one commit, but for columns that are being filled in."""
@@ -630,7 +572,7 @@ class EmbeddedStore:
         which nobody is given from now on."""
         upto = self._ledger.last_seq
         found = list(self._ledger.faults(upto=upto))
-        with self._turn():
+        with self._turns.turn():
             self._ledger.mark(found, upto=upto)
         return [*told(found), *self._ledger.integrity()]
 
@@ -640,11 +582,11 @@ class EmbeddedStore:
         with closing(self._ledger.backup(path)) as steps:
             going_on = True
             while going_on:
-                with self._turn():
+                with self._turns.turn():
                     going_on = next(steps, False)
         found = proved(path)
         if found:
-            with self._turn():
+            with self._turns.turn():
                 self._ledger.mark(found, upto=self._ledger.last_seq)
         return told(found)
 
@@ -655,6 +597,7 @@ class EmbeddedStore:
 
     def answers(self) -> str | None:
         """See `Store.answers`: it is in this process."""
+        self._turns.refuse_lost()
         damaged = len(self._ledger.damaged)
         reasons = (
             f"{damaged} versions are damaged, `calldex check` lists them" * bool(damaged),
@@ -684,7 +627,7 @@ class EmbeddedStore:
             self._changed.notify_all()
         self._filler.close()
         self._follower.join()
-        self._keeper.shutdown()
+        self._turns.close()
         if self._columns is not None:
             self._columns.close()
         self._ledger.close()
@@ -696,4 +639,4 @@ def _said(error: Exception) -> str:
 
 
 def _names_uuids(query: Query) -> bool:
-    return any(condition.op is Op.ANY_UUID for condition in query.where)
+    return any(condition.names_uuids for condition in query.where)

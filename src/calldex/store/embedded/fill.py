@@ -8,13 +8,14 @@ a search by such a column is refused with how far it is; everything else is serv
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 import msgspec
 import structlog
 
 from calldex.errors import CalldexError, DiskFull, StoreNotReady
+from calldex.search.query import Query
 from calldex.store.embedded.columns import Columns, NoRoom
 from calldex.store.embedded.ledger import Ledger
 from calldex.store.sql import values_of
@@ -48,10 +49,10 @@ class Filler:
         if self._ledger.gaps:
             self._thread.join()
 
-    def refuse(self, names: Iterable[str], columns: Columns | None) -> None:
-        """Raise `StoreNotReady` if one of these columns has not all its values, in the ledger or, with `columns`, in
-        them."""
-        for name in names:
+    def refuse(self, query: Query, columns: Columns | None) -> None:
+        """Raise `StoreNotReady` if a search asks for a column that has not all its values, in the ledger or, with
+        `columns`, in them."""
+        for name in dict.fromkeys(condition.column for condition in query.where):
             gap = self._ledger.gaps.get(name)
             if gap is None:
                 continue

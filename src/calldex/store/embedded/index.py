@@ -528,6 +528,8 @@ def is_narrow(query: Query) -> bool:
     """Whether an index may answer a search: one that means some parties or numbers, and that it understands."""
     narrow = not (query.scope.whole or query.scope.nothing)
     for condition in query.where:
+        if condition.negated or condition.or_column:
+            return False
         if (condition.column in PARTY and condition.op in _PARTIES) or (
             condition.column in NUMBERS and _keys(condition) is not None
         ):

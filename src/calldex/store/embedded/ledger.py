@@ -111,6 +111,8 @@ class Ledger:
             self._writer = sqlite.connect(path)
             opened.callback(self._writer.close)
             self._migrate()
+            found = path.stat()
+            self._file = found.st_dev, found.st_ino
             self._beside = sqlite.connect(path)
             opened.callback(self._beside.close)
             self._folder = ThreadPoolExecutor(1, "ledger-folder")
@@ -122,6 +124,7 @@ class Ledger:
             last = _all(self._writer, "SELECT seq, written_ms FROM version ORDER BY seq DESC LIMIT 1")
             self.last_seq: int = last[0][0] if last else 0
             self._last_ms: int = last[0][1] if last else 0
+            self._in_hand_ms: int | None = None
             self.head: Head = links.head(self._writer)
             self.damaged: dict[int, str] = links.marked(self._writer)
             self.store_id: str = _all(self._writer, "SELECT value FROM meta WHERE name = 'store_id'")[0][0]
@@ -129,7 +132,6 @@ class Ledger:
                 name: Gap(upto, last)
                 for name, upto, last in _all(self._writer, "SELECT name, upto, last FROM fill WHERE last > 0")
             }
-            self.staging = staging.Staging(self._reader)
             self._opened = opened.pop_all()
 
     def _after_commit(self, connection: sqlite.Connection, name: str, pages: int) -> int:
@@ -181,7 +183,7 @@ class Ledger:
                 self._writer.execute(f"PRAGMA user_version = {migration.number}")
 
     @contextmanager
-    def _reader(self) -> Iterator[sqlite.Connection]:
+    def reader(self) -> Iterator[sqlite.Connection]:
         """A connection for reading, used by one thread at a time."""
         try:
             connection = self._readers.get_nowait()
@@ -203,16 +205,30 @@ class Ledger:
         self._last_ms = max(time.time_ns() // 1_000_000, self._last_ms)
         return self._last_ms
 
+    @property
+    def complete_ms(self) -> int:
+        """What is committed from now on is dated at this instant at the earliest."""
+        return self._now_ms() if self._in_hand_ms is None else self._in_hand_ms
+
+    @contextmanager
+    def _dated(self) -> Iterator[int]:
+        """When the commit is made that is made within; until its end nobody may say that all is there from then on."""
+        self._in_hand_ms = self._last_ms  # before the clock is read: nobody may see a later time meanwhile
+        self._in_hand_ms = now = self._now_ms()
+        try:
+            yield now
+        finally:
+            self._in_hand_ms = None
+
     # --- writing ------------------------------------------------------------------------------------------------------
 
     def write(self, batches: Sequence[Batch]) -> list[Written | IdempotencyMismatch]:
         """Commit some batches at once, each all of it or nothing: what each did, or why it was not written. Raises
         `DiskFull`, or `Unavailable`; then nothing of any was."""
         self._bound_log()
-        now = self._now_ms()
         done: list[Written | IdempotencyMismatch] = []
         begun: list[tuple[Any, ...]] = []
-        with commit(self._writer):
+        with self._dated() as now, commit(self._writer):
             for batch in batches:
                 try:
                     with commit(self._writer):
@@ -306,8 +322,8 @@ class Ledger:
         """Close the live versions of these records; how many there were, and the last commit number. Raises
         `DiskFull`."""
         self._bound_log()
-        with commit(self._writer):
-            begun = self._close(account_id, uuids, self.last_seq, self._now_ms())
+        with self._dated() as now, commit(self._writer):
+            begun = self._close(account_id, uuids, self.last_seq, now)
             head = self._link(begun)
         self.last_seq, self.head = self.last_seq + len(begun), head
         return len(begun), self.last_seq
@@ -338,7 +354,7 @@ class Ledger:
         ended = f"seq_to > 0 AND seq_to <= ? AND seq_to < {LIVE}"
         with commit(self._writer):
             self._writer.execute("DELETE FROM receipt WHERE at_ms < ?", (now_ms - RECEIPT_MS,))
-            bound = min(self._last_commit_before(superseded_before_ms), upto)
+            bound = min(_commit_before(self._writer, superseded_before_ms, self.last_seq), upto)
             more = _all(
                 self._writer,
                 f"SELECT seq_to FROM version WHERE {ended} ORDER BY seq_to LIMIT 1 OFFSET {PURGED_AT_ONCE - 1}",
@@ -363,19 +379,18 @@ class Ledger:
             self.damaged = links.marked(self._writer)
         return count, bound
 
-    def _last_commit_before(self, ms: int) -> int:
-        """The greatest number of a commit made before an instant, found by halving."""
-        low, high = 0, self.last_seq
-        while low < high:
-            middle = (low + high + 1) // 2
-            found = _all(
-                self._writer, "SELECT seq, written_ms FROM version WHERE seq <= ? ORDER BY seq DESC LIMIT 1", (middle,)
-            )
-            if not found or found[0][1] < ms:
-                low = middle
-            else:
-                high = found[0][0] - 1
-        return low
+    def commit_before(self, ms: int) -> int:
+        """The last commit that was made before an instant: none is dated before the one it follows."""
+        with self.reader() as reader:
+            return _commit_before(reader, ms, self.last_seq)
+
+    def is_lost(self) -> bool:
+        """Whether the file that is open is no longer the one that has its name."""
+        try:
+            found = self.path.stat()
+        except OSError:
+            return True
+        return (found.st_dev, found.st_ino) != self._file
 
     def bind(self) -> None:
         """Note that a directory keeps the head from now on, so that a directory which does not know this ledger is told
@@ -394,9 +409,9 @@ class Ledger:
 
     def faults(self, *, after: int = 0, upto: int, ends: bool = True) -> Iterator[Fault]:
         """What is wrong with the versions of some commits, see `proof.faults`."""
-        return faults(self._reader, upto, after=after, ends=ends)
+        return faults(self.reader, upto, after=after, ends=ends)
 
-    def _refuse_damaged(self, seqs: Iterable[int]) -> None:
+    def refuse_damaged(self, seqs: Iterable[int]) -> None:
         """`RecordDamaged` if a version that is to be given is none that was written."""
         if self.damaged and (found := next((seq for seq in seqs if seq in self.damaged), None)) is not None:
             raise RecordDamaged(
@@ -410,7 +425,7 @@ class Ledger:
         """The next versions with content behind a commit number, in order, as `ROW_NAMES`. Of those that cannot be read
         as they were written, as much as can; nobody is given them, once they are marked."""
         try:
-            with self._reader() as reader:
+            with self.reader() as reader:
                 return _all(
                     reader, f"{_ROWS} WHERE seq > ? AND seq <= ? AND json IS NOT NULL ORDER BY seq", (seq, seq + limit)
                 )
@@ -423,7 +438,7 @@ class Ledger:
         """A version of which something is damaged; nothing if it cannot be read at all."""
         names = ", ".join(f"CAST({name} AS BLOB)" if name in _TEXTS else name for name in ROW_NAMES)
         try:
-            with self._reader() as reader:
+            with self.reader() as reader:
                 found = _all(reader, f"SELECT {names} FROM version WHERE seq = ? AND json IS NOT NULL", (seq,))
         except StoreDamaged:
             return []
@@ -437,12 +452,12 @@ class Ledger:
 
     def linked_upto(self, seq: int) -> int:
         """The last commit that ends at a number or before it."""
-        with self._reader() as reader:
+        with self.reader() as reader:
             return int(_all(reader, "SELECT ifnull(max(seq), 0) FROM link WHERE seq <= ?", (seq,))[0][0])
 
     def texts(self, after: int, upto: int, limit: int) -> list[tuple[int, bytes]]:
         """The numbers and the JSON of the next versions with content behind a commit number, up to another."""
-        with self._reader() as reader:
+        with self.reader() as reader:
             return _all(
                 reader,
                 "SELECT seq, CAST(json AS BLOB) FROM version WHERE seq > ? AND seq <= ? AND json IS NOT NULL"
@@ -452,7 +467,7 @@ class Ledger:
 
     def columns_of(self, names: Sequence[str], after: int, upto: int) -> list[tuple[Any, ...]]:
         """The number and some columns of the versions behind a commit number, up to another."""
-        with self._reader() as reader:
+        with self.reader() as reader:
             return _all(
                 reader,
                 f"SELECT seq, {', '.join(names)} FROM version WHERE seq > ? AND seq <= ? AND json IS NOT NULL",
@@ -461,7 +476,7 @@ class Ledger:
 
     def closings(self, after: int, upto: int) -> list[Closing]:
         """The versions superseded by the commits behind `after`, up to a commit number."""
-        with self._reader() as reader:
+        with self.reader() as reader:
             found = _all(
                 reader,
                 "SELECT seq, seq_to, account_id, started_ms FROM version"
@@ -472,14 +487,14 @@ class Ledger:
 
     def versions(self, account_id: int, uuid: str, *, live_only: bool = False) -> list[Version]:
         """The kept versions of a record, oldest first; tombstones among them."""
-        with self._reader() as reader:
+        with self.reader() as reader:
             found = _all(
                 reader,
                 "SELECT seq, seq_to, json, written_ms FROM version WHERE account_id = ? AND uuid = ?"
                 f"{f' AND seq_to = {LIVE}' if live_only else ''} ORDER BY seq",
                 (account_id, uuid_bytes(uuid)),
             )
-        self._refuse_damaged(row[0] for row in found)
+        self.refuse_damaged(row[0] for row in found)
         return [
             Version(
                 seq,
@@ -494,7 +509,7 @@ class Ledger:
     def total(self, query: Query, as_of: int) -> int:
         """How many records match; only for queries that name uuids, which the index finds."""
         condition = where(query, as_of, SQLITE)
-        with self._reader() as reader:
+        with self.reader() as reader:
             found = _all(reader, f"SELECT count(*) FROM version WHERE {condition.text}", condition.parameters)
         return int(found[0][0])
 
@@ -503,7 +518,7 @@ class Ledger:
         condition = where(query, as_of, SQLITE)
         if after is not None:
             condition = both(condition, behind(after, SQLITE))
-        with self._reader() as reader:
+        with self.reader() as reader:
             found = _all(
                 reader,
                 f"SELECT json, started_ms, uuid, seq FROM version WHERE {condition.text}"
@@ -512,14 +527,14 @@ class Ledger:
             )
         if not found:
             return Slice(b"", 0, None)
-        self._refuse_damaged(row[3] for row in found)
+        self.refuse_damaged(row[3] for row in found)
         _, started_ms, uuid, _ = found[-1]
         last = Position(started_ms, str(UUID(bytes=uuid)))
         return Slice(",".join(row[0] for row in found).encode(), len(found), last)
 
     def purged_upto(self, account_id: int) -> int:
         """The greatest commit number whose superseded versions have been dropped from an account."""
-        with self._reader() as reader:
+        with self.reader() as reader:
             found = _all(reader, "SELECT seq FROM purged WHERE account_id = ?", (account_id,))
         return found[0][0] if found else 0
 
@@ -528,8 +543,8 @@ class Ledger:
         if not len(seqs):
             return Slice(b"", 0, None)
         if self.damaged:
-            self._refuse_damaged(map(int, seqs))
-        with self._reader() as reader:
+            self.refuse_damaged(map(int, seqs))
+        with self.reader() as reader:
             found = _all(
                 reader,
                 "SELECT CAST(group_concat(json, ',') AS BLOB), count(json) FROM"
@@ -543,17 +558,17 @@ class Ledger:
 
     def uuids(self, seqs: Any) -> list[bytes]:
         """The uuids of some versions, given as for `joined`, in that order; of those that are kept."""
-        with self._reader() as reader:
+        with self.reader() as reader:
             found = _all(reader, "SELECT uuid FROM carray(?) CROSS JOIN version ON seq = value", (sqlite.carray(seqs),))
         return [uuid for (uuid,) in found]
 
     def days(self, as_of: int) -> Iterator[tuple[str, tuple[Any, ...]]]:
         """The UTC day of every version that was live as of a commit, and the version as `ROW_NAMES`."""
-        return versions_by_day(self._reader, as_of)
+        return versions_by_day(self.reader, as_of)
 
     def integrity(self) -> list[str]:
         """What SQLite finds wrong with the file; empty when it is sound."""
-        with self._reader() as reader:
+        with self.reader() as reader:
             return sqlite.integrity(reader)
 
     def backup(self, target: Path) -> Generator[bool, None, None]:
@@ -563,6 +578,21 @@ class Ledger:
         write-ahead log could not be folded in.
         """
         return sqlite.copy(self._writer, target)
+
+
+def _commit_before(connection: sqlite.Connection, ms: int, last: int) -> int:
+    """Found by halving."""
+    low, high = 0, last
+    while low < high:
+        middle = (low + high + 1) // 2
+        found = _all(
+            connection, "SELECT seq, written_ms FROM version WHERE seq <= ? ORDER BY seq DESC LIMIT 1", (middle,)
+        )
+        if not found or found[0][1] < ms:
+            low = middle
+        else:
+            high = found[0][0] - 1
+    return low
 
 
 def versions_by_day(readers: Readers, as_of: int) -> Iterator[tuple[str, tuple[Any, ...]]]:

@@ -136,7 +136,7 @@ class Staging:
             )
         return Receipt(*found[0]) if found else None
 
-    def quarantined(self, account_id: int | None, reason: str | None) -> Iterator[Quarantined]:
+    def quarantined(self, account_id: int | None = None, reason: str | None = None) -> Iterator[Quarantined]:
         """What lies in the quarantine, of one account or for one reason, oldest first, a page at a time."""
         last = 0
         while True:
