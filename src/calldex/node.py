@@ -27,6 +27,7 @@ from calldex.formats import formats, settings_of
 from calldex.ingest.calls import Feed
 from calldex.ingest.pipeline import Ingest
 from calldex.ingest.settle import settle
+from calldex.onetime import OneTimeCode
 from calldex.records.record import Cdr
 from calldex.sealing import KEY_BYTES, Sealing
 from calldex.search.feed import ChangeFeed
@@ -68,6 +69,7 @@ class Node:
             self.audit = Auditor(self.directory)
             self.stopping = threading.Event()
             """Whether whoever serves it was told to stop: what may take long ends early then."""
+            self.one_time_code: OneTimeCode | None = None
             self._purge_at = 0.0
             self._opened = opened.pop_all()
 
