@@ -386,6 +386,13 @@ def tells_of_another(liar: Liar) -> None:
     liar.said["/me"] = {"sub": "boss", "email": "boss@example.com", "email_verified": True}
 
 
+def tells_half_a_character(liar: Liar) -> None:
+    """Its e-mail address cannot be written again."""
+    del liar.claims["email"]
+    told = {"sub": liar.claims["sub"], "email": "\ud800@example.com", "email_verified": True}
+    liar.said["/me"] = json.dumps(told).encode()
+
+
 BARE_TOKEN = {"access_token": "x", "token_type": "Bearer"}
 LIES: list[tuple[Callable[[Liar], None], int]] = [
     (other_key, 403),
@@ -400,6 +407,7 @@ LIES: list[tuple[Callable[[Liar], None], int]] = [
     (says(exp=1), 403),
     (says(nonce="of another attempt"), 403),
     (says(email_verified="true"), 403),
+    (tells_half_a_character, 403),
     (says(groups={"bosses": True}), 403),
     (says(groups=["bosses"] * 1001), 403),
     (keeps_to_itself("sub"), 403),

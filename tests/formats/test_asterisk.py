@@ -465,9 +465,11 @@ def test_only_files_of_asterisk_look_like_it() -> None:
     assert not FORMAT.sniff(line()[:-1])
 
 
-def test_a_queue_event_of_an_impossible_time_is_suspect() -> None:
-    """A time before there was any Asterisk, as a date without separators is when read as seconds, is flagged."""
-    call = one(b"20260108|call-1|support|NONE|ENTERQUEUE||447700900100|1\n20260118|call-1|support|NONE|ABANDON|1|1|10")
+@pytest.mark.parametrize("time", [20260108, 99999999999])
+def test_a_queue_event_of_an_impossible_time_is_suspect(time: int) -> None:
+    """A time before there was any Asterisk, as a date without separators is when read as seconds, is flagged, and one
+    that lies far ahead."""
+    call = one(f"{time}|call-1|support|NONE|ENTERQUEUE||447700900100|1\n".encode())
     assert "time_suspect" in call.flags
 
 

@@ -26,6 +26,7 @@ from starlette.requests import Request
 from calldex.api.openid import Attempt
 from calldex.directory.openid import MOST_VALUES, OpenidClient, is_secure
 from calldex.errors import Forbidden, Unavailable
+from calldex.texts import is_whole
 
 PATIENCE_S: Final = 5.0
 """How long a provider may take for one answer, from connecting to its last byte."""
@@ -139,15 +140,20 @@ class Provider:
         values = said.get(self._client.claim, [])
         values = [values] if isinstance(values, str) else values
         email, name = said.get("email"), said.get("name")
-        if not isinstance(email, str) or not isinstance(values, list) or len(values) > MOST_VALUES:
+        if (
+            not isinstance(email, str)
+            or not is_whole(email)
+            or not isinstance(values, list)
+            or len(values) > MOST_VALUES
+        ):
             raise Forbidden(
                 f"the provider does not tell an e-mail address, or the claim {self._client.claim} is no list"
             )
         return Claims(
             email=email,
             email_verified=said.get("email_verified") is True,
-            name=name if isinstance(name, str) else "",
-            values=tuple(value for value in values if isinstance(value, str)),
+            name=name if isinstance(name, str) and is_whole(name) else "",
+            values=tuple(value for value in values if isinstance(value, str) and is_whole(value)),
         )
 
 

@@ -30,7 +30,8 @@ SERVED: Final = {
 }
 """Events that end an agent's part, and where they say how long the caller waited and talked."""
 _FIRST_S: Final = 946_684_800
-"""The first second of 2000, before which there was no Asterisk."""
+_LAST_S: Final = 4_102_444_800
+"""The years 2000 to 2099, beyond which no queue was logged."""
 _JITTER: Final = 2 * SECOND
 """How far two times of one moment may lie apart in two logs."""
 _ROUNDING_S: Final = 2
@@ -124,7 +125,7 @@ class Visit:
 def queue_event_of(row: QueueRow, shifted: timedelta) -> QueueEvent:
     """A line with its time as an instant, moved by what the clock of the call's CDR rows is off."""
     at, epoch = from_ms(row.time * 1000), epoch_of(row.callid)
-    if epoch is None and row.time < _FIRST_S:
+    if not _FIRST_S <= row.time < _LAST_S and (epoch is None or at > epoch):
         return QueueEvent(row, at + shifted, True)
     if epoch is not None and at < epoch:
         # The clock was set back, or the file has relative times: the caller's channel was there before his queue.
