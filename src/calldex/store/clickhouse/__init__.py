@@ -139,8 +139,8 @@ class ClickhouseStore:
                 f"the table {CDR_TABLE} of {address} is one of the cluster {cluster!r}, which ClickHouse does not know;"
                 " correct its `remote_servers`, or make the tables with the name that stands there"
             )
-        self._upgrade = Upgrade(self.hosts, cluster)
-        self._upgrade.bring(address, self._commits)
+        self.upgrade = Upgrade(self.hosts, cluster)
+        self.upgrade.bring(address, self._commits)
         return f"{CDR_TABLE}{LOCAL} ON CLUSTER '{cluster}'" if cluster else CDR_TABLE
 
     # --- writing ------------------------------------------------------------------------------------------------------
@@ -273,7 +273,7 @@ class ClickhouseStore:
         """`FROM` and `WHERE` of a search; `StoreNotReady` if it asks for what is not there yet.
 
         One that names uuids reads some granules alone, and can have the engine put rows together while it reads."""
-        self._upgrade.refuse(condition.column for condition in query.where)
+        self.upgrade.refuse(query)
         account_id = query.scope.account_id
         point = self._seen(account_id, as_of)
         uuids = _uuids(query)

@@ -93,7 +93,7 @@ class EmbeddedStore(Staging):
         self._path = data / COLUMNS_FILE
         self._ledger = Ledger(data / LEDGER_FILE)
         super().__init__(self._ledger.reader)
-        self.log = LedgerLog(self._ledger)
+        self.log = LedgerLog(self._ledger, lambda query: self._filler.refuse(query, None))
         self._memory_mb, self._index_mb, self._threads = memory_mb, index_mb, threads
         try:
             self._turns = Turns(self._ledger, keep, timeout_s)
