@@ -28,6 +28,7 @@ from calldex.errors import CalldexError, DiskFull, StoreNotReady, TokenExpired, 
 from calldex.search.query import Query
 from calldex.store import (
     Batch,
+    Capabilities,
     DayCheck,
     Head,
     Mentioned,
@@ -117,9 +118,7 @@ class EmbeddedStore(Staging):
         self._follower.start()
         self._filler = Filler(self._ledger, self._turns.turn, self._answer)
 
-    backed_up_by = None
-    batches_at_once = 1
-    purge_every_s = 0.0
+    capabilities = Capabilities()
 
     @property
     def store_id(self) -> str:
