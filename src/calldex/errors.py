@@ -205,6 +205,16 @@ class TokenExpired(Gone):
     code = "token_expired"
 
 
+class CursorExpired(Gone):
+    """A cursor of the change feed that needs versions which are not kept any more, or a store that was restored."""
+
+    code = "cursor_expired"
+
+    def __init__(self, message: str, *, earliest_cursor: str | None = None) -> None:
+        super().__init__(message)
+        self.earliest_cursor = earliest_cursor
+
+
 class TooLarge(CalldexError):
     """A body, batch or line beyond its limit."""
 

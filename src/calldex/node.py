@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import ExitStack
 from functools import partial
 from types import TracebackType
@@ -27,11 +28,14 @@ from calldex.formats import formats, settings_of
 from calldex.ingest.calls import Feed
 from calldex.ingest.pipeline import Ingest
 from calldex.ingest.settle import settle
+from calldex.onetime import OneTimeCode
 from calldex.records.record import Cdr
+from calldex.sealing import KEY_BYTES, Sealing
+from calldex.search.feed import ChangeFeed
 from calldex.search.page import Pager
 from calldex.search.query import Query
-from calldex.search.reader import Places, Pool, Reader, record
-from calldex.search.token import KEY_BYTES, Sealer
+from calldex.search.reader import Places, Pool, Reader, agents_with_calls, record
+from calldex.search.token import Sealer
 from calldex.settings import Settings
 from calldex.store import Store
 from calldex.store.embedded import EmbeddedStore
@@ -59,12 +63,14 @@ class Node:
                 self.directory.copying().refuse_unfinished()
             self.store: Store = open_store(settings, self.directory)
             opened.callback(self.store.close)
-            sealer = Sealer(self.directory.secret("search_token", KEY_BYTES), self.store.store_id)
-            self._pager = Pager(self.store, sealer, settings.token_days * DAY_MS)
+            key = self.directory.secret("search_token", KEY_BYTES)
+            self._pager = Pager(self.store, Sealer(key, self.store.store_id), settings.token_days * DAY_MS)
+            self._changes = ChangeFeed(self.store, Sealing(key, "calldex change cursor 1"))
             self.ingest = Ingest(self.directory, self.store)
             self.audit = Auditor(self.directory)
             self.stopping = threading.Event()
             """Whether whoever serves it was told to stop: what may take long ends early then."""
+            self.one_time_code: OneTimeCode | None = None
             self._purge_at = 0.0
             self._opened = opened.pop_all()
 
@@ -92,11 +98,15 @@ class Node:
 
     def reader(self, pools: Mapping[Places, Pool], served: Callable[[int], None]) -> Reader:
         """The way to records for a surface with places of its own; `served` is told how many records leave."""
-        return Reader(self.store, self._pager, self.audit, pools, served)
+        return Reader(self.store, self._pager, self._changes, audit=self.audit, pools=pools, served=served)
 
     def record(self, principal: Principal, uuid: str) -> Cdr:
         """See `search.reader.record`."""
         return record(self.store, principal, uuid)
+
+    def agents_with_calls(self, account_id: int) -> AbstractSet[int]:
+        """See `search.reader.agents_with_calls`."""
+        return agents_with_calls(self.store, account_id)
 
     def owner(self, account: str) -> Principal:
         """The owner of the data directory, who may do everything and see all of an account."""

@@ -76,7 +76,7 @@ def test_a_directory_that_is_older_than_its_records(postgresql: PostgresqlPlace,
         put(node.store, records[:9], LATER)
     # The guide's statements: what ClickHouse has, and what is done with it.
     with Node(settings) as node:
-        hosts = node.store._hosts  # type: ignore[attr-defined]  # noqa: SLF001
+        hosts = node.store.hosts  # type: ignore[attr-defined]
         last = hosts.rows(Sql("SELECT account_id, max(greatest(seq, seq_to)) AS last FROM cdr GROUP BY account_id"))
     restored = ", ".join(f"{name} = {value}" for name, value in backup._asdict().items())
     postgresql.execute(f"DELETE FROM commits WHERE account_id = {LATER}")

@@ -359,7 +359,7 @@ def test_keys_end(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     assert b"accepted" == site.post([record(1)], "key", b"first")
     time.sleep(0.01)
     with monkeypatch.context() as patch:
-        patch.setattr("calldex.store.embedded.ledger.RECEIPT_MS", 1)
+        patch.setattr("calldex.store.embedded.staging.RECEIPT_MS", 1)
         assert b"accepted" == site.post([record(2)], "key", b"second")
     assert b"accepted" == site.post([record(2)], "key", b"second")
     with pytest.raises(IdempotencyMismatch):

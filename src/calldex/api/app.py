@@ -18,9 +18,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
 
-from calldex.api.admin import Administration
+from calldex.api.administration import Administration
 from calldex.api.audit import AuditReader
 from calldex.api.cdr import CdrPages
+from calldex.api.changes import Changed
 from calldex.api.docs import POLICY, page
 from calldex.api.endpoint import Handler
 from calldex.api.exports import Exports
@@ -55,6 +56,7 @@ class Handlers(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that answers, over one node; each endpoint names its own."""
 
     cdr: CdrPages
+    changed: Changed
     exports: Exports
     lookups: Lookups
     posts: Posts
@@ -85,6 +87,7 @@ def public(node: Node) -> Starlette:
     described = document()
     handlers = Handlers(
         cdr=CdrPages(node, reader),
+        changed=Changed(node, reader),
         exports=Exports(node, reader),
         lookups=Lookups(node, reader),
         posts=Posts(node, posts, small, metrics),

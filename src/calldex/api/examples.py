@@ -11,11 +11,12 @@ from typing import Any, Final, get_args, get_origin
 import msgspec
 
 from calldex.access import Explanation, Mask, Reach, ReachLine
-from calldex.api.admin.endpoint import Listing
-from calldex.api.admin.keys import ListedKey, MadeKey
-from calldex.api.admin.names import NameOfCode, NameOfId
-from calldex.api.admin.users import ShownUser
+from calldex.admin.keys import ListedKey, MadeKey
+from calldex.admin.names import NameOfCode, NameOfId
+from calldex.admin.users import ShownUser
+from calldex.admin.verb import Listing
 from calldex.api.audit import AuditEntry, AuditPage
+from calldex.api.changes import FeedChange, FeedReply
 from calldex.api.health import Alive
 from calldex.api.openid import Ways
 from calldex.api.signin import SessionReply, SignedInUser
@@ -56,6 +57,7 @@ _CDR: Final = Cdr(
 )
 _USER: Final = ShownUser(
     id=3,
+    account="main",
     email="ana@example.com",
     name="Ana Ruiz",
     role="agent",
@@ -71,6 +73,7 @@ _USER: Final = ShownUser(
     skills=("spanish",),
     agent_id=1201,
     created_at=_BEGAN,
+    disabled_at=None,
 )
 _KEY: Final = ListedKey(
     id=7,
@@ -175,6 +178,12 @@ _OF_TYPE: Final[dict[Any, Any]] = {
     )
 }
 _OF_TYPE[CdrPage] = CdrPage(records=[_OF_TYPE[Record]], total=1, page=1, search_token=None)
+_OF_TYPE[FeedReply] = FeedReply(
+    changes=[FeedChange(seq=17, change="upsert", uuid=_CDR.uuid, at=_BEGAN, record=_OF_TYPE[Record])],
+    next_cursor="Jq1cX0d2",
+    has_more=False,
+    complete_through=_BEGAN,
+)
 _OF_TYPE[AuditPage] = AuditPage([_OF_TYPE[AuditEntry]], before=42)
 _OF_TYPE[str] = ""
 _OF_TYPE[dict[str, Any]] = {"openapi": "3.1.0"}

@@ -7,7 +7,20 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from calldex.api import admin, audit, cdr, exports, health, ingest, lookups, openid, recordings, signin, web
+from calldex.api import (
+    administration,
+    audit,
+    cdr,
+    changes,
+    exports,
+    health,
+    ingest,
+    lookups,
+    openid,
+    recordings,
+    signin,
+    web,
+)
 from calldex.api.docs import OPENAPI_PATH, PAGE_PATH
 from calldex.api.endpoint import Endpoint
 
@@ -34,10 +47,11 @@ _DOCUMENTS: Final = (
 )
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     *cdr.ENDPOINTS,
+    *changes.ENDPOINTS,
     *exports.ENDPOINTS,
     *lookups.ENDPOINTS,
     *ingest.ENDPOINTS,
-    *admin.ENDPOINTS,
+    *administration.ENDPOINTS,
     *audit.ENDPOINTS,
     *signin.ENDPOINTS,
     *openid.ENDPOINTS,

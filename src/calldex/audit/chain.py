@@ -33,6 +33,7 @@ Action = Literal[
     "listen",
     "download",
     "export",
+    "changes_read",
     "ingest",
     "quarantine_dropped",
     "sign_in",

@@ -17,7 +17,18 @@ from calldex.audit.writer import Auditor
 from calldex.errors import CalldexError, Forbidden, Unavailable
 
 _READS: Final[frozenset[Action]] = frozenset(
-    ("search", "look_up", "details", "listen", "download", "export", "audit_read", "sign_in", "sign_in_failed")
+    (
+        "search",
+        "look_up",
+        "details",
+        "listen",
+        "download",
+        "export",
+        "changes_read",
+        "audit_read",
+        "sign_in",
+        "sign_in_failed",
+    )
 )
 """What changes nothing that is kept."""
 

@@ -26,8 +26,8 @@ shape; what leaves is what it makes of that:
 
 Shapes: `page` and its `place` (an entity tag costs no reading), `count`, `stream` (batches of JSON, any number of
 records in constant memory as of one S), `history` (one record with its versions), `mentioned` (what look-ups list).
-Changes after a commit and aggregates are two more methods of `Search`: each asks the store with the query, as of one S,
-masks what it gives, refuses what the mask hides, and calls `told`.
+`changes` (what came behind a commit). Aggregates are one more method of `Search`: it asks the store with the query, as
+of one S, refuses what the mask hides, and calls `told`.
 
 Whoever waits, waits on the event loop; whatever reads, reads in a thread of the places (`Search.run`): one hop.
 """
@@ -51,6 +51,7 @@ from calldex.errors import CalldexError, NotFound, StoreNotReady
 from calldex.records import codec
 from calldex.records.fields import Op
 from calldex.records.record import Cdr, Rejected
+from calldex.search.feed import ChangeFeed, Cursor, FeedPage, Start, Versions
 from calldex.search.page import Page, Pager, Place
 from calldex.search.query import PAGES, Condition, O, PageRequest, Parameters, Query, parse
 from calldex.store import Mentioned, Position, Store, Version
@@ -148,10 +149,18 @@ class Reader:
     """Reads a node's records. `served` is told how many records leave."""
 
     def __init__(
-        self, store: Store, pager: Pager, audit: Auditor, pools: Mapping[Places, Pool], served: Callable[[int], None]
+        self,
+        store: Store,
+        pager: Pager,
+        feed: ChangeFeed,
+        *,
+        audit: Auditor,
+        pools: Mapping[Places, Pool],
+        served: Callable[[int], None],
     ) -> None:
         self._store = store
         self._pager = pager
+        self._feed = feed
         self._audit = audit
         self._pools = pools
         self._served = served
@@ -175,6 +184,7 @@ class Reader:
             yield Search(
                 store=self._store,
                 pager=self._pager,
+                feed=self._feed,
                 pool=self._pools[reading.places],
                 served=self._served,
                 gone=caller.gone,
@@ -206,6 +216,7 @@ class Search(Generic[O]):
         *,
         store: Store,
         pager: Pager,
+        feed: ChangeFeed,
         pool: Pool,
         served: Callable[[int], None],
         gone: Gone | None,
@@ -216,6 +227,7 @@ class Search(Generic[O]):
     ) -> None:
         self._store = store
         self._pager = pager
+        self._feed = feed
         self._pool = pool
         self._served = served
         self._gone = gone
@@ -257,6 +269,24 @@ class Search(Generic[O]):
     def page(self, place: Place, wanted: PageRequest) -> Page:
         """The page; whoever sends it calls `told`, as they may have it from elsewhere."""
         return self._pager.read(self._query, place, wanted.per_page)
+
+    # --- changes ------------------------------------------------------------------------------------------------------
+
+    def cursor(self, text: str | None, start: Start, versions: Versions) -> Cursor:
+        """Where in which chain of the change feed the next page begins: as a cursor says, or at a start."""
+        if text is not None:
+            return self._feed.opened(self._query, text, versions)
+        return self._feed.began(self._query, start, versions)
+
+    def has_changes(self, cursor: Cursor) -> bool:
+        """Whether something was committed behind a cursor; costs no reading."""
+        return self._feed.has_more(cursor)
+
+    def changes(self, cursor: Cursor, limit: int) -> FeedPage:
+        """The page of the change feed behind a cursor."""
+        page = self._feed.page(self._query, cursor, limit)
+        self.told(len(page.changes))
+        return page
 
     # --- other shapes -------------------------------------------------------------------------------------------------
 

@@ -143,6 +143,28 @@ class Version(msgspec.Struct, frozen=True):
     written_ms: int
 
 
+class Change(msgspec.Struct, frozen=True):
+    """A version that began: the commit that began it and when that was; whether it matches what was asked (a tombstone
+    does not), and its JSON if so. `erased`: it is a tombstone."""
+
+    seq: int
+    uuid: str
+    at_ms: int
+    matches: bool
+    erased: bool
+    json: bytes | None
+
+
+class Changes(msgspec.Struct, frozen=True):
+    """The versions that began behind a commit, in the order of commits, up to the commit `upto`; whether there are
+    `more` behind it. Nothing can come behind `upto` any more that was committed before `complete_ms`."""
+
+    changes: Sequence[Change]
+    upto: int
+    more: bool
+    complete_ms: int
+
+
 class Loaded(msgspec.Struct, frozen=True):
     """A version as another store has it: the commit that began it and the one that ended it (None: none), its uuid as
     16 bytes, its values (as `sql.VALUE_NAMES`), its JSON (None: a tombstone, whose `values` count for their start
@@ -188,9 +210,32 @@ class Mentioned(msgspec.Struct, frozen=True, kw_only=True):
     wrapup_codes: frozenset[str]
 
 
+class ChangeLog(Protocol):
+    """What was committed, in the order of commits. As soon as a commit is acknowledged it is in here, whether or not it
+    can be searched yet."""
+
+    def since(self, query: Query, after: int, limit: int) -> Changes:
+        """What began behind a commit in the query's account, `limit` versions at the most, and which of it the query
+        means."""
+
+    def superseded(self, query: Query, after: int, since: int, upto: int) -> dict[str, int]:
+        """The records whose versions as of the commit `after` matched and ended behind `since`, by `upto`: with the
+        commit that ended them."""
+
+    def last(self, account_id: int) -> int:
+        """The last commit there is; it may be one of another account."""
+
+    def before(self, account_id: int, at_ms: int) -> int:
+        """The last commit before an instant; 0 if there is none."""
+
+
 class Store(Protocol):
     """Every method may be called from any thread. Reads raise `StoreNotReady` while answers cannot be given,
     `QueryTimeout` beyond their time, and `TokenExpired` as of a commit behind which versions were purged."""
+
+    @property
+    def log(self) -> ChangeLog:
+        """What was committed, in order."""
 
     @property
     def purge_every_s(self) -> float:

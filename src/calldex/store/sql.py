@@ -198,17 +198,17 @@ def together(as_of: int, void: Sequence[Span]) -> Sql:
     end = ended(as_of, void)
     return both(
         Sql("content = 1 AND seq <= ?", (as_of,)),
-        *_not_void("seq", void),
+        *not_void("seq", void),
         Sql(f"NOT ({end.text})", end.parameters),
     )
 
 
 def ended(as_of: int, void: Sequence[Span]) -> Sql:
     """The condition that a row of ClickHouse's tells of the end of a version, as of a commit."""
-    return both(Sql("seq_to BETWEEN 1 AND ?", (as_of,)), *_not_void("seq_to", void))
+    return both(Sql("seq_to BETWEEN 1 AND ?", (as_of,)), *not_void("seq_to", void))
 
 
-def _not_void(column: str, void: Sequence[Span]) -> list[Sql]:
+def not_void(column: str, void: Sequence[Span]) -> list[Sql]:
     """The condition that a number is in none of the spans, which are ascending: the last that begins at it or before
     has ended before it. As long for many spans as for one, and a search in them for each row; none for none."""
     if not void:
@@ -439,12 +439,16 @@ def ready(cdr: Cdr) -> Ready:
 def where(query: Query, as_of: int, dialect: Dialect, void: Sequence[Span] = ()) -> Sql:
     """The condition that a version is among the rows granted, was live as of a commit (those that are void count as if
     they were not there), and matches the filters."""
-    return both(
-        granted(query.scope, dialect),
-        dialect.live(query, as_of, void),
-        *_within(query),
-        *(_term(condition, dialect) for condition in query.where),
-    )
+    return both(granted(query.scope, dialect), dialect.live(query, as_of, void), *_filters(query, dialect))
+
+
+def meant(query: Query, dialect: Dialect) -> Sql:
+    """The condition that a version is among the rows granted and matches the filters, whenever it was live."""
+    return both(granted(query.scope, dialect), *_filters(query, dialect))
+
+
+def _filters(query: Query, dialect: Dialect) -> list[Sql]:
+    return [*_within(query), *(_term(condition, dialect) for condition in query.where)]
 
 
 def numbered(query: Query, commit_before: Callable[[int], int]) -> Query:
@@ -511,6 +515,8 @@ __all__ = [
     "both",
     "ended",
     "granted",
+    "meant",
+    "not_void",
     "ready",
     "together",
     "uuid_bytes",

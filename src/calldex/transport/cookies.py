@@ -6,17 +6,14 @@ looked at twice: `refuse_foreign` lets through what our own pages sent, and link
 
 from __future__ import annotations
 
-import base64
-import binascii
 from typing import Final, Literal, TypeVar
 
 import msgspec
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 from starlette.requests import Request
 from starlette.responses import Response
 
 from calldex.errors import Forbidden
+from calldex.sealing import Sealing
 
 T = TypeVar("T", bound=msgspec.Struct)
 Name = Literal["calldex", "calldex_device", "calldex_openid"]
@@ -90,21 +87,18 @@ def refuse_foreign(request: Request, *, proven: bool) -> None:
 
 
 class Seal:
-    """Makes values of cookies that only we can read or make: AES-SIV (RFC 5297), with the cookie's name bound in."""
+    """Makes values of cookies that only we can read or make, with the cookie's name bound in."""
 
     def __init__(self, key: bytes) -> None:
-        self._siv = AESSIV(key)
+        self._key = key
 
     def seal(self, name: Name, content: msgspec.Struct) -> str:
         """The content as the value of a cookie."""
-        sealed = self._siv.encrypt(msgspec.msgpack.encode(content), [b"calldex cookie 1", name.encode()])
-        return base64.urlsafe_b64encode(sealed).rstrip(b"=").decode()
+        return self._sealing(name).seal(content)
 
     def unseal(self, name: Name, value: str, kind: type[T]) -> T | None:
         """The content; None for everything that `seal` did not make under this name."""
-        try:
-            sealed = base64.b64decode(value.encode("ascii") + b"=" * (-len(value) % 4), altchars=b"-_", validate=True)
-            content = self._siv.decrypt(sealed, [b"calldex cookie 1", name.encode()])
-            return msgspec.msgpack.decode(content, type=kind)
-        except (ValueError, binascii.Error, InvalidTag, msgspec.DecodeError):
-            return None
+        return self._sealing(name).unseal(value, kind)
+
+    def _sealing(self, name: Name) -> Sealing:
+        return Sealing(self._key, "calldex cookie 1", name)

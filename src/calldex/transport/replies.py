@@ -17,7 +17,7 @@ import zstandard
 from isal import isal_zlib
 from starlette.responses import Response
 
-from calldex.errors import CalldexError, MethodNotAllowed, Problem
+from calldex.errors import CalldexError, CursorExpired, MethodNotAllowed, Problem
 from calldex.records.codec import Record
 
 JSON: Final = "application/json"
@@ -42,7 +42,8 @@ CLOSED_POLICY: Final = b"default-src 'none'; frame-ancestors 'none'"
 class ErrorReply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What every error looks like: `error` is what Voiso's clients read, the rest is RFC 9457.
 
-    `type` ends with the error's code. `problems` has an entry for each parameter that is wrong.
+    `type` ends with the error's code. `problems` has an entry for each parameter that is wrong; `earliest_cursor` is
+    from where a change feed can still be read whose cursor is too old.
     """
 
     error: str
@@ -52,6 +53,7 @@ class ErrorReply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     detail: str
     request_id: str = ""
     problems: tuple[Problem, ...] = ()
+    earliest_cursor: str | None = None
 
 
 Part = Literal["store", "directory"]
@@ -89,6 +91,7 @@ def error_members(error: CalldexError, request_id: str) -> ErrorReply:
         detail=error.message,
         request_id=request_id,
         problems=error.problems,
+        earliest_cursor=error.earliest_cursor if isinstance(error, CursorExpired) else None,
     )
 
 

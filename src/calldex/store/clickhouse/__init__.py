@@ -42,12 +42,23 @@ from calldex.store import (
     Version,
 )
 from calldex.store.clickhouse.address import Address
+from calldex.store.clickhouse.changes import PublishedLog
 from calldex.store.clickhouse.client import Hosts
 from calldex.store.clickhouse.schema import CDR_TYPES, LOCAL, PLAIN, UUID_TABLE, UUID_TYPES, steps
 from calldex.store.clickhouse.upgrade import Upgrade
 from calldex.store.clickhouse.writing import Changes, Known, loaded_places, loaded_versions
 from calldex.store.commits import Commits, Point
-from calldex.store.sql import CDR_TABLE, CLICKHOUSE, Sql, behind, both, ended, together, uuid_bytes, where
+from calldex.store.sql import (
+    CDR_TABLE,
+    CLICKHOUSE,
+    Sql,
+    behind,
+    both,
+    ended,
+    together,
+    uuid_bytes,
+    where,
+)
 
 _TOTALS: Final = 4096
 _MENTIONS: Final = 256
@@ -81,8 +92,9 @@ class ClickhouseStore:
         `UnreadableInput` if it cannot be reached or used, `WrongVersion` if its tables are of another version.
         """
         self._commits = commits
+        self.log = PublishedLog(self)
         self._superseded_kept_s = superseded_kept_s
-        self._hosts = Hosts(address, timeout_s)
+        self.hosts = Hosts(address, timeout_s)
         self._lock = threading.Lock()
         self._points: dict[int, Point] = {}
         self._proved: set[int] = set()
@@ -92,20 +104,20 @@ class ClickhouseStore:
         self.store_id = commits.name()
         """The same for every node that shares the store."""
         try:
-            self._hosts.open()
+            self.hosts.open()
             if address.path:
                 for step in steps(PLAIN[0]):
-                    self._hosts.command(Sql(step.statement))
+                    self.hosts.command(Sql(step.statement))
             self._local = self._checked(address)
         except BaseException:
-            self._hosts.close()
+            self.hosts.close()
             raise
 
     def _checked(self, address: Address) -> str:
         """What stands behind the name of the table of versions in a statement that changes tables."""
         found = {
             name: (engine, whole)
-            for name, engine, whole in self._hosts.rows(
+            for name, engine, whole in self.hosts.rows(
                 Sql(
                     "SELECT name, engine, engine_full FROM system.tables"
                     " WHERE database = currentDatabase() AND name IN ?",
@@ -120,14 +132,14 @@ class ClickhouseStore:
                     " prints"
                 )
         engine, whole = found[CDR_TABLE]
-        self._hosts.adapt(replicated=engine.startswith(("Replicated", "Shared", "Distributed")))
+        self.hosts.adapt(replicated=engine.startswith(("Replicated", "Shared", "Distributed")))
         cluster = whole.removeprefix("Distributed('").partition("'")[0] if engine == "Distributed" else None
-        if cluster and not self._hosts.rows(Sql("SELECT 1 FROM system.clusters WHERE cluster = ? LIMIT 1", (cluster,))):
+        if cluster and not self.hosts.rows(Sql("SELECT 1 FROM system.clusters WHERE cluster = ? LIMIT 1", (cluster,))):
             raise UnreadableInput(
                 f"the table {CDR_TABLE} of {address} is one of the cluster {cluster!r}, which ClickHouse does not know;"
                 " correct its `remote_servers`, or make the tables with the name that stands there"
             )
-        self._upgrade = Upgrade(self._hosts, cluster)
+        self._upgrade = Upgrade(self.hosts, cluster)
         self._upgrade.bring(address, self._commits)
         return f"{CDR_TABLE}{LOCAL} ON CLUSTER '{cluster}'" if cluster else CDR_TABLE
 
@@ -174,7 +186,7 @@ class ClickhouseStore:
         yet, as after the directory was restored from an older copy than ClickHouse."""
         if account_id in self._proved:
             return
-        ((last,),) = self._hosts.rows(Sql(f"SELECT max(seq) FROM {CDR_TABLE} WHERE account_id = ?", (account_id,)))
+        ((last,),) = self.hosts.rows(Sql(f"SELECT max(seq) FROM {CDR_TABLE} WHERE account_id = ?", (account_id,)))
         reserved = self._commits.reserved(account_id)  # asked after it: what others reserve meanwhile is no fault
         if last > reserved:
             raise Unavailable(
@@ -188,20 +200,20 @@ class ClickhouseStore:
         """Both at once: neither is seen before it is published, and a place where nothing is does no harm."""
         tables = ((UUID_TABLE, UUID_TYPES, places), (CDR_TABLE, CDR_TYPES, versions))
         with ThreadPoolExecutor(len(tables), "clickhouse-insert") as pool:
-            for done in [pool.submit(self._hosts.insert, *table, token) for table in tables if table[2][0]]:
+            for done in [pool.submit(self.hosts.insert, *table, token) for table in tables if table[2][0]]:
                 done.result()
 
     def _live(self, account_id: int, point: Point, uuids: Sequence[bytes]) -> dict[bytes, Known]:
         """The live versions of some records."""
         if not point.seq or not uuids:
             return {}
-        places = self._hosts.rows(_places(account_id, uuids))
+        places = self.hosts.rows(_places(account_id, uuids))
         if not places:
             return {}
         mine = Sql("account_id = ?", (account_id,))
         among = _placed(account_id, list({uuid for _, uuid in places}))
         condition = both(mine, among, CLICKHOUSE.live(_whole(account_id), point.seq, point.void))
-        found = self._hosts.rows(
+        found = self.hosts.rows(
             Sql(
                 f"SELECT uuid, seq, started_ms, SHA256(json) FROM {CDR_TABLE} WHERE {condition.text}",
                 condition.parameters,
@@ -219,7 +231,7 @@ class ClickhouseStore:
 
     def holds_any(self) -> bool:
         """Whether there is a row of any account, whoever wrote it."""
-        return bool(self._hosts.rows(Sql(f"SELECT 1 FROM {CDR_TABLE} LIMIT 1")))
+        return bool(self.hosts.rows(Sql(f"SELECT 1 FROM {CDR_TABLE} LIMIT 1")))
 
     def loaded_upto(self, account_id: int) -> int:
         """Up to which commit an account was loaded."""
@@ -228,7 +240,7 @@ class ClickhouseStore:
     def publish(self, account_id: int, upto: int) -> None:
         """What was loaded, up to a commit, is all there is: searches see it from now on."""
         whole = where(_whole(account_id), upto, CLICKHOUSE)
-        ((live,),) = self._hosts.rows(Sql(f"SELECT count() FROM {CDR_TABLE} WHERE {whole.text}", whole.parameters))
+        ((live,),) = self.hosts.rows(Sql(f"SELECT count() FROM {CDR_TABLE} WHERE {whole.text}", whole.parameters))
         self._commits.load(account_id, upto, live)
 
     def settle(self) -> None:
@@ -238,13 +250,14 @@ class ClickhouseStore:
 
     def head(self, account_id: int) -> int:
         """See `Store.head`."""
-        return self._fresh(account_id).seq
+        return self.fresh(account_id).seq
 
     def purged_upto(self, account_id: int) -> int:
         """See `Store.purged_upto`."""
-        return self._fresh(account_id).purged
+        return self.fresh(account_id).purged
 
-    def _fresh(self, account_id: int) -> Point:
+    def fresh(self, account_id: int) -> Point:
+        """How far an account is now."""
         point = self._commits.point(account_id)
         with self._lock:
             self._points[account_id] = point
@@ -254,7 +267,7 @@ class ClickhouseStore:
         """What is void up to a commit: what was known when that or a later one was the last, is known for ever."""
         with self._lock:
             point = self._points.get(account_id)
-        return point if point is not None and point.seq >= as_of else self._fresh(account_id)
+        return point if point is not None and point.seq >= as_of else self.fresh(account_id)
 
     def _from(self, query: Query, as_of: int) -> Sql:
         """`FROM` and `WHERE` of a search; `StoreNotReady` if it asks for what is not there yet.
@@ -272,7 +285,7 @@ class ClickhouseStore:
     def total(self, query: Query, as_of: int) -> int:
         """See `Store.total`. That of an account's newest state is known with its last commit."""
         if query.scope.whole and not query.where and query.start_ms is None and query.end_ms is None:
-            point = self._fresh(query.scope.account_id)
+            point = self.fresh(query.scope.account_id)
             if point.seq == as_of:
                 return point.live
         key = (query.scope.fingerprint(), query.fingerprint(), as_of)
@@ -282,7 +295,7 @@ class ClickhouseStore:
             known = self._whole_slice(query, as_of).count
         elif known is None:
             source = self._from(query, as_of)
-            ((known,),) = self._hosts.rows(Sql(f"SELECT count() {source.text}", source.parameters))
+            ((known,),) = self.hosts.rows(Sql(f"SELECT count() {source.text}", source.parameters))
         self._refuse_purged(query, as_of)
         with self._lock:
             remember(self._totals, key, known, _TOTALS)
@@ -320,7 +333,7 @@ class ClickhouseStore:
         source = self._from(query, as_of)
         if after is not None:
             source = both(source, behind(after, CLICKHOUSE))
-        json, started_ms, uuids = self._hosts.columns(
+        json, started_ms, uuids = self.hosts.columns(
             Sql(
                 f"SELECT json, started_ms, uuid {source.text} ORDER BY started_ms DESC, uuid DESC LIMIT ? OFFSET ?"
                 f" SETTINGS optimize_read_in_order = {int(total > _MANY * (skip + limit))}",
@@ -346,7 +359,7 @@ class ClickhouseStore:
         source = self._from(Query(scope=scope), as_of)
         names = ("agent_id", "queue_id", "campaign_id", "team_ids", "wrapup_code")
         listed = ", ".join(f"groupUniqArray({name})" for name in names)
-        agents, queues, campaigns, teams, codes = self._hosts.rows(
+        agents, queues, campaigns, teams, codes = self.hosts.rows(
             Sql(f"SELECT {listed} {source.text}", source.parameters)
         )[0]
         found = Mentioned(
@@ -366,10 +379,10 @@ class ClickhouseStore:
 
     def history(self, account_id: int, uuid: str) -> list[Version]:
         """See `Store.history`."""
-        point = self._fresh(account_id)
+        point = self.fresh(account_id)
         mine = Sql("account_id = ? AND seq <= ?", (account_id, point.seq))
         condition = both(mine, _placed(account_id, [uuid_bytes(uuid)]))
-        rows = self._hosts.rows(
+        rows = self.hosts.rows(
             Sql(
                 f"SELECT seq, max(seq_to), max(content), max(written_ms), max(json) AS text FROM {CDR_TABLE}"
                 f" WHERE {condition.text} GROUP BY seq ORDER BY seq",
@@ -420,7 +433,7 @@ class ClickhouseStore:
         for account_id, span in self._commits.void_before(now_ms - _IN_FLIGHT_MS):
             self._forget(account_id, span)
         before_ms = now_ms - int(self._superseded_kept_s * 1000)
-        found = self._hosts.rows(
+        found = self.hosts.rows(
             Sql(
                 f"SELECT account_id, max(seq_to) FROM {CDR_TABLE} WHERE ended_ms BETWEEN 1 AND ? GROUP BY account_id",
                 (before_ms - 1,),
@@ -431,7 +444,7 @@ class ClickhouseStore:
     def _purge(self, account_id: int, upto: int) -> int:
         """Drop the versions of an account that were superseded up to a commit, but for tombstones. First it is
         remembered, so that no search takes what is left for everything."""
-        point = self._fresh(account_id)
+        point = self.fresh(account_id)
         upto = min(upto, point.seq)
         self._commits.purged(account_id, upto)
         gone_by = both(Sql("account_id = ? AND seq_to <> seq", (account_id,)), ended(upto, point.void))
@@ -439,7 +452,7 @@ class ClickhouseStore:
             f"account_id = ? AND content = 1 AND seq IN (SELECT seq FROM {CDR_TABLE} WHERE {gone_by.text})",
             (account_id, *gone_by.parameters),
         )
-        ((count,),) = self._hosts.rows(Sql(f"SELECT count() FROM {CDR_TABLE} WHERE {gone.text}", gone.parameters))
+        ((count,),) = self.hosts.rows(Sql(f"SELECT count() FROM {CDR_TABLE} WHERE {gone.text}", gone.parameters))
         # Parts change one after another: a version must not outlive the row that tells of its end.
         self._delete(gone)
         self._delete(both(Sql("content = 0"), gone_by))
@@ -451,7 +464,7 @@ class ClickhouseStore:
         self._delete(
             Sql("account_id = ? AND content = 0 AND seq_to BETWEEN ? AND ?", (account_id, span.first, span.last))
         )
-        self._hosts.command(
+        self.hosts.command(
             Sql(
                 f"ALTER TABLE {self._local} UPDATE seq_to = 0, ended_ms = 0"
                 " WHERE account_id = ? AND content = 1 AND seq_to BETWEEN ? AND ?",
@@ -462,13 +475,13 @@ class ClickhouseStore:
         self._commits.forgotten(account_id, span)
 
     def _delete(self, condition: Sql) -> None:
-        self._hosts.command(Sql(f"DELETE FROM {self._local} WHERE {condition.text}", condition.parameters))
+        self.hosts.command(Sql(f"DELETE FROM {self._local} WHERE {condition.text}", condition.parameters))
 
     def check(self) -> Iterator[DayCheck]:
         """See `Store.check`: what searches see, against what is there when the engine has put all rows of a version
         together."""
         for account_id in self._commits.accounts():
-            point = self._fresh(account_id)
+            point = self.fresh(account_id)
             answering = self.days(account_id, point)
             kept = self.days(account_id, point, slowly=True)
             for day in sorted(kept.keys() | answering.keys()):
@@ -480,7 +493,7 @@ class ClickhouseStore:
         rows of each version put together."""
         dialect = _TOGETHER if slowly else CLICKHOUSE
         condition = where(_whole(account_id), point.seq, dialect, point.void)
-        found = self._hosts.rows(
+        found = self.hosts.rows(
             Sql(
                 f"SELECT {_DAY} AS day, count(), {_SUMMED} FROM {CDR_TABLE}{' FINAL' if slowly else ''}"
                 f" WHERE {condition.text} GROUP BY day",
@@ -491,7 +504,7 @@ class ClickhouseStore:
 
     def bytes_on_disk(self) -> dict[str, int]:
         """What the tables take on the disk of the node that is asked, with their indexes."""
-        found = self._hosts.rows(
+        found = self.hosts.rows(
             Sql(
                 "SELECT table, sum(bytes_on_disk) FROM system.parts WHERE active AND database = currentDatabase()"
                 " GROUP BY table"
@@ -503,7 +516,7 @@ class ClickhouseStore:
         """What is wrong with the parts of the tables; of a cluster each node has to be asked by its own means."""
         if self._local != CDR_TABLE:
             return []
-        found = self._hosts.rows(Sql(f"CHECK TABLE {CDR_TABLE} SETTINGS check_query_single_value_result = 0"))
+        found = self.hosts.rows(Sql(f"CHECK TABLE {CDR_TABLE} SETTINGS check_query_single_value_result = 0"))
         return [f"part {part}: {message}" for part, passed, message in found if not passed]
 
     def backup(self, target: Path) -> NoReturn:
@@ -516,14 +529,14 @@ class ClickhouseStore:
 
     def answers(self) -> str | None:
         """See `Store.answers`: one host that answers is enough."""
-        down = self._hosts.down()
-        if len(down) == len(self._hosts.names):
+        down = self.hosts.down()
+        if len(down) == len(self.hosts.names):
             raise Unavailable(f"ClickHouse cannot be used now: {'; '.join(down)}", retry_after=2)
         return "; ".join(down) or None
 
     def close(self) -> None:
         """See `Store.close`."""
-        self._hosts.close()
+        self.hosts.close()
 
 
 def _uuids(query: Query) -> list[bytes]:

@@ -37,6 +37,7 @@ from calldex.store import (
     State,
     Version,
 )
+from calldex.store.embedded.changes import LedgerLog
 from calldex.store.embedded.columns import ROW_GROUP, Columns, Damaged, NoRoom
 from calldex.store.embedded.comparing import compared, filled_columns
 from calldex.store.embedded.fill import Filler
@@ -59,7 +60,6 @@ _UNSEEN_S: Final = 1.0
 _PROGRESS_S: Final = 2.0
 _SOON_S: Final = 10.0
 _NO_ROOM_S: Final = 5.0
-
 _T = TypeVar("_T")
 _log = structlog.get_logger(__name__)
 
@@ -93,6 +93,7 @@ class EmbeddedStore(Staging):
         self._path = data / COLUMNS_FILE
         self._ledger = Ledger(data / LEDGER_FILE)
         super().__init__(self._ledger.reader)
+        self.log = LedgerLog(self._ledger)
         self._memory_mb, self._index_mb, self._threads = memory_mb, index_mb, threads
         try:
             self._turns = Turns(self._ledger, keep, timeout_s)

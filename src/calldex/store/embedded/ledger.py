@@ -124,6 +124,7 @@ class Ledger:
             last = _all(self._writer, "SELECT seq, written_ms FROM version ORDER BY seq DESC LIMIT 1")
             self.last_seq: int = last[0][0] if last else 0
             self._last_ms: int = last[0][1] if last else 0
+            self._in_hand_ms: int | None = None
             self.head: Head = links.head(self._writer)
             self.damaged: dict[int, str] = links.marked(self._writer)
             self.store_id: str = _all(self._writer, "SELECT value FROM meta WHERE name = 'store_id'")[0][0]
@@ -204,16 +205,30 @@ class Ledger:
         self._last_ms = max(time.time_ns() // 1_000_000, self._last_ms)
         return self._last_ms
 
+    @property
+    def complete_ms(self) -> int:
+        """What is committed from now on is dated at this instant at the earliest."""
+        return self._now_ms() if self._in_hand_ms is None else self._in_hand_ms
+
+    @contextmanager
+    def _dated(self) -> Iterator[int]:
+        """When the commit is made that is made within; until its end nobody may say that all is there from then on."""
+        self._in_hand_ms = self._last_ms  # before the clock is read: nobody may see a later time meanwhile
+        self._in_hand_ms = now = self._now_ms()
+        try:
+            yield now
+        finally:
+            self._in_hand_ms = None
+
     # --- writing ------------------------------------------------------------------------------------------------------
 
     def write(self, batches: Sequence[Batch]) -> list[Written | IdempotencyMismatch]:
         """Commit some batches at once, each all of it or nothing: what each did, or why it was not written. Raises
         `DiskFull`, or `Unavailable`; then nothing of any was."""
         self._bound_log()
-        now = self._now_ms()
         done: list[Written | IdempotencyMismatch] = []
         begun: list[tuple[Any, ...]] = []
-        with commit(self._writer):
+        with self._dated() as now, commit(self._writer):
             for batch in batches:
                 try:
                     with commit(self._writer):
@@ -307,8 +322,8 @@ class Ledger:
         """Close the live versions of these records; how many there were, and the last commit number. Raises
         `DiskFull`."""
         self._bound_log()
-        with commit(self._writer):
-            begun = self._close(account_id, uuids, self.last_seq, self._now_ms())
+        with self._dated() as now, commit(self._writer):
+            begun = self._close(account_id, uuids, self.last_seq, now)
             head = self._link(begun)
         self.last_seq, self.head = self.last_seq + len(begun), head
         return len(begun), self.last_seq
@@ -396,7 +411,7 @@ class Ledger:
         """What is wrong with the versions of some commits, see `proof.faults`."""
         return faults(self.reader, upto, after=after, ends=ends)
 
-    def _refuse_damaged(self, seqs: Iterable[int]) -> None:
+    def refuse_damaged(self, seqs: Iterable[int]) -> None:
         """`RecordDamaged` if a version that is to be given is none that was written."""
         if self.damaged and (found := next((seq for seq in seqs if seq in self.damaged), None)) is not None:
             raise RecordDamaged(
@@ -479,7 +494,7 @@ class Ledger:
                 f"{f' AND seq_to = {LIVE}' if live_only else ''} ORDER BY seq",
                 (account_id, uuid_bytes(uuid)),
             )
-        self._refuse_damaged(row[0] for row in found)
+        self.refuse_damaged(row[0] for row in found)
         return [
             Version(
                 seq,
@@ -512,7 +527,7 @@ class Ledger:
             )
         if not found:
             return Slice(b"", 0, None)
-        self._refuse_damaged(row[3] for row in found)
+        self.refuse_damaged(row[3] for row in found)
         _, started_ms, uuid, _ = found[-1]
         last = Position(started_ms, str(UUID(bytes=uuid)))
         return Slice(",".join(row[0] for row in found).encode(), len(found), last)
@@ -528,7 +543,7 @@ class Ledger:
         if not len(seqs):
             return Slice(b"", 0, None)
         if self.damaged:
-            self._refuse_damaged(map(int, seqs))
+            self.refuse_damaged(map(int, seqs))
         with self.reader() as reader:
             found = _all(
                 reader,

@@ -1,0 +1,209 @@
+"""The change feed: what changed of the records that somebody sees, in the order of commits, without a hole.
+
+A chain of pages is held together by cursors. A copy that applies each page holds, after it, what the chain's filters
+and the reader's rights give as of the page's last commit:
+
+- A chain begins at a commit, its *base*. From the beginning, it first gives the records as they were at the base, then
+  what came since; from an instant or from now, what came since.
+- `latest` gives a record at most once a page, as it was at the page's end; `all` gives every version that is kept.
+- A record that matched and does not match any more, left the reach, was erased or became part of another, arrives as a
+  deletion. What never matched is not told of, so a deletion tells nobody of a record that they did not see.
+
+To know what a copy holds, the versions are needed that ended since the cursor. They are kept for a stated time: an
+older cursor is refused, and never answered with a hole. A chain over the whole account needs none of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final, Literal
+
+import msgspec
+
+from calldex.access.masking import served
+from calldex.errors import BadToken, CursorExpired, ScopeChanged
+from calldex.records.record import from_ms
+from calldex.sealing import Sealing
+from calldex.search.query import Query
+from calldex.store import Change, Changes, Store
+
+Versions = Literal["latest", "all"]
+Start = Literal["beginning", "now"] | int
+"""Where a chain begins: an instant is told in epoch milliseconds."""
+_BETWEEN: Final = b'},{"uuid":"'
+
+
+class Cursor(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """Where a chain stands: behind the commit `after`. `filters` and `scope` are the fingerprints of what was asked and
+    granted; `base` the commit at which the chain began, `store` the store that counts them."""
+
+    account_id: int
+    filters: bytes
+    scope: bytes
+    versions: Versions
+    base: int
+    after: int
+    store: str
+    complete_ms: int = 0
+    """Up to when the page before said that all is there."""
+
+
+class Told(msgspec.Struct, frozen=True):
+    """A change as it is told: a version that came (its JSON), or a record that a copy drops (None)."""
+
+    seq: int
+    uuid: str
+    at_ms: int
+    json: bytes | None
+
+
+class FeedPage(msgspec.Struct, frozen=True):
+    """Some changes in their order, where the next page begins, whether there are more now, and the instant before which
+    nothing can come any more."""
+
+    changes: list[Told]
+    cursor: str
+    more: bool
+    complete_ms: int
+
+    def body(self) -> bytes:
+        """The reply's JSON."""
+        told = b",".join(
+            b'{"seq":%d,"change":"%b","uuid":"%b","at":%b,"record":%b}'
+            % (
+                one.seq,
+                b"delete" if one.json is None else b"upsert",
+                one.uuid.encode(),
+                _instant(one.at_ms),
+                b"null" if one.json is None else one.json,
+            )
+            for one in self.changes
+        )
+        end = msgspec.json.encode(self.cursor), b"true" if self.more else b"false", _instant(self.complete_ms)
+        return b'{"changes":[%b],"next_cursor":%b,"has_more":%b,"complete_through":%b}' % (told, *end)
+
+
+def _instant(ms: int) -> bytes:
+    return msgspec.json.encode(from_ms(ms))
+
+
+class ChangeFeed:
+    """Reads chains from a store."""
+
+    def __init__(self, store: Store, sealing: Sealing) -> None:
+        self._store = store
+        self._sealing = sealing
+
+    def began(self, query: Query, start: Start, versions: Versions) -> Cursor:
+        """The first cursor of a chain: from the beginning, from now, or from an instant (epoch milliseconds)."""
+        account_id = query.scope.account_id
+        if start == "beginning":
+            whole = versions == "latest"
+            base, after = self._store.log.last(account_id) if whole else self._store.purged_upto(account_id), 0
+        else:
+            base = self._store.log.last(account_id) if start == "now" else self._store.log.before(account_id, start)
+            after = base
+        return self._checked(
+            query,
+            Cursor(
+                account_id=account_id,
+                filters=query.fingerprint(),
+                scope=query.scope.fingerprint(),
+                versions=versions,
+                base=base,
+                after=after,
+                store=self._store.store_id,
+            ),
+        )
+
+    def opened(self, query: Query, text: str, versions: Versions) -> Cursor:
+        """The cursor that a text is. Raises `BadToken`, `ScopeChanged`, `CursorExpired`."""
+        cursor = self._sealing.unseal(text, Cursor)
+        if cursor is None:
+            raise BadToken("cursor is not one of ours, or was changed; send it exactly as it came, or begin anew")
+        if cursor.account_id != query.scope.account_id:
+            raise BadToken("cursor belongs to another account")
+        if (cursor.filters, cursor.versions) != (query.fingerprint(), versions):
+            raise BadToken("cursor belongs to a feed with other filters or `versions`; send the same ones every time")
+        if cursor.scope != query.scope.fingerprint():
+            raise ScopeChanged(
+                "what this key may see, or its vocabulary, has changed since the feed began; read it again from the"
+                " beginning, and drop what does not come"
+            )
+        if cursor.store != self._store.store_id:
+            raise CursorExpired(
+                "the store was restored from a backup since this cursor was given; read the feed again from the"
+                " beginning, and drop what does not come"
+            )
+        return self._checked(query, cursor)
+
+    def _checked(self, query: Query, cursor: Cursor) -> Cursor:
+        if cursor.versions == "latest" and _is_whole(query):
+            return cursor
+        purged = self._store.purged_upto(cursor.account_id)
+        if purged <= max(cursor.after, cursor.base):
+            return cursor
+        earliest = msgspec.structs.replace(cursor, base=purged, after=purged)
+        raise CursorExpired(
+            "versions that this cursor needs are not kept any more; read the feed again from the beginning, and drop"
+            " what does not come; `earliest_cursor` gives what came since the oldest version that is kept",
+            earliest_cursor=self._sealing.seal(earliest),
+        )
+
+    def has_more(self, cursor: Cursor) -> bool:
+        """Whether something was committed behind a cursor, as far as that is known without reading."""
+        return self._store.log.last(cursor.account_id) > cursor.after
+
+    def page(self, query: Query, cursor: Cursor, limit: int) -> FeedPage:
+        """The page behind a cursor, of as many versions as `limit` at the most. Blocks."""
+        found = self._store.log.since(query, cursor.after, limit)
+        since = max(cursor.after, cursor.base)
+        held: dict[str, int] = {}
+        if not _is_whole(query) and found.upto > since:
+            held = self._store.log.superseded(query, cursor.after, since, found.upto)
+        select = _latest if cursor.versions == "latest" else _all
+        told = list(_shown(select(found, held, whole=_is_whole(query)), query))
+        complete_ms = max(cursor.complete_ms, found.complete_ms)
+        behind = msgspec.structs.replace(cursor, after=found.upto, complete_ms=complete_ms)
+        return FeedPage(told, self._sealing.seal(behind), found.more, complete_ms)
+
+
+def _is_whole(query: Query) -> bool:
+    """Whether every record of the account is meant."""
+    return query.scope.whole and not query.where and query.start_ms is None and query.end_ms is None
+
+
+def _latest(found: Changes, held: dict[str, int], *, whole: bool) -> Iterator[Change]:
+    """The last change of each record, and of those that a copy cannot hold, none that takes them away."""
+    last = {change.uuid: change.seq for change in found.changes}
+    for change in found.changes:
+        if last[change.uuid] == change.seq and (change.matches or (change.erased if whole else change.uuid in held)):
+            yield change
+
+
+def _all(found: Changes, held: dict[str, int], *, whole: bool) -> Iterator[Change]:
+    """Every version that matches, and for each record that ceases to, once, that it does."""
+    matched = set(held)
+    for change in found.changes:
+        if change.matches:
+            matched.add(change.uuid)
+            yield change
+        elif change.uuid in matched or (whole and change.erased):
+            matched.discard(change.uuid)
+            yield change
+
+
+def _shown(changes: Iterable[Change], query: Query) -> Iterator[Told]:
+    """The changes as the reader sees them: masked, in their vocabulary."""
+    kept = list(changes)
+    records = served(b",".join(change.json for change in kept if change.json is not None), query.scope)
+    parts = iter(records.split(_BETWEEN))
+    first = True
+    count = sum(change.json is not None for change in kept)
+    for change in kept:
+        json = None
+        if change.json is not None:
+            count -= 1
+            json = (b"" if first else b'{"uuid":"') + next(parts) + (b"}" if count else b"")
+            first = False
+        yield Told(change.seq, change.uuid, change.at_ms, json)

@@ -1,0 +1,89 @@
+"""What was published behind a commit: the rows of the change feed, on ClickHouse. Reads alone."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+from calldex.search.query import Query
+from calldex.store import Change, Changes
+from calldex.store.sql import CDR_TABLE, CLICKHOUSE, Sql, both, meant, not_void
+
+if TYPE_CHECKING:
+    from calldex.store.clickhouse import ClickhouseStore
+
+_UNPUBLISHED_MS: Final = 60_000
+"""A commit is published at most so long after it was dated, by whichever node's clock."""
+
+
+class PublishedLog:
+    """See `ChangeLog`."""
+
+    def __init__(self, store: ClickhouseStore) -> None:
+        self._store = store
+
+    def since(self, query: Query, after: int, limit: int) -> Changes:
+        """See `ChangeLog.since`."""
+        complete_ms = time.time_ns() // 1_000_000 - _UNPUBLISHED_MS
+        account_id = query.scope.account_id
+        point = self._store.fresh(account_id)
+        fits = meant(query, CLICKHOUSE)
+        begun = both(
+            Sql("account_id = ? AND seq > ? AND seq <= ?", (account_id, after, point.seq)),
+            Sql("(content = 1 OR seq_to = seq)"),
+            *not_void("seq", point.void),
+        )
+        rows = self._store.hosts.rows(
+            Sql(
+                "SELECT seq, uuid, written_ms, content,"
+                f" content = 1 AND {fits.text} AS fits, if(fits, json, '') AS text"
+                f" FROM {CDR_TABLE} WHERE {begun.text} ORDER BY seq LIMIT 1 BY seq LIMIT ?",
+                (*fits.parameters, *begun.parameters, limit + 1),
+            )
+        )
+        changes = [
+            Change(seq, str(UUID(bytes=uuid)), at, bool(fits), not content, text if fits else None)
+            for seq, uuid, at, content, fits, text in rows[:limit]
+        ]
+        if len(rows) > limit:
+            return Changes(changes, changes[-1].seq, True, changes[-1].at_ms)
+        if changes:  # of one account each commit is dated in its turn, after those before it
+            complete_ms = max(complete_ms, changes[-1].at_ms)
+        return Changes(changes, changes[-1].seq if changes else after, False, complete_ms)
+
+    def superseded(self, query: Query, after: int, since: int, upto: int) -> dict[str, int]:
+        """See `ChangeLog.superseded`. The end of a version may stand in a row of its own."""
+        account_id = query.scope.account_id
+        void = self._store.fresh(account_id).void
+        end = both(
+            Sql("account_id = ? AND seq <= ?", (account_id, after)),
+            Sql("seq_to > ? AND seq_to <= ?", (since, upto)),
+            *not_void("seq_to", void),
+        )
+        fits = both(
+            meant(query, CLICKHOUSE),
+            Sql("content = 1 AND seq <= ?", (after,)),
+            *not_void("seq", void),
+            Sql(f"seq IN (SELECT seq FROM {CDR_TABLE} WHERE {end.text})", end.parameters),
+        )
+        rows = self._store.hosts.rows
+        ends = dict(rows(Sql(f"SELECT seq, seq_to FROM {CDR_TABLE} WHERE {end.text}", end.parameters)))
+        found = rows(Sql(f"SELECT uuid, seq FROM {CDR_TABLE} WHERE {fits.text}", fits.parameters))
+        return {str(UUID(bytes=uuid)): ends[seq] for uuid, seq in found if seq in ends}
+
+    def last(self, account_id: int) -> int:
+        """See `ChangeLog.last`."""
+        return self._store.fresh(account_id).seq
+
+    def before(self, account_id: int, at_ms: int) -> int:
+        """See `ChangeLog.before`."""
+        point = self._store.fresh(account_id)
+        condition = both(
+            Sql("account_id = ? AND seq <= ? AND written_ms BETWEEN 1 AND ?", (account_id, point.seq, at_ms - 1)),
+            *not_void("seq", point.void),
+        )
+        found = self._store.hosts.rows(
+            Sql(f"SELECT max(seq) FROM {CDR_TABLE} WHERE {condition.text}", condition.parameters)
+        )
+        return int(found[0][0]) if found else 0

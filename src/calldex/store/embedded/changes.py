@@ -1,0 +1,62 @@
+"""What began and what ended in the ledger behind a commit: the rows of the change feed. Reads alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from calldex.search.query import Query
+from calldex.store import Change, Changes
+from calldex.store.embedded import sqlite
+from calldex.store.sql import SQLITE, meant, numbered
+
+if TYPE_CHECKING:
+    from calldex.store.embedded.ledger import Ledger
+
+
+class LedgerLog:
+    """See `ChangeLog`: of the ledger, whatever state the columns are in."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def since(self, query: Query, after: int, limit: int) -> Changes:
+        """See `ChangeLog.since`."""
+        condition = meant(numbered(query, self._ledger.commit_before), SQLITE)
+        complete_ms = self._ledger.complete_ms
+        with self._ledger.reader() as reader:
+            found = sqlite.rows(
+                reader,
+                "SELECT seq, uuid, written_ms, fits, erased, CASE WHEN fits THEN json END FROM ("
+                f"SELECT *, json IS NULL AS erased, json IS NOT NULL AND {condition.text} AS fits FROM version"
+                " WHERE seq > ? AND account_id = ? ORDER BY seq LIMIT ?)",
+                (*condition.parameters, after, query.scope.account_id, limit + 1),
+            )
+        self._ledger.refuse_damaged(row[0] for row in found[:limit])
+        changes = [
+            Change(seq, str(UUID(bytes=uuid)), at, bool(fits), bool(erased), None if json is None else json.encode())
+            for seq, uuid, at, fits, erased, json in found[:limit]
+        ]
+        if len(found) > limit:
+            return Changes(changes, changes[-1].seq, True, changes[-1].at_ms)
+        return Changes(changes, changes[-1].seq if changes else after, False, complete_ms)
+
+    def superseded(self, query: Query, after: int, since: int, upto: int) -> dict[str, int]:
+        """See `ChangeLog.superseded`."""
+        condition = meant(numbered(query, self._ledger.commit_before), SQLITE)
+        with self._ledger.reader() as reader:
+            found = sqlite.rows(
+                reader,
+                "SELECT uuid, seq_to FROM version WHERE seq_to > ? AND seq_to <= ? AND seq <= ? AND json IS NOT NULL"
+                f" AND {condition.text}",
+                (since, upto, after, *condition.parameters),
+            )
+        return {str(UUID(bytes=uuid)): seq_to for uuid, seq_to in found}
+
+    def last(self, account_id: int) -> int:
+        """See `ChangeLog.last`."""
+        return self._ledger.last_seq
+
+    def before(self, account_id: int, at_ms: int) -> int:
+        """See `ChangeLog.before`."""
+        return self._ledger.commit_before(at_ms)

@@ -1,0 +1,260 @@
+"""The change feed: a copy that applies its pages is what its reader sees, whatever happens; on every engine."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from calldex.access import Scope
+from calldex.errors import BadToken, CursorExpired, ScopeChanged
+from calldex.records.record import Cdr, from_ms, time_uuid
+from calldex.sealing import KEY_BYTES, Sealing
+from calldex.search.feed import ChangeFeed, Versions
+from calldex.search.query import Query, parse
+from calldex.store import Store
+from tests.engines import answer, put
+
+SEALING: Final = Sealing(bytes(KEY_BYTES), "a test")
+
+
+def call(number: int, *, agent: int = 1, disposition: str = "answered", comment: str | None = None) -> Cdr:
+    """One of few calls, in one of many versions."""
+    return msgspec.convert(
+        {
+            "uuid": time_uuid(number, "feed"),
+            "type": "inbound",
+            "disposition": disposition,
+            "started_at": from_ms(1_780_000_000_000 + number * 1000),
+            "duration_s": number,
+            "agent": f"Agent {agent}",
+            "agent_id": agent,
+            "comment": comment,
+        },
+        Cdr,
+    )
+
+
+class Copy:
+    """What somebody holds who applies the feed page by page."""
+
+    def __init__(self, store: Store, query: Query, versions: Versions = "latest") -> None:
+        self.feed = ChangeFeed(store, SEALING)
+        self.query = query
+        self.versions = versions
+        self.cursor = self.feed.began(query, "beginning", versions)
+        self.records: dict[str, bytes] = {}
+        self.seqs: list[int] = []
+        self.complete_ms = 0
+
+    def take(self, limit: int = 10_000) -> bool:
+        """Apply a page; whether there is more."""
+        page = self.feed.page(self.query, self.cursor, limit)
+        for change in page.changes:
+            if change.json is None:
+                assert change.uuid in self.records or self.query.scope.whole, "it is told of what it never had"
+                self.records.pop(change.uuid, None)
+            else:
+                self.records[change.uuid] = change.json
+            self.seqs.append(change.seq)
+        assert page.complete_ms >= self.complete_ms
+        self.complete_ms = page.complete_ms
+        self.cursor = self.feed.opened(self.query, page.cursor, self.versions)
+        return page.more
+
+    def drain(self, limit: int = 10_000) -> None:
+        """Apply all there is."""
+        while self.take(limit):
+            pass
+
+
+def newest_first(records: dict[str, bytes]) -> bytes:
+    """A copy's records as a page."""
+    order = sorted(records.items(), key=lambda one: one[0], reverse=True)  # uuids lead with the start
+    return b",".join(json for _, json in order)
+
+
+CALLS: Final = st.builds(
+    call,
+    st.integers(0, 5),
+    agent=st.integers(1, 3),
+    disposition=st.sampled_from(["answered", "missed"]),
+    comment=st.sampled_from([None, "a", "b"]),
+)
+STEPS: Final[st.SearchStrategy[list[tuple[str, Any]]]] = st.lists(
+    st.one_of(
+        st.tuples(st.just("put"), st.lists(CALLS, min_size=1, max_size=3, unique_by=lambda one: one.uuid)),
+        st.tuples(st.just("erase"), st.lists(st.integers(0, 5), min_size=1, max_size=2, unique=True)),
+        st.tuples(st.just("take"), st.integers(1, 4)),
+    ),
+    max_size=12,
+)
+FILTERS: Final = st.sampled_from(
+    [{}, {"disposition": "answered"}, {"min_duration": "2"}, {"agent_ids": "1,2"}, {"type": "outbound"}]
+)
+REACHES: Final[st.SearchStrategy[dict[str, Any]]] = st.sampled_from(
+    [{"whole": True}, {"agents": (1,)}, {"agents": (2, 3)}, {}]
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+@pytest.mark.parametrize("versions", ["latest", "all"])
+def test_a_copy_is_what_its_reader_sees(
+    shared: Store, new_account: Callable[[], int], versions: Versions, data: st.DataObject
+) -> None:
+    """Under any filters and any reach, with pages of any size at any time; in order, nothing twice, nothing of what the
+    reader never saw."""
+    account_id = new_account()
+    scope = Scope(account_id=account_id, **data.draw(REACHES))
+    query = parse(data.draw(FILTERS).items(), scope, "UTC")[0]
+    put(shared, [call(n, agent=n % 3 + 1) for n in range(4)], account_id)
+    copy = Copy(shared, query, versions)
+    for step, what in data.draw(STEPS):
+        if step == "put":
+            put(shared, what, account_id)
+        elif step == "erase":
+            shared.erase(account_id, [call(number).uuid for number in what])
+        else:
+            copy.take(what)
+    copy.drain(data.draw(st.integers(1, 5)))
+    shared.settle()
+    assert answer(shared, query)[1] == newest_first(copy.records)
+    assert sorted(set(copy.seqs)) == copy.seqs
+
+
+def whole(account_id: int) -> Query:
+    """All of an account."""
+    return Query(scope=Scope(account_id=account_id, whole=True))
+
+
+def test_every_version_in_order(shared: Store, new_account: Callable[[], int]) -> None:
+    """`all` gives each of them, and each end."""
+    account_id = new_account()
+    for comment in ("a", "b", None):
+        put(shared, [call(1, comment=comment)], account_id)
+    shared.erase(account_id, [call(1).uuid])
+    put(shared, [call(1, comment="again")], account_id)
+    feed = ChangeFeed(shared, SEALING)
+    page = feed.page(whole(account_id), feed.began(whole(account_id), "beginning", "all"), 100)
+    told = [None if one.json is None else msgspec.json.decode(one.json)["comment"] for one in page.changes]
+    assert ["a", "b", None, None, "again"] == told
+    assert [True, True, True, False, True] == [one.json is not None for one in page.changes]
+    latest = feed.page(whole(account_id), feed.began(whole(account_id), "beginning", "latest"), 100)
+    assert [page.changes[-1]] == latest.changes
+
+
+def test_where_a_chain_begins(shared: Store, new_account: Callable[[], int]) -> None:
+    """Now, or at an instant: with what is committed since."""
+    account_id = new_account()
+    put(shared, [call(1)], account_id)
+    feed, query = ChangeFeed(shared, SEALING), whole(account_id)
+    now = feed.began(query, "now", "latest")
+    time.sleep(0.02)
+    at_ms = time.time_ns() // 1_000_000
+    time.sleep(0.02)
+    put(shared, [call(2)], account_id)
+    for cursor in (now, feed.began(query, at_ms, "latest")):
+        assert [call(2).uuid] == [one.uuid for one in feed.page(query, cursor, 10).changes]
+    assert [] == feed.page(query, feed.began(query, "now", "latest"), 10).changes
+    page = feed.page(query, feed.began(query, at_ms - 10_000, "latest"), 10)
+    assert [call(1).uuid, call(2).uuid] == [one.uuid for one in page.changes]
+
+
+def test_a_cursor_is_for_what_it_was_given_for(shared: Store, new_account: Callable[[], int]) -> None:
+    """Other filters, other versions, another account, other rights, a changed text: each is refused as what it is."""
+    account_id = new_account()
+    put(shared, [call(1)], account_id)
+    feed, query = ChangeFeed(shared, SEALING), whole(account_id)
+    text = feed.page(query, feed.began(query, "beginning", "latest"), 10).cursor
+    assert feed.opened(query, text, "latest").after > 0
+    filtered = parse([("disposition", "answered")], query.scope, "UTC")[0]
+    narrower = Query(scope=Scope(account_id=account_id, agents=(1,)))
+    refused: list[tuple[Query, Versions, str, type[Exception]]] = [
+        (filtered, "latest", text, BadToken),
+        (query, "all", text, BadToken),
+        (whole(new_account()), "latest", text, BadToken),
+        (query, "latest", text[:-1] + ("A" if text[-1] != "A" else "B"), BadToken),
+        (query, "latest", "x", BadToken),
+        (narrower, "latest", text, ScopeChanged),
+    ]
+    for asked, versions, given_text, error in refused:
+        with pytest.raises(error):
+            feed.opened(asked, given_text, versions)
+    restored = feed.began(query, "now", "latest")
+    with pytest.raises(CursorExpired):
+        feed.opened(query, SEALING.seal(msgspec.structs.replace(restored, store="another")), "latest")
+
+
+def test_a_cursor_that_needs_what_was_dropped(forgetful: Store) -> None:
+    """With filters it is refused, with the earliest cursor there is; over the whole account it goes on."""
+    put(forgetful, [call(n) for n in range(4)])
+    filtered = parse([("disposition", "answered")], whole(1).scope, "UTC")[0]
+    feed = ChangeFeed(forgetful, SEALING)
+    texts = {
+        query: feed.page(query, feed.began(query, "beginning", "latest"), 10).cursor for query in (filtered, whole(1))
+    }
+    put(forgetful, [call(1, disposition="missed")])
+    forgetful.erase(1, [call(2).uuid])
+    forgetful.settle()
+    forgetful.purge(int(time.time() * 1000) + 1000)
+    with pytest.raises(CursorExpired) as refused:
+        feed.opened(filtered, texts[filtered], "latest")
+    assert refused.value.earliest_cursor is not None
+    assert feed.opened(filtered, refused.value.earliest_cursor, "latest").after > 0
+    page = feed.page(whole(1), feed.opened(whole(1), texts[whole(1)], "latest"), 10)
+    assert [(call(1).uuid, True), (call(2).uuid, False)] == [(one.uuid, one.json is not None) for one in page.changes]
+    copy = Copy(forgetful, filtered)
+    copy.drain(1)
+    assert {call(0).uuid, call(3).uuid} == set(copy.records)
+
+
+def test_writers_and_a_reader_at_once(shared: Store, new_account: Callable[[], int]) -> None:
+    """While several write, change and erase, no page has a hole: in the end the copy is what is there; and what a page
+    called complete was complete."""
+    account_id = new_account()
+    copy = Copy(shared, whole(account_id))
+    ended = threading.Event()
+
+    def writes(first: int) -> None:
+        for number in range(8):
+            put(shared, [call(first + number % 3, comment=f"{number}")], account_id, wait=False)
+            if number % 4 == 3:
+                shared.erase(account_id, [call(first).uuid])
+
+    def reads() -> Iterator[bool]:
+        while not ended.is_set():
+            yield copy.take(2)
+
+    reader = threading.Thread(target=lambda: list(reads()))
+    writers = [threading.Thread(target=writes, args=(first,)) for first in (0, 10, 20)]
+    for thread in (reader, *writers):
+        thread.start()
+    for thread in writers:
+        thread.join()
+    ended.set()
+    reader.join()
+    copy.drain()
+    shared.settle()
+    assert answer(shared, whole(account_id))[1] == newest_first(copy.records)
+    assert sorted(set(copy.seqs)) == copy.seqs
+
+
+def test_a_copy_goes_on_after_a_restart(reopened: Callable[[], Any]) -> None:
+    """A cursor outlives the process."""
+    store = reopened()
+    put(store, [call(n) for n in range(3)])
+    copy = Copy(store, whole(1))
+    copy.take(2)
+    store = reopened()
+    copy.feed = ChangeFeed(store, SEALING)
+    put(store, [call(1, comment="new")])
+    copy.drain()
+    store.settle()
+    assert answer(store, whole(1))[1] == newest_first(copy.records)
