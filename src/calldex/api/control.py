@@ -2,7 +2,7 @@
 
 One way for both cases: a server serves this app on the socket file in its data directory, which only the directory's
 owner can open, and a command that has the directory to itself calls it in its own process. Never reachable by TCP, and
-asks nobody who he is: the permissions of the file are the authority.
+asks nobody who they are: the permissions of the file are the authority.
 
 `POST /verbs/<verb>` does a verb of the administration (`admin`), with its subject and account in the query string.
 `POST /<operation>` takes the JSON of an `operations.Operation` and gives that of its reply. `POST /import` takes a
@@ -73,17 +73,20 @@ def control(node: Node) -> Starlette:
     reader = node.reader({"searches": workers, "streams": workers}, lambda _: None)
     handlers = {kind.__name__: _asking(node, kind) for kind in OPERATIONS}
     handlers |= {Search.__name__: _searching(node, reader), "import": _importing(node), "verbs/{name}": _doing(node)}
-    routes = [Route(f"/{name}", _cancelled(handle), methods=["POST"]) for name, handle in handlers.items()]
+    routes = [Route(f"/{name}", _cancelled(node, handle), methods=["POST"]) for name, handle in handlers.items()]
     return Starlette(routes=routes, exception_handlers={CalldexError: _refused})
 
 
-def _cancelled(handle: Handler) -> Handler:
-    """What is under way when the server's time to stop has passed ends with a reply that says so."""
+def _cancelled(node: Node, handle: Handler) -> Handler:
+    """What is under way when the server's time to stop has passed ends with a reply that says so. A command that has
+    the node to itself is simply interrupted."""
 
     async def replying(request: Request) -> Response:
         try:
             return await handle(request)
         except asyncio.CancelledError:
+            if not node.stopping.is_set():
+                raise
             raise Unavailable("the server was stopped before this was done; try again", retry_after=5) from None
 
     return replying
