@@ -168,10 +168,8 @@ def parse(
 
 def _own(given: Mapping[str, str], kind: type[O], problems: list[Problem]) -> O:
     """What the route takes of its own; `BadParameters` if that or anything before is wrong."""
-    before = len(problems)
-    names = {parameter.name for parameter in parameters_of(kind)}
-    members = read_members({n: text for n, text in given.items() if n in names}, kind, problems, text=True)
-    own = kind(**members) if len(problems) == before else None
+    names = kind.__struct_encode_fields__
+    own = read_members({name: given[name] for name in names if name in given}, kind, problems, text=True)
     if own is not None:
         problems += own.problems()
     if own is None or problems:
