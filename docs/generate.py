@@ -30,7 +30,7 @@ from calldex.records.fields import FIELDS, FILTERS, MAX_VALUES, Filter
 from calldex.records.record import DISPOSITIONS, END_REASONS, EVENT_TYPES, INTERACTION_TYPES, Event, Leg, Team
 from calldex.search.query import PARAMETERS
 from calldex.settings import FILE_NAME, PREFIX, Settings
-from calldex.transport.backpressure import Untaken
+from calldex.transport.backpressure import Backpressure
 from calldex.transport.metrics import Metrics
 from calldex.transport.workers import Workers
 
@@ -208,7 +208,7 @@ def _metrics() -> Iterator[str]:
     yield "What `GET /metrics` tells, in the text format of Prometheus."
     with TemporaryDirectory() as folder, Node(Settings(data=Path(folder))) as node:
         workers = Workers("none", 1, 0, lambda: Unavailable(""))
-        lines = Metrics(node, workers, workers, Untaken()).text().decode().splitlines()
+        lines = Metrics(node, workers, workers, Backpressure()).text().decode().splitlines()
     told = [line.split(" ", 3) for line in lines if line.startswith(("# HELP", "# TYPE")) and "_created" not in line]
     yield _table(
         ("metric", "kind", "meaning"),

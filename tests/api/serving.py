@@ -46,7 +46,7 @@ print("ended", flush=True)
 
 
 class Server:
-    """A server with some settings, and other values of the constants of `api.door`, `protocol`, `untaken`."""
+    """A server with some settings, and other values of the constants of `listener`, `protocol`, `backpressure`."""
 
     def __init__(self, data: Path, patience: dict[str, float] | None = None, **given: object) -> None:
         # The address comes by a pipe of its own: in the log, lines of several threads may fall into one another.

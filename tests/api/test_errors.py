@@ -12,7 +12,7 @@ from calldex.api.routes import ENDPOINTS
 from calldex.errors import Unavailable
 from calldex.networks import Networks
 from calldex.settings import Settings
-from calldex.transport.backpressure import Untaken
+from calldex.transport.backpressure import Backpressure
 from calldex.transport.limits import Limits
 from calldex.transport.metrics import Metrics
 from calldex.transport.middleware import Edge
@@ -88,7 +88,7 @@ def test_a_fault_of_ours_is_logged_and_not_told(site: Site, capsys: pytest.Captu
 def metrics(site: Site) -> Metrics:
     """Metrics of a server that does nothing."""
     idle = Workers("idle", 1, 0, lambda: Unavailable("idle"))
-    return Metrics(site.node, idle, idle, Untaken())
+    return Metrics(site.node, idle, idle, Backpressure())
 
 
 def test_every_reply_has_safe_headers(site: Site) -> None:

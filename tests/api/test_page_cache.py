@@ -1,19 +1,19 @@
-"""Finished pages are kept, within bounds, and are never another's."""
+"""Cached pages are kept, within bounds, and are never another's."""
 
 from __future__ import annotations
 
-from calldex.api.page_cache import LARGEST, LIMIT, Finished, FinishedPages
+from calldex.api.page_cache import LARGEST, LIMIT, CachedPage, PageCache
 from tests.api.conftest import Site
 
 
-def page(size: int) -> Finished:
+def page(size: int) -> CachedPage:
     """A page of so many bytes."""
-    return Finished(b"x" * size, "identity", 1)
+    return CachedPage(b"x" * size, "identity", 1)
 
 
 def test_a_page_is_found_until_others_need_its_room() -> None:
     """Pages are kept up to a number of bytes; the one not asked for longest goes first."""
-    pages = FinishedPages()
+    pages = PageCache()
     room = LIMIT // LARGEST
     for number in range(room):
         pages.put(str(number), page(LARGEST))
@@ -26,7 +26,7 @@ def test_a_page_is_found_until_others_need_its_room() -> None:
 
 def test_a_page_put_twice_counts_once() -> None:
     """Two requests that make the same page at the same time take room for one."""
-    pages = FinishedPages()
+    pages = PageCache()
     pages.put("other", page(1))
     for _ in range(2 * LIMIT // LARGEST):
         pages.put("same", page(LARGEST))
@@ -35,7 +35,7 @@ def test_a_page_put_twice_counts_once() -> None:
 
 def test_a_large_page_is_not_kept() -> None:
     """A page of a walk does not push out what many ask for."""
-    pages = FinishedPages()
+    pages = PageCache()
     pages.put("large", page(LARGEST + 1))
     assert None is pages.get("large")
 

@@ -8,7 +8,7 @@ import pytest
 
 from calldex.errors import Unavailable
 from calldex.transport import backpressure
-from calldex.transport.backpressure import MOST_BYTES, Untaken
+from calldex.transport.backpressure import MOST_BYTES, Backpressure
 from calldex.transport.shares import ASKER, Asker
 
 SLOW, ALSO, OTHER = Asker(1, ("key", 1)), Asker(1, ("key", 2)), Asker(2, ("key", 3))
@@ -29,12 +29,12 @@ class Waiting:
         return self._asker
 
 
-def admitted(untaken: Untaken, asker: Asker) -> bool:
+def admitted(backpressure: Backpressure, asker: Asker) -> bool:
     """Whether another page is made for somebody."""
 
     async def ask() -> None:
         ASKER.set(asker)
-        await untaken.admit()
+        await backpressure.admit()
 
     try:
         asyncio.run(ask())
@@ -46,10 +46,10 @@ def admitted(untaken: Untaken, asker: Asker) -> bool:
 def test_who_reads_slowly_is_refused_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """A key by a quarter of what may wait, an account by three eighths, and all only by the whole of it."""
     monkeypatch.setattr(backpressure, "PATIENCE_S", 0.0)
-    untaken = Untaken()
-    untaken.add(Waiting(SLOW, MOST_BYTES // 4 + 1))
-    assert [False, True, True] == [admitted(untaken, each) for each in (SLOW, ALSO, OTHER)]
-    untaken.add(Waiting(ALSO, MOST_BYTES // 8 + 1))
-    assert [False, False, True] == [admitted(untaken, each) for each in (SLOW, ALSO, OTHER)]
-    untaken.add(Waiting(Asker(3, ("key", 4)), MOST_BYTES))
-    assert [False, False, False] == [admitted(untaken, each) for each in (SLOW, ALSO, OTHER)]
+    unsent = Backpressure()
+    unsent.add(Waiting(SLOW, MOST_BYTES // 4 + 1))
+    assert [False, True, True] == [admitted(unsent, each) for each in (SLOW, ALSO, OTHER)]
+    unsent.add(Waiting(ALSO, MOST_BYTES // 8 + 1))
+    assert [False, False, True] == [admitted(unsent, each) for each in (SLOW, ALSO, OTHER)]
+    unsent.add(Waiting(Asker(3, ("key", 4)), MOST_BYTES))
+    assert [False, False, False] == [admitted(unsent, each) for each in (SLOW, ALSO, OTHER)]

@@ -1,4 +1,4 @@
-"""The door: how many connections there may be, and what becomes of clients that are too slow."""
+"""The listener: how many connections there may be, and what becomes of clients that are too slow."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def narrow(tmp_path: Path) -> Iterator[Served]:
     assert 0 == server.end()[0]
 
 
-def untaken(server: Server) -> float:
+def backpressure(server: Server) -> float:
     """How many bytes of replies wait to be taken."""
     found = re.search(r"^calldex_reply_bytes (.*)$", httpx.get(f"{server.url}/metrics").text, re.MULTILINE)
     assert found is not None
@@ -157,7 +157,7 @@ def test_replies_that_wait_to_be_taken(narrow: Served) -> None:
         slow.enter_context(ask(server, keys["admin"], 4096))
         assert 200 == httpx.get(url).status_code
         deadline = time.monotonic() + 60
-        while untaken(server) <= 25_000_000:
+        while backpressure(server) <= 25_000_000:
             slow.enter_context(ask(server, keys["admin"], 4096))
             time.sleep(0.3)
             assert time.monotonic() < deadline
@@ -167,9 +167,9 @@ def test_replies_that_wait_to_be_taken(narrow: Served) -> None:
             refused.headers["retry-after"],
             refused.json()["type"],
         )
-        assert 25_000_000 < untaken(server) < 50_000_000
+        assert 25_000_000 < backpressure(server) < 50_000_000
     deadline = time.monotonic() + 20
-    while untaken(server):
+    while backpressure(server):
         assert time.monotonic() < deadline
         time.sleep(0.02)
     assert 200 == httpx.get(url).status_code

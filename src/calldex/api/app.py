@@ -36,7 +36,7 @@ from calldex.api.signin import Sessions
 from calldex.api.web import Web
 from calldex.errors import CalldexError, MethodNotAllowed, NotFound, TooMany, Unavailable
 from calldex.node import Node
-from calldex.transport.backpressure import Untaken
+from calldex.transport.backpressure import Backpressure
 from calldex.transport.limits import Limits
 from calldex.transport.metrics import Metrics
 from calldex.transport.middleware import Edge
@@ -73,13 +73,15 @@ class Handlers(msgspec.Struct, frozen=True, kw_only=True):
 
 def public(node: Node) -> Starlette:
     """The app over a node, which stays the caller's to close. Its state has the server's `metrics`, `limits`
-    and `untaken`."""
+    and `backpressure`."""
     settings = node.settings
     small = Workers("ingest-small", SMALL_POSTS_AT_ONCE, SMALL_POSTS_WAITING, _too_many)
-    untaken, seconds = Untaken(), settings.query_timeout_s
-    searches = Workers("search", settings.max_queries, settings.max_waiting, _too_busy, untaken.admit, place_s=seconds)
+    backpressure, seconds = Backpressure(), settings.query_timeout_s
+    searches = Workers(
+        "search", settings.max_queries, settings.max_waiting, _too_busy, backpressure.admit, place_s=seconds
+    )
     posts = Workers("ingest", POSTS_AT_ONCE, POSTS_WAITING, _too_many)
-    metrics = Metrics(node, searches, posts, untaken)
+    metrics = Metrics(node, searches, posts, backpressure)
     limits = Limits(settings, metrics.limited)
     streams = Workers("stream", STREAMS_AT_ONCE, STREAMS_WAITING, _too_busy, run_s=seconds)
     reader = node.reader({"searches": searches, "streams": streams}, metrics.served.inc)
@@ -111,7 +113,7 @@ def public(node: Node) -> Starlette:
         middleware=[Middleware(Edge, metrics=metrics, limits=limits, trusted=settings.trusted_proxies)],
         exception_handlers={CalldexError: _refused, HTTPException: _refused},
     )
-    app.state.metrics, app.state.limits, app.state.untaken = metrics, limits, untaken
+    app.state.metrics, app.state.limits, app.state.backpressure = metrics, limits, backpressure
     app.router.redirect_slashes = False  # a redirect would repeat the key that stands in the query string
     return app
 

@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from calldex.api.audited import caller_of
 from calldex.api.endpoint import ERRORS, Endpoint, taken
-from calldex.api.page_cache import Finished, FinishedPages
+from calldex.api.page_cache import CachedPage, PageCache
 from calldex.node import Node
 from calldex.search.page import Page
 from calldex.search.query import PageRequest
@@ -29,7 +29,7 @@ class CdrPages:
     def __init__(self, node: Node, reader: Reader) -> None:
         self._directory = node.directory
         self._reader = reader
-        self._finished = FinishedPages()
+        self._cache = PageCache()
 
     async def get(self, request: Request) -> Response:
         """A page of records, newest first."""
@@ -49,12 +49,12 @@ class CdrPages:
         headers = {**PRIVATE, "ETag": f'"{tag}"'}
         if tag_matches(if_none_match, tag):
             return Response(None, 304, headers), 0
-        finished = self._finished.get(tag)
-        if finished is None:
+        cached = self._cache.get(tag)
+        if cached is None:
             page = search.page(place, search.own)
-            finished = Finished(*coded(body_of_page(page, search.own.page), coding), page.count)
-            self._finished.put(tag, finished)
-        return Response(finished.body, 200, headers | coding_headers(finished.coding), JSON), finished.records
+            cached = CachedPage(*coded(body_of_page(page, search.own.page), coding), page.count)
+            self._cache.put(tag, cached)
+        return Response(cached.body, 200, headers | coding_headers(cached.coding), JSON), cached.records
 
 
 def body_of_page(page: Page, number: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Finished pages, kept for the next who asks the same.
+"""Cached pages, kept for the next who asks the same.
 
 A page's entity tag names everything that its bytes depend on, the scope included, so a page that is found under a tag
 is the page. Nothing here becomes stale: a write makes other tags. Bounded in bytes; the page not asked for longest goes
@@ -20,7 +20,7 @@ LARGEST: Final = 1024 * 1024
 """Larger pages are those of walks, which nobody asks for twice."""
 
 
-class Finished(msgspec.Struct, frozen=True, gc=False):
+class CachedPage(msgspec.Struct, frozen=True, gc=False):
     """A page as it is sent, and how many records it holds."""
 
     body: bytes
@@ -28,15 +28,15 @@ class Finished(msgspec.Struct, frozen=True, gc=False):
     records: int
 
 
-class FinishedPages:
+class PageCache:
     """The pages by their tags. May be used from several threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._pages: OrderedDict[str, Finished] = OrderedDict()
+        self._pages: OrderedDict[str, CachedPage] = OrderedDict()
         self._bytes = 0
 
-    def get(self, tag: str) -> Finished | None:
+    def get(self, tag: str) -> CachedPage | None:
         """The page of a tag, if it is still kept."""
         with self._lock:
             page = self._pages.get(tag)
@@ -44,7 +44,7 @@ class FinishedPages:
                 self._pages.move_to_end(tag)
             return page
 
-    def put(self, tag: str, page: Finished) -> None:
+    def put(self, tag: str, page: CachedPage) -> None:
         """Keep a page."""
         if len(page.body) > LARGEST:
             return

@@ -29,8 +29,8 @@ from calldex.datadir import SOCKET_FILE
 from calldex.errors import BadSettings, CalldexError, PortTaken, Problem
 from calldex.node import Node
 from calldex.settings import Settings
-from calldex.transport.backpressure import Untaken
-from calldex.transport.listener import Door
+from calldex.transport.backpressure import Backpressure
+from calldex.transport.listener import Listener
 from calldex.transport.metrics import Metrics
 from calldex.transport.protocol import BoundedHttp
 from calldex.transport.tls import Certificate
@@ -55,12 +55,12 @@ def serve(node: Node, control: ASGIApp, *, announce: Callable[[str], None]) -> N
     _allow_files(settings.max_connections)
     with contextlib.ExitStack() as opened:
         port = opened.enter_context(_port(settings.host, settings.port))
-        hatch = opened.enter_context(_socket_file(settings.data / SOCKET_FILE))
+        owner_socket = opened.enter_context(_socket_file(settings.data / SOCKET_FILE))
         app = public(node)
-        door = Door(port, settings, app.state.metrics, certificate.context if certificate else None)
+        listener = Listener(port, settings, app.state.metrics, certificate.context if certificate else None)
         servers = [
-            (_PublicServer(_config(app, settings.shutdown_grace_s), door, app), port),
-            (_Server(_config(control, settings.shutdown_grace_s)), hatch),
+            (_PublicServer(_config(app, settings.shutdown_grace_s), listener, app), port),
+            (_Server(_config(control, settings.shutdown_grace_s)), owner_socket),
         ]
         url = _base_url(port, "https" if certificate else "http")
         if certificate is not None:
@@ -147,24 +147,24 @@ class _Server(uvicorn.Server):
 
 
 class _PublicServer(_Server):
-    """One whose connections come in by a door."""
+    """One whose connections come in by our listener."""
 
-    def __init__(self, config: uvicorn.Config, door: Door, app: Starlette) -> None:
+    def __init__(self, config: uvicorn.Config, listener: Listener, app: Starlette) -> None:
         super().__init__(config)
-        self._door = door
+        self._listener = listener
         metrics: Metrics = app.state.metrics
         self._cut = metrics.cut
-        self._untaken: Untaken = app.state.untaken
+        self._backpressure: Backpressure = app.state.backpressure
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        self.servers = [self._door]  # type: ignore[list-item]
-        self._door.open(self._protocol)
+        self.servers = [self._listener]  # type: ignore[list-item]
+        self._listener.open(self._protocol)
         self.started = True
         self.accepts.set()
 
     def _protocol(self, left: Callable[[], None]) -> BoundedHttp:
         state = self.server_state, self.lifespan.state
-        return BoundedHttp(self.config, *state, cut=self._cut, left=left, untaken=self._untaken)
+        return BoundedHttp(self.config, *state, cut=self._cut, left=left, backpressure=self._backpressure)
 
 
 def _config(app: ASGIApp, grace_s: int) -> uvicorn.Config:

@@ -1,4 +1,4 @@
-"""What a store must offer: the one door through which records go in and answers come out.
+"""What a store must offer: how records go in and answers come out.
 
 A store keeps versions of records (see `docs/architecture.md`). Each write is one commit; commits are numbered; a
 record is visible "as of S" when its version began at or before S and was not superseded by then. Everything that reads

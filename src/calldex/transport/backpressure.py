@@ -28,7 +28,7 @@ class Connection(Protocol):
         """Whose reply that is."""
 
 
-class Untaken:
+class Backpressure:
     """The connections whose clients have not taken all of a reply."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The door: takes connections at the public port, as many as there may be, and leads each to its protocol.
+"""The listener: takes connections at the public port, as many as there may be, and leads each to its protocol.
 
 A connection counts from the moment it is there, long before TLS has shaken hands or a request was read. Knows nothing
 of what is said on it.
@@ -33,7 +33,7 @@ MakeProtocol = Callable[[Callable[[], None]], asyncio.Protocol]
 """Makes the protocol of a connection; it calls the given function once when the connection has ended."""
 
 
-class Door:
+class Listener:
     """A listening socket and the connections that came in by it. Has what uvicorn asks of a server of asyncio's."""
 
     def __init__(

@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 import calldex
 from calldex.errors import CalldexError
 from calldex.node import Node
-from calldex.transport.backpressure import Untaken
+from calldex.transport.backpressure import Backpressure
 from calldex.transport.replies import OUTCOMES
 from calldex.transport.tls import Certificate
 from calldex.transport.workers import Workers
@@ -29,7 +29,7 @@ _BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2
 class Metrics:
     """The measures of one server."""
 
-    def __init__(self, node: Node, searches: Workers, posts: Workers, untaken: Untaken) -> None:
+    def __init__(self, node: Node, searches: Workers, posts: Workers, backpressure: Backpressure) -> None:
         self._registry = registry = CollectorRegistry()
         self._requests = Counter(
             "calldex_requests", "Requests answered.", ("route", "method", "status"), registry=registry
@@ -55,7 +55,7 @@ class Metrics:
         )
         self.connections = Gauge("calldex_connections", "Open connections.", registry=registry)
         waiting = Gauge("calldex_reply_bytes", "Bytes of replies that clients have not taken yet.", registry=registry)
-        waiting.set_function(untaken.bytes)
+        waiting.set_function(backpressure.bytes)
         behind = Gauge("calldex_columns_behind", "Commits that searches do not see yet.", registry=registry)
         behind.set_function(lambda: node.store.state().behind)
         self.ready = Gauge("calldex_ready", "1 if everything is answered, as /readyz tells.", registry=registry)

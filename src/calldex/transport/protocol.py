@@ -22,7 +22,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from calldex.errors import CalldexError, HeadTooLarge, NotHttp, UriTooLong
-from calldex.transport.backpressure import Untaken
+from calldex.transport.backpressure import Backpressure
 from calldex.transport.replies import CLOSED_POLICY, JSON, SAFE_HEADERS, STRICT_TRANSPORT, error_members
 from calldex.transport.shares import Asker
 from calldex.transport.streams import ABORT
@@ -66,7 +66,7 @@ def bare_reply(error: CalldexError, *, tls: bool = False) -> bytes:
 
 class BoundedHttp(HttpToolsProtocol):
     """HTTP/1.1 on one connection. `cut` is called when it is closed since the client is too slow, `left` at its end;
-    `untaken` has it as long as its client has not taken all of a reply."""
+    `backpressure` has it as long as its client has not taken all of a reply."""
 
     def __init__(
         self,
@@ -77,12 +77,12 @@ class BoundedHttp(HttpToolsProtocol):
         *,
         cut: Callable[[Part], None] = lambda _: None,
         left: Callable[[], None] = lambda: None,
-        untaken: Untaken | None = None,
+        backpressure: Backpressure | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._cut = cut
         self._left = left
-        self._slow = untaken or Untaken()
+        self._slow = backpressure or Backpressure()
         self._in_head = self._in_body = False
         self._ended = False
         self._head_bytes = 0

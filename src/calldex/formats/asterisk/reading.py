@@ -4,7 +4,7 @@ First station of a record on its way in: `calls` makes calls of the rows. A row 
 one queue event; it is never a call by itself and nothing is decided about calls here. This module opens no file, knows
 no zone, and never raises on input.
 
-Both kinds of file come through one door. A stream is a queue_log if a line of that form (`epoch|callid|queue|agent|
+Both kinds of file are read by one reader. A stream is a queue_log if a line of that form (`epoch|callid|queue|agent|
 event|...`) comes before any CDR row, else CSV.
 """
 
