@@ -177,8 +177,8 @@ _local: Final = threading.local()
 
 
 def coded(body: bytes, coding: Coding) -> tuple[bytes, Coding]:
-    """A body in a coding, if it is large enough for that, and the coding it is in. Takes its time, of which some must be
-    left: for threads."""
+    """A body in a coding, if it is large enough for that, and the coding it is in. Takes its time, of which some
+    must be left: for threads."""
     if len(body) <= MIN_CODED or coding == "identity":
         return body, "identity"
     budget.check()
