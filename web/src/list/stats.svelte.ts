@@ -8,14 +8,20 @@ export interface Stats {
     total: Group;
 }
 
+let missing = false;
+
 /** Null where the server has no statistics, or does not answer this one. */
 export async function stats(query: string, wanted: Record<string, string>, signal?: AbortSignal): Promise<Stats | null> {
+    if (missing) return null;
     const params = new URLSearchParams(query);
     for (const [name, value] of Object.entries(wanted)) params.set(name, value);
     try {
         return await ask<Stats>(`/api/v2/cdr/stats?${params}`, signal ? { signal } : {});
     } catch (error) {
-        if (error instanceof ApiError) return null;
+        if (error instanceof ApiError) {
+            missing = error.status === 404;
+            return null;
+        }
         throw error;
     }
 }
