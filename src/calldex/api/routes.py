@@ -7,7 +7,21 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from calldex.api import admin, audit, cdr, changes, exports, health, ingest, lookups, openid, recordings, signin, web
+from calldex.api import (
+    admin,
+    audit,
+    cdr,
+    changes,
+    exports,
+    health,
+    ingest,
+    lookups,
+    openid,
+    recordings,
+    signin,
+    statistics,
+    web,
+)
 from calldex.api.docs import OPENAPI_PATH, PAGE_PATH
 from calldex.api.endpoint import Endpoint
 
@@ -36,6 +50,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     *cdr.ENDPOINTS,
     *changes.ENDPOINTS,
     *exports.ENDPOINTS,
+    *statistics.ENDPOINTS,
     *lookups.ENDPOINTS,
     *ingest.ENDPOINTS,
     *admin.ENDPOINTS,
