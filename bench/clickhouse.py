@@ -21,6 +21,8 @@ import msgspec
 
 from bench import figures
 from bench.machine import machine
+from bench.narrow import crowds
+from bench.posting import posting
 from bench.run import RESULTS, Result, note_in
 from bench.service import calldex, served
 from calldex.datadir import DIRECTORY_FILE
@@ -85,9 +87,9 @@ def measure(folder: Path, records: int) -> Result:
         note_in(found, figures.newest(server))
         note_in(found, figures.filters(server))
         note_in(found, figures.by_uuid(server))
-        note_in(found, figures.crowd(server))
+        note_in(found, crowds(server))
         note_in(found, figures.walk(server))
-    note_in(found, figures.posting(data))
+    note_in(found, posting(data))
     return Result(machine(), records, found)
 
 

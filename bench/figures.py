@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import http.client
 import os
 import resource
 import statistics
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterable
-from datetime import timedelta
 from pathlib import Path
-from urllib.parse import urlencode
 
 import duckdb
 import msgspec
@@ -21,7 +17,7 @@ import numpy as np
 
 from bench.service import Server, calldex, served
 from calldex.audit.chain import Actor, entry
-from calldex.demo import END, interactions
+from calldex.demo import interactions
 from calldex.node import Node
 from calldex.records import codec
 from calldex.records.record import Cdr
@@ -84,28 +80,6 @@ def importing_short(folder: Path, records: int) -> Figures:
     file = folder / "short.jsonl"
     sizes = write_file(file, short, "bytes_per_short_record")
     return sizes | imports(folder / "short", file, records, "import_short")
-
-
-def posting(data: Path, batches: int = 40) -> Figures:
-    """HTTP ingest in batches of 1,000 new records, one client, each batch acknowledged and visible.
-
-    In order: calls of the day after all that is stored, as a phone system sends them. Late: calls from all over the
-    time that is stored, each among others of its time, so that none of a large store's index pages is met twice.
-    """
-    records = batches * BATCH
-    return _posted(data, "in_order", interactions(records, SEED + 1, END + timedelta(days=1), days=1)) | _posted(
-        data, "late", interactions(records, SEED + 2)
-    )
-
-
-def _posted(data: Path, name: str, records: Iterable[Cdr]) -> Figures:
-    made = list(lines(records))
-    bodies = [b"".join(made[at : at + BATCH]) for at in range(0, len(made), BATCH)]
-    with served(data) as server:
-        began = time.perf_counter()
-        for body in bodies:
-            server.post(body)
-        return {f"http_ingest_{name}_records_s": round(len(made) / (time.perf_counter() - began))}
 
 
 def disk(data: Path, records: int) -> Figures:
@@ -196,45 +170,6 @@ def by_uuid(server: Server) -> Figures:
         "uuid_cold_ms": round(statistics.median(cold), 2),
         "uuid_warm_ms": milliseconds(lambda _: server.get(uuid=known[0])),
     }
-
-
-def crowd(server: Server, clients: int = 32, seconds: float = 6.0) -> Figures:
-    """Many clients ask for first pages of 100 at once: all the same page, and each a page nobody asked for before (his
-    own agent's records, by a bound on their length that excludes none)."""
-    records = server.page(per_page=5_000, type="inbound")["records"]
-    agents = list(dict.fromkeys(record["agent_id"] for record in records if record["agent_id"]))
-    figures: Figures = {}
-    for name in ("same", "distinct"):
-        taken: list[float] = []
-        stop = time.perf_counter() + seconds
-        asked = [agents[index % len(agents)] if name == "distinct" else None for index in range(clients)]
-        threads = [
-            threading.Thread(target=_ask, args=(server, index, agent, stop, taken)) for index, agent in enumerate(asked)
-        ]
-        began = time.perf_counter()
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        whole = time.perf_counter() - began
-        figures[f"crowd_{name}_requests_s"] = round(len(taken) / whole)
-        figures[f"crowd_{name}_p99_ms"] = round(statistics.quantiles(taken, n=100)[98] * 1e3, 1)
-    return figures
-
-
-def _ask(server: Server, index: int, agent: int | None, stop: float, taken: list[float]) -> None:
-    connection = http.client.HTTPConnection(server.host, server.port, timeout=60)
-    number = 0
-    while (began := time.perf_counter()) < stop:
-        number += 1
-        own = {} if agent is None else {"agent_ids": agent, "max_duration": 1_000_000 + index * 10_000 + number}
-        target = f"/api/v2/cdr?{urlencode({'key': server.key, 'per_page': 100, **own})}"
-        connection.request("GET", target)
-        reply = connection.getresponse()
-        body = reply.read()
-        if reply.status != 200:
-            raise RuntimeError(f"{reply.status}: {body[:200].decode()}")
-        taken.append(time.perf_counter() - began)
 
 
 def page_against_engine(data: Path) -> Figures:

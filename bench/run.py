@@ -18,6 +18,8 @@ import msgspec
 from bench import figures
 from bench.access import access
 from bench.machine import Machine, machine
+from bench.narrow import codings, crowds, far, narrow
+from bench.posting import posting
 from bench.service import calldex, served
 from calldex.demo import interactions
 
@@ -60,13 +62,16 @@ def measure(folder: Path, records: int) -> Result:
         note(figures.newest(server))
         note(figures.filters(server))
         note(figures.by_uuid(server))
-        note(figures.crowd(server))
+        note(narrow(server))
+        note(far(server))
+        note(codings(server))
+        note(crowds(server))
         note({"memory_mb": server.memory_mb()})
     note(access(data))
     note(figures.page_against_engine(data))
     note(figures.rebuild(data, records))
     note(figures.disk(data, records))
-    note(figures.posting(data))
+    note(posting(data))
     note(figures.auditing(folder))
     return Result(machine(), records, found)
 

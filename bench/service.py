@@ -38,17 +38,24 @@ def _with_data(words: tuple[str, ...], data: Path) -> list[str]:
 class Server:
     """A running server, and one connection to it that is kept open."""
 
-    def __init__(self, process: subprocess.Popen[str], base: str, started_s: float, key: str, ingest_key: str) -> None:
+    def __init__(
+        self, process: subprocess.Popen[str], base: str, started_s: float, keys: tuple[str, str], log: Path
+    ) -> None:
+        """`keys`: one that reads, one that ingests."""
         self.process = process
+        self._log = log
         self.started_s = started_s
-        self.key, self.ingest_key = key, ingest_key
+        self.key, self.ingest_key = keys
         self.host, _, port = base.removeprefix("http://").partition(":")
         self.port = int(port)
         self._connection = http.client.HTTPConnection(self.host, self.port, timeout=300)
 
     def get(self, **parameters: object) -> bytes:
-        """The body of a reply to `GET /api/v2/cdr`; anything but 200 is an error."""
-        self._connection.request("GET", f"/api/v2/cdr?{urlencode({'key': self.key, **parameters})}")
+        """The body of a reply to `GET /api/v2/cdr` as it is sent, in a `coding` if one is given. Anything but 200 is an
+        error."""
+        coding = str(parameters.pop("coding", "identity"))
+        target = f"/api/v2/cdr?{urlencode({'key': self.key, **parameters})}"
+        self._connection.request("GET", target, headers={"Accept-Encoding": coding})
         return self._body()
 
     def page(self, **parameters: object) -> dict[str, Any]:
@@ -69,6 +76,15 @@ class Server:
             raise RuntimeError(f"{reply.status}: {body[:500].decode()}")
         return body
 
+    def log(self) -> str:
+        """What it has logged."""
+        return self._log.read_text()
+
+    def cpu_s(self) -> float:
+        """Processor time that the server has used."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def memory_mb(self, name: str = "VmHWM") -> int:
         """Resident memory of the server: the highest (`VmHWM`) or the present (`VmRSS`)."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
@@ -84,21 +100,22 @@ def served(data: Path) -> Iterator[Server]:
         calldex(data, "keys", "create", "bench@example.com", "--scope", scope).strip() for scope in ("read", "ingest")
     ]
     began = time.perf_counter()
+    log = (data.parent / "server.log").open("wb")
     process = subprocess.Popen(
         [sys.executable, "-m", "calldex", "serve", "--data", str(data), "--port", "0"],
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=log,  # a line for each request, as the program is shipped
         text=True,
-        env=os.environ | {"CALLDEX_LOG_LEVEL": "warning"},
     )
     try:
         assert process.stdout is not None
         base = _base(process.stdout.readline())
         _until_ready(base)
-        yield Server(process, base, time.perf_counter() - began, keys[0], keys[1])
+        yield Server(process, base, time.perf_counter() - began, (keys[0], keys[1]), Path(log.name))
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(120)
+        log.close()
 
 
 def _base(line: str) -> str:

@@ -182,3 +182,16 @@ def test_commands_that_are_told_exist(line: str) -> None:
     known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
     given = {word.split("=")[0] for word in words if re.match(r"--?[a-z]", word)}
     assert given <= known | {"--help"}, line
+
+
+def test_every_promise_cites_a_test_that_there_is() -> None:
+    """Each row of both tables of SECURITY.md names a test, by its file or that of the name before it."""
+    rows = [line for line in (ROOT / "SECURITY.md").read_text().splitlines() if re.match(r"\| (?!\w+ \||---)", line)]
+    assert len(rows) > 30
+    for row in rows:
+        cited = re.findall(r"`([\w/]*\.py)?::(test_\w+)`", row.rpartition(" | ")[2])
+        assert cited, row
+        file = ""
+        for path, name in cited:
+            file = path or file
+            assert re.search(rf"^def {name}\(", (ROOT / file).read_text(), re.MULTILINE), (file, name)

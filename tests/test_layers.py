@@ -25,7 +25,7 @@ INPUT_OUTPUT = frozenset(
 )
 ABOVE_FORMATS = ("store", "ingest", "directory", "api")
 MAY_START_THE_API = ("api", "cli", "__main__")
-BELOW_TRANSPORT = ("records", "access", "formats", "store", "directory", "audit", "ingest", "search")
+BELOW_TRANSPORT = ("records", "access", "formats", "store", "directory", "audit", "ingest", "search", "admin")
 SURFACES = ("api", "cli")
 ANOTHER_WAY_TO_RECORDS = (
     *("search.page.Pager", "search.query.parse", "search.query.Query", "search.query.Condition", "search.token"),

@@ -25,6 +25,7 @@ Form = Literal["number", "list", "other"]
 """How a value is written in a query string: a whole number, values between commas, or else."""
 
 _AT: Final = re.compile(r" - at `\$(.*)`\Z")
+_NO_WORD: Final = re.compile(r"Invalid enum value '(.*)'", re.DOTALL)
 _SHOWN: Final = 100
 _LONGEST_NUMBER: Final = 18
 
@@ -165,6 +166,9 @@ def _problem(name: str, given: Any, kind: Any, message: str, *, text: bool) -> P
     found = _AT.search(message)
     told = message[: found.start()] if found else message
     where = "" if text or not found else found[1]
+    if word := _NO_WORD.match(told):
+        told = f"is not a value{suggest(word[1], words_of(kind))}"
+        return Problem(name + where, word[1][:_SHOWN], told, _valid(kind))
     return Problem(name + where, _shown(given), told[0].lower() + told[1:], _valid(kind))
 
 

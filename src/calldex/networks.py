@@ -23,6 +23,14 @@ def read_address(text: str) -> IPv4Address | IPv6Address:
     return found.ipv4_mapped or found if isinstance(found, IPv6Address) else found
 
 
+def is_loopback(host: str) -> bool:
+    """Whether what listens at a host is reached from this machine alone."""
+    try:
+        return read_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 @lru_cache(maxsize=_CACHED)
 def site_of(text: str) -> str:
     """Whose an address is, for counting: itself, of IPv6 the first 64 bits; `ValueError` if it is none."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import ExitStack
 from functools import partial
 from types import TracebackType
@@ -27,12 +28,13 @@ from calldex.formats import formats, settings_of
 from calldex.ingest.calls import Feed
 from calldex.ingest.pipeline import Ingest
 from calldex.ingest.settle import settle
+from calldex.onetime import OneTimeCode
 from calldex.records.record import Cdr
 from calldex.sealing import KEY_BYTES, Sealing
 from calldex.search.feed import ChangeFeed
 from calldex.search.page import Pager
 from calldex.search.query import Query
-from calldex.search.reader import Places, Pool, Reader, record
+from calldex.search.reader import Places, Pool, Reader, agents_with_calls, record
 from calldex.search.token import Sealer
 from calldex.settings import Settings
 from calldex.store import Store
@@ -68,6 +70,7 @@ class Node:
             self.audit = Auditor(self.directory)
             self.stopping = threading.Event()
             """Whether whoever serves it was told to stop: what may take long ends early then."""
+            self.one_time_code: OneTimeCode | None = None
             self._purge_at = 0.0
             self._opened = opened.pop_all()
 
@@ -100,6 +103,10 @@ class Node:
     def record(self, principal: Principal, uuid: str) -> Cdr:
         """See `search.reader.record`."""
         return record(self.store, principal, uuid)
+
+    def agents_with_calls(self, account_id: int) -> AbstractSet[int]:
+        """See `search.reader.agents_with_calls`."""
+        return agents_with_calls(self.store, account_id)
 
     def owner(self, account: str) -> Principal:
         """The owner of the data directory, who may do everything and see all of an account."""

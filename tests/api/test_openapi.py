@@ -18,7 +18,7 @@ from schemathesis.specs.openapi.schemas import OpenApiSchema
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from calldex.api.admin.endpoint import PREFIX
+from calldex.api.administration import PREFIX
 from calldex.api.endpoint import Endpoint
 from calldex.api.openapi import document
 from calldex.api.routes import ENDPOINTS

@@ -160,3 +160,16 @@ def test_a_stay_without_an_exit_ends_where_the_next_begins() -> None:
     )
     assert (320, 300, 20, ()) == (call.duration_s, call.talk_s, call.wait_s, call.flags)
     assert [] == contradictions(call)
+
+
+def test_a_clock_that_was_wrong_by_minutes_moves_nothing_else() -> None:
+    """Only quarters of an hour are a zone's fault: the queue log stays where it is."""
+    call = one(
+        line(start="2026-07-01 09:40:00", answer="2026-07-01 09:40:10", end=at(70), duration="1270", billsec="1260"),
+        queue_line(0, "a", "NONE", "ENTERQUEUE", "", "447700900100", 1),
+        queue_line(10, "a", "PJSIP/agent1", "CONNECT", 10, f"{EPOCH}.11", 5),
+        queue_line(70, "a", "PJSIP/agent1", "COMPLETECALLER", 10, 60, 1),
+    )
+    assert ("time_suspect",) == call.flags
+    assert [EPOCH, EPOCH + 10] == [int(event.at.timestamp()) for event in call.events]
+    assert [] == contradictions(call)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -17,6 +18,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 
 from calldex.demo import interactions
 from calldex.node import Node
+from calldex.recordings.places import INVENTED
 from calldex.records.record import Cdr
 from calldex.settings import Settings
 from tests.api.conftest import people, write
@@ -59,6 +61,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     with Node(Settings(data=data, threads=2)) as node:
         keys = people(node)
         write_all(node, records)
+        node.directory.add_source("demo", "jsonl", {"recordings": INVENTED})
         for name in ("admin", "analyst", "phone"):
             node.directory.set_password(f"{name}@main.example.com", PASSWORD)
     server = Server(data)
@@ -140,3 +143,11 @@ def list_at(page: Page, url: str) -> None:
 def total(page: Page) -> int:
     """The total that the foot tells."""
     return int(page.get_by_test_id("total").inner_text().replace(",", ""))
+
+
+def until(page: Page, expression: str) -> None:
+    """Wait for something to be so. The browser's own way to wait for it needs what the page's policy forbids."""
+    deadline = time.monotonic() + 20
+    while not page.evaluate(expression):
+        assert time.monotonic() < deadline, f"it never came to be that {expression}"
+        page.wait_for_timeout(50)

@@ -7,7 +7,7 @@ from itertools import pairwise
 import httpx
 from playwright.sync_api import Page, expect
 
-from tests.web.conftest import PASSWORD, RECORDS, Opened, Place, list_at, total
+from tests.web.conftest import PASSWORD, RECORDS, Opened, Place, list_at, total, until
 
 
 def asked(place: Place, **params: object) -> httpx.Response:
@@ -92,7 +92,7 @@ def test_the_grid_can_be_walked(place: Place, page: Page) -> None:
     assert ["4", "2"] == page.evaluate(where)
     page.keyboard.press("End")
     expect(page.locator(f"[data-uuid='{place.records[-1].uuid}']")).to_be_visible()
-    page.wait_for_function(f"document.activeElement.closest('[role=row]')?.ariaRowIndex == {RECORDS + 1}")
+    until(page, f"document.activeElement.closest('[role=row]')?.ariaRowIndex == {RECORDS + 1}")
     assert 1 == page.locator("[role=row] [tabindex='0']").count()
 
 
@@ -178,7 +178,7 @@ def test_a_record_opens_beside_the_list_and_is_a_page_of_its_own(place: Place, p
     page.keyboard.press("Escape")
     expect(record).to_have_count(0)
     assert page.url.startswith(f"{place.url}/?type=inbound")
-    page.wait_for_function("document.activeElement.closest('[role=row]')?.ariaRowIndex == 4")
+    until(page, "document.activeElement.closest('[role=row]')?.ariaRowIndex == 4")
     page.goto(f"{place.url}/cdr/{shown[2]}")
     expect(page.get_by_test_id("timeline")).to_be_visible()
     expect(page.get_by_test_id("list")).to_have_count(0)

@@ -3,7 +3,7 @@
 Between the store and every output: `page` calls it, once, so that no wire and no export sees more than its reader may.
 What is masked for whom is decided in `access`. Pure, and linear in what it reads.
 
-Decided by the digits of a text, of whatever script and with whatever between them (0032 has the rules):
+Decided by the digits of a text, of whatever script and with whatever between them (decision 0024):
 
 - **the record's own numbers**, those of `from`, `to`, `did`, its legs and its events: in no text of the record do the
   digits that are left hold five consecutive ones of them;

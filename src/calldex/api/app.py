@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
 
-from calldex.api.admin import Administration
+from calldex.api.administration import Administration
 from calldex.api.audit import AuditReader
 from calldex.api.cdr import CdrPages
 from calldex.api.changes import Changed

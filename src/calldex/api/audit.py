@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from calldex.access import Permission, permit
-from calldex.api.admin.endpoint import CSV
+from calldex.api.administration import CSV
 from calldex.api.audited import audited
 from calldex.api.endpoint import ERRORS, Endpoint, parameter
 from calldex.audit.chain import Action, Entry, withheld

@@ -4,6 +4,7 @@ One way for both cases: a server serves this app on the socket file in its data 
 owner can open, and a command that has the directory to itself calls it in its own process. Never reachable by TCP, and
 asks nobody who he is: the permissions of the file are the authority.
 
+`POST /verbs/<verb>` does a verb of the administration (`admin`), with its subject and account in the query string.
 `POST /<operation>` takes the JSON of an `operations.Operation` and gives that of its reply. `POST /import` takes a
 stream of bytes of any length, what `Import` says in its query string, and replies with a `Summary`.
 """
@@ -25,11 +26,16 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from calldex.api.operation import Operation
+from calldex.access import Principal
+from calldex.admin import VERB
+from calldex.admin.verb import Doer, do
+from calldex.api.operation import MAIN, Operation
 from calldex.api.operations import OPERATIONS, Search, note_import
-from calldex.errors import BadRequest, CalldexError, Unavailable
+from calldex.audit.chain import OWNER, Actor
+from calldex.errors import BadRequest, CalldexError, NotFound, Unavailable
 from calldex.ingest.calls import Feed
 from calldex.ingest.pipeline import Summary
+from calldex.inputs import from_json
 from calldex.node import Node
 from calldex.search.reader import Reader
 from calldex.transport.replies import JSON, error_reply
@@ -66,7 +72,7 @@ def control(node: Node) -> Starlette:
     workers = Workers("owner", READING_AT_ONCE, READING_WAITING, _too_many)
     reader = node.reader({"searches": workers, "streams": workers}, lambda _: None)
     handlers = {kind.__name__: _asking(node, kind) for kind in OPERATIONS}
-    handlers |= {Search.__name__: _searching(node, reader), "import": _importing(node)}
+    handlers |= {Search.__name__: _searching(node, reader), "import": _importing(node), "verbs/{name}": _doing(node)}
     routes = [Route(f"/{name}", _cancelled(handle), methods=["POST"]) for name, handle in handlers.items()]
     return Starlette(routes=routes, exception_handlers={CalldexError: _refused})
 
@@ -94,6 +100,32 @@ def _asking(node: Node, kind: type[Operation[Any]]) -> Handler:
         body = await body_of(request, BODY_LIMIT)
         await node.audit.ready()
         return await anyio.to_thread.run_sync(lambda: _json(_decoded(body, kind).run(node)))
+
+    return handle
+
+
+def _doing(node: Node) -> Handler:
+    """A verb of the administration, done by the owner: `account` and `subject` stand in the query string."""
+
+    async def handle(request: Request) -> Response:
+        verb = VERB.get(request.path_params["name"])
+        if verb is None:
+            raise NotFound(f"there is no verb {request.path_params['name'][:100]!r}; is the server of another version?")
+        named, subject = request.query_params.get("account"), request.query_params.get("subject", "")
+
+        async def receive() -> bytes:
+            return await body_of(request, BODY_LIMIT)
+
+        def owner() -> Principal:
+            account = named or (verb.home(node.directory, subject) if verb.home and subject else MAIN)
+            return node.owner(account)
+
+        def read(body: bytes) -> Any:
+            return body if verb.takes is bytes else from_json(body, verb.takes)
+
+        principal = await anyio.to_thread.run_sync(owner)
+        doer = Doer(principal=principal, actor=Actor(actor=OWNER, account_id=principal.account_id), by_name=True)
+        return _json(await do(node, verb, doer, subject, receive=receive, read=read, run=anyio.to_thread.run_sync))
 
     return handle
 

@@ -11,10 +11,10 @@ from typing import Any, Final, get_args, get_origin
 import msgspec
 
 from calldex.access import Explanation, Mask, Reach, ReachLine
-from calldex.api.admin.endpoint import Listing
-from calldex.api.admin.keys import ListedKey, MadeKey
-from calldex.api.admin.names import NameOfCode, NameOfId
-from calldex.api.admin.users import ShownUser
+from calldex.admin.keys import ListedKey, MadeKey
+from calldex.admin.names import NameOfCode, NameOfId
+from calldex.admin.users import ShownUser
+from calldex.admin.verb import Listing
 from calldex.api.audit import AuditEntry, AuditPage
 from calldex.api.changes import FeedChange, FeedReply
 from calldex.api.health import Alive
@@ -58,6 +58,7 @@ _CDR: Final = Cdr(
 )
 _USER: Final = ShownUser(
     id=3,
+    account="main",
     email="ana@example.com",
     name="Ana Ruiz",
     role="agent",
@@ -73,6 +74,7 @@ _USER: Final = ShownUser(
     skills=("spanish",),
     agent_id=1201,
     created_at=_BEGAN,
+    disabled_at=None,
 )
 _KEY: Final = ListedKey(
     id=7,

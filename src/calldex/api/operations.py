@@ -1,4 +1,4 @@
-"""What the owner of a data directory may ask of its node, but for people (see `people_operations`)."""
+"""What the owner of a data directory may ask of its node, but for the administration (`admin`)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Annotated, Any, Final, Literal
 import anyio.to_thread
 import msgspec
 
-from calldex.api import people_operations, signin_operations  # noqa: F401 - theirs are among `OPERATIONS`
+from calldex.api import signin_operations  # noqa: F401 - theirs are among `OPERATIONS`
 from calldex.api.operation import MAIN, Operation
 from calldex.audit.chain import OWNER, Actor, Entry, Link, Verified, entry
 from calldex.backup import Manifest, backup
 from calldex.check import Checked, of_node
-from calldex.directory import AuditFilter, Directory, Source
+from calldex.directory import Account, AuditFilter, Directory, Source
 from calldex.directory.refs import reference
 from calldex.errors import BadSettings, CalldexError, NotFound, Problem, suggest
 from calldex.formats import UNFINISHED, formats, settings_of
@@ -34,6 +34,30 @@ from calldex.texts import listed
 QUARANTINE_LIMIT: Final = 10_000
 AUDIT_LIMIT: Final = 10_000
 _AT_ONCE: Final = 1_000
+
+
+# --- accounts ---------------------------------------------------------------------------------------------------------
+
+
+class AddAccount(Operation[Account], frozen=True, kw_only=True):
+    """Add an account."""
+
+    name: str
+    timezone: str | None = None
+
+    def run(self, node: Node) -> Account:
+        """Do it."""
+        account = node.directory.add_account(self.name, self.timezone)
+        node.audit.owner("account_added", account.id, account.name)
+        return account
+
+
+class ListAccounts(Operation[list[Account]], frozen=True, kw_only=True):
+    """Every account."""
+
+    def run(self, node: Node) -> list[Account]:
+        """Do it."""
+        return node.directory.accounts()
 
 
 # --- where records come from ------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from calldex.api import (
-    admin,
+    administration,
     audit,
     cdr,
     changes,
@@ -53,7 +53,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     *statistics.ENDPOINTS,
     *lookups.ENDPOINTS,
     *ingest.ENDPOINTS,
-    *admin.ENDPOINTS,
+    *administration.ENDPOINTS,
     *audit.ENDPOINTS,
     *signin.ENDPOINTS,
     *openid.ENDPOINTS,

@@ -51,6 +51,12 @@ class Credentials(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     password: str
 
 
+class Code(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The code of a link that a demo printed."""
+
+    code: str
+
+
 class NewPassword(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The password somebody has, and the one he wants: 12 to 256 characters, not his e-mail address or a part of it."""
 
@@ -106,6 +112,22 @@ class Sessions:
             account_id = await asyncio.to_thread(self._directory.account_of_email, given.email)
             await self.note_failure(request, given.email, account_id, refused)
             raise
+        owner = await self.welcome(request, signed)
+        return self.with_cookies(request, signed, client, await self._described(request, owner))
+
+    async def take_code(self, request: Request) -> Response:
+        """Begin a session of who shows the code that a demo printed."""
+        refuse_foreign(request, proven=False)
+        given = await _given(request, Code)
+        code, client, at_ms = self._node.one_time_code, self.client_of(request), now_ms()
+        email = code.take(given.code) if code is not None else None
+        if email is None:
+            raise Unauthorized("this link was used, is too old, or is not of this server; sign in with a password")
+
+        def begin() -> SignedIn:
+            return self._directory.open_session(self._directory.user(email).id, client, at_ms)
+
+        signed = await self.run(request, begin)
         owner = await self.welcome(request, signed)
         return self.with_cookies(request, signed, client, await self._described(request, owner))
 
@@ -273,6 +295,21 @@ ENDPOINTS: Final = (
         limit="signing in",
         body={JSON: Credentials},
         errors=(*SIGNING_IN_ERRORS, 413, 415),
+    ),
+    Endpoint(
+        method="POST",
+        path="/api/session/code",
+        handler=lambda handlers: handlers.sessions.take_code,
+        id="take_code",
+        tag="Signing in",
+        summary="Sign in by the link that a demo printed",
+        description="Once, within ten minutes. Only a demo that listens on the loopback address prints one.",
+        gives=SignedInUser,
+        action="sign_in",
+        limit="signing in",
+        body={JSON: Code},
+        errors=(*SIGNING_IN_ERRORS, 413, 415),
+        documented=False,
     ),
     Endpoint(
         path="/api/session",

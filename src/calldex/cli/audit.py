@@ -36,6 +36,10 @@ def _filters(command: _Command) -> _Command:
     return reduce(lambda decorated, option: option(decorated), reversed(_FILTERS), command)
 
 
+AT_ONCE: Final = 10_000
+"""Entries of one question; `api.operations.AUDIT_LIMIT` is the most."""
+
+
 @click.group(cls=Group)
 def audit() -> None:
     """Who searched, exported, signed in and changed what."""
@@ -147,7 +151,7 @@ def verify(expect: str | None, as_json: bool, data: Path | None) -> None:
 def _pages(data: Path | None, filters: dict[str, str | None], limit: int | None) -> Iterator[list[Entry]]:
     """The entries that are meant, newest first; without a limit, all."""
     from calldex.api.audit import instant
-    from calldex.api.operations import AUDIT_LIMIT, ListAudit
+    from calldex.api.operations import ListAudit
     from calldex.cli.client import connected
     from calldex.directory import AuditFilter
 
@@ -161,7 +165,7 @@ def _pages(data: Path | None, filters: dict[str, str | None], limit: int | None)
     with connected(data) as control:
         left = limit
         while left != 0:
-            most = AUDIT_LIMIT if left is None else min(left, AUDIT_LIMIT)
+            most = AT_ONCE if left is None else min(left, AT_ONCE)
             some = control.ask(ListAudit(account=filters["account"], wanted=wanted, limit=most))
             yield some
             if len(some) < most:

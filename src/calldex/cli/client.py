@@ -11,7 +11,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -20,9 +20,10 @@ from typing import Any, Final, TypeVar, get_args
 import httpx
 import msgspec
 
+from calldex.admin.verb import MOST_PER_PAGE, Call, Listing, Paging, gives, name_of
 from calldex.api.control import Import, control
 from calldex.api.operation import Operation
-from calldex.api.operations import Check
+from calldex.api.operations import Check, ListAccounts
 from calldex.check import Checked, of_files
 from calldex.cli.options import resolved
 from calldex.cli.output import say
@@ -31,6 +32,7 @@ from calldex.datadir import SOCKET_FILE, is_made
 from calldex.errors import CalldexError, DataDirInUse, Problem, Unavailable, UnreadableInput, UsageProblem
 from calldex.ingest.pipeline import Summary
 from calldex.node import Node
+from calldex.records.record import NamedKind
 from calldex.settings import Settings
 from calldex.texts import is_whole
 
@@ -39,6 +41,8 @@ PATIENCE_S: Final = 10.0
 _PAUSE_S: Final = 0.1
 
 T = TypeVar("T")
+G = TypeVar("G")
+L = TypeVar("L", bound=Paging)
 
 
 class _ErrorReply(msgspec.Struct):
@@ -66,6 +70,44 @@ class Control:
             ) from None
         body = self._reply(self._client.post(f"/{kind.__name__}", content=content))
         return msgspec.json.decode(body, type=reply)  # type: ignore[no-any-return]
+
+    def do(
+        self,
+        work: Callable[[Call, G], T],
+        given: G,
+        *,
+        account: str | None = None,
+        subject: str = "",
+        kind: NamedKind | None = None,
+    ) -> T:
+        """What comes of a verb of the administration; without an account, that of the subject."""
+        parameters = {"subject": subject} | ({} if account is None else {"account": account})
+        content = given if isinstance(given, bytes) else msgspec.json.encode(given)
+        body = self._reply(self._client.post(f"/verbs/{name_of(work, kind)}", params=parameters, content=content))
+        return msgspec.json.decode(body, type=gives(work))  # type: ignore[no-any-return]
+
+    def accounts(self) -> list[str]:
+        """The names of all accounts."""
+        return [account.name for account in self.ask(ListAccounts())]
+
+    def every(
+        self,
+        work: Callable[[Call, L], Listing[T]],
+        wanted: L,
+        *,
+        account: str | None = None,
+        subject: str = "",
+        kind: NamedKind | None = None,
+    ) -> list[T]:
+        """All that a verb lists, page by page."""
+        found: list[T] = []
+        while True:
+            page = len(found) // MOST_PER_PAGE + 1
+            part = msgspec.structs.replace(wanted, page=page, per_page=MOST_PER_PAGE)
+            listing = self.do(work, part, account=account, subject=subject, kind=kind)
+            found += listing.items
+            if len(found) >= listing.total or not listing.items:
+                return found
 
     def send(self, asked: Import, chunks: Iterable[bytes]) -> Summary:
         """Import a stream of bytes. Raises as well what `chunks` raises; what was sent before is imported then only as

@@ -21,7 +21,9 @@ class Command(click.Command):
             typed = {param.name: param.opts[0] for param in self.params if isinstance(param, click.Option)}
             typed |= {f"--{name}": option for name, option in typed.items()}  # so settings name theirs
             error.problems = tuple(
-                msgspec.structs.replace(problem, parameter=typed.get(problem.parameter, problem.parameter))
+                msgspec.structs.replace(
+                    problem, parameter=typed.get(problem.parameter.partition("[")[0], problem.parameter)
+                )
                 for problem in error.problems
             )
             raise

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import click
 import msgspec
 
-from calldex.records.record import from_ms
+from calldex.records.record import from_ms, to_ms
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -54,10 +55,11 @@ def shown(value: object) -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
-def moment(ms: int | None) -> str:
-    """Epoch milliseconds as people read them, in UTC."""
-    if ms is None:
+def moment(at: int | datetime | None) -> str:
+    """An instant, or epoch milliseconds, as people read them, in UTC."""
+    if at is None:
         return ""
+    ms = at if isinstance(at, int) else to_ms(at)
     return f"{from_ms(ms):%Y-%m-%d %H:%M:%S}" + (f".{ms % 1000:03}Z" if ms % 1000 else "Z")
 
 

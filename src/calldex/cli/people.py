@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import IO, Any, Final, get_args
+from typing import IO, TYPE_CHECKING, Any, Final, get_args
 
 import click
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from calldex.access import KeyScope, Role
+from calldex.access import ROLES, KeyScope, Role
 from calldex.cli import options, output
 from calldex.cli.command import Group
 from calldex.errors import BadParameters, Problem
-from calldex.records.record import to_ms
+from calldex.records.record import from_ms, to_ms
 from calldex.records.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from calldex.admin.users import ShownUser
 
 _ROLES: Final = ", ".join(Role.__args__)  # type: ignore[attr-defined]  # a Literal has them
 _VOCABULARIES: Final = "|".join(get_args(Vocabulary))
@@ -39,7 +42,7 @@ def accounts() -> None:
 @options.data
 def add_account(name: str, timezone: str | None, data: Path | None) -> None:
     """Add an account."""
-    from calldex.api.people_operations import AddAccount
+    from calldex.api.operations import AddAccount
     from calldex.cli.client import connected
 
     with connected(data, new=True) as control:
@@ -52,7 +55,7 @@ def add_account(name: str, timezone: str | None, data: Path | None) -> None:
 @options.data
 def list_accounts(as_json: bool, data: Path | None) -> None:
     """Show every account."""
-    from calldex.api.people_operations import ListAccounts
+    from calldex.api.operations import ListAccounts
     from calldex.cli.client import connected
 
     with connected(data) as control:
@@ -108,19 +111,18 @@ def set_account(
     data: Path | None,
 ) -> None:
     """Change an account; what is not given stays, and an empty text takes away."""
-    from calldex.api.people_operations import SetAccount
+    from calldex.admin.account import AccountChanges, change_account
     from calldex.cli.client import connected
 
     see_own = UNSET if agents_see_own is None else agents_see_own
-    changes = SetAccount(
-        name=name,
+    changes = AccountChanges(
         timezone=timezone,
         sensitive=sensitive,
         agents_see_own=see_own,
-        vocabulary=UNSET if vocabulary is None else vocabulary,
+        vocabulary=UNSET if vocabulary is None else vocabulary,  # type: ignore[arg-type]  # looked at by the verb
     )
     with connected(data) as control:
-        control.ask(changes)
+        control.do(change_account, changes, account=name)
     output.say(f"Changed the account {name}.")
 
 
@@ -199,13 +201,12 @@ Examples:
 @options.data
 def add_user(email: str, account: str, data: Path | None, **described: Any) -> None:
     """Add a user. Without role and groups he may do nothing."""
-    from calldex.api.people_operations import AddUser
+    from calldex.admin.users import NewUser, create_user
     from calldex.cli.client import connected
 
-    given = {name: value for name, value in described.items() if value is not UNSET}
     with connected(data, new=True) as control:
-        user = control.ask(AddUser(email=email, account=account, **given))
-    output.say(f"Added {user.email} to the account {user.account}; `calldex keys create {user.email}` gives him a key.")
+        user = control.do(create_user, NewUser(email=email, **described), account=account)
+    output.say(f"Added {user.email} to the account {account}; `calldex keys create {user.email}` gives him a key.")
 
 
 @users.command("list", epilog="Example: calldex users list --account main")
@@ -214,18 +215,20 @@ def add_user(email: str, account: str, data: Path | None, **described: Any) -> N
 @options.data
 def list_users(account: str | None, as_json: bool, data: Path | None) -> None:
     """Show users, the disabled ones as well."""
-    from calldex.api.people_operations import ListUsers
+    from calldex.admin.users import UserList
+    from calldex.admin.users import list_users as listed
     from calldex.cli.client import connected
 
     with connected(data) as control:
-        found = control.ask(ListUsers(account=account))
+        accounts = [account] if account else control.accounts()
+        found = [user for name in accounts for user in control.every(listed, UserList(), account=name)]
     if as_json:
         output.json(found)
         return
     headings = ("email", "name", "groups", "account", "timezone", "extension", "agent id", "disabled")
     rows = [
         (
-            *(user.email, user.name, user.sags, user.account, user.effective_timezone),
+            *(user.email, user.name, _groups_of(user), user.account, user.effective_timezone),
             *(user.extension, user.agent_id, output.moment(user.disabled_at)),
         )
         for user in found
@@ -239,11 +242,12 @@ def list_users(account: str | None, as_json: bool, data: Path | None) -> None:
 @options.data
 def show_user(email: str, as_json: bool, data: Path | None) -> None:
     """Show a user."""
-    from calldex.api.people_operations import ShowUser
+    from calldex.admin.users import show_user as shown
+    from calldex.admin.verb import Nothing
     from calldex.cli.client import connected
 
     with connected(data) as control:
-        user = control.ask(ShowUser(email=email))
+        user = control.do(shown, Nothing(), subject=email)
     if as_json:
         output.json(user)
         return
@@ -251,7 +255,7 @@ def show_user(email: str, as_json: bool, data: Path | None) -> None:
         "created_at": output.moment(user.created_at),
         "disabled_at": output.moment(user.disabled_at),
     }
-    hidden = ("id", "account_id", "email")
+    hidden = ("id", "email", "disabled")
     rows = [(name.replace("_", " "), value) for name, value in fields.items() if name not in hidden]
     output.table(["user", user.email], rows)
 
@@ -275,12 +279,12 @@ def set_user(email: str, new_email: str | UnsetType, data: Path | None, **descri
 
     What is not given stays, and an empty text takes away. Groups, skills and teams replace those he has.
     """
-    from calldex.api.people_operations import ChangeUser
+    from calldex.admin.users import change_user
     from calldex.cli.client import connected
     from calldex.directory import UserChanges
 
     with connected(data) as control:
-        user = control.ask(ChangeUser(email=email, changes=UserChanges(email=new_email, **described)))
+        user = control.do(change_user, UserChanges(email=new_email, **described), subject=email)
     output.say(f"Changed {user.email}.")
 
 
@@ -289,11 +293,12 @@ def set_user(email: str, new_email: str | UnsetType, data: Path | None, **descri
 @options.data
 def remove_user(email: str, data: Path | None) -> None:
     """Remove a user with his keys; his records stay."""
-    from calldex.api.people_operations import RemoveUser
+    from calldex.admin.users import remove_user as removed
+    from calldex.admin.verb import Nothing
     from calldex.cli.client import connected
 
     with connected(data) as control:
-        control.ask(RemoveUser(email=email))
+        control.do(removed, Nothing(), subject=email)
     output.say(f"Removed {email}; his keys do not work any more, his records stay.")
 
 
@@ -316,11 +321,17 @@ def enable_user(email: str, data: Path | None) -> None:
 
 
 def _enable(email: str, enabled: bool, data: Path | None) -> None:
-    from calldex.api.people_operations import EnableUser
+    from calldex.admin.users import change_user
     from calldex.cli.client import connected
+    from calldex.directory import UserChanges
 
     with connected(data) as control:
-        control.ask(EnableUser(email=email, enabled=enabled))
+        control.do(change_user, UserChanges(disabled=not enabled), subject=email)
+
+
+def _groups_of(user: ShownUser) -> tuple[str, ...]:
+    """The names of all of a user's groups, that of the role first."""
+    return (*(() if user.role is None else (ROLES[user.role].name,)), *user.groups)
 
 
 @users.command(
@@ -344,11 +355,11 @@ def import_users(file: IO[bytes], account: str, data: Path | None) -> None:
     skills, agent_id, teams, supervises. Several values of a cell are separated by semicolons. A missing column changes
     nothing, an empty cell takes away.
     """
-    from calldex.api.people_operations import ImportUsers
+    from calldex.admin.users import import_users as imported
     from calldex.cli.client import connected
 
     with connected(data, new=True) as control:
-        done = control.ask(ImportUsers(account=account, text=options.small_file(file)))
+        done = control.do(imported, options.small_file(file), account=account)
     output.say(f"Users added: {done.added}, changed: {done.changed}, unchanged: {done.unchanged}.")
 
 
@@ -430,12 +441,14 @@ def create_key(
 
     It can be seen this once; only a hash of it is kept.
     """
-    from calldex.api.people_operations import CreateKey
+    from calldex.admin.keys import NewKey
+    from calldex.admin.keys import create_key as created
     from calldex.cli.client import connected
 
+    given = {"scopes": scopes, "networks": networks, "vocabulary": vocabulary}  # looked at by the verb
+    new = NewKey(user=email, expires_at=None if expires_at is None else from_ms(expires_at), **given)  # type: ignore[arg-type]
     with connected(data) as control:
-        key = CreateKey(email=email, scopes=scopes, expires_at=expires_at, networks=networks, vocabulary=vocabulary)
-        click.echo(control.ask(key))
+        click.echo(control.do(created, new, subject=email).key)
 
 
 @keys.command("list", epilog="Example: calldex keys list --user ana@example.com")
@@ -444,11 +457,15 @@ def create_key(
 @options.data
 def list_keys(email: str | None, as_json: bool, data: Path | None) -> None:
     """Show keys by their beginnings, the revoked ones as well."""
-    from calldex.api.people_operations import ListKeys
+    from calldex.admin.keys import KeyList
+    from calldex.admin.keys import list_keys as listed
     from calldex.cli.client import connected
 
     with connected(data) as control:
-        found = control.ask(ListKeys(email=email))
+        if email is not None:
+            found = control.every(listed, KeyList(user=email), subject=email)
+        else:
+            found = [key for name in control.accounts() for key in control.every(listed, KeyList(), account=name)]
     if as_json:
         output.json(found)
         return
@@ -466,7 +483,7 @@ def list_keys(email: str | None, as_json: bool, data: Path | None) -> None:
     )
     rows = [
         (
-            *(key.id, key.prefix, key.scopes, key.email, key.networks),
+            *(key.id, key.prefix, key.scopes, key.user, key.networks),
             *map(output.moment, (key.created_at, key.last_used_at, key.expires_at, key.revoked_at)),
             key.vocabulary,
         )
@@ -490,12 +507,13 @@ def set_key(key: str, vocabulary: str, data: Path | None) -> None:
     `documented` are those of the CDR API's documents, `compatible` those that its real replies were seen to have.
     Walks that the key has begun have to begin again.
     """
-    from calldex.api.people_operations import SetKey
+    from calldex.admin.keys import KeyChanges, change_key
     from calldex.cli.client import connected
 
+    changes = KeyChanges(vocabulary=vocabulary or None)  # type: ignore[arg-type]  # looked at by the verb
     with connected(data) as control:
-        changed = control.ask(SetKey(reference=key, vocabulary=vocabulary or None))
-    output.say(f"Changed the key {changed.prefix}... of {changed.email}.")
+        changed = control.do(change_key, changes, subject=key)
+    output.say(f"Changed the key {changed.prefix}... of {changed.user}.")
 
 
 @keys.command("revoke", epilog="Example: calldex keys revoke 3")
@@ -506,9 +524,12 @@ def revoke_key(key: str, data: Path | None) -> None:
 
     KEY is its id or its prefix, as `calldex keys list` shows them, or the key itself.
     """
-    from calldex.api.people_operations import RevokeKey
+    from calldex.admin.keys import revoke_key as revoke
+    from calldex.admin.keys import show_key
+    from calldex.admin.verb import Nothing
     from calldex.cli.client import connected
 
     with connected(data) as control:
-        revoked = control.ask(RevokeKey(reference=key))
-    output.say(f"Revoked the {' and '.join(revoked.scopes)} key {revoked.prefix}... of {revoked.email}.")
+        revoked = control.do(show_key, Nothing(), subject=key)
+        control.do(revoke, Nothing(), subject=str(revoked.id))
+    output.say(f"Revoked the {' and '.join(revoked.scopes)} key {revoked.prefix}... of {revoked.user}.")

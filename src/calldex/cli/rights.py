@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, get_args
 
 import click
+import msgspec
 from msgspec import UNSET, UnsetType
 
 from calldex.access import PERMISSIONS, Explanation, Reach, ReachLine
 from calldex.cli import options, output
 from calldex.cli.command import Group
-from calldex.errors import Conflict
 from calldex.records.record import NamedKind
 
 if TYPE_CHECKING:
-    from calldex.directory import GroupChanges, GroupInfo, User
+    from calldex.admin.names import NameOfCode, NameOfId
+    from calldex.admin.users import ShownUser
+    from calldex.cli.client import Control
+    from calldex.directory import GroupChanges, GroupInfo
 
 _KINDS: Final = "|".join(get_args(NamedKind))
 Texts = tuple[str, ...]
@@ -75,11 +78,12 @@ _team_options = options.all_of(
 @options.data
 def list_teams(account: str, as_json: bool, data: Path | None) -> None:
     """Show the teams of an account."""
-    from calldex.api.people_operations import ListTeams
+    from calldex.admin.teams import list_teams as listed
+    from calldex.admin.verb import Paging
     from calldex.cli.client import connected
 
     with connected(data) as control:
-        found = control.ask(ListTeams(account=account))
+        found = control.every(listed, Paging(), account=account)
     if as_json:
         output.json(found)
         return
@@ -106,15 +110,13 @@ def add_team(
     data: Path | None,
 ) -> None:
     """Add a team."""
-    from calldex.api.people_operations import ListTeams, PutTeam
+    from calldex.admin.teams import NewTeam, create_team
     from calldex.cli.client import connected
-    from calldex.directory import TeamChanges
 
-    changes = TeamChanges(name=name, queues=queues, agents=agents, supervisors=supervisors)
+    wanted = UNSET if id_ is None else id_
+    new = NewTeam(name=name, id=wanted, queues=queues, agents=agents, supervisors=supervisors)
     with connected(data) as control:
-        if any(team.id == id_ for team in control.ask(ListTeams(account=account))):
-            raise Conflict(f"there is already a team with the id {id_}; `calldex teams set {id_}` changes it")
-        team = control.ask(PutTeam(account=account, team=id_, changes=changes))
+        team = control.do(create_team, new, account=account)
     output.say(f"Added the team {team.name} with the id {team.id}.")
 
 
@@ -146,13 +148,13 @@ def set_team(
     What is not given stays, and an empty text takes away. Queues, agents and supervisors replace those it has. Records
     of calls that took place before stay those of the team.
     """
-    from calldex.api.people_operations import PutTeam
+    from calldex.admin.teams import change_team
     from calldex.cli.client import connected
     from calldex.directory import TeamChanges
 
     changes = TeamChanges(name=name, queues=queues, agents=agents, supervisors=supervisors)
     with connected(data) as control:
-        changed = control.ask(PutTeam(account=account, team=team, changes=changes))
+        changed = control.do(change_team, changes, account=account, subject=str(team))
     output.say(f"Changed the team {changed.name}.")
 
 
@@ -162,11 +164,14 @@ def set_team(
 @options.data
 def remove_team(team: int | str, account: str, data: Path | None) -> None:
     """Remove a team; the records of its time stay its records."""
-    from calldex.api.people_operations import RemoveTeam
+    from calldex.admin.teams import remove_team as remove
+    from calldex.admin.teams import show_team
+    from calldex.admin.verb import Nothing
     from calldex.cli.client import connected
 
     with connected(data) as control:
-        removed = control.ask(RemoveTeam(account=account, team=team))
+        removed = control.do(show_team, Nothing(), account=account, subject=str(team))
+        control.do(remove, Nothing(), account=account, subject=str(removed.id))
     output.say(f"Removed the team {removed.name}.")
 
 
@@ -189,11 +194,11 @@ def import_teams(file: IO[bytes], account: str, data: Path | None) -> None:
     Its first line names the columns: name, and any of id, queues, supervisors. Several values of a cell are separated
     by semicolons. A missing column changes nothing, an empty cell takes away.
     """
-    from calldex.api.people_operations import ImportTeams
+    from calldex.admin.teams import import_teams as imported
     from calldex.cli.client import connected
 
     with connected(data, new=True) as control:
-        done = control.ask(ImportTeams(account=account, text=options.small_file(file)))
+        done = control.do(imported, options.small_file(file), account=account)
     output.say(f"Teams added: {done.added}, changed: {done.changed}, unchanged: {done.unchanged}.")
 
 
@@ -254,18 +259,32 @@ def _put(
     data: Path | None,
 ) -> GroupInfo:
     """Put a group; what of its reach no record has named yet is told."""
-    from calldex.api.people_operations import PutGroup
+    from calldex.admin.groups import NewGroup, change_group, create_group
     from calldex.cli.client import connected
-    from calldex.directory.refs import reference
 
-    reached: dict[NamedKind, tuple[int | str, ...]] = {
-        kind: tuple(map(reference, texts)) for kind, texts in named.items() if texts
-    }
     with connected(data) as control:
-        put = control.ask(PutGroup(account=account, group=group, changes=changes, reached=reached))
-    for what in put.unknown:
-        output.say(f"No record has named {what} yet; if that is a mistake, `calldex names list` shows what there is.")
-    return put
+        if changes.reach is not UNSET:
+            ids = {f"{kind}s": _meant(control, account, kind, texts) for kind, texts in named.items()}
+            changes = msgspec.structs.replace(changes, reach=msgspec.structs.replace(changes.reach, **ids))
+        if group is None:
+            return control.do(create_group, NewGroup(**msgspec.structs.asdict(changes)), account=account)
+        return control.do(change_group, changes, account=account, subject=str(group))
+
+
+def _meant(control: Control, account: str, kind: NamedKind, texts: Texts) -> tuple[int, ...]:
+    """The ids of what is meant by ids and names; an id that nothing has yet may get its thing later, which is told."""
+    from calldex.directory.refs import Refs, reference
+
+    if not texts:
+        return ()
+    known = {int(_key_of(entry)): entry.name for entry in _named(control, account, kind)}
+    refs = [reference(text) for text in texts]
+    ids = set(Refs(kind, known).ids(f"{kind}s", [ref for ref in refs if isinstance(ref, str)]))
+    for id_ in sorted({ref for ref in refs if isinstance(ref, int)} - known.keys()):
+        output.say(
+            f"No record has named {kind} {id_} yet; if that is a mistake, `calldex names list` shows what there is."
+        )
+    return tuple(sorted(ids | {ref for ref in refs if isinstance(ref, int)}))
 
 
 @groups.command("list", epilog="Example: calldex groups list")
@@ -274,11 +293,12 @@ def _put(
 @options.data
 def list_groups(account: str, as_json: bool, data: Path | None) -> None:
     """Show the groups of an account: first the roles, which nobody changes."""
-    from calldex.api.people_operations import ListGroups
+    from calldex.admin.groups import list_groups as listed
+    from calldex.admin.verb import Paging
     from calldex.cli.client import connected
 
     with connected(data) as control:
-        found = control.ask(ListGroups(account=account))
+        found = control.every(listed, Paging(), account=account)
     if as_json:
         output.json(found)
         return
@@ -376,11 +396,14 @@ def set_group(
 @options.data
 def remove_group(group: int | str, account: str, data: Path | None) -> None:
     """Remove a group; who was in it loses at once what it granted."""
-    from calldex.api.people_operations import RemoveGroup
+    from calldex.admin.groups import remove_group as remove
+    from calldex.admin.groups import show_group
+    from calldex.admin.verb import Nothing
     from calldex.cli.client import connected
 
     with connected(data) as control:
-        removed = control.ask(RemoveGroup(account=account, group=group))
+        removed = control.do(show_group, Nothing(), account=account, subject=str(group))
+        control.do(remove, Nothing(), account=account, subject=str(group))
     output.say(f"Removed the group {removed.name}.")
 
 
@@ -399,10 +422,20 @@ _kind = click.argument("kind", type=click.Choice(get_args(NamedKind)), help=f"Wh
 _key = click.argument("key", help="Its id, or the code of a wrap-up code.")
 
 
-def _key_of(kind: str, key: str) -> int | str:
-    from calldex.directory.refs import reference
+def _named(control: Control, account: str, kind: NamedKind) -> Sequence[NameOfId | NameOfCode]:
+    """What things of a kind are called."""
+    from calldex.admin.names import list_codes
+    from calldex.admin.names import list_names as listed
+    from calldex.admin.verb import Paging
 
-    return key if kind == "wrapup_code" else reference(key)
+    if kind == "wrapup_code":
+        return control.every(list_codes, Paging(), account=account, kind=kind)
+    return control.every(listed, Paging(), account=account, kind=kind)
+
+
+def _key_of(entry: NameOfId | NameOfCode) -> int | str:
+    found: int | str = getattr(entry, "id", "") or getattr(entry, "code", "")
+    return found
 
 
 @names.command("list", epilog="Example: calldex names list queue")
@@ -412,15 +445,14 @@ def _key_of(kind: str, key: str) -> int | str:
 @options.data
 def list_names(kind: NamedKind, account: str, as_json: bool, data: Path | None) -> None:
     """Show what things of a kind are called."""
-    from calldex.api.people_operations import ListNames
     from calldex.cli.client import connected
 
     with connected(data) as control:
-        found = control.ask(ListNames(account=account, kind=kind))
+        found = _named(control, account, kind)
     if as_json:
-        output.json(found)
+        output.json([{"key": _key_of(entry), "name": entry.name, "pinned": entry.pinned} for entry in found])
         return
-    rows = [(entry.key, entry.name, "yes" if entry.pinned else "") for entry in found]
+    rows = [(_key_of(entry), entry.name, "yes" if entry.pinned else "") for entry in found]
     output.table(("code" if kind == "wrapup_code" else "id", "name", "set"), rows)
 
 
@@ -432,11 +464,13 @@ def list_names(kind: NamedKind, account: str, as_json: bool, data: Path | None) 
 @options.data
 def set_name(kind: NamedKind, key: str, name: str, account: str, data: Path | None) -> None:
     """Set what something is called."""
-    from calldex.api.people_operations import SetName
+    from calldex.admin.names import NewName, set_code
+    from calldex.admin.names import set_name as set_
     from calldex.cli.client import connected
 
+    verb = set_code if kind == "wrapup_code" else set_
     with connected(data) as control:
-        control.ask(SetName(account=account, kind=kind, key=_key_of(kind, key), name=name))
+        control.do(verb, NewName(name), account=account, subject=key, kind=kind)
     output.say(f"The {kind.replace('_', ' ')} {key} is called {name}.")
 
 
@@ -447,11 +481,14 @@ def set_name(kind: NamedKind, key: str, name: str, account: str, data: Path | No
 @options.data
 def remove_name(kind: NamedKind, key: str, account: str, data: Path | None) -> None:
     """Forget what something is called, until a record tells again."""
-    from calldex.api.people_operations import RemoveName
+    from calldex.admin.names import remove_code
+    from calldex.admin.names import remove_name as remove
+    from calldex.admin.verb import Nothing
     from calldex.cli.client import connected
 
+    verb = remove_code if kind == "wrapup_code" else remove
     with connected(data) as control:
-        control.ask(RemoveName(account=account, kind=kind, key=_key_of(kind, key)))
+        control.do(verb, Nothing(), account=account, subject=key, kind=kind)
     output.say(f"Forgot what the {kind.replace('_', ' ')} {key} is called.")
 
 
@@ -477,26 +514,25 @@ Examples:
 @options.data
 def explain(user: str, record: str | None, as_json: bool, data: Path | None) -> None:
     """Show what a user may do and see, and by which group; a key of his may leave him less."""
-    from calldex.api.people_operations import ExplainAccess, ListNames, ShowUser
+    from calldex.admin.users import Explained, explain_access, show_user
+    from calldex.admin.verb import Nothing
     from calldex.cli.client import connected
 
     kinds: tuple[NamedKind, ...] = ("team", "queue", "campaign", "agent")
     with connected(data) as control:
-        found = control.ask(ExplainAccess(email=user, record=record))
+        found = control.do(explain_access, Explained(UNSET if record is None else record), subject=user)
         if as_json:
             output.json(found)
             return
-        person = control.ask(ShowUser(email=user))
+        person = control.do(show_user, Nothing(), subject=user)
         called = {
-            f"{kind}s": {
-                int(entry.key): entry.name for entry in control.ask(ListNames(account=person.account, kind=kind))
-            }
+            f"{kind}s": {int(_key_of(entry)): entry.name for entry in _named(control, person.account, kind)}
             for kind in kinds
         }
     _show(found, person, called)
 
 
-def _show(found: Explanation, person: User, called: Names) -> None:
+def _show(found: Explanation, person: ShownUser, called: Names) -> None:
     rows: list[tuple[str, str]] = [("account", person.account), ("groups", ", ".join(found.groups) or "none")]
     if person.disabled_at is not None:
         rows.append(("disabled", f"{output.moment(person.disabled_at)}: none of his keys works"))

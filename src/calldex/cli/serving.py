@@ -76,15 +76,25 @@ def demo(records: int | None, seed: int | None, data: Path | None, **flags: obje
 
         def announce(url: str) -> None:
             from calldex.demo import centre, users
+            from calldex.networks import is_loopback
+            from calldex.onetime import OneTimeCode
             from calldex.texts import PREFIX_LENGTH
 
             admin = next(user for user in users(centre(made.seed)) if user.role == "admin")
             ends = time.time_ns() // 1_000_000 + DEMO_KEY_DAYS * 86_400_000
             key = node.directory.create_key(admin.email, expires_at=ends)
             node.audit.owner("key_created", node.directory.account().id, admin.email, key=key[:PREFIX_LENGTH])
+            link = ""
+            if is_loopback(node.settings.host):
+                node.one_time_code = OneTimeCode(admin.email)
+                link = (
+                    f"  Look      {url}/signin#code={node.one_time_code.code}\n"
+                    f"            signs {admin.name} in, once, within ten minutes\n"
+                )
             click.echo(
                 f"Calldex demo: {made.records:,} interactions over {DEMO_DAYS} days, seed {made.seed}, in"
                 f" {node.settings.data}\n\n"
+                f"{link}"
                 f"  Base URL  {url}\n"
                 f"  API key   {key}\n"
                 f"            new, of {admin.email}; it is shown this once and works for {DEMO_KEY_DAYS} days\n"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from msgspec import UNSET, UnsetType
 from sqlalchemy import insert, select, update
 
+from calldex.access.guard import Guard
 from calldex.directory.changes import changing
 from calldex.directory.database import Part, now_ms
 from calldex.directory.model import (
     Account,
-    Guard,
     handle_problem,
     refuse,
     sensitive_problem,

@@ -15,8 +15,9 @@ import msgspec
 from sqlalchemy import Connection, select
 
 from calldex.access import Group, Principal, Reach
+from calldex.access.guard import Guard
 from calldex.directory.database import Database
-from calldex.directory.model import Account, Guard
+from calldex.directory.model import Account
 from calldex.directory.principals import find_account, principals
 from calldex.directory.tables import named, users
 from calldex.errors import Conflict, Forbidden

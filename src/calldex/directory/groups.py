@@ -14,9 +14,10 @@ from msgspec import UNSET
 from sqlalchemy import Connection, delete, insert, select, update
 
 from calldex.access import ROLES
+from calldex.access.guard import Guard
 from calldex.directory.changes import changing
 from calldex.directory.database import Part, now_ms
-from calldex.directory.model import Account, GroupChanges, GroupInfo, Guard, refuse
+from calldex.directory.model import Account, GroupChanges, GroupInfo, refuse
 from calldex.directory.principals import custom_group, find_account, role_groups
 from calldex.directory.refs import Refs
 from calldex.directory.tables import group_members, groups, users

@@ -18,9 +18,9 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, bindparam, insert, or_, select, update
 
 from calldex.access import Principal
+from calldex.access.guard import Guard
 from calldex.directory.database import Database, Part, now_ms
 from calldex.directory.model import (
-    Guard,
     Key,
     KeyOwner,
     expiry_problem,
@@ -133,6 +133,11 @@ class Keys(Part):
                 conditions.append(users.c.account_id == find_account(connection, account).id)
             return _keys(connection, *conditions)
 
+    def key(self, reference: str) -> Key:
+        """The key that is meant and works; raises as `revoke_key`."""
+        with self._db.read() as connection:
+            return _meant(connection, reference)
+
     def revoke_key(self, reference: str, *, guard: Guard | None = None) -> Key:
         """Make a key useless at once; it is named by its id, its prefix or itself.
 
@@ -148,22 +153,25 @@ class Keys(Part):
 
     def _changed(self, reference: str, values: dict[str, object], guard: Guard | None) -> Key:
         """The key that is meant, as it was before."""
-        meant = or_(api_keys.c.prefix == reference, api_keys.c.hash == _hash(reference))
-        if reference.isdecimal() and len(reference) < 10:
-            meant = api_keys.c.id == int(reference)
-        prefix = reference[:PREFIX_LENGTH]
         with self._db.write(access=True) as connection:
-            found = _keys(connection, meant, api_keys.c.revoked_at.is_(None))
-            if not found:
-                raise NotFound(
-                    f"there is no valid key with the id or prefix {prefix!r}; `calldex keys list` shows them"
-                )
-            if len(found) > 1:
-                listed = ", ".join(f"{key.id} ({' and '.join(key.scopes)} key of {key.email})" for key in found)
-                raise Conflict(f"several keys begin with {prefix!r}; give the id of one of them: {listed}")
-            _guard(connection, found[0].email, guard)
-            connection.execute(update(api_keys).where(api_keys.c.id == found[0].id).values(values))
-        return found[0]
+            found = _meant(connection, reference)
+            _guard(connection, found.email, guard)
+            connection.execute(update(api_keys).where(api_keys.c.id == found.id).values(values))
+        return found
+
+
+def _meant(connection: Connection, reference: str) -> Key:
+    meant = or_(api_keys.c.prefix == reference, api_keys.c.hash == _hash(reference))
+    if reference.isdecimal() and len(reference) < 10:
+        meant = api_keys.c.id == int(reference)
+    prefix = reference[:PREFIX_LENGTH]
+    found = _keys(connection, meant, api_keys.c.revoked_at.is_(None))
+    if not found:
+        raise NotFound(f"there is no valid key with the id or prefix {prefix!r}; `calldex keys list` shows them")
+    if len(found) > 1:
+        listed = ", ".join(f"{key.id} ({' and '.join(key.scopes)} key of {key.email})" for key in found)
+        raise Conflict(f"several keys begin with {prefix!r}; give the id of one of them: {listed}")
+    return found[0]
 
 
 def _guard(connection: Connection, email: str, guard: Guard | None) -> None:

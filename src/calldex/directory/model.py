@@ -8,10 +8,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable
-from collections.abc import Set as AbstractSet
 from ipaddress import ip_network
 from itertools import islice
-from typing import Any, Final, Literal, Protocol, get_args
+from typing import Any, Final, Literal, get_args
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -31,17 +30,6 @@ MOST_IDS: Final = 1_000
 """How many ids a list of a reach, and the queues of a team, may hold."""
 MOST_MEMBERS: Final = 10_000
 """How many agents, and how many supervisors, a team may be given at once."""
-
-
-class Guard(Protocol):
-    """Whether somebody may act on users; asked within the transaction."""
-
-    def __call__(self, other: Principal, /) -> None:
-        """Raise what is wrong with it; then nothing is changed. Called with everybody whose rights or data are changed,
-        as they were before and as they are after."""
-
-    def with_calls(self, agent_ids: AbstractSet[int], /) -> AbstractSet[int]:
-        """Those of these agents who have calls, as the records know it: names can be forgotten, records are not."""
 
 
 class Account(msgspec.Struct, frozen=True):

@@ -9,9 +9,10 @@ from msgspec import UNSET
 from sqlalchemy import Connection, delete, select
 
 from calldex.access import KeyScope, Principal
+from calldex.access.guard import Guard
 from calldex.directory.changes import changing
 from calldex.directory.database import Part
-from calldex.directory.model import Guard, Imported, ListedUser, User, UserChanges, UserFilter, refuse
+from calldex.directory.model import Imported, ListedUser, User, UserChanges, UserFilter, refuse
 from calldex.directory.people_csv import take_users
 from calldex.directory.principals import find_account, principals
 from calldex.directory.roster import Roster, read_users

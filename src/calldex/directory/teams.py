@@ -11,11 +11,12 @@ from collections.abc import Iterable, Mapping
 from msgspec import UNSET
 from sqlalchemy import Connection, bindparam, delete, insert, select
 
+from calldex.access.guard import Guard
 from calldex.directory.changes import Change, changing
 from calldex.directory.database import Database, now_ms
 from calldex.directory.lookups import Lookups, names_of, pin, unname
 from calldex.directory.members import Member, join, leave, members_now, stays
-from calldex.directory.model import MOST_TEAMS, Done, Guard, Imported, TeamChanges, TeamInfo, id_problem, refuse
+from calldex.directory.model import MOST_TEAMS, Done, Imported, TeamChanges, TeamInfo, id_problem, refuse
 from calldex.directory.people_csv import take_teams
 from calldex.directory.principals import find_account
 from calldex.directory.refs import Refs

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -44,6 +45,7 @@ class Recordings:
 
     def __init__(self, data: Path) -> None:
         self._cache = data / CACHE
+        self._making = threading.Lock()  # a player asks for a file and its peaks at once: what both need is made once
 
     def stored(self, record: Cdr, leg: int | None, settings: Mapping[str, str]) -> Stored:
         """The file as it is stored; `NotFound` says why there is none."""
@@ -71,6 +73,10 @@ class Recordings:
 
     def _made(self, identity: str, suffix: str, write: Callable[[Path], None]) -> Path:
         """What was made of something, or is made now: whole, or not there."""
+        with self._making:
+            return self._made_alone(identity, suffix, write)
+
+    def _made_alone(self, identity: str, suffix: str, write: Callable[[Path], None]) -> Path:
         self._cache.mkdir(mode=0o700, exist_ok=True)
         kept = self._cache / (hashlib.sha256(identity.encode()).hexdigest() + suffix)
         if kept.is_file():

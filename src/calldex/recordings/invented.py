@@ -11,7 +11,7 @@ import soundfile
 from calldex.records.record import Cdr
 
 RATE: Final = 8_000
-LONGEST_S: Final = 600
+LONGEST_S: Final = 300
 
 
 def write(record: Cdr, made: Path) -> None:
@@ -52,7 +52,7 @@ def _speech(seconds: float, pitch: float, chance: np.random.Generator) -> Any:
     first = np.interp(times, knots, chance.uniform(300, 800, steps))
     second = np.interp(times, knots, chance.uniform(900, 2200, steps))
     sound = np.zeros(count)
-    for harmonic in range(1, 16):
+    for harmonic in range(1, 9):
         frequency = harmonic * tone
         weight = np.exp(-(((frequency - first) / 180) ** 2)) + 0.5 * np.exp(-(((frequency - second) / 260) ** 2))
         sound += weight * np.sin(harmonic * phase)

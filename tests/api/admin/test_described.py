@@ -11,11 +11,14 @@ from schemathesis import Case, GenerationMode
 from schemathesis.specs.openapi.checks import ignored_auth, positive_data_acceptance
 from schemathesis.specs.openapi.schemas import OpenApiSchema
 
-from calldex.api.admin import VERBS
-from calldex.api.admin.endpoint import PREFIX, Verb
+from calldex.admin import VERB, VERBS
+from calldex.admin.verb import Verb
+from calldex.api.administration import ENDPOINTS, PREFIX
 from tests.api.admin.conftest import Office
 from tests.api.conftest import from_an_address
 from tests.api.test_openapi import blank
+
+SERVED = [verb for verb in VERBS if verb.path]
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +29,7 @@ def described(standing: Office) -> OpenApiSchema:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", list(GenerationMode))
-@pytest.mark.parametrize("endpoint", VERBS, ids=lambda endpoint: endpoint.id)
+@pytest.mark.parametrize("endpoint", SERVED, ids=lambda endpoint: endpoint.id)
 def test_the_server_is_as_it_is_described(
     standing: Office, described: OpenApiSchema, endpoint: Verb, mode: GenerationMode
 ) -> None:
@@ -47,7 +50,7 @@ def test_the_server_is_as_it_is_described(
     assert 200 == standing.ask("GET", "/account").status_code, "the admin was removed, or has to wait"
 
 
-@pytest.mark.parametrize("endpoint", VERBS, ids=lambda endpoint: endpoint.id)
+@pytest.mark.parametrize("endpoint", SERVED, ids=lambda endpoint: endpoint.id)
 def test_every_operation_is_told(standing: Office, endpoint: Verb) -> None:
     """What each does and which permission it needs stands in the document and on the page."""
     document = standing.site.api.get("/openapi.json").json()
@@ -55,3 +58,9 @@ def test_every_operation_is_told(standing: Office, endpoint: Verb) -> None:
     assert told["summary"]
     assert all(f"`{needed}`" in told["description"] for needed in endpoint.needs)
     assert f'id="{endpoint.id}"' in standing.site.api.get("/docs").text
+
+
+def test_every_verb_has_a_name_of_its_own() -> None:
+    """HTTP, the owner's socket and the commands call verbs by their names, so no two share one."""
+    assert len(VERBS) == len(VERB)
+    assert {each.id for each in ENDPOINTS} == {verb.id for verb in VERBS if verb.path}

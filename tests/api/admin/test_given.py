@@ -5,13 +5,16 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from calldex.api.admin import VERBS
-from calldex.api.admin.endpoint import BODY_LIMIT, Nothing, Verb
+from calldex.admin import VERBS
+from calldex.admin.verb import Nothing, Verb
+from calldex.api.administration import BODY_LIMIT
 from tests.api.admin.conftest import Office
 
-BODIES = [each for each in VERBS if each.method != "GET" and each.takes not in (bytes, Nothing)]
-BODILESS = [each for each in VERBS if each.method == "GET" or each.takes is Nothing]
-LISTS = [each for each in VERBS if each.method == "GET"]
+SERVED = [verb for verb in VERBS if verb.path]
+
+BODIES = [each for each in SERVED if each.method != "GET" and each.takes not in (bytes, Nothing)]
+BODILESS = [each for each in SERVED if each.method == "GET" or each.takes is Nothing]
+LISTS = [each for each in SERVED if each.method == "GET"]
 JSON = {"Content-Type": "application/json"}
 
 
@@ -60,7 +63,7 @@ def test_a_broken_body_is_refused(standing: Office, endpoint: Verb, body: bytes,
     assert (400, True) == (status, told in message), message
 
 
-@pytest.mark.parametrize("endpoint", [*BODIES, *(each for each in VERBS if each.takes is bytes)], ids=name_of)
+@pytest.mark.parametrize("endpoint", [*BODIES, *(each for each in SERVED if each.takes is bytes)], ids=name_of)
 def test_a_body_has_its_type_and_its_size(standing: Office, endpoint: Verb) -> None:
     """Another type or a coding is refused with the one that is read, and so is what is too large."""
     method, path = endpoint.method, path_of(endpoint)

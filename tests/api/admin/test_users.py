@@ -32,6 +32,8 @@ def test_a_user_is_added_as_he_is_described(office: Office) -> None:
         "caller_id": None,
         "skills": [],
         "agent_id": stable_id("agent", "Ana"),
+        "account": "main",
+        "disabled_at": None,
     } == added
     assert {} == office.done("GET", f"/users/{added['id']}/access")["permissions"]
 

@@ -5,7 +5,7 @@ export type Words = { [K in keyof typeof en]: (typeof en)[K] extends string ? st
 export type Key = keyof typeof en;
 export type Plural = { one: string; other: string };
 
-export const LANGUAGES = { en: 'English' } as const;
+export const LANGUAGES = { en: 'English', es: 'Español', de: 'Deutsch' } as const;
 export type Language = keyof typeof LANGUAGES;
 const RIGHT_TO_LEFT = new Set(['ar', 'fa', 'he', 'ur']);
 const KEY = 'calldex.language';
@@ -15,6 +15,8 @@ let plurals = new Intl.PluralRules('en');
 
 const LOAD: Record<Language, () => Promise<{ default: Words }>> = {
     en: async () => ({ default: en }),
+    es: () => import('../lang/es'),
+    de: () => import('../lang/de'),
 };
 
 function wanted(): Language {

@@ -32,6 +32,12 @@ class Session {
         }
     }
 
+    /** Sign in by the code of a link that a demo printed. */
+    async beginWith(code: string): Promise<void> {
+        this.user = await send<User>('POST', '/api/session/code', { code });
+        this.none = this.over = false;
+    }
+
     async begin(email: string, password: string): Promise<void> {
         const before = this.user?.email;
         const user = await send<User>('POST', '/api/session', { email, password });

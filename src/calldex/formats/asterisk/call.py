@@ -12,6 +12,7 @@ from typing import Final
 from msgspec.json import encode
 
 from calldex.formats.asterisk.rows import (
+    JITTER,
     CdrRow,
     Path,
     QueueRow,
@@ -96,7 +97,10 @@ class Call:
     @cached_property
     def shifted(self) -> timedelta:
         """By how many quarters of an hour the source's zone makes CDR rows differ from the queue log, which is UTC."""
-        return timedelta() if self._off is None else round(self._off / _QUARTER) * _QUARTER
+        if self._off is None:
+            return timedelta()
+        quarters = round(self._off / _QUARTER) * _QUARTER
+        return quarters if abs(self._off - quarters) <= JITTER else timedelta()
 
     @cached_property
     def is_suspect(self) -> bool:

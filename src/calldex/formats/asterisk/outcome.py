@@ -66,7 +66,7 @@ def end_reason(call: Call, word: Disposition, talks: Sequence[Path]) -> EndReaso
 
 
 def agent(call: Call, kind: InteractionType, talks: Sequence[Path]) -> str | None:
-    """Who answered first, or who called: his name, or what the PBX calls his channel."""
+    """Who answered first, or who called: a name, or what the PBX calls the channel."""
     served = min(call.served, key=lambda visit: visit.answered_at or call.last_seen, default=None)
     if served is not None and served.served is not None and served.served.row.agent not in ("", "NONE"):
         return call.member(served.served.row.agent)
@@ -97,7 +97,7 @@ def person(channel: str, known: Profile) -> str | None:
 
 
 def queue(call: Call) -> str | None:
-    """The queue in which the caller was answered, else the last one he was in."""
+    """The queue in which the caller was answered, else the last one that was entered."""
     visited = call.served[:1] or call.visits[-1:]
     if visited:
         return fit(visited[0].queue, 200)

@@ -62,7 +62,7 @@ UNIQUEID: Final = re.compile(r"(?:.+-)?(\d{9,10})\.(\d{1,18})", re.ASCII)
 """`[systemname-]epoch.counter`; a system's name may hold whatever its administrator likes, hyphens too."""
 SECOND: Final = timedelta(seconds=1)
 _QUARTER: Final = timedelta(minutes=15)
-_JITTER: Final = timedelta(seconds=5)
+JITTER: Final = timedelta(seconds=5)
 _WIDEST_ZONE: Final = timedelta(hours=26)
 _ROUNDING_S: Final = 2
 MOST_SECONDS: Final = 2**31 - 1
@@ -224,8 +224,8 @@ def disagrees(start: datetime, epoch: datetime | None) -> bool:
     off = start - epoch
     apart = abs(off)
     rest = apart % _QUARTER
-    is_zone = _QUARTER - _JITTER <= apart <= _WIDEST_ZONE and min(rest, _QUARTER - rest) <= _JITTER
-    return is_zone or off < -_JITTER
+    is_zone = _QUARTER - JITTER <= apart <= _WIDEST_ZONE and min(rest, _QUARTER - rest) <= JITTER
+    return is_zone or off < -JITTER
 
 
 def id_rank(name: str) -> tuple[int, int, int, str]:

@@ -1,7 +1,8 @@
 """Stays of callers in queues, from the lines of queue_log. CDR rows, directions and outcomes are not known here.
 
 A caller is in one queue at a time, and a log may lack lines: an Asterisk that was restarted never says how a stay
-ended. So a stay is over at the latest when the same caller's next one begins, or when his own channel was gone.
+ended. So a stay is over at the latest when the same caller's next one begins, or when the caller's own channel is
+gone.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from calldex.records.record import from_ms
 
 _ORDER: Final = {"DID": 0, "ENTERQUEUE": 1, "CONNECT": 3}
 _STAYING: Final = frozenset(("ENTERQUEUE", "CONNECT", "RINGNOANSWER", "RINGCANCELED"))
-"""Events that show a caller in a queue, also when the log lacks the one by which he came."""
+"""Events that show a caller in a queue, also when the log lacks the one by which they came."""
 WAITED: Final = {"ABANDON": 2, "EXITWITHTIMEOUT": 2, "EXITEMPTY": 2, "WITHDRAW": 2, "EXITWITHKEY": 3}
-"""Events by which a caller leaves a queue unserved, and where they say how long he waited."""
+"""Events by which a caller leaves a queue unserved, and where they say how long the wait was."""
 SERVED: Final = {
     "COMPLETEAGENT": (0, 1),
     "COMPLETECALLER": (0, 1),
@@ -128,7 +129,7 @@ def queue_event_of(row: QueueRow, shifted: timedelta) -> QueueEvent:
     if not _FIRST_S <= row.time < _LAST_S and (epoch is None or at > epoch):
         return QueueEvent(row, at + shifted, True)
     if epoch is not None and at < epoch:
-        # The clock was set back, or the file has relative times: the caller's channel was there before his queue.
+        # The clock was set back, or the file has relative times: the caller's channel was there before the queue.
         return QueueEvent(row, epoch + shifted, True)
     return QueueEvent(row, at + shifted, False)
 

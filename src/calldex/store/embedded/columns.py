@@ -487,7 +487,7 @@ class Columns:
             condition = both(condition, behind(after, DUCKDB))
             end_ms = after.started_ms + 1 if end_ms is None else min(end_ms, after.started_ms + 1)
         if skip > _DIRECT_SKIP:
-            end_ms, skip = self._skipped(condition, skip)
+            end_ms, skip = self._skipped(query, condition, end_ms, skip, total)
             condition = both(condition, Sql("started_ms < ?", (end_ms,)))
         for start_ms in self._reaches(query, end_ms, (skip + limit), total):
             found = self._page(both(condition, Sql("started_ms >= ?", (start_ms,))), limit, skip)
@@ -537,18 +537,20 @@ class Columns:
             found = cursor.execute(text, [*condition.parameters, limit, skip]).fetchnumpy()["seq"]
             return np.ascontiguousarray(found, dtype=np.int64)
 
-    def _skipped(self, condition: Sql, skip: int) -> tuple[int, int]:
+    def _skipped(self, query: Query, condition: Sql, end_ms: int | None, skip: int, total: int) -> tuple[int, int]:
         """Jump over many records by counting them: the end of the bucket in which the next ones lie, and how many of
-        that bucket are still to be skipped."""
-        found = self._ask(
-            f"SELECT {_BUCKET} AS bucket, count(*) FROM kept.cdr WHERE {condition.text}"
-            " GROUP BY bucket ORDER BY bucket DESC",
-            condition,
-        )
-        for bucket, count in found:
-            if skip < count:
-                return (bucket + 1) * BUCKET_MS, skip
-            skip -= count
+        that bucket are still to be skipped. Counted is no further back than so many should reach."""
+        for start_ms in self._reaches(query, end_ms, skip, total):
+            within = both(condition, Sql("started_ms >= ?", (start_ms,)))
+            left = skip
+            for bucket, count in self._ask(
+                f"SELECT {_BUCKET} AS bucket, count(*) FROM kept.cdr WHERE {within.text}"
+                " GROUP BY bucket ORDER BY bucket DESC",
+                within,
+            ):
+                if left < count:
+                    return (bucket + 1) * BUCKET_MS, left
+                left -= count
         return EARLIEST, 0
 
     def days(self, as_of: int, names: Sequence[str]) -> dict[tuple[int, str], tuple[int, int]]:

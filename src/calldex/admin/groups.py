@@ -8,8 +8,8 @@ import msgspec
 from msgspec import UNSET
 
 from calldex.access import Group, Reach
-from calldex.api.admin.endpoint import MANAGE_ACCESS, Call, Listing, Nothing, Paging, Verb, paged
-from calldex.api.admin.rights import guard_of, permit_group
+from calldex.access.guard import permit_group
+from calldex.admin.verb import MANAGE_ACCESS, Call, Listing, Nothing, Paging, Verb, paged
 from calldex.directory import GroupChanges, GroupInfo
 from calldex.directory.model import refuse
 
@@ -36,7 +36,7 @@ def create_group(call: Call, new: NewGroup) -> GroupInfo:
 
 def show_group(call: Call, _: Nothing) -> GroupInfo:
     """Show a group that is not the system's."""
-    group = call.directory.group(call.actor.account, call.id("group"))
+    group = call.directory.group(call.actor.account, call.reference("group"))
     call.noted.target = group.name
     return group
 
@@ -55,8 +55,7 @@ def remove_group(call: Call, _: Nothing) -> None:
 
     Whoever is in it has lost at once what it granted.
     """
-    _known(call)
-    call.directory.remove_group(call.actor.account, call.id("group"), guard=guard_of(call))
+    call.directory.remove_group(call.actor.account, _known(call).id or 0, guard=call.guard)
 
 
 def _known(call: Call) -> Group:
@@ -70,7 +69,7 @@ def _put(call: Call, group: Group, changes: GroupChanges) -> GroupInfo:
     refuse(changes.problems())
     given = {name: value for name in group.__struct_fields__ if (value := getattr(changes, name, UNSET)) is not UNSET}
     permit_group(call.actor, msgspec.structs.replace(group, **given))
-    return call.directory.put_group(call.actor.account, group.id, changes, guard=guard_of(call))
+    return call.directory.put_group(call.actor.account, group.id, changes, guard=call.guard)
 
 
 VERBS: Final = (

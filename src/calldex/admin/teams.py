@@ -6,8 +6,7 @@ from typing import Final
 
 from msgspec import UNSET, UnsetType
 
-from calldex.api.admin.endpoint import MANAGE_USERS, Call, Id, Listing, Nothing, Paging, Verb, note_import, paged
-from calldex.api.admin.rights import guard_of
+from calldex.admin.verb import MANAGE_USERS, Call, Id, Listing, Nothing, Paging, Verb, note_import, paged
 from calldex.directory import Imported, TeamChanges, TeamInfo
 from calldex.errors import Conflict
 
@@ -34,12 +33,12 @@ def create_team(call: Call, new: NewTeam) -> TeamInfo:
     if new.id is not UNSET and any(team.id == new.id for team in call.directory.teams(call.actor.account)):
         raise Conflict(f"there is already a team with the id {new.id}")
     wanted = None if new.id is UNSET else new.id
-    return call.directory.put_team(call.actor.account, wanted, new, guard=guard_of(call))
+    return call.directory.put_team(call.actor.account, wanted, new, guard=call.guard)
 
 
 def show_team(call: Call, _: Nothing) -> TeamInfo:
     """Show a team."""
-    team = call.directory.team(call.actor.account, call.id("team"))
+    team = call.directory.team(call.actor.account, call.reference("team"))
     call.noted.target = team.name
     return team
 
@@ -51,7 +50,7 @@ def change_team(call: Call, changes: TeamChanges) -> TeamInfo:
     for records of calls that begin until they leave it.
     """
     id_ = show_team(call, Nothing()).id
-    return call.directory.put_team(call.actor.account, id_, changes, guard=guard_of(call))
+    return call.directory.put_team(call.actor.account, id_, changes, guard=call.guard)
 
 
 def remove_team(call: Call, _: Nothing) -> None:
@@ -59,7 +58,7 @@ def remove_team(call: Call, _: Nothing) -> None:
 
     Its records stay, and stay its records.
     """
-    call.directory.remove_team(call.actor.account, show_team(call, Nothing()).id, guard=guard_of(call))
+    call.directory.remove_team(call.actor.account, show_team(call, Nothing()).id, guard=call.guard)
 
 
 def import_teams(call: Call, csv: bytes) -> Imported:
@@ -67,7 +66,7 @@ def import_teams(call: Call, csv: bytes) -> Imported:
 
     All of them or, if a line is wrong, none; `problems` tells of each wrong line what is wrong with it.
     """
-    done = call.directory.import_teams(call.actor.account, csv, guard=guard_of(call))
+    done = call.directory.import_teams(call.actor.account, csv, guard=call.guard)
     note_import(call, done)
     return done
 

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from calldex.access import Explanation, Role, explain, permit
-from calldex.api.admin.endpoint import (
+from calldex.admin.verb import (
     EITHER,
     MANAGE_ACCESS,
     MANAGE_USERS,
@@ -22,9 +22,9 @@ from calldex.api.admin.endpoint import (
     note_import,
     paged,
 )
-from calldex.api.admin.rights import guard_of
-from calldex.directory import Imported, User, UserChanges
-from calldex.records.record import Uuid, from_ms
+from calldex.directory import Directory, Imported, User, UserChanges
+from calldex.errors import BadParameters, NotFound, Problem
+from calldex.records.record import from_ms, plain_uuid
 
 _Part = Annotated[str, msgspec.Meta(description="A part of it; letter case does not count.")]
 _Group = Annotated[str, msgspec.Meta(description="The name of a group he is in beside his role.")]
@@ -67,6 +67,7 @@ class ShownUser(msgspec.Struct, frozen=True, kw_only=True):
     which his days are cut; `groups` the names of those he is in beside his role."""
 
     id: int
+    account: str
     email: str
     name: str
     role: Role | None
@@ -82,12 +83,13 @@ class ShownUser(msgspec.Struct, frozen=True, kw_only=True):
     skills: tuple[str, ...]
     agent_id: int
     created_at: datetime
+    disabled_at: datetime | None
 
 
 class Explained(msgspec.Struct, frozen=True):
     """Of which record it is asked whether he sees it, if of one."""
 
-    record: Uuid | UnsetType = UNSET
+    record: Annotated[str, msgspec.Meta(extra_json_schema={"format": "uuid"})] | UnsetType = UNSET
 
 
 def list_users(call: Call, wanted: UserList) -> Listing[ShownUser]:
@@ -104,7 +106,7 @@ def create_user(call: Call, new: NewUser) -> ShownUser:
     if new.role or new.groups:
         permit(call.actor, MANAGE_ACCESS)
     given = {name: value for name in new.__struct_fields__ if (value := getattr(new, name)) is not UNSET}
-    return _shown(call.directory.add_user(**given, account=call.actor.account, guard=guard_of(call)))
+    return _shown(call.directory.add_user(**given, account=call.actor.account, guard=call.guard))
 
 
 def import_users(call: Call, csv: bytes) -> Imported:
@@ -114,7 +116,7 @@ def import_users(call: Call, csv: bytes) -> Imported:
     `manage_access` as well.
     """
     permit(call.actor, MANAGE_ACCESS)
-    done = call.directory.import_users(call.actor.account, csv, guard=guard_of(call))
+    done = call.directory.import_users(call.actor.account, csv, guard=call.guard)
     note_import(call, done)
     return done
 
@@ -133,7 +135,7 @@ def change_user(call: Call, changes: UserChanges) -> ShownUser:
     email = _user(call).email
     if changes.role is not UNSET or changes.groups is not UNSET:
         permit(call.actor, MANAGE_ACCESS)
-    return _shown(call.directory.change_user(email, changes, guard=guard_of(call)))
+    return _shown(call.directory.change_user(email, changes, guard=call.guard))
 
 
 def remove_user(call: Call, _: Nothing) -> None:
@@ -141,7 +143,7 @@ def remove_user(call: Call, _: Nothing) -> None:
 
     His records stay, and so does his name in the look-ups.
     """
-    call.directory.remove_user(_user(call).email, guard=guard_of(call))
+    call.directory.remove_user(_user(call).email, guard=call.guard)
 
 
 def explain_access(call: Call, asked: Explained) -> Explanation:
@@ -150,30 +152,48 @@ def explain_access(call: Call, asked: Explained) -> Explanation:
     That is what his groups grant him: a key of his may grant less. Of a record that the caller does not see himself
     he is told that there is none; with `record` it needs `see_cdrs` as well.
     """
-    record = None if asked.record is UNSET else call.node.record(call.actor, asked.record)
+    record = None if asked.record is UNSET else call.node.record(call.actor, _uuid(asked.record))
     return explain(call.directory.principal(_user(call).email), record)
 
 
 def _user(call: Call) -> User:
-    user = call.directory.user_of_id(call.actor.account, call.id("user"))
+    if call.by_name and not call.subject.isdecimal():
+        user = call.directory.user(call.subject)
+        if user.account != call.actor.account:
+            raise NotFound(f"there is no user {call.subject[:200]!r} in the account {call.actor.account}")
+    else:
+        user = call.directory.user_of_id(call.actor.account, call.id("user"))
     call.noted.target = user.email
     return user
 
 
+def _uuid(text: str) -> str:
+    uuid = plain_uuid(text)
+    if uuid is None:
+        raise BadParameters([Problem("record", text[:100], "is not a uuid", "the uuid of a record")])
+    return uuid
+
+
 def _shown(user: User) -> ShownUser:
+    made = ("disabled", "created_at", "disabled_at")
     return ShownUser(
         disabled=user.disabled_at is not None,
         created_at=from_ms(user.created_at),
-        **{name: getattr(user, name) for name in ShownUser.__struct_fields__ if name not in ("disabled", "created_at")},
+        disabled_at=None if user.disabled_at is None else from_ms(user.disabled_at),
+        **{name: getattr(user, name) for name in ShownUser.__struct_fields__ if name not in made},
     )
+
+
+def _home(directory: Directory, email: str) -> str:
+    return directory.user(email).account
 
 
 VERBS: Final = (
     Verb("GET", "/users", list_users, EITHER),
     Verb("POST", "/users", create_user, MANAGE_USERS, "user_added"),
     Verb("POST", "/users/import", import_users, MANAGE_USERS, "user_changed"),
-    Verb("GET", "/users/{id}", show_user, EITHER),
-    Verb("PATCH", "/users/{id}", change_user, MANAGE_USERS, "user_changed"),
-    Verb("DELETE", "/users/{id}", remove_user, MANAGE_USERS, "user_removed"),
-    Verb("GET", "/users/{id}/access", explain_access, EITHER),
+    Verb("GET", "/users/{id}", show_user, EITHER, home=_home),
+    Verb("PATCH", "/users/{id}", change_user, MANAGE_USERS, "user_changed", home=_home),
+    Verb("DELETE", "/users/{id}", remove_user, MANAGE_USERS, "user_removed", home=_home),
+    Verb("GET", "/users/{id}/access", explain_access, EITHER, home=_home),
 )

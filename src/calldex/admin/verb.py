@@ -1,38 +1,30 @@
-"""An operation of the administration: how a request becomes a call of a function, and its result a reply.
+"""A verb of the administration: what is done, declared once for every surface.
 
-A function is the whole truth of its operation: what it takes and gives back are its annotations, what it does is its
-docstring; the OpenAPI document is made from the same. It runs in a thread, and knows no HTTP.
+A function is the whole truth of it: what it takes and gives are its annotations, what it does is its docstring. HTTP
+(`api.administration`), the owner's socket (`api.control`) and the commands (`cli`) are made from the same declaration,
+and all of them do it by `do`: permit, read, note, run. Whether somebody may hand out what the change gives is asked of
+`access.guard` by the functions, in the transaction of the change. Knows no HTTP.
 """
 
 from __future__ import annotations
 
 import inspect
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import cache
 from typing import Annotated, Any, Final, Generic, Literal, TypeVar, get_type_hints
 
 import msgspec
-from starlette.requests import Request
-from starlette.responses import Response
 
 from calldex.access import Permission, Principal, permit
-from calldex.api.audited import audited
-from calldex.audit.chain import Action
-from calldex.audit.noting import Noted
+from calldex.access.guard import Guard, RightsGuard
+from calldex.audit.chain import Action, Actor
+from calldex.audit.noting import Noted, noting
 from calldex.directory import Directory, Imported, NamedKind
-from calldex.errors import BadRequest, NotFound, UnsupportedMedia
-from calldex.inputs import from_json, from_members
+from calldex.directory.refs import reference
+from calldex.errors import NotFound
 from calldex.node import Node
-from calldex.texts import holds_key
-from calldex.transport.replies import JSON, sized
-from calldex.transport.requests import Pairs, body_of, caller, media_type_of, only, query_pairs
-from calldex.transport.workers import Workers
 
-PREFIX: Final = "/api/admin/v1"
-BODY_LIMIT: Final = 1 << 20
-CSV: Final = "text/csv"
 MOST_PER_PAGE: Final = 1_000
 MANAGE_USERS: Final[tuple[Permission, ...]] = ("manage_users",)
 MANAGE_ACCESS: Final[tuple[Permission, ...]] = ("manage_access",)
@@ -42,6 +34,7 @@ _WORDS: Final[Mapping[NamedKind, str]] = {
     "agent": "Agents",
     "queue": "Queues",
     "campaign": "Campaigns",
+    "team": "Teams",
     "wrapup_code": "Wrap-up codes",
 }
 _TOLD: Final = frozenset(
@@ -66,7 +59,7 @@ T = TypeVar("T")
 
 
 class Nothing(msgspec.Struct, frozen=True):
-    """What an operation takes that needs nothing but its address."""
+    """What a verb takes that needs nothing but its subject."""
 
 
 class Paging(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,34 +89,45 @@ def note_import(call: Call, done: Imported) -> None:
 
 
 class Call(msgspec.Struct, frozen=True):
-    """What a function knows of the request: whose it is, the names in its address, the kind of thing that the address
-    is about if there are several, and where to tell the audit whom or what it was done to."""
+    """What a function knows beside what it was given: who acts, what the verb is done to, the kind of thing if there
+    are several, and where to tell the audit whom or what it was done to. `by_name`: whether the subject may be named,
+    as people at a command line do; else it is an id."""
 
     node: Node
     actor: Principal
-    path: Mapping[str, str]
+    subject: str
     kind: NamedKind
     noted: Noted
+    by_name: bool
 
     @property
     def directory(self) -> Directory:
         """The directory to ask and to change."""
         return self.node.directory
 
+    @property
+    def guard(self) -> Guard:
+        """What the directory asks of everybody whom the change concerns."""
+        return RightsGuard(self.actor, self.node.agents_with_calls)
+
     def id(self, noun: str) -> int:
-        """The id in the address; `NotFound` where it is none."""
-        text = self.path["id"]
+        """The id that the subject is; `NotFound` where it is none."""
+        text = self.subject
         if text.isascii() and text.isdecimal() and text[0] != "0" and int(text[:17]) < 2**53:
             return int(text)
         raise NotFound(f"there is no {noun} {text[:100]!r}; an id is a whole number")
 
+    def reference(self, noun: str) -> int | str:
+        """The subject's id or, where it may be named, its name."""
+        return reference(self.subject) if self.by_name else self.id(noun)
+
 
 class Verb(msgspec.Struct, frozen=True):
-    """An operation: `work` gets the call and what was sent, and returns what is replied.
+    """The declaration: `work` gets the call and what was given, and returns what is replied.
 
-    A GET takes what was sent from the query string, the others from their JSON body, or as `bytes` from a body of CSV.
-    `needs` are permissions of which one will do, `action` what the audit calls it, `kind` what the names of `names` are
-    the names of.
+    Over HTTP it is this method of this path (none: only the owner does it): a GET is given the query string, the others
+    a JSON body, or as `bytes` one of CSV. `needs` are permissions of which one will do, `action` what the audit calls
+    it, `kind` what the names of `names` are the names of.
     """
 
     method: Method
@@ -132,11 +136,13 @@ class Verb(msgspec.Struct, frozen=True):
     needs: tuple[Permission, ...]
     action: Action | None = None
     kind: NamedKind | None = None
+    home: Callable[[Directory, str], str] | None = None
+    """Finds the account of a subject for the owner, who need not name it; None where it has to be named."""
 
     @property
     def id(self) -> str:
         """What programs call it."""
-        return self.work.__name__ + (f"_of_{self.kind}" if self.kind else "")
+        return name_of(self.work, self.kind)
 
     @property
     def takes(self) -> Any:
@@ -146,7 +152,7 @@ class Verb(msgspec.Struct, frozen=True):
     @property
     def gives(self) -> Any:
         """The struct it gives back, or `NoneType`."""
-        return _annotations(self.work)["return"]
+        return gives(self.work)
 
     @property
     def status(self) -> int:
@@ -168,35 +174,57 @@ class Verb(msgspec.Struct, frozen=True):
         return f"{more}\n\nNeeds {' or '.join(f'`{permission}`' for permission in self.needs)}.".strip()
 
 
+def name_of(work: Callable[..., Any], kind: NamedKind | None) -> str:
+    """What programs call a verb."""
+    return work.__name__ + (f"_of_{kind}" if kind else "")
+
+
+def gives(work: Callable[..., Any]) -> Any:
+    """The type of what a function gives back."""
+    return _annotations(work)["return"]
+
+
 @cache
 def _annotations(work: Callable[..., Any]) -> dict[str, Any]:
     return get_type_hints(work, include_extras=True)
 
 
-async def answered(node: Node, workers: Workers, endpoint: Verb, request: Request) -> Response:
-    """The reply to a request for something."""
-    actor, pairs = await caller(request, node.directory, query_pairs(request), time.time_ns() // 1_000_000)
-    async with _noting(node, request, actor, endpoint) as noted:
-        permit(actor, endpoint.needs)
-        body = await body_of(request, BODY_LIMIT)
-        noted.status = endpoint.status
-        path = {name: str(value) for name, value in request.path_params.items()}
-        call = Call(node, actor, path, endpoint.kind or "agent", noted)
-        accept = request.headers.get("accept-encoding", "")
+class Doer(msgspec.Struct, frozen=True, kw_only=True):
+    """Who does something, and what the audit calls them; `by_name` as in `Call`."""
 
-        def answer() -> Response:
-            given = _given(request, endpoint, pairs, body)
+    principal: Principal
+    actor: Actor
+    by_name: bool = False
+
+
+async def do(
+    node: Node,
+    verb: Verb,
+    doer: Doer,
+    subject: str,
+    *,
+    receive: Callable[[], Awaitable[bytes]],
+    read: Callable[[bytes], Any],
+    run: Callable[[Callable[[], Any]], Awaitable[Any]],
+) -> Any:
+    """Do it. What was sent is received once it is known that the doer may; `run` runs the rest in a thread: reading it,
+    which takes its time for a body of a megabyte, and the work."""
+    async with _noting(node, verb, doer.actor) as noted:
+        permit(doer.principal, verb.needs)
+        body = await receive()
+        noted.status = verb.status
+        call = Call(node, doer.principal, subject, verb.kind or "agent", noted, doer.by_name)
+
+        def work() -> Any:
+            given = read(body)
             noted.detail = _told(given)
-            return _response(endpoint, endpoint.work(call, given), accept)
+            return verb.work(call, given)
 
-        async with workers.place(request.receive):
-            return await workers.run(answer)
+        return await run(work)
 
 
-def _noting(node: Node, request: Request, actor: Principal, endpoint: Verb) -> AbstractAsyncContextManager[Noted]:
-    if endpoint.action is None:
-        return nullcontext(Noted())
-    return audited(node.audit, request, actor, endpoint.action)
+def _noting(node: Node, verb: Verb, actor: Actor) -> AbstractAsyncContextManager[Noted]:
+    return nullcontext(Noted()) if verb.action is None else noting(node.audit, actor, verb.action)
 
 
 def _told(given: Any) -> dict[str, str | int]:
@@ -207,30 +235,3 @@ def _told(given: Any) -> dict[str, str | int]:
         text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
         told[name] = text if name in _TOLD else "given"
     return told
-
-
-def _response(endpoint: Verb, reply: Any, accept: str) -> Response:
-    headers = {"Cache-Control": "no-store"}
-    if reply is None:
-        return Response(None, endpoint.status, headers)
-    response = sized(msgspec.json.encode(reply), accept, JSON, headers)
-    response.status_code = endpoint.status
-    return response
-
-
-def _given(request: Request, endpoint: Verb, pairs: Pairs, body: bytes) -> Any:
-    """What was sent, as what the function takes. For threads: a body of a megabyte takes its time."""
-    takes = endpoint.takes
-    if endpoint.method == "GET" or takes is Nothing:
-        if body:
-            raise BadRequest("this address takes no body")
-        return from_members(only(pairs, takes.__struct_fields__), takes, text=True)
-    only(pairs, ())
-    wanted = CSV if takes is bytes else JSON
-    if media_type_of(request) != wanted:
-        raise UnsupportedMedia(f"the body of this request must be sent as {wanted}")
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise UnsupportedMedia("the body of this request must not be compressed")
-    if holds_key(body.decode("latin-1")):  # or it would be kept as a name
-        raise BadRequest("the body holds what looks like a key; a key is sent with the request and nowhere else")
-    return body if takes is bytes else from_json(body, takes)

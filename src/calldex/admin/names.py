@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 import msgspec
 
-from calldex.api.admin.endpoint import MANAGE_USERS, Call, Listing, Nothing, Paging, Verb, paged
+from calldex.admin.verb import MANAGE_USERS, Call, Listing, Nothing, Paging, Verb, paged
 from calldex.directory import NamedKind, NameEntry
 
 
@@ -74,15 +74,15 @@ def remove_code(call: Call, _: Nothing) -> None:
     call.directory.remove_name(call.actor.account, call.kind, _code(call))
 
 
-def _id(call: Call) -> int:
-    id_ = call.id(call.kind)
+def _id(call: Call) -> int | str:
+    id_ = call.reference(call.kind)
     call.noted.target = f"{call.kind} {id_}"
     return id_
 
 
 def _code(call: Call) -> str:
-    call.noted.target = call.path["code"]
-    return call.path["code"]
+    call.noted.target = call.subject
+    return call.subject
 
 
 def _of_id(entry: NameEntry) -> NameOfId:
@@ -108,6 +108,9 @@ VERBS: Final = (
             Verb("DELETE", path + "/{id}", remove_name, MANAGE_USERS, "name_removed", kind),
         )
     ),
+    Verb("GET", "", list_names, MANAGE_USERS, kind="team"),
+    Verb("PUT", "", set_name, MANAGE_USERS, "name_changed", "team"),
+    Verb("DELETE", "", remove_name, MANAGE_USERS, "name_removed", "team"),
     Verb("GET", "/wrapup_codes", list_codes, MANAGE_USERS, kind="wrapup_code"),
     Verb("PUT", "/wrapup_codes/{code}", set_code, MANAGE_USERS, "name_changed", "wrapup_code"),
     Verb("DELETE", "/wrapup_codes/{code}", remove_code, MANAGE_USERS, "name_removed", "wrapup_code"),

@@ -8,8 +8,8 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from calldex.access import ROLES, permit
-from calldex.api.admin.endpoint import MANAGE_ACCESS, Call, Nothing, Verb
-from calldex.api.admin.rights import guard_of, permit_group
+from calldex.access.guard import permit_group
+from calldex.admin.verb import MANAGE_ACCESS, Call, Nothing, Verb
 from calldex.directory import Account
 from calldex.records.vocabulary import Vocabulary
 
@@ -41,7 +41,7 @@ def change_account(call: Call, changes: AccountChanges) -> Account:
     if changes.agents_see_own is not UNSET:
         permit_group(call.actor, ROLES["agent"])
     given = {name: value for name in changes.__struct_fields__ if (value := getattr(changes, name)) is not UNSET}
-    return call.directory.set_account(call.actor.account, **given, guard=guard_of(call))
+    return call.directory.set_account(call.actor.account, **given, guard=call.guard)
 
 
 VERBS: Final = (

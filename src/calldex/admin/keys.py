@@ -9,9 +9,8 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from calldex.access import KeyScope, Principal
-from calldex.api.admin.endpoint import MANAGE_USERS, Call, Listing, Nothing, Paging, Verb, paged
-from calldex.api.admin.rights import guard_of
-from calldex.directory import Key, KeyOwner
+from calldex.admin.verb import MANAGE_USERS, Call, Listing, Nothing, Paging, Verb, paged
+from calldex.directory import Directory, Key, KeyOwner
 from calldex.directory.model import networks_problem, refuse
 from calldex.errors import BadParameters, Forbidden, NotFound, Problem, suggest
 from calldex.networks import Networks
@@ -94,12 +93,17 @@ def create_key(call: Call, new: NewKey) -> MadeKey:
         expires_at=None if new.expires_at is None else to_ms(new.expires_at),
         networks=new.networks,
         vocabulary=new.vocabulary,
-        guard=guard_of(call),
+        guard=call.guard,
     )
     prefix = text[:PREFIX_LENGTH]
     made = [key for key in call.directory.list_keys(account=call.actor.account) if key.prefix == prefix][-1]
     call.noted.detail = {**call.noted.detail, "key": prefix}
     return MadeKey(key=text, **msgspec.structs.asdict(_listed(made)))
+
+
+def show_key(call: Call, _: Nothing) -> ListedKey:
+    """Show a key that works."""
+    return _listed(_working(call))
 
 
 def change_key(call: Call, changes: KeyChanges) -> ListedKey:
@@ -111,7 +115,7 @@ def change_key(call: Call, changes: KeyChanges) -> ListedKey:
     call.noted.detail = {**call.noted.detail, "key": key.prefix}
     if changes.vocabulary is UNSET:
         return _listed(key)
-    return _listed(call.directory.set_key(str(key.id), changes.vocabulary, guard=guard_of(call)))
+    return _listed(call.directory.set_key(str(key.id), changes.vocabulary, guard=call.guard))
 
 
 def revoke_key(call: Call, _: Nothing) -> None:
@@ -121,11 +125,15 @@ def revoke_key(call: Call, _: Nothing) -> None:
     """
     key = _working(call)
     call.noted.detail = {"key": key.prefix}
-    call.directory.revoke_key(str(key.id), guard=guard_of(call))
+    call.directory.revoke_key(str(key.id), guard=call.guard)
 
 
 def _working(call: Call) -> Key:
     """The key in the address, whose user is noted as the target; `NotFound` if there is none of the account."""
+    if call.by_name:
+        key = call.directory.key(call.subject)
+        call.noted.target = key.email
+        return key
     id_ = call.id("key")
     for key in call.directory.list_keys(account=call.actor.account):
         if key.id == id_ and key.revoked_at is None:
@@ -177,9 +185,18 @@ def _instant(at_ms: int | None) -> datetime | None:
     return None if at_ms is None else from_ms(at_ms)
 
 
+def _home_of_key(directory: Directory, reference: str) -> str:
+    return directory.user(directory.key(reference).email).account
+
+
+def _home_of_user(directory: Directory, email: str) -> str:
+    return directory.user(email).account
+
+
 VERBS: Final = (
-    Verb("GET", "/keys", list_keys, MANAGE_USERS),
-    Verb("POST", "/keys", create_key, MANAGE_USERS, "key_created"),
-    Verb("PATCH", "/keys/{id}", change_key, MANAGE_USERS, "key_changed"),
-    Verb("DELETE", "/keys/{id}", revoke_key, MANAGE_USERS, "key_revoked"),
+    Verb("GET", "/keys", list_keys, MANAGE_USERS, home=_home_of_user),
+    Verb("POST", "/keys", create_key, MANAGE_USERS, "key_created", home=_home_of_user),
+    Verb("GET", "", show_key, MANAGE_USERS, home=_home_of_key),
+    Verb("PATCH", "/keys/{id}", change_key, MANAGE_USERS, "key_changed", home=_home_of_key),
+    Verb("DELETE", "/keys/{id}", revoke_key, MANAGE_USERS, "key_revoked", home=_home_of_key),
 )

