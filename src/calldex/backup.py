@@ -62,7 +62,7 @@ def backup(node: Node, target: Path) -> Manifest:
     Raises `UsageProblem` where records or the directory lie elsewhere, `Conflict` if the folder holds something,
     `UnreadableInput` if it cannot be made, `DiskFull`; then nothing of it is left.
     """
-    parts = (("records", node.store.backed_up_by), ("the directory", node.directory.backed_up_by))
+    parts = (("records", node.store.capabilities.backed_up_by), ("the directory", node.directory.backed_up_by))
     if told := [f"{part} by {means}" for part, means in parts if means is not None]:
         raise UsageProblem(
             f"not all of this lies in the data directory, so a copy of that is no backup. Back up {' and '.join(told)};"

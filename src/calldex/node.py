@@ -134,7 +134,7 @@ class Node:
         self.settle_calls()
         if time.monotonic() < self._purge_at:
             return 0
-        self._purge_at = time.monotonic() + self.store.purge_every_s
+        self._purge_at = time.monotonic() + self.store.capabilities.purge_every_s
         return self.store.purge(now_ms)
 
     def records(self) -> int:

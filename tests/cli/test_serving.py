@@ -77,7 +77,7 @@ def test_the_demo_works_as_it_says(data: Path) -> None:
     other = calldex("demo", "--seed", 6, "--port", 0, data=data)
     assert (1, True) == (other.exit_code, "holds a demo of 500 records with seed 5" in other.stderr)
     (data / "demo.json").write_text('{"records": 500, "seed": 5, "complete": false}')
-    for lost in (*data.glob("ledger.db*"), *data.glob("columns.*")):
+    for lost in (*data.glob("ledger.*"), *data.glob("columns.*"), *data.glob("directory.*")):
         lost.unlink()
     with serving("demo", data=data):
         assert "500 records match" in calldex("search", data=data).stderr
@@ -133,14 +133,16 @@ def test_a_killed_owner_is_no_owner(people: Path) -> None:
 
 
 def test_a_full_disk_is_told(data: Path) -> None:
-    """Exit code 4 and one line; what was committed before stays, and nothing else."""
+    """Exit code 4 and one line of error; what was committed before stays, and nothing else."""
     content = jsonl(25_000)
     importing = process("import", "--format", "jsonl", "-", data=data)
     limit = 20_000_000
     resource.prlimit(importing.pid, resource.RLIMIT_FSIZE, (limit, limit))
     code, out, err = ended(importing, content)
     assert (4, "") == (code, out)
-    assert re.fullmatch(r"Error: the ledger cannot be written: .*; nothing of this.* was kept\n", err)
+    announced, told = err.splitlines()
+    assert announced.endswith("is a new data directory.")
+    assert re.fullmatch(r"Error: the ledger .*cannot be written: .*; nothing of this.* was kept", told)
     assert 10_000 <= kept(data, content) < 25_000
     assert 0 == calldex("check", data=data).exit_code
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import time
 import timeit
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -28,6 +29,7 @@ from calldex.settings import Settings
 from calldex.transport.limits import STRANGER_BURST, STRANGER_RATE, Buckets, Limits
 from calldex.transport.proxies import origin_of
 from tests.api.conftest import Api, Site, people
+from tests.api.serving import Server, data_of, next_reply
 
 # --- buckets ----------------------------------------------------------------------------------------------------------
 
@@ -368,6 +370,27 @@ def test_a_body_that_drips(empty: Site, monkeypatch: pytest.MonkeyPatch, pause_s
     if status == 408:
         assert "urn:calldex:error:too_slow" == reply.json()["type"]
         assert "100 bytes a second" in reply.json()["error"]
+
+
+@pytest.mark.slow
+def test_a_body_that_lay_unread_is_in_time(tmp_path: Path) -> None:
+    """What came in time counts as in time, also when the process stood still for longer than a body may take to
+    come."""
+    data, keys = data_of(tmp_path, 1)
+    server = Server(data)
+    head = (
+        f"POST /api/ingest/v1/records HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {keys['ingest']}\r\n"
+        "Content-Type: application/json\r\nContent-Length: 2\r\n\r\n["
+    )
+    with server.connect() as connection:
+        connection.sendall(head.encode())
+        time.sleep(1)
+        server.process.send_signal(signal.SIGSTOP)
+        connection.sendall(b"]")
+        time.sleep(calldex.transport.requests.BODY_GRACE_SECONDS + 0.5)
+        server.process.send_signal(signal.SIGCONT)
+        assert b"HTTP/1.1 200" == next_reply(connection)[:12]
+    server.end()
 
 
 # --- safe headers -----------------------------------------------------------------------------------------------------

@@ -73,17 +73,20 @@ def control(node: Node) -> Starlette:
     reader = node.reader({"searches": workers, "streams": workers}, lambda _: None)
     handlers = {kind.__name__: _asking(node, kind) for kind in OPERATIONS}
     handlers |= {Search.__name__: _searching(node, reader), "import": _importing(node), "verbs/{name}": _doing(node)}
-    routes = [Route(f"/{name}", _cancelled(handle), methods=["POST"]) for name, handle in handlers.items()]
+    routes = [Route(f"/{name}", _cancelled(node, handle), methods=["POST"]) for name, handle in handlers.items()]
     return Starlette(routes=routes, exception_handlers={CalldexError: _refused})
 
 
-def _cancelled(handle: Handler) -> Handler:
-    """What is under way when the server's time to stop has passed ends with a reply that says so."""
+def _cancelled(node: Node, handle: Handler) -> Handler:
+    """What is under way when the server's time to stop has passed ends with a reply that says so. A command that has
+    the node to itself is simply interrupted."""
 
     async def replying(request: Request) -> Response:
         try:
             return await handle(request)
         except asyncio.CancelledError:
+            if not node.stopping.is_set():
+                raise
             raise Unavailable("the server was stopped before this was done; try again", retry_after=5) from None
 
     return replying

@@ -103,7 +103,7 @@ class Ingest:
                 progress(summary)
         else:
             with closing(read_blocks(feed.format, feed.settings, feed.source, stream, BATCH)) as blocks:
-                for joined in _joined(blocks, stream, BATCH * self._store.batches_at_once):
+                for joined in _joined(blocks, stream, BATCH * self._store.capabilities.batches_at_once):
                     self._records(feed, joined, origin, summary)
                     progress(summary)
         if followed.continued:

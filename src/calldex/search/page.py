@@ -15,7 +15,7 @@ from calldex.access.masking import served
 from calldex.errors import BadParameters, BadToken, Problem, ScopeChanged, TokenExpired
 from calldex.search.query import PageRequest, Query
 from calldex.search.token import Sealer, Token
-from calldex.store import Position, Slice, Store
+from calldex.store import Position, Records, Slice
 
 _EMPTY: Final = Slice(b"", 0, None)
 
@@ -62,7 +62,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 class Pager:
     """Reads pages from a store. `token_life_ms`: how long a walk may go on after its first page."""
 
-    def __init__(self, store: Store, sealer: Sealer, token_life_ms: int) -> None:
+    def __init__(self, store: Records, sealer: Sealer, token_life_ms: int) -> None:
         self._store = store
         self._sealer = sealer
         self._life_ms = token_life_ms

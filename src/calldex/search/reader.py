@@ -56,7 +56,7 @@ from calldex.search.feed import ChangeFeed, Cursor, FeedPage, Start, Versions
 from calldex.search.page import Page, Pager, Place
 from calldex.search.query import PAGES, Condition, O, PageRequest, Parameters, Query, parse
 from calldex.search.statistics import MOST_GROUPS, Grouping, Offsets, offsets_of
-from calldex.store import Mentioned, Position, Store, Version
+from calldex.store import Mentioned, Position, Records, Store, Version
 
 START_S: Final = 2.0
 """How long a search waits for a store that starts."""
@@ -367,13 +367,13 @@ class Search(Generic[O]):
         return self._store.head(self.scope.account_id)
 
 
-def agents_with_calls(store: Store, account_id: int) -> frozenset[int]:
+def agents_with_calls(store: Records, account_id: int) -> frozenset[int]:
     """The ids of the agents whom records of an account name, for those who decide what somebody may. Blocks;
     `StoreNotReady` while it cannot be told."""
     return store.mentioned(Scope(account_id=account_id, whole=True)).agents
 
 
-def record(store: Store, principal: Principal, uuid: str) -> Cdr:
+def record(store: Records, principal: Principal, uuid: str) -> Cdr:
     """A record that somebody sees, without a mask, for verbs that account for themselves. Blocks.
 
     `NotFound` if they do not see it.

@@ -230,41 +230,18 @@ class ChangeLog(Protocol):
         """The last commit before an instant; 0 if there is none."""
 
 
-class Store(Protocol):
-    """Every method may be called from any thread. Reads raise `StoreNotReady` while answers cannot be given,
-    `QueryTimeout` beyond their time, and `TokenExpired` as of a commit behind which versions were purged."""
+class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
+    """What a store can do, and how it is best used: how many batches of an import (see `ingest.BATCH`) to commit as
+    one, how long to wait at least between two purges, and by what it is backed up, if `Care.backup` cannot do it."""
 
-    @property
-    def log(self) -> ChangeLog:
-        """What was committed, in order."""
+    batches_at_once: int = 1
+    purge_every_s: float = 0.0
+    backed_up_by: str | None = None
 
-    @property
-    def purge_every_s(self) -> float:
-        """How long to wait at least between two purges."""
 
-    @property
-    def batches_at_once(self) -> int:
-        """How many batches of an import (see `ingest.BATCH`) are best committed as one."""
-
-    @property
-    def store_id(self) -> str:
-        """Differs between stores, and between a store and its restored backup."""
-
-    def write(self, batch: Batch, *, wait: bool = True) -> list[Outcome]:
-        """Commit a batch; one outcome for each record. When it returns, the batch is durable, and with `wait` also
-        visible to searches. Raises `DiskFull`; then nothing of the batch was written."""
-
-    def assemble(self, account_id: int, make: Callable[[], Batch]) -> list[Outcome]:
-        """Commit the batch that `make` makes of rows that are kept: until it is durable, nobody on any node changes
-        rows of calls of this account. It need not be visible yet. Raises what `write` and `make` raise."""
-
-    def settle(self) -> None:
-        """Return when everything committed is visible to searches. Raises `DiskFull`, or `StoreNotReady` when that
-        does not come nearer; what was committed is kept all the same."""
-
-    def erase(self, account_id: int, uuids: Sequence[str]) -> int:
-        """Close the live versions of these records and leave tombstones; how many there were. Walks that began
-        earlier still see them until their tokens end."""
+class Records(Protocol):
+    """Records as of a commit S. Reads raise `StoreNotReady` while answers cannot be given, `QueryTimeout` beyond their
+    time, and `TokenExpired` as of a commit behind which versions were purged."""
 
     def head(self, account_id: int) -> int:
         """The newest S as of which this account can be searched."""
@@ -295,6 +272,30 @@ class Store(Protocol):
     def history(self, account_id: int, uuid: str) -> list[Version]:
         """Every version of a record that is still kept, oldest first."""
 
+
+class Writing(Protocol):
+    """Records go in, and are erased; what belongs to them is kept in the same commit."""
+
+    def write(self, batch: Batch, *, wait: bool = True) -> list[Outcome]:
+        """Commit a batch; one outcome for each record. When it returns, the batch is durable, and with `wait` also
+        visible to searches. Raises `DiskFull`; then nothing of the batch was written."""
+
+    def assemble(self, account_id: int, make: Callable[[], Batch]) -> list[Outcome]:
+        """Commit the batch that `make` makes of rows that are kept: until it is durable, nobody on any node changes
+        rows of calls of this account. It need not be visible yet. Raises what `write` and `make` raise."""
+
+    def settle(self) -> None:
+        """Return when everything committed is visible to searches. Raises `DiskFull`, or `StoreNotReady` when that
+        does not come nearer; what was committed is kept all the same."""
+
+    def erase(self, account_id: int, uuids: Sequence[str]) -> int:
+        """Close the live versions of these records and leave tombstones; how many there were. Walks that began
+        earlier still see them until their tokens end."""
+
+
+class Staging(Protocol):
+    """What is kept beside records, and is written with them: rows of calls, the quarantine, receipts."""
+
     def rows_of_calls(self, account_id: int, source: str, links: Sequence[str]) -> list[KeptRow]:
         """Every kept row that is tied to one of these links, directly or through other rows."""
 
@@ -316,6 +317,10 @@ class Store(Protocol):
     def quarantine_size(self) -> int:
         """How many pieces lie in the quarantine, of all accounts."""
 
+
+class Care(Protocol):
+    """What keeps a store sound, and tells how it is."""
+
     def purge(self, now_ms: int) -> int:
         """Drop what was superseded longer ago than any token lives, and old receipts; how many versions went."""
 
@@ -325,10 +330,6 @@ class Store(Protocol):
     def integrity(self) -> list[str]:
         """What is wrong with the files and the versions in them; empty when all is sound. Who asks for a version that
         is not what was written gets `RecordDamaged` from then on."""
-
-    @property
-    def backed_up_by(self) -> str | None:
-        """What it is backed up by, if `backup` cannot do it."""
 
     def backup(self, target: Path) -> list[str]:
         """Write a consistent copy into a folder while serving, and prove it; what of it is not what was written.
@@ -343,3 +344,19 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Finish what is running and let go of the files."""
+
+
+class Store(Records, Writing, Staging, Care, Protocol):
+    """All of it. Every method may be called from any thread. Whoever needs a part alone asks for that part."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do, which never changes."""
+
+    @property
+    def log(self) -> ChangeLog:
+        """What was committed, in order."""
+
+    @property
+    def store_id(self) -> str:
+        """Differs between stores, and between a store and its restored backup."""

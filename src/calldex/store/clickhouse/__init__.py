@@ -29,6 +29,7 @@ from calldex.search.statistics import Grouping
 from calldex.store import (
     RECEIPT_MS,
     Batch,
+    Capabilities,
     DayCheck,
     KeptRow,
     Loaded,
@@ -85,9 +86,11 @@ _TOGETHER: Final = msgspec.structs.replace(CLICKHOUSE, live=lambda _, as_of, voi
 class ClickhouseStore:
     """See `calldex.store.Store`."""
 
-    backed_up_by = "ClickHouse's own BACKUP DATABASE"
-    batches_at_once = 5
-    purge_every_s = 3600.0  # it rewrites parts
+    capabilities = Capabilities(
+        batches_at_once=5,
+        purge_every_s=3600,  # it rewrites parts
+        backed_up_by="ClickHouse's own BACKUP DATABASE",
+    )
 
     def __init__(self, address: Address, commits: Commits, *, timeout_s: float, superseded_kept_s: float) -> None:
         """Reach it, and find the tables of this version there; those of an engine in this process are made.
@@ -142,8 +145,8 @@ class ClickhouseStore:
                 f"the table {CDR_TABLE} of {address} is one of the cluster {cluster!r}, which ClickHouse does not know;"
                 " correct its `remote_servers`, or make the tables with the name that stands there"
             )
-        self._upgrade = Upgrade(self.hosts, cluster)
-        self._upgrade.bring(address, self._commits)
+        self.upgrade = Upgrade(self.hosts, cluster)
+        self.upgrade.bring(address, self._commits)
         return f"{CDR_TABLE}{LOCAL} ON CLUSTER '{cluster}'" if cluster else CDR_TABLE
 
     # --- writing ------------------------------------------------------------------------------------------------------
@@ -276,7 +279,7 @@ class ClickhouseStore:
         """`FROM` and `WHERE` of a search; `StoreNotReady` if it asks for what is not there yet.
 
         One that names uuids reads some granules alone, and can have the engine put rows together while it reads."""
-        self._upgrade.refuse(condition.column for condition in query.where)
+        self.upgrade.refuse(query)
         account_id = query.scope.account_id
         point = self._seen(account_id, as_of)
         uuids = _uuids(query)
@@ -531,7 +534,7 @@ class ClickhouseStore:
 
     def backup(self, target: Path) -> NoReturn:
         """See `Store.backup`: refused."""
-        raise UsageProblem(f"records in ClickHouse are backed up by {self.backed_up_by}")
+        raise UsageProblem(f"records in ClickHouse are backed up by {self.capabilities.backed_up_by}")
 
     def state(self) -> State:
         """See `Store.state`: nothing is ever behind."""

@@ -25,6 +25,7 @@ class PublishedLog:
 
     def since(self, query: Query, after: int, limit: int) -> Changes:
         """See `ChangeLog.since`."""
+        self._store.upgrade.refuse(query)
         complete_ms = time.time_ns() // 1_000_000 - _UNPUBLISHED_MS
         account_id = query.scope.account_id
         point = self._store.fresh(account_id)
@@ -54,6 +55,7 @@ class PublishedLog:
 
     def superseded(self, query: Query, after: int, since: int, upto: int) -> dict[str, int]:
         """See `ChangeLog.superseded`. The end of a version may stand in a row of its own."""
+        self._store.upgrade.refuse(query)
         account_id = query.scope.account_id
         void = self._store.fresh(account_id).void
         end = both(

@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Iterable
 from typing import Final
 
 import structlog
 
 from calldex.errors import CalldexError, StoreNotReady, UnreadableInput, WrongVersion
+from calldex.search.query import Query
 from calldex.store.clickhouse.client import Hosts
 from calldex.store.clickhouse.schema import CLUSTER, LOCAL, PLAIN, UUID_TABLE, VERSION, steps, version_of
 from calldex.store.commits import Commits
@@ -76,9 +76,9 @@ class Upgrade:
             versions.append(version)
         return min(versions)
 
-    def refuse(self, names: Iterable[str]) -> None:
-        """Raise `StoreNotReady` if one of these columns has not all its values."""
-        if not self._lacking.isdisjoint(wanted := list(names)):
+    def refuse(self, query: Query) -> None:
+        """Raise `StoreNotReady` if a search asks for a column that has not all its values."""
+        if not self._lacking.isdisjoint(wanted := [condition.column for condition in query.where]):
             with self._lock:
                 if time.monotonic() - self._asked_at >= _AFRESH_S:
                     self._ask()

@@ -29,6 +29,7 @@ from calldex.search.query import Query
 from calldex.search.statistics import Grouping
 from calldex.store import (
     Batch,
+    Capabilities,
     DayCheck,
     Head,
     Mentioned,
@@ -94,7 +95,7 @@ class EmbeddedStore(Staging):
         self._path = data / COLUMNS_FILE
         self._ledger = Ledger(data / LEDGER_FILE)
         super().__init__(self._ledger.reader)
-        self.log = LedgerLog(self._ledger)
+        self.log = LedgerLog(self._ledger, lambda query: self._filler.refuse(query, None))
         self._memory_mb, self._index_mb, self._threads = memory_mb, index_mb, threads
         try:
             self._turns = Turns(self._ledger, keep, timeout_s)
@@ -118,9 +119,7 @@ class EmbeddedStore(Staging):
         self._follower.start()
         self._filler = Filler(self._ledger, self._turns.turn, self._answer)
 
-    backed_up_by = None
-    batches_at_once = 1
-    purge_every_s = 0.0
+    capabilities = Capabilities()
 
     @property
     def store_id(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -17,11 +18,13 @@ if TYPE_CHECKING:
 class LedgerLog:
     """See `ChangeLog`: of the ledger, whatever state the columns are in."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, ledger: Ledger, refuse: Callable[[Query], None]) -> None:
+        """`refuse` raises `StoreNotReady` for a search that asks for values that are not all there yet."""
+        self._ledger, self._refuse = ledger, refuse
 
     def since(self, query: Query, after: int, limit: int) -> Changes:
         """See `ChangeLog.since`."""
+        self._refuse(query)
         condition = meant(numbered(query, self._ledger.commit_before), SQLITE)
         complete_ms = self._ledger.complete_ms
         with self._ledger.reader() as reader:
@@ -43,6 +46,7 @@ class LedgerLog:
 
     def superseded(self, query: Query, after: int, since: int, upto: int) -> dict[str, int]:
         """See `ChangeLog.superseded`."""
+        self._refuse(query)
         condition = meant(numbered(query, self._ledger.commit_before), SQLITE)
         with self._ledger.reader() as reader:
             found = sqlite.rows(
