@@ -185,14 +185,23 @@ def test_a_record_opens_beside_the_list_and_is_a_page_of_its_own(place: Place, p
 
 
 def test_only_this_and_without_this(place: Place, page: Page) -> None:
-    """`=` on a cell keeps what has its value."""
+    """`=` on a cell keeps what has its value, `-` what has not."""
     list_at(page, place.url)
     page.keyboard.press("j")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("=")
     kind = place.records[1].type
     expect(page.get_by_test_id("chip")).to_have_attribute("data-filter", "type")
-    expect(page.get_by_test_id("total")).to_have_text(f"{sum(each.type == kind for each in place.records):,}")
+    of_kind = sum(each.type == kind for each in place.records)
+    expect(page.get_by_test_id("total")).to_have_text(f"{of_kind:,}")
+    page.get_by_test_id("chip").get_by_label("Without this filter").click()
+    expect(page.get_by_test_id("total")).to_have_text(f"{RECORDS:,}")
+    page.keyboard.press("j")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("-")
+    expect(page.get_by_test_id("chip")).to_contain_text("Type is not")
+    without = sum(each.type != place.records[1].type for each in place.records)
+    expect(page.get_by_test_id("total")).to_have_text(f"{without:,}")
 
 
 def test_nothing_found_says_which_filter_to_drop(place: Place, page: Page) -> None:

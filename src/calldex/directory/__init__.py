@@ -1,4 +1,4 @@
-"""The directory: who there is and what he may, what things are called, and where records come from.
+"""The directory: who there is and what they may, what things are called, and where records come from.
 
 Beside the way of a record: ingest notes names here and reads the sources, the API asks whose a key is and serves the
 look-ups. Records themselves never come here. One SQLite database, or PostgreSQL for several nodes; safe to use from
