@@ -357,7 +357,7 @@ class ClickhouseStore:
 
     def aggregate(self, query: Query, as_of: int, grouping: Grouping) -> list[tuple[Any, ...]]:
         """See `Store.aggregate`."""
-        self.upgrade.refuse([*grouping.by, *(each.column for each in grouping.measures)])
+        self.upgrade.refuse(query, [*grouping.by, *(each.column for each in grouping.measures)])
         found = self.hosts.rows(aggregated(grouping, self._from(query, as_of), FUNCTIONS))
         self._refuse_purged(query, as_of)
         return [tuple(row) for row in found]
