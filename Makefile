@@ -9,7 +9,7 @@ INSTALL := $(PIP) install --require-hashes --no-deps --only-binary :all:
 WEB := $(shell find web -name node_modules -prune -o -name __pycache__ -prune -o -type f -print)
 
 .NOTPARALLEL:
-.PHONY: demo port test check static bench docs lock upgrade clean
+.PHONY: demo port test check static bench bench-peers docs lock upgrade clean
 
 PORT ?= 8080
 
@@ -33,6 +33,9 @@ static: .venv/calldex.stamp .venv/dev.stamp
 
 bench: .venv/calldex.stamp .venv/dev.stamp  ## speed and memory, measured on this machine
 	$(BIN)/python -m bench.run
+
+bench-peers: .venv/calldex.stamp .venv/dev.stamp  ## the same questions to Debian's PostgreSQL (apt-get install postgresql), in one run
+	$(BIN)/python -m bench.peers
 
 docs: .venv/calldex.stamp .venv/dev.stamp  ## writes the generated pages of docs/reference again
 	$(BIN)/python -m docs.generate

@@ -26,7 +26,6 @@ def growth(make: Callable[[int], T], work: Callable[[T], object], size: int) -> 
 
 
 def _seconds(work: Callable[[T], object], given: T, times: int) -> float:
-    gc.collect()
     gc.disable()
     try:
         began = time.process_time()

@@ -181,7 +181,7 @@ class Conflict(CalldexError):
 
 
 class ScopeChanged(Conflict):
-    """What the asker may see is not what it was when his search began."""
+    """The caller's rights have changed since the search began."""
 
     code = "scope_changed"
 
@@ -237,7 +237,7 @@ class UnsupportedMedia(CalldexError):
 
 
 class TooMany(CalldexError):
-    """The asker sends more than he may; later he may again."""
+    """Rate or concurrency limit reached; try again later."""
 
     code = "too_many"
     status = 429
@@ -278,7 +278,7 @@ class QueryTimeout(Unavailable):
 
 
 class TooManyConnections(Unavailable):
-    """As many connections are open as may be, in all or from this address."""
+    """Connection limit reached, in all or for this address."""
 
     code = "too_many_connections"
 

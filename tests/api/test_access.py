@@ -81,7 +81,7 @@ def test_a_revoked_key_is_no_key(empty: Site) -> None:
     [
         ("analyst", 200, ""),
         ("supervisor", 200, ""),
-        ("phone", 403, "no access group of yours grants see_cdrs"),
+        ("phone", 403, "none of your groups grants see_cdrs"),
         ("ingest", 403, "this key is for ingest only"),
     ],
 )
@@ -96,7 +96,7 @@ def test_who_sees_no_records_is_told_why(site: Site, path: str, key: str, status
     ("key", "reason"),
     [
         ("admin", "this key is for read only"),
-        ("agent_ingest", "no access group of yours grants ingest"),
+        ("agent_ingest", "none of your groups grants ingest"),
     ],
 )
 def test_only_an_ingest_key_of_an_admin_writes(site: Site, key: str, reason: str) -> None:

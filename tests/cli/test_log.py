@@ -31,7 +31,7 @@ def told(capsys: pytest.CaptureFixture[str], form: str, serving: bool = True) ->
     log.info("request", **{**REQUEST, "status": 400, "error": "bad_parameters"})
     log.debug("request", **REQUEST)
     log.warning("columns_wait", reason="a disk that is full")  # and with a warning, all that waits is written
-    return capsys.readouterr().err.splitlines()
+    return [line for line in capsys.readouterr().err.splitlines() if "starting" not in line]
 
 
 def test_a_line_for_people(capsys: pytest.CaptureFixture[str]) -> None:
@@ -52,3 +52,11 @@ def test_json_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> 
 def test_a_command_is_quiet(capsys: pytest.CaptureFixture[str]) -> None:
     """What engines log is no business of who asked for records."""
     assert [] == told(capsys, "auto", serving=False)
+
+
+def test_a_server_says_first_that_it_starts(capsys: pytest.CaptureFixture[str]) -> None:
+    """With its version, directory and process, before anything is opened."""
+    process.prepare(Settings(log_format="json"), resolve(None, {}, {})[1], serving=True)
+    structlog.get_logger("test").warning("now")
+    first = json.loads(capsys.readouterr().err.splitlines()[0])
+    assert ("starting", "data", True) == (first["event"], first["data"], first["process"] > 0)

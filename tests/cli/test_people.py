@@ -49,7 +49,7 @@ def test_a_key_for_some_things_some_time_and_some_networks(people: Path) -> None
     ("words", "message"),
     [
         (("--scope", "raed"), "--scope 'raed': is not a value, did you mean 'read'?"),
-        (("--expires", "2001-01-31"), "--expires '980985600000': does not lie ahead"),
+        (("--expires", "2001-01-31"), "--expires '980985600000': must be in the future"),
         (("--expires", "tomorrow"), "--expires 'tomorrow': is no day"),
         (("--expires", "2099-01-31T10:00:00"), "is no day: it has no offset"),
         (("--network", "10.0.0.1/8"), "--network '10.0.0.1/8': is not a network"),

@@ -137,10 +137,10 @@ def test_what_somebody_sees_is_explained(staff: Path) -> None:
     ]
     assert [[True, False], [False, True], [True, True]] == verdicts
     shown = calldex("access", "explain", "cy@example.com", "--record", other.uuid, data=staff).stdout
-    for words in ("supervised teams 101 (Sales) and queues 501 (Orders)", "he sees it: it lies within the reach of"):
+    for words in ("supervised teams 101 (Sales) and queues 501 (Orders)", "visible: it lies within the reach of"):
         assert words in shown
     shown = calldex("access", "explain", "bo@example.com", "--record", other.uuid, data=staff).stdout
-    for words in ("masked", "he does not see it: no part of his reach holds its agent", "not held by"):
+    for words in ("masked", "not visible: no part of their reach holds its agent", "not held by"):
         assert words in shown
 
 
@@ -161,5 +161,5 @@ def test_who_may_nothing(staff: Path) -> None:
     calldex("users", "set", "bo@example.com", "--role", "", data=staff)
     calldex("users", "disable", "bo@example.com", data=staff)
     shown = calldex("access", "explain", "bo@example.com", data=staff).stdout
-    for words in ("none of his keys works", "nothing", "nobody"):
+    for words in ("none of their keys works", "nothing", "nobody"):
         assert words in shown

@@ -40,10 +40,10 @@ def kept(data: Path) -> bytes:
 def test_a_password_from_standard_input(people: Path) -> None:
     """The first line is the password; it is noted that there is a new one, and the sessions of before end."""
     done = calldex("users", "password", ANA, data=people, stdin=PASSWORD.encode() + b"\nmore\n")
-    assert (0, "ana@example.com has a new password; 0 of his sessions ended.\n") == (done.exit_code, done.stderr)
+    assert (0, "ana@example.com has a new password; 0 of their sessions ended.\n") == (done.exit_code, done.stderr)
     assert signs_in(people)
     done = calldex("users", "password", "ANA@example.com", data=people, stdin=b"another long one")
-    assert (0, "ANA@example.com has a new password; 1 of his sessions ended.\n") == (done.exit_code, done.stderr)
+    assert (0, "ANA@example.com has a new password; 1 of their sessions ended.\n") == (done.exit_code, done.stderr)
     assert signs_in(people, "another long one")
     with Directory.open(people / DIRECTORY_FILE) as directory:
         noted = directory.audit_entries(None, AuditFilter(action="password_changed"), 10)

@@ -399,7 +399,7 @@ def test_nobody_concerned_is_overlooked(crowd: tuple[Path, Directory], step: Ste
         if was != becomes:
             assert [] == [each for each in (was, becomes) if each is not None and each not in shown]
     moved = {agent for _, agent in calls_before ^ calls_after} & {1, FORGOTTEN, 3, 5}
-    seeing = {each.agent_id for each in shown if ["his calls"] == [group.name for group in each.groups]}
+    seeing = {each.agent_id for each in shown if ["their calls"] == [group.name for group in each.groups]}
     assert moved <= seeing
 
 

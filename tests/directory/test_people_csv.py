@@ -97,7 +97,7 @@ def test_every_bad_line_is_told_and_nothing_is_done(centre: Directory) -> None:
     )
     assert [
         "line 3 'x': agent_id: is not an id. Valid: a whole number",
-        "line 5: name: is needed for a new user. Valid: his name",
+        "line 5: name: is needed for a new user. Valid: their name",
         "line 6 'C': groups: there is no group 'C'",
         "line 6 'Slaes': teams: there is no team 'Slaes', did you mean 'Sales'?",
         "line 6 '9': teams: there is no team 9",

@@ -180,6 +180,13 @@ def test_refused_values(name: str, text: str, says: str) -> None:
     assert len(problem.message) < 300
 
 
+def test_who_withheld_a_number_is_found_otherwise() -> None:
+    """The refusal of a word for it names the filter that finds such callers."""
+    (problem,) = problems(("cli", "anonymous"))
+    assert "withheld=yes" in problem.valid
+    assert parsed(("withheld", "yes"))[0].where
+
+
 def test_unknown_and_repeated_parameters() -> None:
     """A name that is not known is refused with the nearest one, whatever its value; so is one that comes twice, by any
     of its names, even empty."""

@@ -1,7 +1,7 @@
 """Who may see what: the only place that decides.
 
-A `Principal` is somebody who proved who he is. `scope_of` turns him into the `Scope` without which no query can be
-made: the rows he may see, and the `Mask` that lies over them. Deny by default: what no group grants is not seen
+A `Principal` is somebody who proved who they are. `scope_of` turns them into the `Scope` without which no query can be
+made: the rows they may see, and the `Mask` that lies over them. Deny by default: what no group grants is not seen
 anywhere. Pure; knows neither engine nor wire, and changes no record (that is for `masking`).
 
 A group has permissions and a reach. Of somebody who is in several groups, permissions unite and reaches unite. A key
@@ -80,7 +80,7 @@ class Reach(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbi
     own: bool = False
     """Those whose agent the user is."""
     supervised: bool = False
-    """Those of the teams he supervises, and of the queues of these teams."""
+    """Those of the teams they supervise, and of the queues of these teams."""
     teams: tuple[int, ...] = ()
     """Those whose agent was in one of these teams when the interaction took place."""
     queues: tuple[int, ...] = ()
@@ -108,11 +108,11 @@ ROLES: Final[Mapping[Role, Group]] = {
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
-    """Somebody who proved who he is, with all that decides what he may.
+    """Somebody who proved who they are, with all that decides what they may.
 
-    `supervised_teams` are the teams he supervises, `supervised_queues` the queues of those. `sensitive` are the fields
-    his account lists as such. `scopes` are those of the key or session he came with, `vocabulary` is the one in which
-    it gets replies, `credential` what it is called in logs: the prefix of the key, or `session`.
+    `supervised_teams` are the teams they supervise, `supervised_queues` the queues of those. `sensitive` are the fields
+    their account lists as such. `scopes` are those of the key or session they came with, `vocabulary` is the one in
+    which it gets replies, `credential` what it is called in logs: the prefix of the key, or `session`.
     """
 
     account_id: int
@@ -229,7 +229,7 @@ def permit(actor: Principal, needed: Sequence[Permission]) -> None:
     if granted.intersection(needed):
         scope = next(scope for scope, permissions in SCOPES.items() if needed[0] in permissions)
         raise Forbidden(f"this key is for {', '.join(actor.scopes)} only; {names} needs one for {scope}")
-    raise Forbidden(f"no access group of yours grants {names}: to {PERMISSIONS[needed[0]]} is not for you")
+    raise Forbidden(f"none of your groups grants {names} ({PERMISSIONS[needed[0]]})")
 
 
 def permit_recording(actor: Principal, needed: Permission, *, leg: bool) -> None:
@@ -242,7 +242,7 @@ def permit_recording(actor: Principal, needed: Permission, *, leg: bool) -> None
 
 @lru_cache(maxsize=4096)
 def scope_of(principal: Principal) -> Scope:
-    """What a principal may see: nothing, unless he may see records at all."""
+    """What a principal may see: nothing, unless they may see records at all."""
     permissions = permissions_of(principal)
     if "see_cdrs" not in permissions:
         return Scope(account_id=principal.account_id, vocabulary=principal.vocabulary)
@@ -297,8 +297,8 @@ def needed_for(filter_: Filter, mask: Mask) -> Permission | None:
 
 
 def outranks(actor: Principal, other: Principal) -> bool:
-    """Whether an actor may do everything that another may, and see all that he sees: the condition for giving him
-    rights, or a key, or a password, and for taking them away. Nobody hands out what he does not have."""
+    """Whether an actor may do everything that another may, and see all that they see: the condition for giving them
+    rights, or a key, or a password, and for taking them away. Nobody hands out what they do not have."""
     return permissions_of(other) <= permissions_of(actor) and scope_of(actor).covers(scope_of(other))
 
 
@@ -344,7 +344,7 @@ def reach_lines(principal: Principal, group: Group) -> Iterator[ReachLine]:
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether a principal sees one record: by which parts of his reach, and which parts do not hold it."""
+    """Whether a principal sees one record: by which parts of their reach, and which parts do not hold it."""
 
     visible: bool
     by: tuple[ReachLine, ...]
@@ -353,8 +353,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
-    """What a principal may, and by which groups. `withheld` are permissions that his groups grant and his key or
-    session does not leave to him."""
+    """What a principal may, and by which groups. `withheld` are permissions that their groups grant and their key or
+    session does not leave to them."""
 
     email: str
     groups: tuple[str, ...]
@@ -366,7 +366,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def explain(principal: Principal, record: Cdr | None = None) -> Explanation:
-    """What a principal may see and by which group; of a record, why he sees it or why not."""
+    """What a principal may see and by which group; of a record, why they see it or why not."""
     allowed = permissions_of(principal)
     granted = {
         permission: tuple(group.name for group in principal.groups if permission in group.permissions)
@@ -399,13 +399,13 @@ def _verdict(principal: Principal, lines: tuple[ReachLine, ...], record: Cdr) ->
     by = tuple(line for line in lines if admits(line))
     may = "see_cdrs" in permissions_of(principal)
     if not may:
-        reason = "no group of his, as narrowed by his key, grants see_cdrs"
+        reason = "none of their groups, as narrowed by the key, grants see_cdrs"
     elif by:
         reason = "it lies within the reach of " + ", ".join(dict.fromkeys(line.group for line in by))
     elif lines:
-        reason = "no part of his reach holds its agent, queue, campaign or teams"
+        reason = "no part of their reach holds its agent, queue, campaign or teams"
     else:
-        reason = "no group of his reaches any record"
+        reason = "none of their groups reaches any record"
     return Verdict(
         visible=may and bool(by), by=by, not_by=tuple(line for line in lines if line not in by), reason=reason
     )

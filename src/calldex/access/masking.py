@@ -110,16 +110,17 @@ def digits_of(text: str) -> str:
 class Own:
     """A record's own numbers, as they are looked for in its texts: all at once."""
 
-    __slots__ = ("_begins", "_ends", "_numbers", "_words", "pieces")
+    __slots__ = ("_begins", "_ends", "_lengths", "_numbers", "_words", "_words_begin", "pieces")
 
     def __init__(self, numbers: Iterable[str]) -> None:
         """`numbers` as their members have them."""
         self._numbers: list[str] = []
-        self._words: list[str] = []
+        self._words: set[str] = set()
+        self._lengths: list[int] = []
         for number in dict.fromkeys(numbers):
             _, digits, word = _number(number)
             self._numbers += [digits] if digits else ()
-            self._words += [word] if word else ()
+            self._words.update([word] if word else ())
         self.pieces = _pieces(self._numbers)
         self._begins: dict[str, int] = {}
 
@@ -160,10 +161,12 @@ class Own:
 
     def without_words(self, text: str) -> str:
         """A text with those masked in it that are not made of digits alone."""
-        begins = {word[:PIECE] for word in self._words}
-        lengths = sorted({len(word) for word in self._words}, reverse=True)
-        words, at, kept = set(self._words), 0, 0
+        if not self._lengths:
+            self._words_begin = {word[:PIECE] for word in self._words}
+            self._lengths = sorted({len(word) for word in self._words}, reverse=True)
+        begins, lengths, words = self._words_begin, self._lengths, self._words
         out: list[str] = []
+        at = kept = 0
         while at < len(text):
             length = 0
             if text[at : at + PIECE] in begins:

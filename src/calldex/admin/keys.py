@@ -24,7 +24,7 @@ Expiry = Annotated[
 
 
 class NewKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A key to be made: whose it is (his e-mail address), what it is for, until when it works, and in which networks;
+    """A key to be made: whose it is (their e-mail address), what it is for, until when it works, and in which networks;
     without these, for ever and everywhere. It never permits what its user may not. Its replies have the words of its
     `vocabulary`, else of the account's."""
 

@@ -27,9 +27,9 @@ from calldex.errors import BadParameters, NotFound, Problem
 from calldex.records.record import from_ms, plain_uuid
 
 _Part = Annotated[str, msgspec.Meta(description="A part of it; letter case does not count.")]
-_Group = Annotated[str, msgspec.Meta(description="The name of a group he is in beside his role.")]
-_Team = Annotated[Id, msgspec.Meta(description="The id of a team in which he is an agent.")]
-_YesNo = Annotated[Literal["true", "false"], msgspec.Meta(description="Whether he is disabled: true or false.")]
+_Group = Annotated[str, msgspec.Meta(description="The name of a group they are in beside their role.")]
+_Team = Annotated[Id, msgspec.Meta(description="The id of a team in which they are an agent.")]
+_YesNo = Annotated[Literal["true", "false"], msgspec.Meta(description="Whether they are disabled: true or false.")]
 
 
 class UserList(Paging, frozen=True, kw_only=True):
@@ -55,16 +55,16 @@ class UserList(Paging, frozen=True, kw_only=True):
 
 
 class NewUser(UserChanges, frozen=True, kw_only=True):
-    """A user to be added; without role and groups he may do nothing. `groups` are names, `teams` and `supervises` ids
-    or names. Without `agent_id` he gets the id under which records name an agent of his name."""
+    """A user to be added; without role and groups they may do nothing. `groups` are names, `teams` and `supervises` ids
+    or names. Without `agent_id` they get the id under which records name an agent of their name."""
 
     email: str
     name: str
 
 
 class ShownUser(msgspec.Struct, frozen=True, kw_only=True):
-    """A user. `agent_id` is the id under which he appears in records; `timezone` his own, `effective_timezone` that in
-    which his days are cut; `groups` the names of those he is in beside his role."""
+    """A user. `agent_id` is the id under which they appear in records; `timezone` their own, `effective_timezone` that
+    in which their days are cut; `groups` the names of those they are in beside their role."""
 
     id: int
     account: str
@@ -87,7 +87,7 @@ class ShownUser(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Explained(msgspec.Struct, frozen=True):
-    """Of which record it is asked whether he sees it, if of one."""
+    """Of which record it is asked whether they see it, if of one."""
 
     record: Annotated[str, msgspec.Meta(extra_json_schema={"format": "uuid"})] | UnsetType = UNSET
 
@@ -130,7 +130,7 @@ def change_user(call: Call, changes: UserChanges) -> ShownUser:
     """Change a user.
 
     What is not sent stays, null takes away, each list replaces the one there was. To change the role or the groups it
-    needs `manage_access` as well. It counts with his next request.
+    needs `manage_access` as well. It counts with their next request.
     """
     email = _user(call).email
     if changes.role is not UNSET or changes.groups is not UNSET:
@@ -139,18 +139,18 @@ def change_user(call: Call, changes: UserChanges) -> ShownUser:
 
 
 def remove_user(call: Call, _: Nothing) -> None:
-    """Remove a user, with his keys and sessions.
+    """Remove a user, with their keys and sessions.
 
-    His records stay, and so does his name in the look-ups.
+    Their records stay, and so does their name in the look-ups.
     """
     call.directory.remove_user(_user(call).email, guard=call.guard)
 
 
 def explain_access(call: Call, asked: Explained) -> Explanation:
-    """Explain what a user sees and may do, and by which groups; of a record, why he sees it or why not.
+    """Explain what a user sees and may do, and by which groups; of a record, why they see it or why not.
 
-    That is what his groups grant him: a key of his may grant less. Of a record that the caller does not see himself
-    he is told that there is none; with `record` it needs `see_cdrs` as well.
+    That is what their groups grant them: a key of theirs may grant less. Of a record that the caller does not see
+    themselves they are told that there is none; with `record` it needs `see_cdrs` as well.
     """
     record = None if asked.record is UNSET else call.node.record(call.actor, _uuid(asked.record))
     return explain(call.directory.principal(_user(call).email), record)

@@ -126,7 +126,7 @@ async def _refused(request: Request, error: Exception) -> Response:
     request_id = request.scope["calldex.request_id"]
     match error:
         case HTTPException(status_code=HTTPStatus.NOT_FOUND):
-            error = NotFound("there is nothing at this address; /docs lists the addresses there are")
+            error = NotFound("no such endpoint; see /docs")
         case HTTPException(status_code=HTTPStatus.METHOD_NOT_ALLOWED):
             error = MethodNotAllowed(_methods(request))
     if not isinstance(error, CalldexError):

@@ -64,8 +64,8 @@ AUDIT_FILTERS: Final[Mapping[str, str]] = {
 
 
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that was done. `actor` is the e-mail address of who did it, or the one he tried to sign in with;
-    `owner` of the data directory, or `calldex` by itself. `credential` is the beginning of his key, or `session`.
+    """Something that was done. `actor` is the e-mail address of who did it, or the one they tried to sign in with;
+    `owner` of the data directory, or `calldex` by itself. `credential` is the beginning of their key, or `session`.
 
     `target` is whom or what it was done to, `rows` the number of records it was about, `status` that of the reply.
     """

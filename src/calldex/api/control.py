@@ -2,7 +2,7 @@
 
 One way for both cases: a server serves this app on the socket file in its data directory, which only the directory's
 owner can open, and a command that has the directory to itself calls it in its own process. Never reachable by TCP, and
-asks nobody who he is: the permissions of the file are the authority.
+asks nobody who they are: the permissions of the file are the authority.
 
 `POST /verbs/<verb>` does a verb of the administration (`admin`), with its subject and account in the query string.
 `POST /<operation>` takes the JSON of an `operations.Operation` and gives that of its reply. `POST /import` takes a

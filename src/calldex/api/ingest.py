@@ -51,7 +51,7 @@ ACTION: Final = "ingest"
 NEEDS: Final[tuple[Permission, ...]] = ("ingest",)
 LINES_TYPES: Final = ("application/x-ndjson", "application/jsonl")
 _MEDIA: Final = (ARRAY_TYPE, *LINES_TYPES)
-_FIRST_STEP: Final = 1024
+_STEP: Final = 1024
 _RECEIPT_KEY: Final = re.compile(r"[!-~]{1,200}")
 _ARRAY: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
@@ -174,13 +174,13 @@ def _inflated(sent: bytes) -> bytes:
         members += 1
         if members > MOST_RECORDS:
             raise TooLarge(f"a gzip body may have up to {MOST_RECORDS} members; this one has more")
-        member, step = zlib.decompressobj(wbits=31), _FIRST_STEP
+        member = zlib.decompressobj(wbits=31)
         while not member.eof:
             if at == len(sent):
                 raise BadRequest("the body is not gzip: it ends too early")
-            # In steps that grow with the member, since what belongs to the next one is copied out of each.
-            piece = whole[at : at + step]
-            at, step = at + len(piece), 2 * step
+            # In small steps, since what belongs to the next member is copied out of each.
+            piece = whole[at : at + _STEP]
+            at += len(piece)
             try:
                 parts.append(member.decompress(piece, BODY_LIMIT + 1 - size))
             except zlib.error as error:

@@ -30,7 +30,7 @@ _MEANING: Final[Mapping[int, str]] = {
     400: "Something in the request is not understood; `problems` has an entry for each parameter that is wrong.",
     401: "No valid user API key was sent, and nobody is signed in.",
     403: "The key is valid, but does not permit this.",
-    404: "There is nothing of that name or id, or not for you.",
+    404: "Not found, or not accessible to you.",
     408: "The body came too slowly.",
     409: "What was asked contradicts what is there: the scope of the key changed since the search began, the"
     " `Idempotency-Key` came before with another body, or what is to be added is there already.",

@@ -1,7 +1,7 @@
 """`/openid/start` and `/openid/callback`: how people sign in by the provider of their account.
 
 Between the two the browser keeps, sealed, what has to be known again; the server keeps nothing. What the provider says
-of somebody becomes his role and his groups, each time anew; the session that begins is one as any other.
+of somebody becomes their role and their groups, each time anew; the session that begins is one as any other.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ START: Final = "/openid/start"
 CALLBACK: Final = "/openid/callback"
 WAYS: Final = "/api/session/ways"
 ATTEMPT_S: Final = 600
-"""How long somebody may be with his provider."""
+"""How long somebody may be with their provider."""
 METADATA_S: Final = 600
 """How long is believed what a provider published about itself."""
 SILENT_S: Final = 5.0
@@ -151,7 +151,7 @@ class OpenidSignIn:
         return await asyncio.shield(known.provider)
 
     def _let_in(self, client: OpenidClient, claims: Claims, came: Client, at_ms: int) -> SignedIn:
-        """A session of the user whom a provider vouches for, with the rights that it gives him. For threads."""
+        """A session of the user whom a provider vouches for, with the rights that it gives them. For threads."""
         directory = self._node.directory
         if not claims.email_verified:
             raise Forbidden("the provider does not say that your e-mail address was verified")

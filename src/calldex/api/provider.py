@@ -97,7 +97,7 @@ class Provider:
         return url, Attempt(**begun, redirect_uri=redirect_uri)
 
     async def finish(self, request: Request, attempt: Attempt) -> Claims:
-        """Who came back; `Forbidden` if the provider did not let him in, or what it says is not proven."""
+        """Who came back; `Forbidden` if the provider did not let them in, or what it says is not proven."""
         issuer = request.query_params.get("iss")
         if issuer != self._client.issuer and (
             issuer is not None or self._metadata.authorization_response_iss_parameter_supported

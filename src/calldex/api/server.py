@@ -24,7 +24,6 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
-import calldex
 from calldex.api.app import public
 from calldex.datadir import SOCKET_FILE
 from calldex.errors import BadSettings, CalldexError, PortTaken, Problem
@@ -71,7 +70,6 @@ def serve(node: Node, control: ASGIApp, *, announce: Callable[[str], None]) -> N
             _log.info("ready", url=url)
             announce(url)
 
-        _log.info("starting", version=calldex.__version__, data=str(settings.data), process=os.getpid())
         asyncio.run(_serve(node, servers, certificate, ready))
         _log.info("stopped")
 

@@ -58,7 +58,8 @@ class Code(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class NewPassword(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The password somebody has, and the one he wants: 12 to 256 characters, not his e-mail address or a part of it."""
+    """The password somebody has, and the one they want: 12 to 256 characters, not their e-mail address or a part of
+    it."""
 
     old: str
     new: str
@@ -79,7 +80,7 @@ class SignedInUser(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SessionReply(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a user is signed in; `client` is what his browser calls itself, `current` the session that asks."""
+    """Where a user is signed in; `client` is what their browser calls itself, `current` the session that asks."""
 
     id: int
     created_at: datetime
@@ -146,7 +147,7 @@ class Sessions:
         return response
 
     async def change_password(self, request: Request) -> Response:
-        """Change the password of who is signed in, and end his other sessions."""
+        """Change the password of who is signed in, and end their other sessions."""
         owner = await session_of(request, self._directory, now_ms())
         given = await _given(request, NewPassword)
         client, at_ms = self.client_of(request), now_ms()
@@ -215,7 +216,7 @@ class Sessions:
         return owner
 
     async def note_failure(self, request: Request, email: str, account_id: int, refused: CalldexError) -> None:
-        """Note that somebody who calls himself by an e-mail address was not let in, where the account's admins see
+        """Note that somebody who calls themselves by an e-mail address was not let in, where the account's admins see
         it."""
         actor = Actor(
             actor=email,

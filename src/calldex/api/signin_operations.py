@@ -12,7 +12,7 @@ from calldex.node import Node
 
 
 class SetPassword(Operation[int], frozen=True, kw_only=True):
-    """Give a user a password; his sessions end, and the reply is how many there were."""
+    """Give a user a password; their sessions end, and the reply is how many there were."""
 
     email: str
     password: str

@@ -83,8 +83,8 @@ _PLAIN: Final = ("networks",)
 class Actor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Who acts, and from where.
 
-    `actor` is his e-mail address, or the one he tried to sign in with; `owner` or `calldex`. `account_id` is 0 where
-    there is none. `credential` is the prefix of his key, or `session`.
+    `actor` is their e-mail address, or the one they tried to sign in with; `owner` or `calldex`. `account_id` is 0
+    where there is none. `credential` is the prefix of their key, or `session`.
     """
 
     actor: str

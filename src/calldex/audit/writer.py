@@ -187,7 +187,7 @@ def _tell(some: Sequence[_Waiting], error: CalldexError | None) -> None:
 def _settle(waiting: Sequence[_Done], error: CalldexError | None) -> None:
     for done in waiting:
         if done.done():
-            continue  # whoever waited has left; what he did is noted all the same
+            continue  # whoever waited has left; what they did is noted all the same
         if error is None:
             done.set_result(None)
         else:

@@ -145,7 +145,7 @@ async def _streamed(chunks: Iterable[bytes]) -> AsyncIterator[bytes]:
 
 async def _next(left: Iterator[bytes]) -> bytes:
     """The next chunk, empty if there is none. A pipe may let its reader wait for ever, and neither Ctrl-C nor the end
-    of the process must wait with him: a thread fetches it that nobody waits for."""
+    of the process must wait with them: a thread fetches it that nobody waits for."""
     loop = asyncio.get_running_loop()
     fetched: asyncio.Future[bytes] = loop.create_future()
 

@@ -135,38 +135,38 @@ def users() -> None:
 
 
 _described = options.all_of(
-    click.option("--role", callback=options.emptied, metavar="ROLE", help=f"What he may do: {_ROLES}."),
+    click.option("--role", callback=options.emptied, metavar="ROLE", help=f"What they may do: {_ROLES}."),
     click.option(
         "--group",
         "groups",
         multiple=True,
         callback=options.listed,
         metavar="NAME",
-        help=f"A group of the account that he is in beside his role; {options.SEVERAL}.",
+        help=f"A group of the account that they are in beside their role; {options.SEVERAL}.",
     ),
     click.option(
         "--timezone",
         callback=options.emptied,
         metavar="ZONE",
-        help="IANA name of the zone in which his days are cut; else the account's.",
+        help="IANA name of the zone in which their days are cut; else the account's.",
     ),
-    click.option("--extension", callback=options.emptied, metavar="TEXT", help="The extension of his telephone."),
-    click.option("--sip-account", callback=options.emptied, metavar="TEXT", help="The SIP account of his telephone."),
-    click.option("--caller-id", callback=options.emptied, metavar="TEXT", help="The number that he calls from."),
+    click.option("--extension", callback=options.emptied, metavar="TEXT", help="The extension of their telephone."),
+    click.option("--sip-account", callback=options.emptied, metavar="TEXT", help="The SIP account of their telephone."),
+    click.option("--caller-id", callback=options.emptied, metavar="TEXT", help="The number that they call from."),
     click.option(
         "--skill",
         "skills",
         multiple=True,
         callback=options.listed,
         metavar="TEXT",
-        help=f"A skill of his; {options.SEVERAL}.",
+        help=f"A skill of theirs; {options.SEVERAL}.",
     ),
     click.option(
         "--agent-id",
         type=int,
         callback=options.given,
         metavar="ID",
-        help="Under which id records name him; else that of his name.",
+        help="Under which id records name them; else that of their name.",
     ),
     click.option(
         "--team",
@@ -174,14 +174,14 @@ _described = options.all_of(
         multiple=True,
         callback=options.referred,
         metavar="TEAM",
-        help=f"Id or name of a team that he is an agent of; {options.SEVERAL}.",
+        help=f"Id or name of a team that they are an agent of; {options.SEVERAL}.",
     ),
     click.option(
         "--supervises",
         multiple=True,
         callback=options.referred,
         metavar="TEAM",
-        help=f"Id or name of a team that he supervises; {options.SEVERAL}.",
+        help=f"Id or name of a team that they supervise; {options.SEVERAL}.",
     ),
 )
 
@@ -200,13 +200,13 @@ Examples:
 @options.account
 @options.data
 def add_user(email: str, account: str, data: Path | None, **described: Any) -> None:
-    """Add a user. Without role and groups he may do nothing."""
+    """Add a user. Without role and groups they may do nothing."""
     from calldex.admin.users import NewUser, create_user
     from calldex.cli.client import connected
 
     with connected(data, new=True) as control:
         user = control.do(create_user, NewUser(email=email, **described), account=account)
-    output.say(f"Added {user.email} to the account {account}; `calldex keys create {user.email}` gives him a key.")
+    output.say(f"Added {user.email} to the account {account}; `calldex keys create {user.email}` gives them a key.")
 
 
 @users.command("list", epilog="Example: calldex users list --account main")
@@ -271,13 +271,13 @@ Examples:
 )
 @click.argument("email", help="E-mail address of the user.")
 @click.option("--name", callback=options.given, metavar="TEXT", help="Display name, as records call an agent.")
-@click.option("--email", "new_email", callback=options.given, metavar="EMAIL", help="His new e-mail address.")
+@click.option("--email", "new_email", callback=options.given, metavar="EMAIL", help="Their new e-mail address.")
 @_described
 @options.data
 def set_user(email: str, new_email: str | UnsetType, data: Path | None, **described: Any) -> None:
     """Change a user.
 
-    What is not given stays, and an empty text takes away. Groups, skills and teams replace those he has.
+    What is not given stays, and an empty text takes away. Groups, skills and teams replace those they have.
     """
     from calldex.admin.users import change_user
     from calldex.cli.client import connected
@@ -292,14 +292,14 @@ def set_user(email: str, new_email: str | UnsetType, data: Path | None, **descri
 @click.argument("email", help="E-mail address of the user.")
 @options.data
 def remove_user(email: str, data: Path | None) -> None:
-    """Remove a user with his keys; his records stay."""
+    """Remove a user with their keys; their records stay."""
     from calldex.admin.users import remove_user as removed
     from calldex.admin.verb import Nothing
     from calldex.cli.client import connected
 
     with connected(data) as control:
         control.do(removed, Nothing(), subject=email)
-    output.say(f"Removed {email}; his keys do not work any more, his records stay.")
+    output.say(f"Removed {email}; their keys do not work any more, their records stay.")
 
 
 @users.command("disable", epilog="Example: calldex users disable ana@example.com")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import gc
 import logging
+import os
 import re
 import sys
 import threading
@@ -16,6 +17,7 @@ from typing import Final
 import structlog
 from structlog.typing import EventDict
 
+import calldex
 from calldex.settings import Origin, Settings
 from calldex.texts import without_keys
 
@@ -33,6 +35,9 @@ def prepare(settings: Settings, origins: Mapping[str, Origin], *, serving: bool)
 
     quiet = not serving and origins["log_level"] == "default"
     _log_to_stderr(settings.log_format, "error" if quiet else settings.log_level, serving=serving)
+    if serving:
+        data, version = str(settings.data), calldex.__version__
+        structlog.get_logger(__name__).info("starting", version=version, data=data, process=os.getpid())
     # `gc.freeze` is no help: what is frozen is not torn down at exit, and the bindings of the query engine complain.
     gc.set_threshold(*GC_THRESHOLDS)
 

@@ -39,7 +39,7 @@ def _reference(context: click.Context, argument: click.Parameter, text: str) -> 
 def teams() -> None:
     """Teams of agents, and who supervises them.
 
-    A supervisor sees the records of his teams' agents, as the teams were when the calls took place, and of their
+    A supervisor sees the records of their teams' agents, as the teams were when the calls took place, and of their
     queues.
     """
 
@@ -480,7 +480,7 @@ def set_name(kind: NamedKind, key: str, name: str, account: str, data: Path | No
 @options.account
 @options.data
 def remove_name(kind: NamedKind, key: str, account: str, data: Path | None) -> None:
-    """Forget what something is called, until a record tells again."""
+    """Reset a name to what records say."""
     from calldex.admin.names import remove_code
     from calldex.admin.names import remove_name as remove
     from calldex.admin.verb import Nothing
@@ -509,11 +509,11 @@ Examples:
 """,
 )
 @click.argument("user", help="E-mail address of the user.")
-@click.option("--record", metavar="UUID", help="Tell whether he sees this record, and why or why not.")
+@click.option("--record", metavar="UUID", help="Tell whether they see this record, and why or why not.")
 @options.as_json
 @options.data
 def explain(user: str, record: str | None, as_json: bool, data: Path | None) -> None:
-    """Show what a user may do and see, and by which group; a key of his may leave him less."""
+    """Show what a user may do and see, and by which group; a key may grant less."""
     from calldex.admin.users import Explained, explain_access, show_user
     from calldex.admin.verb import Nothing
     from calldex.cli.client import connected
@@ -535,7 +535,7 @@ def explain(user: str, record: str | None, as_json: bool, data: Path | None) -> 
 def _show(found: Explanation, person: ShownUser, called: Names) -> None:
     rows: list[tuple[str, str]] = [("account", person.account), ("groups", ", ".join(found.groups) or "none")]
     if person.disabled_at is not None:
-        rows.append(("disabled", f"{output.moment(person.disabled_at)}: none of his keys works"))
+        rows.append(("disabled", f"{output.moment(person.disabled_at)}: none of their keys works"))
     rows += [("telephone numbers", "masked" if found.mask.numbers else "shown")]
     if found.mask.numbers:
         rows += [("search for one full number", "yes" if found.mask.match else "no")]
@@ -543,13 +543,13 @@ def _show(found: Explanation, person: ShownUser, called: Names) -> None:
     output.table(["user", found.email], rows)
     click.echo()
     permissions = [(PERMISSIONS[name], name, groups) for name, groups in found.permissions.items()]
-    output.table(["he may", "permission", "by"], permissions or [("nothing", "", "")])
+    output.table(["may", "permission", "by"], permissions or [("nothing", "", "")])
     click.echo()
-    output.table(["he sees the records of", "by"], list(_lines(found.reach, called)) or [("nobody", "")])
+    output.table(["sees the records of", "by"], list(_lines(found.reach, called)) or [("nobody", "")])
     if found.record is not None:
         click.echo()
         verdict = found.record
-        shown = "he sees it" if verdict.visible else "he does not see it"
+        shown = "visible" if verdict.visible else "not visible"
         output.table(["the record", f"{shown}: {verdict.reason}"], [
             *(("held by", f"{what} ({group})") for what, group in _lines(verdict.by, called)),
             *(("not held by", f"{what} ({group})") for what, group in _lines(verdict.not_by, called)),
@@ -567,7 +567,7 @@ def _lines(lines: Iterable[ReachLine], called: Names) -> Iterator[tuple[str, str
             for kind in ("teams", "queues", "campaigns", "agents")
             if (ids := getattr(line, kind))
         ]
-        prefix = {"own": "himself: ", "supervised": "supervised "}.get(line.by, "")
+        prefix = {"own": "their own: ", "supervised": "supervised "}.get(line.by, "")
         yield prefix + (" and ".join(parts) or "teams: none"), line.group
 
 

@@ -66,7 +66,7 @@ The same seed gives the same records. A demo that is there already is served as 
 @click.option(
     "--records", type=click.IntRange(min=0), metavar="N", help=f"How many interactions.  [default: {DEMO_RECORDS}]"
 )
-@click.option("--seed", type=int, metavar="S", help=f"What chance begins with.  [default: {DEMO_SEED}]")
+@click.option("--seed", type=int, metavar="S", help=f"Random seed.  [default: {DEMO_SEED}]")
 @options.data
 @options.every_setting
 def demo(records: int | None, seed: int | None, data: Path | None, **flags: object) -> None:

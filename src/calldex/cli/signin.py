@@ -38,10 +38,10 @@ Examples:
 @click.argument("email", help="E-mail address of the user.")
 @options.data
 def set_password(email: str, data: Path | None) -> None:
-    """Give a user a password, and end his sessions.
+    """Give a user a password, and end their sessions.
 
-    It is asked for, or read from standard input: 12 to 256 characters, not his e-mail address or a part of it. Whether
-    it is a common one is not looked up.
+    It is asked for, or read from standard input: 12 to 256 characters, not their e-mail address or a part of it.
+    Whether it is a common one is not looked up.
     """
     from calldex.api.signin_operations import SetPassword
     from calldex.cli.client import connected
@@ -49,7 +49,7 @@ def set_password(email: str, data: Path | None) -> None:
     password = _secret("New password", twice=True)
     with connected(data) as control:
         ended = control.ask(SetPassword(email=email, password=password))
-    output.say(f"{email} has a new password; {ended} of his sessions ended.")
+    output.say(f"{email} has a new password; {ended} of their sessions ended.")
 
 
 # --- sessions ---------------------------------------------------------------------------------------------------------
@@ -138,7 +138,7 @@ def set_openid(
     """Set the provider of an account, in place of the one it has.
 
     The client secret is asked for, or read from standard input. At each sign-in the role and the groups of a user
-    become exactly those that his values of the claim stand for; who has none of these is not let in.
+    become exactly those that their values of the claim stand for; who has none of these is not let in.
     """
     from calldex.api.signin_operations import SetOpenid
     from calldex.cli.client import connected

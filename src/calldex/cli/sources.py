@@ -298,8 +298,8 @@ Examples:
 def retry_quarantine(ids: tuple[int, ...], account: str | None, data: Path | None) -> None:
     """Read what is in it again, as its source is set up now; what can be read leaves it.
 
-    Pieces within which a file ended are left out unless they are named: they are read as if nothing were missing, and a
-    call can be there twice if the whole of it comes after all.
+    Incomplete last rows are skipped unless named: they are read as if nothing were missing, and a call can be there
+    twice if the whole of it comes after all.
     """
     from calldex.api.operations import RetryQuarantine
     from calldex.cli.client import connected

@@ -506,7 +506,7 @@ class Floor:
         )
 
     def _wrapup(self, draft: Draft) -> tuple[int | None, WrapupCode | None]:
-        """How long the agent works on after the end, and the code he chooses; then he is free again."""
+        """How long the agent works on after the end, and the code they choose; then they are free again."""
         draw, agent, end = self._draw, draft.agent, draft.end
         if agent is None or end is None:
             return None, None

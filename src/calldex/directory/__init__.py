@@ -1,4 +1,4 @@
-"""The directory: who there is and what he may, what things are called, and where records come from.
+"""The directory: who there is and what they may, what things are called, and where records come from.
 
 Beside the way of a record: ingest notes names here and reads the sources, the API asks whose a key is and serves the
 look-ups. Records themselves never come here. One SQLite database, or PostgreSQL for several nodes; safe to use from
@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sqlalchemy import Engine, create_engine, exists, select
+from sqlalchemy import URL, Engine, create_engine, exists, select
 from sqlalchemy.pool import StaticPool
 
 from calldex.directory import tables
@@ -111,7 +111,9 @@ class Directory(Accounts, People, Groups, Keys, Teams, Sources, Signin, OpenidPr
         """The directory in an SQLite file that nobody has open, and that is read alone; `WrongVersion` if it is not of
         this version, `UnreadableInput`."""
         with looking(path) as connection:
-            engine = create_engine("sqlite://", creator=lambda: connection, poolclass=StaticPool)
+            engine = create_engine(
+                URL.create("sqlite", database=str(path)), creator=lambda: connection, poolclass=StaticPool
+            )
             directory = cls(engine, path.with_name(SEALING_FILE), migrate=False)
             yield directory
 

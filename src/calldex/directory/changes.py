@@ -24,7 +24,7 @@ from calldex.errors import Conflict, Forbidden
 
 _FEW: Final = 500
 """Up to so many users are asked for by their ids; for more, all of the account are read."""
-_HIS_CALLS: Final = Group(id=None, name="his calls", permissions=("see_cdrs",), reach=Reach(own=True))
+_OWN_CALLS: Final = Group(id=None, name="their calls", permissions=("see_cdrs",), reach=Reach(own=True))
 """What those who see a team get to see when somebody becomes an agent of it."""
 
 
@@ -64,7 +64,7 @@ class Change(msgspec.Struct):
         self._moved |= set(user_ids)
 
     def judge(self) -> None:
-        """Show the guard everybody concerned, as he was and as he is."""
+        """Show the guard everybody concerned, as they were and as they are."""
         if self.guard is None:
             return
         after = self._principals(self._before.keys())
@@ -91,7 +91,7 @@ class Change(msgspec.Struct):
         for principal in moved:
             if principal.agent_id in called:
                 try:
-                    self.guard(msgspec.structs.replace(principal, groups=(_HIS_CALLS,)))
+                    self.guard(msgspec.structs.replace(principal, groups=(_OWN_CALLS,)))
                 except Forbidden:
                     raise Forbidden(
                         f"whoever sees a team sees the calls of its agents, and those of {principal.email} are more"

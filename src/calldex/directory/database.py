@@ -268,7 +268,7 @@ class Database:
                 connection.execute(select(func.pg_advisory_xact_lock(kind, number)))
             yield
         finally:
-            with suppress(DatabaseError):  # ended from without; whoever needs to know finds out when he publishes
+            with suppress(DatabaseError):  # ended from without; whoever needs to know finds out when they publish
                 connection.close()
 
     def answers(self) -> None:

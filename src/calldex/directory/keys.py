@@ -1,8 +1,8 @@
 """User API keys: made, listed, revoked, and recognised when a request brings one.
 
 A key is 256 random bits; only its SHA-256 is kept, so neither the database nor a backup of it opens anything. It leaves
-its user some of his rights, for a time, from some networks; never more than he has. Every request asks here, so the
-keys that work are kept in memory and read again when something changed.
+its user some of their rights, for a time, from some networks; never more than they have. Every request asks here, so
+the keys that work are kept in memory and read again when something changed.
 """
 
 from __future__ import annotations
@@ -63,9 +63,9 @@ class Keys(Part):
     ) -> str:
         """A new key of a user; this is the only time it can be seen.
 
-        It leaves him the permissions of these scopes, until `expires_at` (epoch milliseconds), from these networks
+        It leaves them the permissions of these scopes, until `expires_at` (epoch milliseconds), from these networks
         (CIDR; of none, from everywhere). Its replies have the words of `vocabulary`, else those of its account.
-        `BadParameters`; `Conflict` if he is disabled.
+        `BadParameters`; `Conflict` if they are disabled.
         """
         refuse([*scopes_problem(scopes), *expiry_problem(expires_at, now_ms()), *networks_problem(networks)])
         refuse(vocabulary_problem(vocabulary))
@@ -74,7 +74,7 @@ class Keys(Part):
             user = find_user(connection, email)
             _guard(connection, user.email, guard)
             if user.disabled_at is not None:
-                raise Conflict(f"the user {user.email} is disabled; a key of his would not work")
+                raise Conflict(f"the user {user.email} is disabled; a key of theirs would not work")
             values = {
                 "prefix": text[:PREFIX_LENGTH],
                 "hash": _hash(text),
@@ -185,7 +185,7 @@ def _hash(text: str) -> bytes:
 
 
 def _usable(owner: KeyOwner | None, address: str | None) -> KeyOwner | None:
-    """The owner, if his key works now and from there."""
+    """The owner, if their key works now and from there."""
     if owner is None or (owner.expires_at is not None and now_ms() >= owner.expires_at):
         return None
     return owner if not owner.networks or _within(address, owner.networks) else None

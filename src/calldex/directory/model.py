@@ -50,9 +50,10 @@ class Account(msgspec.Struct, frozen=True):
 class User(msgspec.Struct, frozen=True, kw_only=True):
     """A person (or a phone) of an account.
 
-    `agent_id` is the id under which he appears in records; `timezone` his own, `effective_timezone` that in which his
-    days are cut: his own, else the account's, else UTC. Times are epoch milliseconds; one with `disabled_at` can do
-    nothing. `groups` are the names of those he is in beside his role; `teams` and `supervises` are team ids in order.
+    `agent_id` is the id under which they appear in records; `timezone` their own, `effective_timezone` that in which
+    their days are cut: their own, else the account's, else UTC. Times are epoch milliseconds; one with `disabled_at`
+    can do nothing. `groups` are the names of those they are in beside their role; `teams` and `supervises` are team
+    ids in order.
     """
 
     id: int
@@ -76,7 +77,7 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def sags(self) -> tuple[str, ...]:
-        """The names of all his access groups, that of his role first."""
+        """The names of all their access groups, that of their role first."""
         return (*(() if self.role is None else (ROLES[self.role].name,)), *self.groups)
 
 
@@ -84,7 +85,7 @@ class UserChanges(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     """What is to become of a user; what is not given stays, None takes away.
 
     `groups` are names of the account's groups, `teams` and `supervises` ids or names of its teams: each list replaces
-    the one he has.
+    the one they have.
     """
 
     email: str | UnsetType = UNSET
@@ -204,7 +205,7 @@ class Imported(msgspec.Struct, frozen=True):
 
 
 class ListedUser(msgspec.Struct, frozen=True, kw_only=True):
-    """A user as the contract's list of users shows him; `sag` are the names of his access groups."""
+    """A user as the contract's list of users shows them; `sag` are the names of their access groups."""
 
     id: int
     name: str
@@ -369,7 +370,8 @@ def networks_problem(networks: tuple[str, ...]) -> Iterable[Problem]:
 def expiry_problem(expires_at: int | None, now: int) -> Iterable[Problem]:
     """What is wrong with the time at which a key ends, in epoch milliseconds."""
     if expires_at is not None and not now < expires_at < MAX_MS:
-        yield Problem("expires_at", str(expires_at)[:100], "does not lie ahead", "a time to come, to the year 9999")
+        valid = "a time in the future, up to the year 9999"
+        yield Problem("expires_at", str(expires_at)[:100], "must be in the future", valid)
 
 
 def sensitive_problem(sensitive: Iterable[str]) -> Iterable[Problem]:

@@ -143,21 +143,23 @@ class OpenidProviders(Part):
         return Rights(next((role for role in ROLES if role in roles), None), found)
 
     def grant(self, account: str, email: str, rights: Rights) -> tuple[User, str]:
-        """Give somebody the rights that a provider's word stands for, in place of those he had; and in words what has
+        """Give somebody the rights that a provider's word stands for, in place of those they had; and in words what has
         ended, if anything.
 
-        Of who gets more than he had all keys, all sessions and the password end: whoever made them could not have given
-        so much, and may have waited under an address that was to be somebody else's.
+        Of who gets more than they had all keys, all sessions and the password end: whoever made them could not have
+        given so much, and may have waited under an address that was to be somebody else's.
         """
         with changing(self._db, account, None) as change:
             connection = change.connection
             user = find_user(connection, email)
-            himself = users.c.id == user.id
-            before = principals(connection, himself)[user.id]
+            this_user = users.c.id == user.id
+            before = principals(connection, this_user)[user.id]
             roster = Roster(change, (user.email,))
             roster.change(user, UserChanges(role=rights.role, groups=rights.groups))
             roster.write()
-            ended = "" if outranks(before, principals(connection, himself)[user.id]) else _disowned(connection, user.id)
+            ended = (
+                "" if outranks(before, principals(connection, this_user)[user.id]) else _disowned(connection, user.id)
+            )
             return find_user(connection, email), ended
 
 

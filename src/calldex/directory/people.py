@@ -46,9 +46,9 @@ class People(Part):
     ) -> User:
         """Add a user; `BadParameters` with everything that is wrong, `Conflict` if e-mail address or agent id is taken.
 
-        Without `agent_id` he gets the id under which records name an agent of his name; if another user of the account
-        has that, the one of his e-mail address. Groups are given by name, teams by id or name; of his teams he counts
-        as an agent ever since.
+        Without `agent_id` they get the id under which records name an agent of their name; if another user of the
+        account has that, the one of their e-mail address. Groups are given by name, teams by id or name; of their
+        teams they count as an agent ever since.
         """
         wanted = UserChanges(
             email=email,
@@ -73,8 +73,9 @@ class People(Part):
             return find_user(change.connection, email)
 
     def change_user(self, email: str, changes: UserChanges, *, guard: Guard | None = None) -> User:
-        """Change a user; what is not given stays. `BadParameters`, and `Conflict` as `add_user` says, or if his account
-        would be left without an admin. He joins new teams now, and what he was before in teams he left stays known."""
+        """Change a user; what is not given stays. `BadParameters`, and `Conflict` as `add_user` says, or if their
+        account would be left without an admin. They join new teams now, and what they were before in teams they left
+        stays known."""
         refuse(changes.problems())
         with changing(self._db, self.user(email).account, guard) as change:
             roster = Roster(change, (email.lower(),))
@@ -92,8 +93,8 @@ class People(Part):
         return done
 
     def remove_user(self, email: str, *, guard: Guard | None = None) -> User:
-        """Remove a user with his keys, sessions and memberships. His records stay, and so does his name in look-ups.
-        `Conflict` if his account would be left without an admin."""
+        """Remove a user with their keys, sessions and memberships. Their records stay, and so does their name in
+        look-ups. `Conflict` if their account would be left without an admin."""
         with changing(self._db, self.user(email).account, guard) as change:
             user = find_user(change.connection, email)
             change.touches((user.id,))
@@ -105,8 +106,8 @@ class People(Part):
         return user
 
     def disable_user(self, email: str, *, guard: Guard | None = None) -> User:
-        """From now on none of the user's keys works, and his sessions have ended; his name and his keys stay listed.
-        `Conflict` if his account would be left without an admin."""
+        """From now on none of the user's keys works, and their sessions have ended; their name and their keys stay
+        listed. `Conflict` if their account would be left without an admin."""
         return self.change_user(email, UserChanges(disabled=True), guard=guard)
 
     def enable_user(self, email: str, *, guard: Guard | None = None) -> User:
@@ -136,7 +137,7 @@ class People(Part):
             return read_users(connection, users.c.account_id == find_account(connection, account).id)
 
     def principal(self, email: str, *, scopes: tuple[KeyScope, ...] = _ALL, credential: str = "") -> Principal:
-        """What a user may, by a key or session with these scopes; as if he were enabled."""
+        """What a user may, by a key or session with these scopes; as if they were enabled."""
         with self._db.read() as connection:
             user_id = find_user(connection, email).id
             found = principals(connection, users.c.id == user_id)[user_id]

@@ -51,7 +51,7 @@ class Roster:
         self._planned: dict[str, User] = {}
 
     def put(self, email: str, wanted: UserChanges) -> Done:
-        """Plan to change the user with an e-mail address (in lower case), or to add him if there is none."""
+        """Plan to change the user with an e-mail address (in lower case), or to add them if there is none."""
         user = self._users.get(email)
         if user is None:
             self._add(email, wanted)
@@ -59,15 +59,15 @@ class Roster:
         return "changed" if self.change(user, wanted) != user else "unchanged"
 
     def add(self, email: str, wanted: UserChanges) -> User:
-        """Plan to add a user; `Conflict` if the e-mail address is somebody's. Without `agent_id` he gets the id under
-        which records name an agent of his name; if another user of the account has that, the one of his address."""
+        """Plan to add a user; `Conflict` if the e-mail address is somebody's. Without `agent_id` they get the id under
+        which records name an agent of their name; if another user of the account has that, the one of their address."""
         if email in self._emails:
             raise _taken(email)
         return self._add(email, wanted)
 
     def _add(self, email: str, wanted: UserChanges) -> User:
         if not isinstance(wanted.name, str):
-            raise BadParameters([Problem("name", "", "is needed for a new user", "his name")])
+            raise BadParameters([Problem("name", "", "is needed for a new user", "their name")])
         if wanted.agent_id is UNSET:
             named = (stable_id("agent", wanted.name), stable_id("agent", email))
             wanted = msgspec.structs.replace(
@@ -82,8 +82,8 @@ class Roster:
         return self.change(unnamed, msgspec.structs.replace(wanted, email=email))
 
     def change(self, user: User, wanted: UserChanges) -> User:
-        """Plan to change a user: what he is to become. `BadParameters`; `Conflict` if an e-mail address or agent id is
-        somebody else's."""
+        """Plan to change a user: what they are to become. `BadParameters`; `Conflict` if an e-mail address or agent id
+        is somebody else's."""
         given = {name: value for name in wanted.__struct_fields__ if (value := getattr(wanted, name)) is not UNSET}
         problems: list[Problem] = []
         for name, refs in (("groups", self._groups), ("teams", self._teams), ("supervises", self._teams)):
@@ -107,7 +107,7 @@ class Roster:
         return becomes
 
     def _claim(self, user: User, becomes: User) -> None:
-        """See to it that nobody else has his e-mail address or agent id."""
+        """See to it that nobody else has their e-mail address or agent id."""
         if becomes.email != user.email:
             if becomes.email in self._emails:
                 raise _taken(becomes.email)

@@ -45,7 +45,7 @@ class Device(msgspec.Struct, frozen=True):
 
 
 class Client(msgspec.Struct, frozen=True, kw_only=True):
-    """What somebody signs in with: his network address, the name of his program, and the device if it is known."""
+    """What somebody signs in with: their network address, the name of their program, and the device if it is known."""
 
     address: str
     name: str = ""
@@ -104,7 +104,7 @@ class Sessions(Part):
         self._session_used: dict[int, int] = {}
 
     def open_session(self, user_id: int, client: Client, at_ms: int) -> SignedIn:
-        """A session of a user who proved who he is."""
+        """A session of a user who proved who they are."""
         with self._db.write() as connection:
             opened = self._opened(connection, user_id, client, at_ms)
         self._forget_sessions()

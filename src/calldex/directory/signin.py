@@ -77,7 +77,7 @@ class Signin(Sessions):
         user_id, verified = found
         newer = _hashed(password) if HASHER.check_needs_rehash(verified) else verified
         with self._db.write() as connection:
-            # He may have been disabled, or got another password, while this one was verified.
+            # They may have been disabled, or got another password, while this one was verified.
             still = (users.c.id == user_id, users.c.password_hash == verified, users.c.disabled_at.is_(None))
             if not connection.execute(update(users).where(*still).values(password_hash=newer)).rowcount:
                 raise Unauthorized(_WRONG)
@@ -86,7 +86,7 @@ class Signin(Sessions):
         return session
 
     def change_password(self, owner: SessionOwner, old: str, new: str, client: Client, at_ms: int) -> int:
-        """Give the owner of a session a new password, and end his other sessions; how many there were.
+        """Give the owner of a session a new password, and end their other sessions; how many there were.
 
         `Forbidden` if the old one is wrong, `TooMany` as `sign_in`, `BadParameters` for a new one that will not do.
         """
@@ -104,7 +104,7 @@ class Signin(Sessions):
             return connection.execute(query).scalar_one_or_none() or 0
 
     def set_password(self, email: str, password: str) -> int:
-        """Give a user a password, and end all his sessions; how many there were."""
+        """Give a user a password, and end all their sessions; how many there were."""
         with self._db.read() as connection:
             user = find_user(connection, email)
         refuse(password_problem(password, user.email))
@@ -117,8 +117,8 @@ class Signin(Sessions):
             connection.execute(delete(signin_failures).where(gone))
 
     def _set_password(self, whose: tuple[int, str | None], password: str, but: int | None = None) -> int | None:
-        """Set the password of a user, and end his sessions but one; how many. None if it is not that of the hash given
-        any more."""
+        """Set the password of a user, and end their sessions but one; how many. None if it is not that of the hash
+        given any more."""
         user_id, before = whose
         still = (users.c.id == user_id, *(() if before is None else (users.c.password_hash == before,)))
         hashed = _hashed(password)
@@ -149,7 +149,7 @@ class Signin(Sessions):
         right = _is_password(found[1] if found else nobody, password) and found is not None
         with self._db.write() as connection:
             if right:
-                # Those of the address stay: who has a password of his own gets no more guesses at those of others.
+                # Those of the address stay: who has a password of their own gets no more guesses at those of others.
                 connection.execute(delete(signin_failures).where(signin_failures.c.key == own.key))
             elif device is None:
                 while not self._count_failure(connection, _read(connection, shared), at_ms):

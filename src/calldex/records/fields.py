@@ -520,7 +520,7 @@ DAY_PARAMETERS: Final = (
     Parameter(
         "start_date",
         "First day, included, or an ISO 8601 instant with offset, included. Days are cut in the zone of `timezone`,"
-        " else of the key's owner, else of his account, else UTC.",
+        " else of the key's owner, else of their account, else UTC.",
         "2026-01-01",
         {"type": "string"},
     ),

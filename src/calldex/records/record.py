@@ -105,7 +105,7 @@ EventType = Literal[
 NamedKind = Literal["agent", "queue", "team", "campaign", "wrapup_code"]
 """What records name and the look-ups list."""
 Flag = Literal["provisional", "time_suspect", "disposition_unknown", "unfinished"]
-"""What a reader should know before he trusts a record: `provisional`, more rows of this call are expected;
+"""What a reader should know before they trust a record: `provisional`, more rows of this call are expected;
 `time_suspect`, the source's times contradict each other; `disposition_unknown`, the source's word for the outcome
 was not understood and the outcome was decided from the times; `unfinished`, the end of the call never came, and it was
 taken to be over."""
@@ -273,7 +273,7 @@ def from_ms(ms: int) -> datetime:
 
 
 WITHHELD: Final = frozenset(("anonymous", "restricted", "unknown", "unavailable", "private", "withheld"))
-"""Words, in any case, that stand where a caller has withheld his number: there is no number, in every format."""
+"""Words, in any case, that stand where a caller has withheld their number: there is no number, in every format."""
 _ROUNDED: Final = re.compile(r"[0-9]+(?:[.,][0-9]+)?[eE]\+[0-9]{1,3}")
 _UUID_DIGITS: Final = re.compile("[0-9a-f]{32}")
 _SEPARATORS: Final = str.maketrans("", "", " -.()/\u00a0")

@@ -308,7 +308,7 @@ def _number(filter_: Filter, text: str) -> tuple[Value, ...]:
     if is_withheld(text):
         raise _Refused(
             "stands for a number that is withheld, and no record has one then",
-            "digits, or another word that stands for a number",
+            "digits, or another word that stands for a number; withheld=yes finds callers who withheld theirs",
         )
     if is_rounded(text):
         raise _Refused("is a number of which a spreadsheet has lost digits", "all its digits")

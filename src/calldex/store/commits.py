@@ -27,8 +27,8 @@ class Point(msgspec.Struct, frozen=True):
 
 
 class Turn(Protocol):
-    """The right to write to an account. Somebody else may take it when its holder is silent for too long: then what he
-    reserved is void, and `publish` refuses."""
+    """The right to write to an account. Somebody else may take it when its holder is silent for too long: then what
+    they reserved is void, and `publish` refuses."""
 
     @property
     def point(self) -> Point:

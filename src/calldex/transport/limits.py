@@ -94,7 +94,7 @@ class Limits:
 
         `RateExceeded` if that is one too many. When an address has shown too much that is not valid, whatever else it
         shows is refused unseen, so that a guess that hits looks like one that does not; only who was here before from
-        this address still gets in, so that nobody is locked out by his neighbour.
+        this address still gets in, so that nobody is locked out by their neighbour.
         """
         site = site_of(scope["calldex.address"])
         if who is None:

@@ -32,7 +32,7 @@ from calldex.transport.workers import ClientGone
 
 UNCOUNTED: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 """What is asked by machines that must get an answer when others ask too much."""
-NOWHERE: Final = "0.0.0.0"  # noqa: S104 -- the address of who has none, since he left already
+NOWHERE: Final = "0.0.0.0"  # noqa: S104 -- the address of who has none, since they left already
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _CLIENT_LEFT: Final = 499
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -101,7 +101,7 @@ class Edge:
         self._note(scope, request_id, status, sent, time.perf_counter() - began)
 
     def _receive(self, scope: Scope, headers: Headers) -> None:
-        """Find out whose the request is, and whether he may come."""
+        """Find out whose the request is, and whether they may come."""
         peer = str(read_address(scope["client"][0])) if scope["client"] else NOWHERE
         scope["calldex.address"] = peer
         scope["calldex.address"], scheme = origin_of(peer, headers, self._trusted)

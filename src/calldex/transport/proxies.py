@@ -23,7 +23,7 @@ _PAIR: Final = re.compile(r'([!#$%&\'*+.^_`|~0-9A-Za-z-]+)=(?:([!#$%&\'*+.^_`|~0
 
 
 def origin_of(peer: str, headers: Headers, trusted: Networks) -> tuple[str, str | None]:
-    """The client's address, and the scheme he used if a proxy told it.
+    """The client's address, and the scheme they used if a proxy told it.
 
     The peer's own address unless that is a trusted proxy's, and also if that proxy wrote something that is no address.
     `BadRequest` if both headers are there and name different clients: one of them is not the proxy's.

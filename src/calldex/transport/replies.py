@@ -22,7 +22,7 @@ from calldex.records.codec import Record
 
 JSON: Final = "application/json"
 PRIVATE: Final = {"Cache-Control": "private, no-cache", "Vary": "Accept-Encoding, Authorization, Cookie"}
-"""The headers of what one asker may see and another may not: kept by nobody but him, and asked for again."""
+"""The headers of what one asker may see and another may not: kept by nobody but them, and asked for again."""
 
 SAFE_HEADERS: Final[tuple[tuple[bytes, bytes], ...]] = (
     (b"x-content-type-options", b"nosniff"),

@@ -182,10 +182,11 @@ def address_of(request: Request) -> str:
 
 
 async def caller(request: Request, directory: Directory, pairs: Pairs, now_ms: int) -> tuple[Caller, Pairs]:
-    """Who asks, by his key or else by the cookie of his session, and what is left of his parameters without the key.
+    """Who asks, by their key or else by the cookie of their session, and what is left of their parameters without the
+    key.
 
     `Unauthorized` without either, `Unavailable` if the directory does not tell now, `RateExceeded` for too many
-    requests, `BadParameters` for a key that is given twice, `Forbidden` for what another site made his browser send.
+    requests, `BadParameters` for a key that is given twice, `Forbidden` for what another site made their browser send.
     """
     given = [value.strip() for name, value in pairs if name == "key"]
     if len(given) > 1:
@@ -214,7 +215,7 @@ async def caller(request: Request, directory: Directory, pairs: Pairs, now_ms: i
 
 async def session_of(request: Request, directory: Directory, now_ms: int) -> SessionOwner:
     """Whose the session is that the request's cookie opens; `Unauthorized` without one, `Forbidden` for what another
-    site made his browser send."""
+    site made their browser send."""
     token = cookie_of(request, SESSION)
     owner = directory.known_session(token, now_ms) or await _found(lambda: directory.find_session(token, now_ms))
     _admit(request, ("session", owner.session_id) if owner else None)
@@ -245,7 +246,7 @@ async def _found(find: Callable[[], _T]) -> _T:
 
 
 def _admit(request: Request, who: tuple[str, int] | None) -> None:
-    """`RateExceeded` if he, or who is nobody, came too often."""
+    """`RateExceeded` if they, or who is nobody, came too often."""
     limits: Limits = request.app.state.limits
     limits.admit(request.scope, who)
 

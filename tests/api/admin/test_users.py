@@ -203,7 +203,7 @@ def test_it_is_told_who_sees_what(office: Office, site: Site) -> None:
     seen, unseen = (office.done("GET", path, params={"record": r.uuid})["record"] for r in (inside, outside))
     assert (True, told["reach"], []) == (seen["visible"], seen["by"], seen["not_by"])
     assert (False, [], told["reach"]) == (unseen["visible"], unseen["by"], unseen["not_by"])
-    assert "no part of his reach" in unseen["reason"]
+    assert "no part of their reach" in unseen["reason"]
 
 
 def test_a_record_is_explained_to_who_sees_it(office: Office, site: Site) -> None:

@@ -1,7 +1,7 @@
 """The index: what searches of one agent, queue, team or number need of each version, in memory.
 
-Such searches mean few of many records, and everybody asks his own: wallboards, agents' lists. The columns would look at
-every record twice for each of them; here the versions of an account lie by party and start, and by number, so that a
+Such searches mean few of many records, and everybody asks their own: wallboards, agents' lists. The columns would look
+at every record twice for each of them; here the versions of an account lie by party and start, and by number, so that a
 search looks at those that it may mean. What it cannot answer, or not faster than the columns, it leaves to them.
 
 Derived from the columns' table and made again from it at each start; bounded in bytes, beyond which it is let go. No
