@@ -156,7 +156,7 @@ def alike(vocabulary: Vocabulary | None) -> tuple[tuple[int, int], ...]:
 
 
 def _said(word: str, vocabulary: Vocabulary | None) -> str:
-    served: Mapping[str, str] = {} if vocabulary is None else {**SERVED_AS[vocabulary]}
+    served = {} if vocabulary is None else {str(own): said for own, said in SERVED_AS[vocabulary].items()}
     return served.get(word, word)
 
 
