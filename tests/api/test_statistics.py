@@ -6,9 +6,11 @@ import hashlib
 from collections import Counter
 from typing import Any
 
+import msgspec
 import pytest
 
-from tests.api.conftest import Site
+from calldex.demo import interactions
+from tests.api.conftest import Site, write
 
 STATS = "/api/v2/cdr/stats"
 CHECKSUMS = "/api/v2/cdr/checksums"
@@ -31,6 +33,20 @@ def test_it_adds_up_to_what_the_list_has(site: Site, key: str, asked: dict[str, 
     assert (len(listed), sum(one["talk_s"] or 0 for one in listed)) == tuple(found["total"].values())
     expected = Counter((one["disposition"], one["queue_id"], one["queue"]) for one in listed)
     assert expected == {(one["disposition"], one["queue_id"], one["queue"]): one["calls"] for one in found["groups"]}
+
+
+@pytest.mark.parametrize("vocabulary", ["documented", "compatible"])
+def test_types_are_told_in_the_words_of_the_list(empty: Site, vocabulary: Any) -> None:
+    """What is one word there is one group here."""
+    records = list(interactions(60, seed=3))
+    records[0] = msgspec.structs.replace(records[0], type="scheduled_callback")
+    records[1] = msgspec.structs.replace(records[1], type="queue_callback")
+    write(empty.node, "main", records)
+    empty.node.directory.set_account("main", vocabulary=vocabulary)
+    listed = empty.cdr(per_page=10_000).json()["records"]
+    found = stats(empty, group_by="type")["groups"]
+    assert Counter(one["type"] for one in listed) == {one["type"]: one["calls"] for one in found}
+    assert len(found) == len({one["type"] for one in found})
 
 
 def test_buckets_are_in_the_zone(site: Site) -> None:

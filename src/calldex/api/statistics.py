@@ -13,7 +13,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from calldex.access import Mask
+from calldex.access import Scope
 from calldex.access.masking import masked_label
 from calldex.api.audited import caller_of
 from calldex.api.endpoint import ERRORS, Endpoint, taken
@@ -154,13 +154,13 @@ class Statistics:
         statistics.permit_groups(asked.group_by, search.scope.mask)
         measures = statistics.measured(asked.measures, asked.service_level_s)
         by = tuple(GROUP_COLUMN[group] for group in asked.group_by)
-        _, rows = search.aggregated(lambda offsets: Grouping(by, asked.bucket, measures, offsets))
+        alike = statistics.alike(search.scope.vocabulary)
+        _, rows = search.aggregated(lambda offsets: Grouping(by, asked.bucket, measures, offsets, alike))
         whole = rows
         if by or asked.bucket:
             _, whole = search.aggregated(lambda _: Grouping((), None, measures))
         names = {group: self._names(search, kind) for group, kind in _NAMED.items() if group in asked.group_by}
-        mask = search.scope.mask
-        groups = [_group(asked, row, names, mask) for row in rows] if by or asked.bucket else []
+        groups = [_group(asked, row, names, search.scope) for row in rows] if by or asked.bucket else []
         return StatsReply(groups=groups, total=_told(asked, whole[0]), timezone=search.timezone)
 
     def _names(self, search: Search[StatsRequest], kind: NamedKind) -> dict[int, str]:
@@ -170,18 +170,18 @@ class Statistics:
 
 
 def _group(
-    asked: StatsRequest, row: tuple[Any, ...], names: Mapping[Group, Mapping[int, str]], mask: Mask
+    asked: StatsRequest, row: tuple[Any, ...], names: Mapping[Group, Mapping[int, str]], scope: Scope
 ) -> dict[str, Any]:
     found: dict[str, Any] = {}
     values = iter(row)
     if asked.bucket is not None:
         found["bucket"] = statistics.bucket_told(asked.bucket, next(values))
     for group in asked.group_by:
-        value = statistics.group_told(group, next(values))
+        value = statistics.group_told(group, next(values), scope.vocabulary)
         if group in names:
             found[f"{group}_id"] = value
             value = names[group].get(value) if value is not None else None
-        elif group == "wrapup_code" and mask.numbers and value is not None:
+        elif group == "wrapup_code" and scope.mask.numbers and value is not None:
             value = masked_label(value)
         found[group] = value
     return found | _told(asked, tuple(values))

@@ -18,7 +18,8 @@ import msgspec
 from calldex.access import Mask
 from calldex.errors import Forbidden
 from calldex.records.fields import COLUMN
-from calldex.records.record import DISPOSITIONS, from_ms
+from calldex.records.record import DISPOSITIONS, INTERACTION_TYPES, from_ms
+from calldex.records.vocabulary import SERVED_AS, Vocabulary
 
 Bucket = Literal["hour", "day", "week", "month", "weekday", "hour_of_day"]
 Group = Literal["type", "disposition", "end_reason", "agent", "queue", "team", "campaign", "wrapup_code"]
@@ -66,6 +67,8 @@ class Grouping(msgspec.Struct, frozen=True):
     bucket: Bucket | Literal["record"] | None
     measures: tuple[Measure, ...]
     offsets: Offsets = ((0, 0),)
+    alike: tuple[tuple[int, int], ...] = ()
+    """Types (codes) that count as another, as they are one word in the reader's vocabulary."""
 
 
 CHECKSUM: Final = (Measure("count", "count"), Measure("hash", "hash"))
@@ -146,9 +149,22 @@ def bucket_told(bucket: Bucket, value: int) -> str | int:
     return (date(1970, 1, 1) + timedelta(days=value // DAY_MS)).isoformat()
 
 
-def group_told(group: Group, value: Any) -> Any:
+def alike(vocabulary: Vocabulary | None) -> tuple[tuple[int, int], ...]:
+    """Of types that are one word in a vocabulary, the code of each but the first, and that of the first."""
+    words = [_said(word, vocabulary) for word in INTERACTION_TYPES]
+    return tuple((code, words.index(word) + 1) for code, word in enumerate(words, 1) if words.index(word) + 1 < code)
+
+
+def _said(word: str, vocabulary: Vocabulary | None) -> str:
+    served = {} if vocabulary is None else {str(own): said for own, said in SERVED_AS[vocabulary].items()}
+    return served.get(word, word)
+
+
+def group_told(group: Group, value: Any, vocabulary: Vocabulary | None = None) -> Any:
     """A group's value as it is told: a word, an id, a code; null where there is none."""
     words = COLUMN[GROUP_COLUMN[group]].words
+    if group == "type":
+        return _said(words[value - 1], vocabulary)
     if words:
         return words[value - 1] if value else None
     if group == "team":

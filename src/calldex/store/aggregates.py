@@ -86,7 +86,7 @@ def aggregated(grouping: Grouping, rows: Sql, functions: Functions) -> Sql:
         inner.append(f"{_wall(grouping, parameters)} AS wall")
     if "team_ids" in grouping.by:
         inner.append(f"{functions.teams} AS team")
-    keys = ["team" if name == "team_ids" else name for name in grouping.by]
+    keys = [_type(grouping) if name == "type" else "team" if name == "team_ids" else name for name in grouping.by]
     buckets = [] if grouping.bucket is None else [_bucket(grouping.bucket, functions)]
     measures = [_measure(each, functions) for each in grouping.measures]
     columns = ", ".join([*buckets, *keys, *(each.text for each in measures)])
@@ -96,6 +96,12 @@ def aggregated(grouping: Grouping, rows: Sql, functions: Functions) -> Sql:
         text += f" GROUP BY {groups} ORDER BY {groups} LIMIT {MOST_GROUPS + 1}"
     values = (value for each in measures for value in each.parameters)
     return Sql(text, (*values, *parameters, *rows.parameters))
+
+
+def _type(grouping: Grouping) -> str:
+    """A type's code, or that of the one that it counts as; codes of ours, which are no values that somebody sent."""
+    cases = " ".join(f"WHEN {code:d} THEN {first:d}" for code, first in grouping.alike)
+    return f"CASE type {cases} ELSE type END" if cases else "type"
 
 
 def _wall(grouping: Grouping, parameters: list[Parameter]) -> str:
