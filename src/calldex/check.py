@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import msgspec
 
@@ -56,14 +56,15 @@ def of_files(settings: Settings) -> Checked:
 
 @contextmanager
 def _looked(settings: Settings) -> Iterator[Directory]:
-    address = settings.directory
-    path = settings.data / DIRECTORY_FILE
-    with (
-        Directory.look(path)
-        if address.embedded
-        else Directory.shared(address.whole, path.with_name(SEALING_FILE), migrate=False) as directory
-    ):
-        yield directory
+    """The directory, not migrated; of a store of several nodes the store writes to it what it is called."""
+    address, path = settings.directory, settings.data / DIRECTORY_FILE
+    with ExitStack() as opened:
+        if not address.embedded:
+            yield opened.enter_context(Directory.shared(address.whole, path.with_name(SEALING_FILE), migrate=False))
+        elif settings.store.embedded:
+            yield opened.enter_context(Directory.look(path))
+        else:
+            yield opened.enter_context(Directory.open(path, migrate=False))
 
 
 def _checked(store: Store, directory: Directory) -> Checked:

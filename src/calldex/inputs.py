@@ -203,6 +203,8 @@ def _valid(kind: Any) -> str:
 def _words(schema: dict[str, Any]) -> str:
     if "enum" in schema:
         return ", ".join(map(str, schema["enum"]))
+    if "enum" in schema.get("items", ()):
+        return f"some of {_words(schema['items'])}"
     if "description" in schema:
         return str(schema["description"])
     if "anyOf" in schema:

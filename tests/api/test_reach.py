@@ -19,14 +19,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from calldex.access import KeyScope, Permission, Reach, Role, Scope
+from calldex.access import KeyScope, Permission, Reach, Role, Scope, masking
 from calldex.api.app import public
 from calldex.directory.model import GroupChanges, TeamChanges
 from calldex.node import Node
 from calldex.records import codec
 from calldex.records.fields import DETAILS, RECORDINGS
 from calldex.records.record import Cdr, Event, Leg, Team, canonical, from_ms, time_uuid
-from calldex.search import page
 from calldex.settings import Settings
 from calldex.store import sql
 from calldex.store.embedded.parties import Parties
@@ -409,7 +408,7 @@ def test_without_the_account_the_other_is_found(centre: Centre, monkeypatch: pyt
 
 def test_without_the_mask_it_would_be_found(centre: Centre, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the mask the comparison fails."""
-    monkeypatch.setattr(page, "masked", lambda json, mask: json)
+    monkeypatch.setattr(masking, "masked", lambda json, mask: json)
     asker = centre.hire([(("see_cdrs",), {"teams": (12,)})], agent=3)
     assert list(wrong(centre, asker, {}))
 

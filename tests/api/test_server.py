@@ -103,6 +103,8 @@ NOT_HTTP, LONG_URI, LARGE_HEAD = (
         (b"nonsense\r\n\r\n", NOT_HTTP),
         (b"GET / HTTP/1.1\r\nx: " + b"x" * 140_000 + b"\r\n\r\n", LARGE_HEAD),
         (b"GET / HTTP/1.1\r\n" + b"x: y\r\n" * 23_000, LARGE_HEAD),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"x: y\r\n" * 200 + b"\r\n", LARGE_HEAD),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nx: " + b"x" * 40_000 + b"\r\n\r\n", LARGE_HEAD),
         (b"GET /?" + b"x" * 140_000, LONG_URI),
         (b"GET /?" + b"x" * 140_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", LONG_URI),
         (b"GET / HTTP/1.1\r\n\r\n", NOT_HTTP),

@@ -20,7 +20,7 @@ from calldex.directory import Directory
 from calldex.errors import Unavailable, UsageProblem, WrongVersion
 from calldex.store import Outcome, Store
 from calldex.store.clickhouse import client
-from calldex.store.clickhouse.schema import UUID_TABLE, comment, ddl
+from calldex.store.clickhouse.schema import UUID_TABLE, VERSION, comment, ddl
 from calldex.store.sql import CDR_TABLE
 from tests.clickhouse.cluster import Cluster, Host
 from tests.clickhouse.front import READ_ONLY, TOO_MANY_PARTS, Fault, Kind, Moment, answering
@@ -473,15 +473,15 @@ def test_a_missing_table(hosts: Cluster, directory: Directory, other: str, table
         opened(hosts.address(database=other), directory)
 
 
-@pytest.mark.parametrize("comment", ["calldex schema 2", "of somebody else", ""])
+@pytest.mark.parametrize("comment", [f"calldex schema {VERSION + 1}", "of somebody else", ""])
 @pytest.mark.parametrize("table", ["cdr", "cdr_uuid"])
 def test_a_schema_of_another_version(
     hosts: Cluster, directory: Directory, other: str, table: str, comment: str
 ) -> None:
     """A table of another version, or of somebody else, is refused by name."""
     hosts.execute(f"ALTER TABLE {table} MODIFY COMMENT '{comment}'", other)
-    version = "schema version 2" if comment.endswith("2") else "no schema of Calldex"
-    with refused(table, version, "version 1", lacks=hosts.password, error=WrongVersion):
+    version = comment.replace("calldex schema", "schema version") if "calldex" in comment else "no schema of Calldex"
+    with refused(table, version, f"version {VERSION}", lacks=hosts.password, error=WrongVersion):
         opened(hosts.address(database=other), directory)
 
 

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from calldex.cli import main
 from calldex.errors import BadSettings
-from calldex.store.clickhouse.schema import CDR_TYPES, UUID_TYPES, comment, ddl, version_of
+from calldex.store.clickhouse.schema import CDR_TYPES, UUID_TYPES, VERSION, comment, ddl, version_of
 from tests.clickhouse.cluster import Cluster
 
 
@@ -22,7 +22,9 @@ def test_clickhouse_reads_what_is_printed(hosts: Cluster, cluster: str | None) -
     assert [f"{statement};" for statement in statements] == printed.strip().split("\n\n")
     for statement in statements:
         quoted = statement.replace("\\", "\\\\").replace("'", "\\'")
-        assert hosts.execute(f"SELECT formatQuery('{quoted}') AS read")[0]["read"].startswith("CREATE TABLE")
+        assert hosts.execute(f"SELECT formatQuery('{quoted}') AS read")[0]["read"].startswith(
+            ("CREATE TABLE", "ALTER TABLE")
+        )
 
 
 def test_one_node_makes_the_tables(hosts: Cluster) -> None:
@@ -53,7 +55,7 @@ def test_clickhouse_fits_the_table(hosts: Cluster) -> None:
 def test_a_cluster_keeps_an_account_together() -> None:
     """Every table is replicated on the nodes, and a distributed one sends all of an account to one shard."""
     statements = ddl("main")
-    assert 4 == len(statements)
+    assert 4 == sum(statement.startswith("CREATE TABLE") for statement in statements)
     assert all(" ON CLUSTER 'main'" in statement for statement in statements)
     assert 2 == sum("ENGINE = Replicated" in statement for statement in statements)
     assert 2 == sum("cityHash64(account_id))" in statement for statement in statements)
@@ -68,5 +70,5 @@ def test_what_is_no_name_of_a_cluster(name: str) -> None:
 
 def test_the_version_of_a_schema() -> None:
     """It stands in the comment; anything else is no schema of ours."""
-    assert 1 == version_of(comment())
+    assert VERSION == version_of(comment())
     assert [12, None, None] == [version_of(text) for text in ("calldex schema 12", "", "calldex schema x")]

@@ -106,7 +106,7 @@ def contents(directory: Directory) -> dict[str, list[tuple[Any, ...]]]:
     found = {}
     with directory._db.read() as connection:  # noqa: SLF001
         for table in tables.metadata.sorted_tables:
-            if table.name not in KEPT | {"change"}:
+            if table.name not in KEPT | {"change", "ledger_heads"}:
                 rows = [tuple(row) for row in connection.execute(select(table))]
                 found[table.name] = sorted((row for row in rows if row[0] != "store_id"), key=repr)
     return found
@@ -262,7 +262,8 @@ def test_a_data_directory_that_goes_on(data: Path, tmp_path: Path) -> None:
     """One that was written to since its migration began is not mixed into what was moved before."""
 
     def interrupt(what: str, done: int, total: int) -> None:
-        raise KeyboardInterrupt
+        if what != "versions proved":  # that is before anything is moved
+            raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         migrate.migrate(settings(data, f"chdb://{tmp_path}/chdb"), interrupt)

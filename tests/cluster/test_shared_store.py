@@ -12,7 +12,7 @@ import pytest
 from calldex.demo import interactions
 from calldex.records import codec
 from calldex.records.record import Cdr, canonical
-from calldex.store.clickhouse.schema import ddl
+from calldex.store.clickhouse.schema import VERSION, ddl
 from tests.clickhouse.cluster import Cluster, cluster
 from tests.cluster.sites import Nodes, becomes, nodes, refused
 from tests.directory.places import PostgresqlPlace
@@ -141,5 +141,5 @@ def test_a_store_of_another_version(hosts: Cluster, tmp_path: Path) -> None:
     code, told = refused(hosts.address(database="newer"), tmp_path, "--store", hosts.password)
     assert (7, True) == (
         code,
-        "has schema version 9; this program knows version 1; use the Calldex that made it" in told,
+        f"has schema version 9; this program knows version {VERSION}; use the Calldex that made it" in told,
     ), told

@@ -246,6 +246,13 @@ def test_any_members(changes: dict[str, Any]) -> None:
         assert found.reason
 
 
+def test_a_rounded_number_is_found_however_it_is_escaped() -> None:
+    """The plus sign may be an escape in JSON."""
+    line = json.dumps(SERVED | {"from": "4.47701E+11"}).replace("E+11", "E\\u002b11")
+    assert "u002b" in line
+    assert "a spreadsheet has lost digits" in reason(codec.decode(line.encode(), "here"))
+
+
 def test_a_begin_that_is_null_is_not_given() -> None:
     """`started_at` as null beside a `timestamp` is the timestamp, and the other way round."""
     rest = '"uuid":"01980c1e-6f3a-8d21-9a3b-5c1f0e7d2b44","type":"inbound","disposition":"missed","duration_s":1'

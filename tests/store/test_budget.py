@@ -16,6 +16,7 @@ from calldex.records import codec
 from calldex.records.record import canonical
 from calldex.search.query import Query
 from calldex.settings import Settings
+from calldex.transport.replies import coded
 from tests.api.conftest import write
 
 
@@ -52,6 +53,12 @@ def test_a_mask_ends_in_time() -> None:
     with budget.within(600), budget.within(60):
         assert 0 < budget.left() <= 60
         assert masked(records, mask)
+
+
+def test_an_encoder_begins_in_time() -> None:
+    """Nothing is compressed for a request whose time is over."""
+    with budget.within(0), pytest.raises(QueryTimeout):
+        coded(b"x" * 10_000, "gzip")
 
 
 def test_a_budget_ends_with_its_block() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.web.conftest import PASSWORD, RECORDS, Opened, Place, list_at, total, until
 
@@ -222,3 +224,37 @@ def test_an_unknown_filter_is_told(place: Place, page: Page) -> None:
 def test_rows_come_in_order(place: Place) -> None:
     """The records of this test are in the order of the API."""
     assert all((a.started_at, a.uuid) > (b.started_at, b.uuid) for a, b in pairwise(place.records))
+
+
+def test_a_list_of_a_million_rows_ends_and_moves_row_by_row(place: Place, page: Page) -> None:
+    """Longer than a browser can draw: its end is reached, its rows are the right ones, and the wheel moves by rows."""
+    total, real = 1_000_000, asked(place, per_page=1).json()["records"][0]
+
+    def answer(route: Route) -> None:
+        params = parse_qs(urlsplit(route.request.url).query)
+        first = (int(params.get("page", ["1"])[0]) - 1) * 100
+        records = [{**real, "uuid": f"00000000-0000-8000-8000-{index:012}"} for index in range(first, first + 100)]
+        route.fulfill(json={"records": records, "total": total, "page": 1, "search_token": "t"})
+
+    page.route(re.compile(r"/api/v2/cdr\?"), answer)
+    list_at(page, place.url)
+    grid = page.get_by_test_id("list")
+    assert grid.evaluate("grid => grid.scrollHeight") < 10_000_000
+    page.keyboard.press("j")
+    page.keyboard.press("End")
+    last = page.locator(f"[aria-rowindex='{total + 1}']")
+    expect(last).to_have_attribute("data-uuid", f"00000000-0000-8000-8000-{total - 1:012}")
+    grid.evaluate("grid => { grid.scrollTop = grid.scrollHeight / 2 }")
+    place_told = page.get_by_test_id("place")
+    expect(place_told).to_contain_text("rows 5")
+    before = first_row(page)
+    grid.hover()
+    page.mouse.wheel(0, 220)
+    expect(place_told).to_contain_text(f"rows {before + 10:,}")
+
+
+def first_row(page: Page) -> int:
+    """The first row in sight, as the foot tells."""
+    found = re.search(r"[\d,]+", page.get_by_test_id("place").inner_text())
+    assert found is not None
+    return int(found[0].replace(",", ""))

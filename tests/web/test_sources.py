@@ -7,6 +7,8 @@ import json
 import re
 import subprocess
 import sys
+import tarfile
+import zipfile
 from pathlib import Path
 from types import ModuleType
 from typing import Final
@@ -78,6 +80,30 @@ def test_a_build_with_the_same_sources_makes_nothing(hook: ModuleType, tmp_path:
     assert before == hook.sources_hash(sources)
     (sources / "a.ts").write_text("2")
     assert before != hook.sources_hash(sources)
+
+
+@pytest.mark.slow
+def test_wheel_and_sdist_carry_the_page(tmp_path: Path) -> None:
+    """Both have what was built and the hash of its sources; the sdist has the sources as well."""
+    said = subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "--directory", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert 0 == said.returncode, said.stderr[-2000:]
+    (wheel,), (sdist,) = tmp_path.glob("*.whl"), tmp_path.glob("*.tar.gz")
+    in_wheel = set(zipfile.ZipFile(wheel).namelist())
+    with tarfile.open(sdist) as archive:
+        in_sdist = {name.partition("/")[2] for name in archive.getnames()}
+    built = {path.relative_to(ROOT / "src").as_posix() for path in BUILT.rglob("*") if path.is_file()}
+    assert "calldex/web/index.html" in built
+    assert built <= in_wheel
+    assert {f"src/{name}" for name in built} <= in_sdist
+    assert {"web/build.py", "web/package-lock.json", "web/.npmrc", "web/src/main.ts"} <= in_sdist
+    assert not any("node_modules" in name for name in in_sdist | in_wheel)
 
 
 def test_the_lock_has_no_addresses() -> None:

@@ -33,6 +33,7 @@ from calldex.api.openid import OpenidSignIn
 from calldex.api.recordings import RecordingFiles
 from calldex.api.routes import ENDPOINTS
 from calldex.api.signin import Sessions
+from calldex.api.statistics import Statistics
 from calldex.api.web import Web
 from calldex.errors import CalldexError, MethodNotAllowed, NotFound, TooMany, Unavailable
 from calldex.node import Node
@@ -58,6 +59,7 @@ class Handlers(msgspec.Struct, frozen=True, kw_only=True):
     cdr: CdrPages
     changed: Changed
     exports: Exports
+    statistics: Statistics
     lookups: Lookups
     posts: Posts
     administration: Administration
@@ -91,6 +93,7 @@ def public(node: Node) -> Starlette:
         cdr=CdrPages(node, reader),
         changed=Changed(node, reader),
         exports=Exports(node, reader),
+        statistics=Statistics(node, reader),
         lookups=Lookups(node, reader),
         posts=Posts(node, posts, small, metrics),
         administration=Administration(node),

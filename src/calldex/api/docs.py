@@ -18,10 +18,10 @@ from calldex.api.endpoint import Json
 OPENAPI_PATH: Final = "/openapi.json"
 PAGE_PATH: Final = "/docs"
 _STYLE: Final = """
-:root { color-scheme: light dark; --edge: light-dark(#d5dae1, #3a424d); --soft: light-dark(#f4f6f8, #1d232b);
-  --ink: light-dark(#1b2733, #dde4ec); --quiet: light-dark(#5b6875, #98a5b3); --accent: light-dark(#0b62a8, #6fb6f0); }
+:root { color-scheme: light dark; --edge: light-dark(#e3e4e2, #2a2f36); --soft: light-dark(#f8f8f6, #1a1e23);
+  --ink: light-dark(#1c1f23, #e4e7ea); --quiet: light-dark(#5c636b, #9aa3ad); --accent: light-dark(#1d56bd, #84b4ff); }
 body { margin: 0 auto; max-width: 62rem; padding: 1.5rem; font: 16px/1.55 system-ui, sans-serif; color: var(--ink);
-  background: light-dark(#fff, #14181d); }
+  background: light-dark(#fff, #15181c); }
 h1 { margin: 0; } h2 { margin: 3rem 0 0; border-bottom: 1px solid var(--edge); } h3 { margin: 2rem 0 .3rem; }
 a { color: var(--accent); } nav ul { columns: 2; padding-left: 1.2rem; }
 code, pre { font: .88em/1.5 ui-monospace, monospace; } code { overflow-wrap: anywhere; }

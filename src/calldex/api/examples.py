@@ -20,6 +20,7 @@ from calldex.api.changes import FeedChange, FeedReply
 from calldex.api.health import Alive
 from calldex.api.openid import Ways
 from calldex.api.signin import SessionReply, SignedInUser
+from calldex.api.statistics import Checksum, ChecksumReply, StatsReply
 from calldex.directory import Account, GroupInfo, Imported, ListedUser, Named, TeamInfo, WrapupCode
 from calldex.recordings.audio import Peaks
 from calldex.records import codec
@@ -183,6 +184,14 @@ _OF_TYPE[FeedReply] = FeedReply(
     next_cursor="Jq1cX0d2",
     has_more=False,
     complete_through=_BEGAN,
+)
+_OF_TYPE[StatsReply] = StatsReply(
+    groups=[{"bucket": "2026-11-01", "disposition": "answered", "calls": 812, "talk_s": 161234}],
+    total={"calls": 812, "talk_s": 161234},
+    timezone="Europe/London",
+)
+_OF_TYPE[ChecksumReply] = ChecksumReply(
+    checksums=[Checksum(from_="2026-11-01", count=812, hash="5f0c9a1e77b2d304")], as_of=901234, timezone="Europe/London"
 )
 _OF_TYPE[AuditPage] = AuditPage([_OF_TYPE[AuditEntry]], before=42)
 _OF_TYPE[str] = ""

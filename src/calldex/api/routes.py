@@ -19,6 +19,7 @@ from calldex.api import (
     openid,
     recordings,
     signin,
+    statistics,
     web,
 )
 from calldex.api.docs import OPENAPI_PATH, PAGE_PATH
@@ -49,6 +50,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     *cdr.ENDPOINTS,
     *changes.ENDPOINTS,
     *exports.ENDPOINTS,
+    *statistics.ENDPOINTS,
     *lookups.ENDPOINTS,
     *ingest.ENDPOINTS,
     *administration.ENDPOINTS,

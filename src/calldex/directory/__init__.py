@@ -101,9 +101,10 @@ class Directory(Accounts, People, Groups, Keys, Teams, Sources, Signin, OpenidPr
             self.seal_openid()
 
     @classmethod
-    def open(cls, path: Path) -> Self:
-        """The directory in an SQLite file, which is made if there is none."""
-        return cls(sqlite_engine(path))
+    def open(cls, path: Path, *, migrate: bool = True) -> Self:
+        """The directory in an SQLite file, which is made if there is none. Without `migrate` it must be of this
+        version: `WrongVersion`."""
+        return cls(sqlite_engine(path), migrate=migrate)
 
     @classmethod
     @contextmanager

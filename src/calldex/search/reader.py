@@ -39,6 +39,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final, Generic, Literal, Protocol, TypeVar
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -47,13 +48,14 @@ from calldex.access.masking import served
 from calldex.audit.chain import Action, Actor, searched
 from calldex.audit.noting import Noted, noting
 from calldex.audit.writer import Auditor
-from calldex.errors import CalldexError, NotFound, StoreNotReady
+from calldex.errors import BadRequest, CalldexError, NotFound, StoreNotReady
 from calldex.records import codec
 from calldex.records.fields import Op
 from calldex.records.record import Cdr, Rejected
 from calldex.search.feed import ChangeFeed, Cursor, FeedPage, Start, Versions
 from calldex.search.page import Page, Pager, Place
 from calldex.search.query import PAGES, Condition, O, PageRequest, Parameters, Query, parse
+from calldex.search.statistics import MOST_GROUPS, Grouping, Offsets, offsets_of
 from calldex.store import Mentioned, Position, Records, Store, Version
 
 START_S: Final = 2.0
@@ -287,6 +289,19 @@ class Search(Generic[O]):
         page = self._feed.page(self._query, cursor, limit)
         self.told(len(page.changes))
         return page
+
+    # --- aggregates ---------------------------------------------------------------------------------------------------
+
+    def aggregated(self, make: Callable[[Offsets], Grouping]) -> tuple[int, list[tuple[Any, ...]]]:
+        """As of which commit, and what is measured of each group. `make` is given the zone, as far from UTC as it is in
+        the days that are asked for, or that records can have."""
+        offsets = offsets_of(ZoneInfo(self.timezone), self._query.start_ms, self._query.end_ms)
+        as_of = self._head()
+        found = self._store.aggregate(self._query, as_of, make(offsets))
+        if len(found) > MOST_GROUPS:
+            raise BadRequest(f"that makes more than {MOST_GROUPS} groups; group by less, or ask for fewer days")
+        self.told(len(found))
+        return as_of, found
 
     # --- other shapes -------------------------------------------------------------------------------------------------
 

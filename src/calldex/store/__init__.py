@@ -19,6 +19,7 @@ import msgspec
 from calldex.access import Scope
 from calldex.records.record import Cdr
 from calldex.search.query import Query
+from calldex.search.statistics import Grouping
 
 RECEIPT_MS: Final = 24 * 3600 * 1000
 """How long a receipt counts; an older one is as if it were not there."""
@@ -257,6 +258,10 @@ class Records(Protocol):
     ) -> Slice:
         """The first `limit` matching records behind a position, after skipping some. `total` tells how many match
         in all, which helps to look in the right place."""
+
+    def aggregate(self, query: Query, as_of: int, grouping: Grouping) -> list[tuple[Any, ...]]:
+        """What is measured of the groups of the records that match, in the order of their values: of each the begin of
+        its bucket, if there are buckets, its values and its measures, as columns keep them. Of no group, one row."""
 
     def mentioned(self, scope: Scope) -> Mentioned:
         """What the live records of a scope name."""

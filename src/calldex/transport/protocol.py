@@ -129,16 +129,15 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header. Those behind a body in chunks are dropped: they would join the ones that were looked at already."""
-        if not self._in_head:
-            return
-        if len(self.headers) == MOST_HEADERS:
-            self._refuse(HeadTooLarge(f"a request may have up to {MOST_HEADERS} headers; this one has more"))
-        super().on_header(name, value)
+        if self._in_head and len(self.headers) <= MOST_HEADERS:  # one more is refused when the head is complete
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """A head ends; one that came in a single piece is measured here."""
         self._in_head, self._in_body = False, True
         self._expect_nothing()
+        if len(self.headers) > MOST_HEADERS:
+            self._refuse(HeadTooLarge(f"a request may have up to {MOST_HEADERS} headers; this one has more"))
         size = sum(len(name) + len(value) for name, value in self.headers)
         if size > HEADERS_LIMIT:
             self._refuse(HeadTooLarge(f"the headers are too large: they may have {HEADERS_LIMIT} bytes"))

@@ -17,6 +17,7 @@ import zstandard
 from isal import isal_zlib
 from starlette.responses import Response
 
+from calldex import budget
 from calldex.errors import CalldexError, CursorExpired, MethodNotAllowed, Problem
 from calldex.records.codec import Record
 
@@ -176,9 +177,11 @@ _local: Final = threading.local()
 
 
 def coded(body: bytes, coding: Coding) -> tuple[bytes, Coding]:
-    """A body in a coding, if it is large enough for that, and the coding it is in. Takes its time: for threads."""
+    """A body in a coding, if it is large enough for that, and the coding it is in. Takes its time, of which some
+    must be left: for threads."""
     if len(body) <= MIN_CODED or coding == "identity":
         return body, "identity"
+    budget.check()
     if coding == "gzip":
         return isal_zlib.compress(body, GZIP_LEVEL, 31), coding
     compressor: zstandard.ZstdCompressor | None = getattr(_local, "zstd", None)

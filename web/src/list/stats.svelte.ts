@@ -8,14 +8,27 @@ export interface Stats {
     total: Group;
 }
 
+let missing = false;
+const KEY = 'calldex.statistics';
+
+/** Whether the server had statistics the last time: then there is room for them before they come. */
+export const expected = (): boolean => localStorage.getItem(KEY) === 'yes';
+
 /** Null where the server has no statistics, or does not answer this one. */
 export async function stats(query: string, wanted: Record<string, string>, signal?: AbortSignal): Promise<Stats | null> {
+    if (missing) return null;
     const params = new URLSearchParams(query);
     for (const [name, value] of Object.entries(wanted)) params.set(name, value);
     try {
-        return await ask<Stats>(`/api/v2/cdr/stats?${params}`, signal ? { signal } : {});
+        const found = await ask<Stats>(`/api/v2/cdr/stats?${params}`, signal ? { signal } : {});
+        localStorage.setItem(KEY, 'yes');
+        return found;
     } catch (error) {
-        if (error instanceof ApiError) return null;
+        if (error instanceof ApiError) {
+            missing = error.status === 404;
+            if (missing) localStorage.removeItem(KEY);
+            return null;
+        }
         throw error;
     }
 }

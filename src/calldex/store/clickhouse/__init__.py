@@ -25,6 +25,7 @@ from calldex.errors import TokenExpired, Unavailable, UnreadableInput, UsageProb
 from calldex.recent import remember
 from calldex.records.fields import MAX_VALUES
 from calldex.search.query import Query
+from calldex.search.statistics import Grouping
 from calldex.store import (
     RECEIPT_MS,
     Batch,
@@ -42,6 +43,8 @@ from calldex.store import (
     State,
     Version,
 )
+from calldex.store.aggregates import CLICKHOUSE as FUNCTIONS
+from calldex.store.aggregates import aggregated
 from calldex.store.clickhouse.address import Address
 from calldex.store.clickhouse.changes import PublishedLog
 from calldex.store.clickhouse.client import Hosts
@@ -351,6 +354,13 @@ class ClickhouseStore:
     def _refuse_purged(self, query: Query, as_of: int) -> None:
         if as_of < self.purged_upto(query.scope.account_id):
             raise TokenExpired("what this search saw has been dropped since it began; start a new search")
+
+    def aggregate(self, query: Query, as_of: int, grouping: Grouping) -> list[tuple[Any, ...]]:
+        """See `Store.aggregate`."""
+        self.upgrade.refuse(query, [*grouping.by, *(each.column for each in grouping.measures)])
+        found = self.hosts.rows(aggregated(grouping, self._from(query, as_of), FUNCTIONS))
+        self._refuse_purged(query, as_of)
+        return [tuple(row) for row in found]
 
     def mentioned(self, scope: Scope) -> Mentioned:
         """See `Store.mentioned`; remembered until the account changes."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import threading
 import time
+from collections.abc import Iterable
 from typing import Final
 
 import structlog
@@ -76,9 +77,10 @@ class Upgrade:
             versions.append(version)
         return min(versions)
 
-    def refuse(self, query: Query) -> None:
-        """Raise `StoreNotReady` if a search asks for a column that has not all its values."""
-        if not self._lacking.isdisjoint(wanted := [condition.column for condition in query.where]):
+    def refuse(self, query: Query, more: Iterable[str] = ()) -> None:
+        """Raise `StoreNotReady` if a search asks for a column that has not all its values, or for one of `more`."""
+        wanted = [*(condition.column for condition in query.where), *more]
+        if not self._lacking.isdisjoint(wanted):
             with self._lock:
                 if time.monotonic() - self._asked_at >= _AFRESH_S:
                     self._ask()

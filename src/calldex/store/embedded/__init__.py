@@ -26,6 +26,7 @@ from calldex import budget
 from calldex.access import Scope
 from calldex.errors import CalldexError, DiskFull, StoreNotReady, TokenExpired, Unavailable
 from calldex.search.query import Query
+from calldex.search.statistics import Grouping
 from calldex.store import (
     Batch,
     Capabilities,
@@ -488,6 +489,18 @@ class EmbeddedStore(Staging):
             found = self._ledger.total(query, as_of)
         else:
             found = self._answer(total, as_of)
+        self._refuse_purged(query, as_of)
+        return found
+
+    def aggregate(self, query: Query, as_of: int, grouping: Grouping) -> list[tuple[Any, ...]]:
+        """See `Store.aggregate`."""
+        used = [*grouping.by, *(each.column for each in grouping.measures)]
+
+        def aggregate(columns: Columns) -> list[tuple[Any, ...]]:
+            self._filler.refuse(query, columns, used)
+            return columns.aggregate(self._in_columns(query, columns), as_of, grouping)
+
+        found = self._answer(aggregate, as_of)
         self._refuse_purged(query, as_of)
         return found
 

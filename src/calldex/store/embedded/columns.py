@@ -35,7 +35,10 @@ from calldex.errors import DiskFull, Unavailable
 from calldex.recent import remember
 from calldex.records.fields import Op
 from calldex.search.query import Query
+from calldex.search.statistics import Grouping
 from calldex.store import Mentioned, Position
+from calldex.store.aggregates import DUCKDB as FUNCTIONS
+from calldex.store.aggregates import aggregated
 from calldex.store.embedded.by_time import BUCKET_MS, EARLIEST, AccountTimes
 from calldex.store.embedded.index import SEGMENT, Array, Index, Rows, halves, is_narrow
 from calldex.store.embedded.indexing import INDEXED, SUMS, day_of, indexed
@@ -436,6 +439,12 @@ class Columns:
 
     def _count_of(self, condition: Sql) -> int:
         return int(self._ask(f"SELECT count(*) FROM kept.cdr WHERE {condition.text}", condition)[0][0])
+
+    def aggregate(self, query: Query, as_of: int, grouping: Grouping) -> list[tuple[Any, ...]]:
+        """See `Store.aggregate`."""
+        condition = self._where(query, as_of)
+        statement = aggregated(grouping, Sql(f"FROM kept.cdr WHERE {condition.text}", condition.parameters), FUNCTIONS)
+        return self._ask(statement.text, statement)
 
     def mentioned(self, scope: Scope, as_of: int) -> Mentioned:
         """What the records of a scope name. Remembered until the account changes: it is asked for with every page of

@@ -8,7 +8,7 @@ a search by such a column is refused with how far it is; everything else is serv
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 
 import msgspec
@@ -49,10 +49,10 @@ class Filler:
         if self._ledger.gaps:
             self._thread.join()
 
-    def refuse(self, query: Query, columns: Columns | None) -> None:
+    def refuse(self, query: Query, columns: Columns | None, more: Iterable[str] = ()) -> None:
         """Raise `StoreNotReady` if a search asks for a column that has not all its values, in the ledger or, with
-        `columns`, in them."""
-        for name in dict.fromkeys(condition.column for condition in query.where):
+        `columns`, in them; or for one of `more`."""
+        for name in dict.fromkeys((*(condition.column for condition in query.where), *more)):
             gap = self._ledger.gaps.get(name)
             if gap is None:
                 continue

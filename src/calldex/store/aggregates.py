@@ -1,0 +1,162 @@
+"""A grouping becomes SQL, for DuckDB and for ClickHouse. Pure; values travel as parameters.
+
+Each engine's functions stand side by side, so that what one means the other does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from calldex.records.fields import COLUMN, Kind
+from calldex.search.statistics import DAY_MS, HOUR_MS, MOST_GROUPS, Bucket, Grouping, Measure
+from calldex.store.sql import Parameter, Sql
+
+
+class Functions(msgspec.Struct, frozen=True):
+    """What differs between engines: a condition as 0 or 1 in a count, an aggregate of a value where a condition holds
+    (null if it never does), the month's first day of a wall clock's milliseconds, the rows with one for each team, the
+    uuid as text, and the first eight bytes of a text's SHA-256 as a number, summed."""
+
+    count: Callable[[str], str]
+    where: Callable[[str, str, str], str]
+    month: str
+    teams: str
+    uuid: str
+    hashed: str
+    div: str
+
+
+def _where_in_duckdb(how: str, value: str, condition: str) -> str:
+    function = {
+        "sum": "coalesce(sum({0}) FILTER (WHERE {1}), 0)",
+        "avg": "avg({0}) FILTER (WHERE {1})",
+        "max": "max({0}) FILTER (WHERE {1})",
+        "median": "quantile_disc({0}, 0.5) FILTER (WHERE {1})",
+        "p90": "quantile_disc({0}, 0.9) FILTER (WHERE {1})",
+    }[how]
+    return function.format(value, condition)
+
+
+def _where_in_clickhouse(how: str, value: str, condition: str) -> str:
+    rank = "arraySort(groupArrayIf({0}, {1}))[toUInt64(ceil(%s * countIf({1})))]"
+    function = {
+        "sum": "sumIf({0}, {1})",
+        "avg": "avgIf({0}, {1})",
+        "max": "maxIf({0}, {1})",
+        "median": rank % "0.5",
+        "p90": rank % "0.9",
+    }[how]
+    found = function.format(value, condition)
+    return found if how == "sum" else f"if(countIf({condition}) = 0, NULL, {found})"
+
+
+_HEX: Final = "lower(hex(uuid))"
+DUCKDB: Final = Functions(
+    count=lambda condition: f"count(*) FILTER (WHERE {condition})",
+    where=_where_in_duckdb,
+    month="epoch_ms(date_trunc('month', make_timestamp(wall * 1000)))",
+    teams="unnest(string_split(trim(team_ids, ','), ','))",
+    uuid="CAST(uuid AS VARCHAR)",
+    hashed="sum(CAST('0x' || left(sha256({0} || ':' || seq), 16) AS UBIGINT))",
+    div="//",
+)
+CLICKHOUSE: Final = Functions(
+    count=lambda condition: f"countIf({condition})",
+    where=_where_in_clickhouse,
+    month="toInt64(toUnixTimestamp(toStartOfMonth(toDateTime64(wall / 1000, 3, 'UTC'), 'UTC'))) * 1000",
+    teams="arrayJoin(splitByChar(',', trim(BOTH ',' FROM team_ids)))",
+    uuid=(
+        f"concat(substring({_HEX}, 1, 8), '-', substring({_HEX}, 9, 4), '-', substring({_HEX}, 13, 4), '-',"
+        f" substring({_HEX}, 17, 4), '-', substring({_HEX}, 21, 12))"
+    ),
+    hashed="sum(reinterpretAsUInt64(reverse(substring(SHA256(concat({0}, ':', toString(seq))), 1, 8))))",
+    div="DIV",
+)
+
+
+def aggregated(grouping: Grouping, rows: Sql, functions: Functions) -> Sql:
+    """The statement: of each group its values, then its measures; one group more than there may be, at the most. `rows`
+    is `FROM` and `WHERE` of the records."""
+    parameters: list[Parameter] = []
+    inner = ["*"]
+    if grouping.bucket is not None:
+        inner.append(f"{_wall(grouping, parameters)} AS wall")
+    if "team_ids" in grouping.by:
+        inner.append(f"{functions.teams} AS team")
+    keys = [_type(grouping) if name == "type" else "team" if name == "team_ids" else name for name in grouping.by]
+    buckets = [] if grouping.bucket is None else [_bucket(grouping.bucket, functions)]
+    measures = [_measure(each, functions) for each in grouping.measures]
+    columns = ", ".join([*buckets, *keys, *(each.text for each in measures)])
+    text = f"SELECT {columns} FROM (SELECT {', '.join(inner)} {rows.text})"
+    groups = ", ".join(str(number) for number in range(1, len(buckets) + len(keys) + 1))
+    if groups:
+        text += f" GROUP BY {groups} ORDER BY {groups} LIMIT {MOST_GROUPS + 1}"
+    values = (value for each in measures for value in each.parameters)
+    return Sql(text, (*values, *parameters, *rows.parameters))
+
+
+def _type(grouping: Grouping) -> str:
+    """A type's code, or that of the one that it counts as; codes of ours, which are no values that somebody sent."""
+    cases = " ".join(f"WHEN {code:d} THEN {first:d}" for code, first in grouping.alike)
+    return f"CASE type {cases} ELSE type END" if cases else "type"
+
+
+def _wall(grouping: Grouping, parameters: list[Parameter]) -> str:
+    """What a wall clock shows as a record begins, in milliseconds."""
+    (_, first), *later = grouping.offsets
+    text = "?"
+    parts: list[Parameter] = [first]
+    for from_ms, offset in later:
+        text = f"CASE WHEN started_ms >= ? THEN ? ELSE {text} END"
+        parts = [from_ms, offset, *parts]
+    parameters += parts
+    return f"started_ms + {text}"
+
+
+def _floor(value: str, size: int) -> str:
+    return f"({value} - ((({value} % {size}) + {size}) % {size}))"
+
+
+def _bucket(bucket: Bucket | str, functions: Functions) -> str:
+    day = f"({_floor('wall', DAY_MS)} {functions.div} {DAY_MS})"
+    weekday = f"((({day} + 3) % 7 + 7) % 7)"  # the first of January 1970 was a Thursday
+    match bucket:
+        case "hour":
+            return f"started_ms - (wall - {_floor('wall', HOUR_MS)})"
+        case "day":
+            return _floor("wall", DAY_MS)
+        case "week":
+            return f"({day} - {weekday}) * {DAY_MS}"
+        case "month":
+            return functions.month
+        case "weekday":
+            return f"{weekday} + 1"
+        case "hour_of_day":
+            return f"(wall - {_floor('wall', DAY_MS)}) {functions.div} {HOUR_MS}"
+        case _:
+            return functions.uuid
+
+
+def _measure(measure: Measure, functions: Functions) -> Sql:
+    terms: list[str] = []
+    parameters: list[Parameter] = []
+    if measure.outcomes:
+        terms.append(f"disposition IN ({', '.join('?' * len(measure.outcomes))})")
+        parameters += measure.outcomes
+    if measure.waited_s is not None:
+        terms.append("wait_s BETWEEN 1 AND ?")
+        parameters.append(measure.waited_s + 1)  # as columns keep lengths that may be unknown
+    if measure.how == "hash":
+        return Sql(functions.hashed.format(functions.uuid))
+    if measure.how == "count":
+        return Sql(functions.count(" AND ".join(terms)) if terms else "count(*)", tuple(parameters))
+    value = measure.column
+    if COLUMN[measure.column].kind is Kind.SECONDS:
+        terms.append(f"{measure.column} > 0")
+        value = f"({measure.column} - 1)"
+    condition = " AND ".join(terms) or "TRUE"
+    text = functions.where(measure.how, value, condition)
+    return Sql(text, tuple(parameters) * text.count(condition) if parameters else ())

@@ -1,0 +1,95 @@
+"""`GET /api/v2/cdr/stats` and `/checksums` over HTTP."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from typing import Any
+
+import msgspec
+import pytest
+
+from calldex.demo import interactions
+from tests.api.conftest import Site, write
+
+STATS = "/api/v2/cdr/stats"
+CHECKSUMS = "/api/v2/cdr/checksums"
+
+
+def stats(site: Site, key: str = "admin", **params: Any) -> dict[str, Any]:
+    """The reply."""
+    reply = site.api.get(STATS, site.keys[key], **params)
+    assert 200 == reply.status_code, reply.text
+    found: dict[str, Any] = reply.json()
+    return found
+
+
+@pytest.mark.parametrize("key", ["admin", "supervisor", "analyst", "other"])
+@pytest.mark.parametrize("asked", [{}, {"type": "inbound"}, {"min_duration": "60"}])
+def test_it_adds_up_to_what_the_list_has(site: Site, key: str, asked: dict[str, Any]) -> None:
+    """Under the same filters and the same rights."""
+    listed = site.cdr(key, per_page=10_000, **asked).json()["records"]
+    found = stats(site, key, group_by="disposition,queue", measures="calls,talk_s", **asked)
+    assert (len(listed), sum(one["talk_s"] or 0 for one in listed)) == tuple(found["total"].values())
+    expected = Counter((one["disposition"], one["queue_id"], one["queue"]) for one in listed)
+    assert expected == {(one["disposition"], one["queue_id"], one["queue"]): one["calls"] for one in found["groups"]}
+
+
+@pytest.mark.parametrize("vocabulary", ["documented", "compatible"])
+def test_types_are_told_in_the_words_of_the_list(empty: Site, vocabulary: Any) -> None:
+    """What is one word there is one group here."""
+    records = list(interactions(60, seed=3))
+    records[0] = msgspec.structs.replace(records[0], type="scheduled_callback")
+    records[1] = msgspec.structs.replace(records[1], type="queue_callback")
+    write(empty.node, "main", records)
+    empty.node.directory.set_account("main", vocabulary=vocabulary)
+    listed = empty.cdr(per_page=10_000).json()["records"]
+    found = stats(empty, group_by="type")["groups"]
+    assert Counter(one["type"] for one in listed) == {one["type"]: one["calls"] for one in found}
+    assert len(found) == len({one["type"] for one in found})
+
+
+def test_buckets_are_in_the_zone(site: Site) -> None:
+    """That of the caller, or the one that is named."""
+    found = stats(site, bucket="day", timezone="Asia/Tokyo")
+    assert "Asia/Tokyo" == found["timezone"]
+    assert found["total"]["calls"] == sum(one["calls"] for one in found["groups"])
+    assert [one["bucket"] for one in found["groups"]] == sorted(one["bucket"] for one in found["groups"])
+    day = found["groups"][0]["bucket"]
+    total = site.cdr(start_date=day, end_date=day, timezone="Asia/Tokyo").json()["total"]
+    assert total == found["groups"][0]["calls"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"group_by": "agnet"}, "agent"),
+        ({"bucket": "year"}, "hour_of_day"),
+        ({"measures": "call"}, "calls"),
+        ({"measures": "calls,calls"}, "more than once"),
+        ({"group_by": "queue,queue"}, "more than once"),
+        ({"per_page": "10"}, "unknown"),
+    ],
+)
+def test_what_is_refused(site: Site, asked: dict[str, Any], told: str) -> None:
+    """With what is valid."""
+    reply = site.api.get(STATS, site.keys["admin"], **asked)
+    assert (400, True) == (reply.status_code, told in reply.text), reply.text
+
+
+def test_a_copy_is_proved_equal(site: Site) -> None:
+    """By the recipe of the reference, from what the feed gave."""
+    page = site.api.get("/api/v2/cdr/changes", site.keys["admin"], limit=10_000).json()
+    summed: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
+    for change in page["changes"]:
+        day = change["record"]["timestamp"][:10]
+        digest = hashlib.sha256(f"{change['uuid']}:{change['seq']}".encode()).digest()
+        summed[day] = (summed[day] + int.from_bytes(digest[:8])) % 2**64
+        counts[day] += 1
+    reply = site.api.get(CHECKSUMS, site.keys["admin"], timezone="UTC").json()
+    expected = [{"from": day, "count": counts[day], "hash": f"{summed[day]:016x}"} for day in sorted(summed)]
+    assert expected == reply["checksums"]
+    records = site.api.get(CHECKSUMS, site.keys["admin"], timezone="UTC", level="record").json()["checksums"]
+    assert {change["uuid"] for change in page["changes"]} == {one["uuid"] for one in records}
+    assert 403 == site.api.get(CHECKSUMS, site.keys["phone"]).status_code
