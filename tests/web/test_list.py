@@ -258,3 +258,31 @@ def first_row(page: Page) -> int:
     found = re.search(r"[\d,]+", page.get_by_test_id("place").inner_text())
     assert found is not None
     return int(found[0].replace(",", ""))
+
+
+def test_the_picture_and_the_sums_are_those_of_the_list(place: Place, page: Page) -> None:
+    """Shares in the foot and counts of a filter's values are over all that is filtered; a time that is dragged in the
+    picture is a filter of the API."""
+    day = place.records[RECORDS // 2].started_at.date().isoformat()
+    list_at(page, f"{place.url}/?start_date={day}&end_date={day}&timezone=UTC&type=inbound")
+    params = {"start_date": day, "end_date": day, "timezone": "UTC", "type": "inbound", "per_page": 10_000}
+    records = asked(place, **params).json()["records"]
+    outcomes = [record["disposition"] for record in records]
+    answered = f"{round(1000 * outcomes.count('answered') / len(outcomes)) / 10:g}%"
+    expect(page.locator("footer")).to_contain_text(f"{answered} answered")
+    picture = page.get_by_test_id("histogram").locator("svg")
+    expect(picture.locator("g").first).to_be_attached()
+    page.get_by_test_id("add-filter").click()
+    page.locator(".panel [data-filter=disposition]").click()
+    expect(page.locator("label").filter(has_text="Abandoned").first).to_contain_text(str(outcomes.count("abandoned")))
+    page.keyboard.press("Escape")
+    box = picture.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] * 0.4, box["y"] + 30)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + 30)
+    page.mouse.up()
+    until(page, "location.search.includes('T')")
+    chosen = parse_qs(urlsplit(page.url).query)
+    params |= {name: chosen[name][0] for name in ("start_date", "end_date")}
+    expect(page.get_by_test_id("total")).to_have_text(f"{asked(place, **params).json()['total']:,}")

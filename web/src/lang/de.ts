@@ -174,6 +174,7 @@ export default {
     'foot.calls': { one: 'Anruf', other: 'Anrufe' },
     'foot.answered': 'angenommen',
     'foot.abandoned': 'aufgegeben',
+    'foot.service': 'in 20 s',
     'foot.wait': 'Warten',
     'foot.talk': 'Gespräch',
     'foot.average': 'im Mittel',

@@ -172,6 +172,7 @@ export default {
     'foot.calls': { one: 'call', other: 'calls' },
     'foot.answered': 'answered',
     'foot.abandoned': 'abandoned',
+    'foot.service': 'in 20 s',
     'foot.wait': 'wait',
     'foot.talk': 'talk',
     'foot.average': 'avg',

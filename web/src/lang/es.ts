@@ -174,6 +174,7 @@ export default {
     'foot.calls': { one: 'llamada', other: 'llamadas' },
     'foot.answered': 'atendidas',
     'foot.abandoned': 'abandonadas',
+    'foot.service': 'en 20 s',
     'foot.wait': 'espera',
     'foot.talk': 'habla',
     'foot.average': 'media',
