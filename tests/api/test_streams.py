@@ -6,6 +6,7 @@ import gzip
 import socket
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -231,8 +232,9 @@ def test_a_coding_that_breaks_off_is_not_whole(coding: Coding) -> None:
     whole = sent + coder.end()
     if coding == "gzip":
         assert b"".join(text) == gzip.decompress(whole)
-        with pytest.raises(EOFError):
-            gzip.decompress(sent)
+        half = zlib.decompressobj(wbits=31)
+        half.decompress(sent)
+        assert not half.eof
     else:
         assert b"".join(text) == zstandard.ZstdDecompressor().decompressobj().decompress(whole)
         unfinished = zstandard.ZstdDecompressor().decompressobj()

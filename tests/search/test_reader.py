@@ -114,7 +114,7 @@ def test_own_parameters_are_declared(office: Office) -> None:
     ("name", "value", "valid"),
     [
         ("format", "xls", "csv, ndjson"),
-        ("fields", "uuid,frm", "a list of: from, to, uuid"),
+        ("fields", "uuid,frm", "some of from, to, uuid"),
         ("limit", "0", "a whole number from 1 to 10000"),
         ("limit", "1.0", "a whole number from 1 to 10000"),
         ("page", "1", "agent_ids, "),
