@@ -51,6 +51,23 @@ class _ErrorReply(msgspec.Struct):
     problems: tuple[Problem, ...] = ()
 
 
+def _not_whole() -> UsageProblem:
+    return UsageProblem("what was typed is not UTF-8 throughout; type it in a terminal whose locale is")
+
+
+def _encoded(given: msgspec.Struct) -> bytes:
+    try:
+        return msgspec.json.encode(given)
+    except UnicodeEncodeError:
+        raise _not_whole() from None
+
+
+def _whole(parameters: dict[str, Any]) -> dict[str, Any]:
+    if not all(map(is_whole, parameters.values())):
+        raise _not_whole()
+    return parameters
+
+
 class Control:
     """Asks a node. Every method raises what the node raises, and `Unavailable` when the server goes away."""
 
@@ -62,13 +79,7 @@ class Control:
         """What comes of an operation."""
         kind = type(operation)
         (reply,) = get_args(kind.__orig_bases__[0])  # type: ignore[attr-defined]  # typing's own, on generic bases
-        try:
-            content = msgspec.json.encode(operation)
-        except UnicodeEncodeError:
-            raise UsageProblem(
-                "what was typed is not UTF-8 throughout; type it in a terminal whose locale is"
-            ) from None
-        body = self._reply(self._client.post(f"/{kind.__name__}", content=content))
+        body = self._reply(self._client.post(f"/{kind.__name__}", content=_encoded(operation)))
         return msgspec.json.decode(body, type=reply)  # type: ignore[no-any-return]
 
     def do(
@@ -82,8 +93,9 @@ class Control:
     ) -> T:
         """What comes of a verb of the administration; without an account, that of the subject."""
         parameters = {"subject": subject} | ({} if account is None else {"account": account})
-        content = given if isinstance(given, bytes) else msgspec.json.encode(given)
-        body = self._reply(self._client.post(f"/verbs/{name_of(work, kind)}", params=parameters, content=content))
+        content = given if isinstance(given, bytes) else _encoded(given)
+        path = f"/verbs/{name_of(work, kind)}"
+        body = self._reply(self._client.post(path, params=_whole(parameters), content=content))
         return msgspec.json.decode(body, type=gives(work))  # type: ignore[no-any-return]
 
     def accounts(self) -> list[str]:
@@ -113,9 +125,7 @@ class Control:
         """Import a stream of bytes. Raises as well what `chunks` raises; what was sent before is imported then only as
         far as it was committed."""
         parameters = {name: value for name, value in msgspec.structs.asdict(asked).items() if value is not None}
-        if not all(map(is_whole, parameters.values())):
-            raise UsageProblem("what was typed is not UTF-8 throughout; type it in a terminal whose locale is")
-        body = self._reply(self._client.post("/import", params=parameters, content=_streamed(chunks)))
+        body = self._reply(self._client.post("/import", params=_whole(parameters), content=_streamed(chunks)))
         return msgspec.json.decode(body, type=Summary)
 
     def _reply(self, request: Coroutine[Any, Any, httpx.Response]) -> bytes:
