@@ -55,7 +55,7 @@ def _not_whole() -> UsageProblem:
     return UsageProblem("what was typed is not UTF-8 throughout; type it in a terminal whose locale is")
 
 
-def _encoded(given: msgspec.Struct) -> bytes:
+def _encoded(given: object) -> bytes:
     try:
         return msgspec.json.encode(given)
     except UnicodeEncodeError:
