@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar, get_args
 
-import httpx
+import httpx2
 import msgspec
 
 from calldex.admin.verb import MOST_PER_PAGE, Call, Listing, Paging, gives, name_of
@@ -71,7 +71,7 @@ def _whole(parameters: dict[str, Any]) -> dict[str, Any]:
 class Control:
     """Asks a node. Every method raises what the node raises, and `Unavailable` when the server goes away."""
 
-    def __init__(self, runner: asyncio.Runner, client: httpx.AsyncClient) -> None:
+    def __init__(self, runner: asyncio.Runner, client: httpx2.AsyncClient) -> None:
         self._runner = runner
         self._client = client
 
@@ -128,10 +128,10 @@ class Control:
         body = self._reply(self._client.post("/import", params=_whole(parameters), content=_streamed(chunks)))
         return msgspec.json.decode(body, type=Summary)
 
-    def _reply(self, request: Coroutine[Any, Any, httpx.Response]) -> bytes:
+    def _reply(self, request: Coroutine[Any, Any, httpx2.Response]) -> bytes:
         try:
             response = self._runner.run(request)
-        except httpx.TransportError as error:
+        except httpx2.TransportError as error:
             why = str(error) or type(error).__name__
             raise Unavailable(f"the server that owns the data directory went away ({why}); try again") from error
         if response.is_success:
@@ -195,8 +195,8 @@ def connected(data: Path | None, *, new: bool = False) -> Iterator[Control]:
     prepare(settings, origins, serving=False)
     with _transport(settings) as transport, asyncio.Runner() as runner:
         # An import or a check takes as long as it takes; a server that goes away ends the connection.
-        forever = httpx.Timeout(None)
-        client = httpx.AsyncClient(transport=transport, base_url="http://calldex", timeout=forever, trust_env=False)
+        forever = httpx2.Timeout(None)
+        client = httpx2.AsyncClient(transport=transport, base_url="http://calldex", timeout=forever, trust_env=False)
         try:
             yield Control(runner, client)
         finally:
@@ -235,12 +235,12 @@ def _none_at(settings: Settings) -> UnreadableInput:
 
 
 @contextmanager
-def _transport(settings: Settings) -> Iterator[httpx.AsyncBaseTransport]:
+def _transport(settings: Settings) -> Iterator[httpx2.AsyncBaseTransport]:
     deadline = time.monotonic() + PATIENCE_S
     while True:
         with _served(settings.data) as path:
             if path is not None:
-                yield httpx.AsyncHTTPTransport(uds=path)
+                yield httpx2.AsyncHTTPTransport(uds=path)
                 return
         try:
             node = Node(settings)
@@ -252,7 +252,7 @@ def _transport(settings: Settings) -> Iterator[httpx.AsyncBaseTransport]:
         with node:
             if node.is_new:
                 say(f"{settings.data} is a new data directory.")
-            yield httpx.ASGITransport(control(node))
+            yield httpx2.ASGITransport(control(node))
             return
 
 
