@@ -19,7 +19,8 @@ CalldexError                    internal              500  exit 1
 |  |- ScopeChanged              scope_changed         409       1
 |  `- IdempotencyMismatch       idempotency_mismatch  409       1
 |- Gone                         gone                  410       1
-|  `- TokenExpired              token_expired         410       1
+|  |- TokenExpired              token_expired         410       1
+|  `- CursorExpired             cursor_expired        410       1
 |- TooLarge                     too_large             413       1
 |- UriTooLong                   uri_too_long          414       1
 |- UnsupportedMedia             unsupported_media     415       1
