@@ -32,9 +32,11 @@ CalldexError                    internal              500  exit 1
 |  |- QueryTimeout              query_timeout         503       3
 |  |- TooManyConnections        too_many_connections  503       3
 |  `- DiskFull                  disk_full             503       4
+|- RecordDamaged                record_damaged        500       1
 `- UsageProblem                 usage                 400       2
    |- BadSettings               bad_settings          400       2
    |- UnreadableInput           unreadable_input      400       5
+   |  `- StoreDamaged           store_damaged         500       5
    |- DataDirInUse              data_dir_in_use       409       6
    |- WrongVersion              wrong_version         409       7
    `- PortTaken                 port_taken            409       8
