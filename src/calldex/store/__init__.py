@@ -269,6 +269,9 @@ class Records(Protocol):
     def get(self, account_id: int, uuid: str) -> Version | None:
         """The live version of a record, whatever state the answers are in."""
 
+    def written(self, account_id: int, uuids: Sequence[str], as_of: int) -> dict[str, int]:
+        """When the versions of these records were committed that are visible as of a commit, in epoch milliseconds."""
+
     def history(self, account_id: int, uuid: str) -> list[Version]:
         """Every version of a record that is still kept, oldest first."""
 
