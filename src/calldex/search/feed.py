@@ -150,6 +150,11 @@ class ChangeFeed:
             earliest_cursor=self._sealing.seal(earliest),
         )
 
+    @property
+    def look_every_s(self) -> float:
+        """How often `has_more` may be asked."""
+        return self._store.capabilities.look_every_s
+
     def has_more(self, cursor: Cursor) -> bool:
         """Whether something was committed behind a cursor, as far as that is known without reading."""
         return self._store.log.last(cursor.account_id) > cursor.after

@@ -281,9 +281,13 @@ class Search(Generic[O]):
             return self._feed.opened(self._query, text, versions)
         return self._feed.began(self._query, start, versions)
 
-    def has_changes(self, cursor: Cursor) -> bool:
-        """Whether something was committed behind a cursor; costs no reading."""
-        return self._feed.has_more(cursor)
+    async def committed(self, cursor: Cursor, deadline: float, stopped: Callable[[], bool]) -> None:
+        """Return when something was committed behind a cursor, at a deadline (of the monotonic clock), or when it is to
+        stop. Takes up no place."""
+        while time.monotonic() < deadline and not stopped():
+            if await asyncio.to_thread(self._feed.has_more, cursor):
+                return
+            await asyncio.sleep(self._feed.look_every_s)
 
     def changes(self, cursor: Cursor, limit: int) -> FeedPage:
         """The page of the change feed behind a cursor."""

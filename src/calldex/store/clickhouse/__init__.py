@@ -87,6 +87,7 @@ class ClickhouseStore:
     """See `calldex.store.Store`."""
 
     capabilities = Capabilities(
+        look_every_s=0.5,  # it asks the directory
         batches_at_once=5,
         purge_every_s=3600,  # it rewrites parts
         backed_up_by="ClickHouse's own BACKUP DATABASE",
