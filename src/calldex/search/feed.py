@@ -30,7 +30,8 @@ from calldex.store import Change, Changes, Store
 Versions = Literal["latest", "all"]
 Start = Literal["beginning", "now"] | int
 """Where a chain begins: an instant is told in epoch milliseconds."""
-_BETWEEN: Final = b'},{"uuid":"'
+BETWEEN: Final = b'},{"uuid":"'
+"""Where one record's JSON ends and the next begins: with its uuid, and quotes in a text have backslashes."""
 
 
 class Cursor(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -156,7 +157,7 @@ class ChangeFeed:
 
     def page(self, query: Query, cursor: Cursor, limit: int) -> FeedPage:
         """The page behind a cursor, of as many versions as `limit` at the most. Blocks."""
-        found = self._store.log.since(query, cursor.after, limit)
+        found = self._store.log.since(query, cursor.after, cursor.base, limit)
         since = max(cursor.after, cursor.base)
         held: dict[str, int] = {}
         if not _is_whole(query) and found.upto > since:
@@ -197,7 +198,7 @@ def _shown(changes: Iterable[Change], query: Query) -> Iterator[Told]:
     """The changes as the reader sees them: masked, in their vocabulary."""
     kept = list(changes)
     records = served(b",".join(change.json for change in kept if change.json is not None), query.scope)
-    parts = iter(records.split(_BETWEEN))
+    parts = iter(records.split(BETWEEN))
     first = True
     count = sum(change.json is not None for change in kept)
     for change in kept:

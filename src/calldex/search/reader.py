@@ -51,8 +51,8 @@ from calldex.audit.writer import Auditor
 from calldex.errors import BadRequest, CalldexError, NotFound, StoreNotReady
 from calldex.records import codec
 from calldex.records.fields import Op
-from calldex.records.record import Cdr, Rejected
-from calldex.search.feed import ChangeFeed, Cursor, FeedPage, Start, Versions
+from calldex.records.record import Cdr, Rejected, from_ms
+from calldex.search.feed import BETWEEN, ChangeFeed, Cursor, FeedPage, Start, Versions
 from calldex.search.page import Page, Pager, Place
 from calldex.search.query import PAGES, Condition, O, PageRequest, Parameters, Query, parse
 from calldex.search.statistics import MOST_GROUPS, Grouping, Offsets, offsets_of
@@ -106,7 +106,8 @@ SEARCH: Final = Reading(action="search", takes=PAGES)
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """Some records of a stream in their order: their JSON as served, joined by commas, and how many."""
+    """Some records of a stream in their order: their JSON as served, joined by commas, and how many. Of a stream that
+    is `dated`, each has a last member `updated_at`: when its version was committed."""
 
     json: bytes
     count: int
@@ -340,31 +341,40 @@ class Search(Generic[O]):
         return Shown(served(found.json, self.scope), seen)
 
     @asynccontextmanager
-    async def stream(self, size: int = BATCH) -> AsyncIterator[Stream]:
+    async def stream(self, size: int = BATCH, *, dated: bool = False) -> AsyncIterator[Stream]:
         """All that matches, as of one S, in memory for one batch. Takes up a place until it is left; who leaves it
         early frees it as soon as the batch in hand is read."""
         async with self._pool.place(self._gone):
             as_of, total = await self._pool.run(self._counted)
             self.noted.begun, self.noted.rows = True, 0
-            batches = self._batches(as_of, total, size)
+            batches = self._batches(as_of, total, size, dated=dated)
             yield Stream(total=total, as_of=as_of, pool=self._pool, batches=batches, told=self.told)
 
     def _counted(self) -> tuple[int, int]:
         as_of = self._head()
         return as_of, self._store.total(self._query, as_of)
 
-    def _batches(self, as_of: int, total: int, size: int) -> Iterator[Batch]:
+    def _batches(self, as_of: int, total: int, size: int, *, dated: bool) -> Iterator[Batch]:
         after: Position | None = None
         left = total
         while left > 0:
-            found = self._store.slice(self._query, as_of, limit=min(size, left), total=total, after=after)
+            limit = min(size, left)
+            found = self._store.slice(self._query, as_of, limit=limit, total=total, after=after, dated=dated)
             if not found.count:
                 raise CalldexError(f"{left} of {total} records that were counted are not there")
-            yield Batch(served(found.json, self.scope), found.count)
+            json = served(found.json, self.scope)
+            yield Batch(_dated(json, found.written_ms) if dated else json, found.count)
             after, left = found.last, left - found.count
 
     def _head(self) -> int:
         return self._store.head(self.scope.account_id)
+
+
+def _dated(records: bytes, written_ms: Sequence[int]) -> bytes:
+    """Records' JSON, joined by commas, each with when it was committed as its last member."""
+    parts = records.removesuffix(b"}").split(BETWEEN)
+    ends = (b',"updated_at":%b' % msgspec.json.encode(from_ms(ms)) for ms in written_ms)
+    return BETWEEN.join(part + end for part, end in zip(parts, ends, strict=True)) + b"}"
 
 
 def agents_with_calls(store: Records, account_id: int) -> frozenset[int]:

@@ -44,11 +44,13 @@ class Position(msgspec.Struct, frozen=True):
 
 
 class Slice(msgspec.Struct, frozen=True):
-    """Some records in their order: their JSON joined by commas, how many, and where the last one stands."""
+    """Some records in their order: their JSON joined by commas, how many, where the last one stands, and, if that was
+    asked for, when each version was committed."""
 
     json: bytes
     count: int
     last: Position | None
+    written_ms: Sequence[int] = ()
 
 
 class Span(msgspec.Struct, frozen=True):
@@ -215,9 +217,9 @@ class ChangeLog(Protocol):
     """What was committed, in the order of commits. As soon as a commit is acknowledged it is in here, whether or not it
     can be searched yet."""
 
-    def since(self, query: Query, after: int, limit: int) -> Changes:
-        """What began behind a commit in the query's account, `limit` versions at the most, and which of it the query
-        means."""
+    def since(self, query: Query, after: int, base: int, limit: int) -> Changes:
+        """What began behind the commit `after` in the query's account, `limit` versions at the most, and which of it
+        the query means: of versions that ended by the commit `base`, none."""
 
     def superseded(self, query: Query, after: int, since: int, upto: int) -> dict[str, int]:
         """The records whose versions as of the commit `after` matched and ended behind `since`, by `upto`: with the
@@ -254,10 +256,18 @@ class Records(Protocol):
         """How many records match."""
 
     def slice(
-        self, query: Query, as_of: int, *, limit: int, total: int, after: Position | None = None, skip: int = 0
+        self,
+        query: Query,
+        as_of: int,
+        *,
+        limit: int,
+        total: int,
+        after: Position | None = None,
+        skip: int = 0,
+        dated: bool = False,
     ) -> Slice:
         """The first `limit` matching records behind a position, after skipping some. `total` tells how many match
-        in all, which helps to look in the right place."""
+        in all, which helps to look in the right place. `dated`: with when each was committed."""
 
     def aggregate(self, query: Query, as_of: int, grouping: Grouping) -> list[tuple[Any, ...]]:
         """What is measured of the groups of the records that match, in the order of their values: of each the begin of

@@ -314,14 +314,22 @@ class ClickhouseStore:
         with self._lock:
             known = self._slices.pop(key, None)
         if known is None:
-            known = self._slice(query, as_of, MAX_VALUES, total=MAX_VALUES, after=None, skip=0)
+            known = self._slice(query, as_of, MAX_VALUES, total=MAX_VALUES, after=None, skip=0, dated=True)
             if len(known.json) <= _SLICE_BYTES:
                 with self._lock:
                     remember(self._slices, key, known, _SLICES)
         return known
 
     def slice(
-        self, query: Query, as_of: int, *, limit: int, total: int, after: Position | None = None, skip: int = 0
+        self,
+        query: Query,
+        as_of: int,
+        *,
+        limit: int,
+        total: int,
+        after: Position | None = None,
+        skip: int = 0,
+        dated: bool = False,
     ) -> Slice:
         """See `Store.slice`. JSON is read of those records alone that are given.
 
@@ -331,17 +339,20 @@ class ClickhouseStore:
         if _uuids(query) and after is None and not skip and limit >= total:
             found = self._whole_slice(query, as_of)
         else:
-            found = self._slice(query, as_of, limit, total=total, after=after, skip=skip)
+            found = self._slice(query, as_of, limit, total=total, after=after, skip=skip, dated=dated)
         self._refuse_purged(query, as_of)
         return found
 
-    def _slice(self, query: Query, as_of: int, limit: int, *, total: int, after: Position | None, skip: int) -> Slice:
+    def _slice(
+        self, query: Query, as_of: int, limit: int, *, total: int, after: Position | None, skip: int, dated: bool
+    ) -> Slice:
         source = self._from(query, as_of)
         if after is not None:
             source = both(source, behind(after, CLICKHOUSE))
-        json, started_ms, uuids = self.hosts.columns(
+        json, started_ms, uuids, *written = self.hosts.columns(
             Sql(
-                f"SELECT json, started_ms, uuid {source.text} ORDER BY started_ms DESC, uuid DESC LIMIT ? OFFSET ?"
+                f"SELECT json, started_ms, uuid{', written_ms' if dated else ''} {source.text}"
+                " ORDER BY started_ms DESC, uuid DESC LIMIT ? OFFSET ?"
                 f" SETTINGS optimize_read_in_order = {int(total > _MANY * (skip + limit))}",
                 (*source.parameters, limit, skip),
             )
@@ -349,7 +360,7 @@ class ClickhouseStore:
         if not json:
             return Slice(b"", 0, None)
         last = Position(started_ms[-1], str(UUID(bytes=uuids[-1])))
-        return Slice(b",".join(json), len(json), last)
+        return Slice(b",".join(json), len(json), last, *written)
 
     def _refuse_purged(self, query: Query, as_of: int) -> None:
         if as_of < self.purged_upto(query.scope.account_id):

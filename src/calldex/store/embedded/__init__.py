@@ -505,7 +505,15 @@ class EmbeddedStore(Staging):
         return found
 
     def slice(
-        self, query: Query, as_of: int, *, limit: int, total: int, after: Position | None = None, skip: int = 0
+        self,
+        query: Query,
+        as_of: int,
+        *,
+        limit: int,
+        total: int,
+        after: Position | None = None,
+        skip: int = 0,
+        dated: bool = False,
     ) -> Slice:
         """See `Store.slice`."""
         if _names_uuids(query):
@@ -517,7 +525,7 @@ class EmbeddedStore(Staging):
         def page(columns: Columns) -> Slice:
             asked = self._in_columns(query, columns)
             seqs = columns.page(asked, as_of, limit=limit, total=total, after=after, skip=skip)
-            found = self._ledger.joined(seqs)
+            found = self._ledger.joined(seqs, dated=dated)
             self._refuse_purged(query, as_of)
             if found.count != len(seqs):
                 raise Damaged("they name versions that the ledger does not have")
