@@ -69,17 +69,6 @@ def test_changed_since(store: Store) -> None:
             assert expected == answer(store, asked)[0]
 
 
-@pytest.mark.parametrize("asked", [{}, {"uuid": ",".join(UUIDS[:2])}], ids=["all", "by uuid"])
-def test_records_come_with_when_they_were_committed(store: Store, asked: dict[str, str]) -> None:
-    """The versions that a search sees, in its order; only where that is asked for."""
-    put(store, [record(), record(UUIDS[1])])
-    put(store, [record(comment="b")])
-    query = parse(asked.items(), Scope(account_id=1, whole=True), "UTC")[0]
-    found = store.slice(query, store.head(1), limit=10, total=2, dated=True)
-    live = {version.uuid: version.written_ms for uuid in UUIDS[:2] for version in store.history(1, uuid)}
-    assert [live[each["uuid"]] for each in msgspec.json.decode(b"[%b]" % found.json)] == list(found.written_ms)
-
-
 def test_one_batch_may_be_of_many_months(store: Store) -> None:
     """Records of twelve years are written at once, changed at once, moved at once."""
     months = [datetime(2010 + n // 12, n % 12 + 1, 2, tzinfo=UTC) for n in range(150)]

@@ -16,13 +16,14 @@ older cursor is refused, and never answered with a hole. A chain over the whole 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Final, Literal
+from typing import Literal
 
 import msgspec
 
 from calldex.access.masking import served
 from calldex.errors import BadToken, CursorExpired, ScopeChanged
 from calldex.records.record import from_ms
+from calldex.records.vocabulary import BETWEEN
 from calldex.sealing import Sealing
 from calldex.search.query import Query
 from calldex.store import Change, Changes, Store
@@ -30,8 +31,6 @@ from calldex.store import Change, Changes, Store
 Versions = Literal["latest", "all"]
 Start = Literal["beginning", "now"] | int
 """Where a chain begins: an instant is told in epoch milliseconds."""
-BETWEEN: Final = b'},{"uuid":"'
-"""Where one record's JSON ends and the next begins: with its uuid, and quotes in a text have backslashes."""
 
 
 class Cursor(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -150,6 +149,11 @@ class ChangeFeed:
             " what does not come; `earliest_cursor` gives what came since the oldest version that is kept",
             earliest_cursor=self._sealing.seal(earliest),
         )
+
+    @property
+    def look_every_s(self) -> float:
+        """How often `has_more` may be asked."""
+        return self._store.capabilities.look_every_s
 
     def has_more(self, cursor: Cursor) -> bool:
         """Whether something was committed behind a cursor, as far as that is known without reading."""

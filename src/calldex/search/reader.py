@@ -52,7 +52,8 @@ from calldex.errors import BadRequest, CalldexError, NotFound, StoreNotReady
 from calldex.records import codec
 from calldex.records.fields import Op
 from calldex.records.record import Cdr, Rejected, from_ms
-from calldex.search.feed import BETWEEN, ChangeFeed, Cursor, FeedPage, Start, Versions
+from calldex.records.vocabulary import BETWEEN, FIRST, UUID_LENGTH
+from calldex.search.feed import ChangeFeed, Cursor, FeedPage, Start, Versions
 from calldex.search.page import Page, Pager, Place
 from calldex.search.query import PAGES, Condition, O, PageRequest, Parameters, Query, parse
 from calldex.search.statistics import MOST_GROUPS, Grouping, Offsets, offsets_of
@@ -106,8 +107,7 @@ SEARCH: Final = Reading(action="search", takes=PAGES)
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """Some records of a stream in their order: their JSON as served, joined by commas, and how many. Of a stream that
-    is `dated`, each has a last member `updated_at`: when its version was committed."""
+    """Some records of a stream in their order: their JSON as served, joined by commas, and how many."""
 
     json: bytes
     count: int
@@ -281,9 +281,13 @@ class Search(Generic[O]):
             return self._feed.opened(self._query, text, versions)
         return self._feed.began(self._query, start, versions)
 
-    def has_changes(self, cursor: Cursor) -> bool:
-        """Whether something was committed behind a cursor; costs no reading."""
-        return self._feed.has_more(cursor)
+    async def committed(self, cursor: Cursor, deadline: float, stopped: Callable[[], bool]) -> None:
+        """Return when something was committed behind a cursor, at a deadline (of the monotonic clock), or when it is to
+        stop. Takes up no place."""
+        while time.monotonic() < deadline and not stopped():
+            if await asyncio.to_thread(self._feed.has_more, cursor):
+                return
+            await asyncio.sleep(self._feed.look_every_s)
 
     def changes(self, cursor: Cursor, limit: int) -> FeedPage:
         """The page of the change feed behind a cursor."""
@@ -343,7 +347,8 @@ class Search(Generic[O]):
     @asynccontextmanager
     async def stream(self, size: int = BATCH, *, dated: bool = False) -> AsyncIterator[Stream]:
         """All that matches, as of one S, in memory for one batch. Takes up a place until it is left; who leaves it
-        early frees it as soon as the batch in hand is read."""
+        early frees it as soon as the batch in hand is read. `dated`: each record has one member more, `updated_at`,
+        when its version was committed."""
         async with self._pool.place(self._gone):
             as_of, total = await self._pool.run(self._counted)
             self.noted.begun, self.noted.rows = True, 0
@@ -358,23 +363,24 @@ class Search(Generic[O]):
         after: Position | None = None
         left = total
         while left > 0:
-            limit = min(size, left)
-            found = self._store.slice(self._query, as_of, limit=limit, total=total, after=after, dated=dated)
+            found = self._store.slice(self._query, as_of, limit=min(size, left), total=total, after=after)
             if not found.count:
                 raise CalldexError(f"{left} of {total} records that were counted are not there")
             json = served(found.json, self.scope)
-            yield Batch(_dated(json, found.written_ms) if dated else json, found.count)
+            yield Batch(self._dated(json, as_of) if dated else json, found.count)
             after, left = found.last, left - found.count
+
+    def _dated(self, records: bytes, as_of: int) -> bytes:
+        """Records' JSON with `updated_at` behind its other members."""
+        first, *rest = records.removesuffix(b"}").split(BETWEEN)
+        uuids = [first[len(FIRST) : len(FIRST) + UUID_LENGTH].decode(), *(part[:UUID_LENGTH].decode() for part in rest)]
+        written = self._store.written(self.scope.account_id, uuids, as_of)
+        instants = [msgspec.json.encode(from_ms(written[uuid])) for uuid in uuids]
+        parts = zip((first, *rest), instants, strict=True)
+        return BETWEEN.join(b'%b,"updated_at":%b' % part for part in parts) + b"}"
 
     def _head(self) -> int:
         return self._store.head(self.scope.account_id)
-
-
-def _dated(records: bytes, written_ms: Sequence[int]) -> bytes:
-    """Records' JSON, joined by commas, each with when it was committed as its last member."""
-    parts = records.removesuffix(b"}").split(BETWEEN)
-    ends = (b',"updated_at":%b' % msgspec.json.encode(from_ms(ms)) for ms in written_ms)
-    return BETWEEN.join(part + end for part, end in zip(parts, ends, strict=True)) + b"}"
 
 
 def agents_with_calls(store: Records, account_id: int) -> frozenset[int]:

@@ -44,13 +44,11 @@ class Position(msgspec.Struct, frozen=True):
 
 
 class Slice(msgspec.Struct, frozen=True):
-    """Some records in their order: their JSON joined by commas, how many, where the last one stands, and, if that was
-    asked for, when each version was committed."""
+    """Some records in their order: their JSON joined by commas, how many, and where the last one stands."""
 
     json: bytes
     count: int
     last: Position | None
-    written_ms: Sequence[int] = ()
 
 
 class Span(msgspec.Struct, frozen=True):
@@ -234,10 +232,12 @@ class ChangeLog(Protocol):
 
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     """What a store can do, and how it is best used: how many batches of an import (see `ingest.BATCH`) to commit as
-    one, how long to wait at least between two purges, and by what it is backed up, if `Care.backup` cannot do it."""
+    one, how long to wait at least between two purges, how often to look whether something was committed, and by what it
+    is backed up, if `Care.backup` cannot do it."""
 
     batches_at_once: int = 1
     purge_every_s: float = 0.0
+    look_every_s: float = 0.02
     backed_up_by: str | None = None
 
 
@@ -256,18 +256,10 @@ class Records(Protocol):
         """How many records match."""
 
     def slice(
-        self,
-        query: Query,
-        as_of: int,
-        *,
-        limit: int,
-        total: int,
-        after: Position | None = None,
-        skip: int = 0,
-        dated: bool = False,
+        self, query: Query, as_of: int, *, limit: int, total: int, after: Position | None = None, skip: int = 0
     ) -> Slice:
         """The first `limit` matching records behind a position, after skipping some. `total` tells how many match
-        in all, which helps to look in the right place. `dated`: with when each was committed."""
+        in all, which helps to look in the right place."""
 
     def aggregate(self, query: Query, as_of: int, grouping: Grouping) -> list[tuple[Any, ...]]:
         """What is measured of the groups of the records that match, in the order of their values: of each the begin of
@@ -278,6 +270,9 @@ class Records(Protocol):
 
     def get(self, account_id: int, uuid: str) -> Version | None:
         """The live version of a record, whatever state the answers are in."""
+
+    def written(self, account_id: int, uuids: Sequence[str], as_of: int) -> dict[str, int]:
+        """When the versions of these records were committed that are visible as of a commit, in epoch milliseconds."""
 
     def history(self, account_id: int, uuid: str) -> list[Version]:
         """Every version of a record that is still kept, oldest first."""

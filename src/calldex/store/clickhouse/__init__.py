@@ -87,6 +87,7 @@ class ClickhouseStore:
     """See `calldex.store.Store`."""
 
     capabilities = Capabilities(
+        look_every_s=0.5,  # it asks the directory
         batches_at_once=5,
         purge_every_s=3600,  # it rewrites parts
         backed_up_by="ClickHouse's own BACKUP DATABASE",
@@ -314,22 +315,14 @@ class ClickhouseStore:
         with self._lock:
             known = self._slices.pop(key, None)
         if known is None:
-            known = self._slice(query, as_of, MAX_VALUES, total=MAX_VALUES, after=None, skip=0, dated=True)
+            known = self._slice(query, as_of, MAX_VALUES, total=MAX_VALUES, after=None, skip=0)
             if len(known.json) <= _SLICE_BYTES:
                 with self._lock:
                     remember(self._slices, key, known, _SLICES)
         return known
 
     def slice(
-        self,
-        query: Query,
-        as_of: int,
-        *,
-        limit: int,
-        total: int,
-        after: Position | None = None,
-        skip: int = 0,
-        dated: bool = False,
+        self, query: Query, as_of: int, *, limit: int, total: int, after: Position | None = None, skip: int = 0
     ) -> Slice:
         """See `Store.slice`. JSON is read of those records alone that are given.
 
@@ -339,20 +332,17 @@ class ClickhouseStore:
         if _uuids(query) and after is None and not skip and limit >= total:
             found = self._whole_slice(query, as_of)
         else:
-            found = self._slice(query, as_of, limit, total=total, after=after, skip=skip, dated=dated)
+            found = self._slice(query, as_of, limit, total=total, after=after, skip=skip)
         self._refuse_purged(query, as_of)
         return found
 
-    def _slice(
-        self, query: Query, as_of: int, limit: int, *, total: int, after: Position | None, skip: int, dated: bool
-    ) -> Slice:
+    def _slice(self, query: Query, as_of: int, limit: int, *, total: int, after: Position | None, skip: int) -> Slice:
         source = self._from(query, as_of)
         if after is not None:
             source = both(source, behind(after, CLICKHOUSE))
-        json, started_ms, uuids, *written = self.hosts.columns(
+        json, started_ms, uuids = self.hosts.columns(
             Sql(
-                f"SELECT json, started_ms, uuid{', written_ms' if dated else ''} {source.text}"
-                " ORDER BY started_ms DESC, uuid DESC LIMIT ? OFFSET ?"
+                f"SELECT json, started_ms, uuid {source.text} ORDER BY started_ms DESC, uuid DESC LIMIT ? OFFSET ?"
                 f" SETTINGS optimize_read_in_order = {int(total > _MANY * (skip + limit))}",
                 (*source.parameters, limit, skip),
             )
@@ -360,7 +350,7 @@ class ClickhouseStore:
         if not json:
             return Slice(b"", 0, None)
         last = Position(started_ms[-1], str(UUID(bytes=uuids[-1])))
-        return Slice(b",".join(json), len(json), last, *written)
+        return Slice(b",".join(json), len(json), last)
 
     def _refuse_purged(self, query: Query, as_of: int) -> None:
         if as_of < self.purged_upto(query.scope.account_id):
@@ -400,6 +390,17 @@ class ClickhouseStore:
     def get(self, account_id: int, uuid: str) -> Version | None:
         """See `Store.get`."""
         return next((v for v in self.history(account_id, uuid) if v.seq_to is None and v.json is not None), None)
+
+    def written(self, account_id: int, uuids: Sequence[str], as_of: int) -> dict[str, int]:
+        """See `Store.written`."""
+        point = self._seen(account_id, as_of)
+        live = CLICKHOUSE.live(_whole(account_id), min(as_of, point.seq), point.void)
+        mine = Sql("account_id = ?", (account_id,))
+        condition = both(mine, live, _placed(account_id, [uuid_bytes(uuid) for uuid in uuids]))
+        rows = self.hosts.rows(
+            Sql(f"SELECT uuid, written_ms FROM {CDR_TABLE} WHERE {condition.text}", condition.parameters)
+        )
+        return {str(UUID(bytes=uuid)): written_ms for uuid, written_ms in rows}
 
     def history(self, account_id: int, uuid: str) -> list[Version]:
         """See `Store.history`."""

@@ -505,15 +505,7 @@ class EmbeddedStore(Staging):
         return found
 
     def slice(
-        self,
-        query: Query,
-        as_of: int,
-        *,
-        limit: int,
-        total: int,
-        after: Position | None = None,
-        skip: int = 0,
-        dated: bool = False,
+        self, query: Query, as_of: int, *, limit: int, total: int, after: Position | None = None, skip: int = 0
     ) -> Slice:
         """See `Store.slice`."""
         if _names_uuids(query):
@@ -525,7 +517,7 @@ class EmbeddedStore(Staging):
         def page(columns: Columns) -> Slice:
             asked = self._in_columns(query, columns)
             seqs = columns.page(asked, as_of, limit=limit, total=total, after=after, skip=skip)
-            found = self._ledger.joined(seqs, dated=dated)
+            found = self._ledger.joined(seqs)
             self._refuse_purged(query, as_of)
             if found.count != len(seqs):
                 raise Damaged("they name versions that the ledger does not have")
@@ -553,6 +545,10 @@ class EmbeddedStore(Staging):
     def get(self, account_id: int, uuid: str) -> Version | None:
         """See `Store.get`."""
         return next(iter(self._ledger.versions(account_id, uuid, live_only=True)), None)
+
+    def written(self, account_id: int, uuids: Sequence[str], as_of: int) -> dict[str, int]:
+        """See `Store.written`."""
+        return self.log.written(account_id, uuids, as_of)
 
     def history(self, account_id: int, uuid: str) -> list[Version]:
         """See `Store.history`."""

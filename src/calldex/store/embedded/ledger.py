@@ -521,16 +521,16 @@ class Ledger:
         with self.reader() as reader:
             found = _all(
                 reader,
-                f"SELECT json, started_ms, uuid, seq, written_ms FROM version WHERE {condition.text}"
+                f"SELECT json, started_ms, uuid, seq FROM version WHERE {condition.text}"
                 " ORDER BY started_ms DESC, uuid DESC LIMIT ? OFFSET ?",
                 (*condition.parameters, limit, skip),
             )
         if not found:
             return Slice(b"", 0, None)
         self.refuse_damaged(row[3] for row in found)
-        _, started_ms, uuid, _, _ = found[-1]
+        _, started_ms, uuid, _ = found[-1]
         last = Position(started_ms, str(UUID(bytes=uuid)))
-        return Slice(",".join(row[0] for row in found).encode(), len(found), last, [row[4] for row in found])
+        return Slice(",".join(row[0] for row in found).encode(), len(found), last)
 
     def purged_upto(self, account_id: int) -> int:
         """The greatest commit number whose superseded versions have been dropped from an account."""
@@ -538,9 +538,8 @@ class Ledger:
             found = _all(reader, "SELECT seq FROM purged WHERE account_id = ?", (account_id,))
         return found[0][0] if found else 0
 
-    def joined(self, seqs: Any, *, dated: bool = False) -> Slice:
-        """The records of some versions, given by their commit numbers (an array of 64-bit integers), in that order;
-        `dated`: with when each was committed."""
+    def joined(self, seqs: Any) -> Slice:
+        """The records of some versions, given by their commit numbers (an array of 64-bit integers), in that order."""
         if not len(seqs):
             return Slice(b"", 0, None)
         if self.damaged:
@@ -553,12 +552,9 @@ class Ledger:
                 (sqlite.carray(seqs),),
             )
             last = _all(reader, "SELECT started_ms, uuid FROM version WHERE seq = ?", (int(seqs[-1]),))
-            times = "SELECT written_ms FROM carray(?) CROSS JOIN version ON seq = value"
-            written = _all(reader, times, (sqlite.carray(seqs),)) if dated else []
         if not last:
             return Slice(b"", 0, None)
-        at = Position(last[0][0], str(UUID(bytes=last[0][1])))
-        return Slice(found[0][0], found[0][1], at, [written_ms for (written_ms,) in written])
+        return Slice(found[0][0], found[0][1], Position(last[0][0], str(UUID(bytes=last[0][1]))))
 
     def uuids(self, seqs: Any) -> list[bytes]:
         """The uuids of some versions, given as for `joined`, in that order; of those that are kept."""
