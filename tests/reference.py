@@ -20,6 +20,7 @@ _ALIASES: Final = {
     "queue-callback": {"queue_callback"},
     "scheduled-callback": {"scheduled_callback"},
     "queue_callback": {"queue_callback", "scheduled_callback"},
+    "all_exits": {"exit_timeout", "exit_empty", "exit_key"},
     "all_transfers": {"blind_transfer", "attended_transfer", "queue_transfer"},
 }
 

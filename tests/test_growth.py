@@ -10,7 +10,8 @@ import json
 import pkgutil
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import product
 from typing import Any, Final
@@ -27,6 +28,7 @@ from calldex.audit.chain import searched
 from calldex.directory.model import TeamChanges, UserChanges
 from calldex.directory.people_csv import take_teams, take_users
 from calldex.errors import CalldexError
+from calldex.formats import Row, asterisk, jsonl
 from calldex.inputs import from_json
 from calldex.networks import Networks
 from calldex.records import codec
@@ -38,6 +40,8 @@ from calldex.transport.cookies import SESSION, cookie_of, refuse_foreign
 from calldex.transport.proxies import origin_of
 from calldex.transport.replies import coding_for, tag_matches
 from calldex.transport.requests import query_pairs
+from tests.formats.tools import PLAIN
+from tests.formats.tools import line as cdr_line
 from tests.growth import MOST, growth
 
 SCOPE: Final = Scope(account_id=1, whole=True)
@@ -150,6 +154,24 @@ def numbered(size: int, number: Callable[[int], str]) -> bytes:
 SEALER: Final = Sealer(b"k" * KEY_BYTES, "store")
 
 
+QUEUE_ROW: Final = b"1782900000|1782900000.1|sales|PJSIP/a|CONNECT|10|1782900000.2|5\n"
+
+
+def reading(read: Callable[[Iterable[bytes], Any], Iterable[object]], known: Any) -> Callable[[Any], object]:
+    """Read what a format makes of a stream, and keep none of it."""
+    return lambda chunks: deque(read(chunks, known), maxlen=0)
+
+
+JSONL: Final = reading(jsonl.FORMAT.read, jsonl.JsonlSettings())
+ASTERISK: Final = reading(asterisk.FORMAT.rows, PLAIN)
+
+
+def assembled(data: bytes) -> object:
+    """The one call that lines of Asterisk's files are."""
+    rows = [row for row in asterisk.FORMAT.rows([data], PLAIN) if isinstance(row, Row)]
+    return asterisk.FORMAT.assemble(rows, PLAIN, "pbx")
+
+
 def query(given: str) -> None:
     """A search by every parameter with this text."""
     for name in (
@@ -218,6 +240,37 @@ ENTRIES: Final[dict[str, tuple[Callable[[int], Any], Callable[[Any], object], in
     "lines": (
         lambda size: b"{}\n" * size,
         refused(lambda body: ingest._pieces(body, "application/jsonl")), 4_000,  # noqa: SLF001
+    ),
+    "JSON Lines of records": (lambda size: [f"{RECORD}{RECORD_END}\n".encode() * size], JSONL, 400),
+    "JSON Lines of nothing": (lambda size: [b"{}\n\n" * size], JSONL, 1_000),
+    "a JSON line cut among halves": (lambda size: [b'{"a":"' + b"\\ud800" * size], JSONL, 3_000),
+    "a line in many pieces": (lambda size: [b"a" * 8] * size, JSONL, 5_000),
+    "rows of Master.csv": (lambda size: [cdr_line() * size], ASTERISK, 200),
+    "a row of Master.csv of many columns": (lambda size: [b'"a",' * size + b"\n"], ASTERISK, 5_000),
+    "a value of Master.csv of quotes": (lambda size: [cdr_line(lastdata='"' * size)], ASTERISK, 20_000),
+    "quotes of Master.csv that are never closed": (lambda size: [b'"a\n' * size], ASTERISK, 2_000),
+    "rows of queue_log": (lambda size: [QUEUE_ROW * size], ASTERISK, 400),
+    "a row of queue_log of many values": (
+        lambda size: [QUEUE_ROW[:-1] + b"|10" * size + b"\n"], ASTERISK, 5_000,
+    ),
+    "lines of a file of another kind": (lambda size: [b"EventTime,EventType,x\n" * size], ASTERISK, 500),
+    "a header over rows of Master.csv": (
+        lambda size: [b"channel,dstchannel,disposition" + b",x" * size + b",dst" * size + b"\n"], ASTERISK, 2_500,
+    ),
+    "a call of many paths": (
+        lambda size: b"".join(
+            cdr_line(channel=f"PJSIP/a{at}-{at:08x}", dstchannel=f"PJSIP/a{at + 1}-{at + 1:08x}", sequence=str(at))
+            for at in range(size)
+        ),
+        assembled, 200,
+    ),
+    "a call of many visits to queues": (
+        lambda size: b"".join(
+            b"%d|1782900000.10|q%d|PJSIP/a|%s|1|2|3\n" % (1_782_900_000 + at, at, event)
+            for at in range(size)
+            for event in (b"ENTERQUEUE", b"CONNECT")
+        ),
+        assembled, 200,
     ),
     "a record of unknown members": (
         lambda size: (RECORD + "".join(f'"a{n}":1,' for n in range(size)) + RECORD_END).encode(),

@@ -19,7 +19,8 @@ CalldexError                    internal              500  exit 1
 |  |- ScopeChanged              scope_changed         409       1
 |  `- IdempotencyMismatch       idempotency_mismatch  409       1
 |- Gone                         gone                  410       1
-|  `- TokenExpired              token_expired         410       1
+|  |- TokenExpired              token_expired         410       1
+|  `- CursorExpired             cursor_expired        410       1
 |- TooLarge                     too_large             413       1
 |- UriTooLong                   uri_too_long          414       1
 |- UnsupportedMedia             unsupported_media     415       1
@@ -31,9 +32,11 @@ CalldexError                    internal              500  exit 1
 |  |- QueryTimeout              query_timeout         503       3
 |  |- TooManyConnections        too_many_connections  503       3
 |  `- DiskFull                  disk_full             503       4
+|- RecordDamaged                record_damaged        500       1
 `- UsageProblem                 usage                 400       2
    |- BadSettings               bad_settings          400       2
    |- UnreadableInput           unreadable_input      400       5
+   |  `- StoreDamaged           store_damaged         500       5
    |- DataDirInUse              data_dir_in_use       409       6
    |- WrongVersion              wrong_version         409       7
    `- PortTaken                 port_taken            409       8

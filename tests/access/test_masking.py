@@ -205,6 +205,19 @@ def test_a_number_of_one_leg_is_masked_in_another() -> None:
     assert "SIP/44********12-1********43" == shown(cdr)["legs"][1]["peer_channel"]
 
 
+@pytest.mark.parametrize("legs", [(), (Leg(started_at=from_ms(0), channel="SIP/alice@pbx.example-1"),)])
+def test_an_address_of_letters_is_masked_in_every_text(legs: tuple[Leg, ...]) -> None:
+    """A party that has no digits is looked for as it is, in events without any digit as well."""
+    party = "alice@pbx.example"
+    cdr = one(
+        from_=party, recording=f"{party}.wav", external_account_id=party, tags=(party,), comment=f"of {party}",
+        custom={party: party}, legs=legs, events=(Event(type="hold", at=from_ms(0), detail=f"of {party}"),),
+    )  # fmt: skip
+    found = shown(cdr)
+    assert party not in json.dumps(found)
+    assert "of ***************le" == found["events"][0]["detail"] == found["comment"]
+
+
 def test_people_queues_and_campaigns_called_by_a_number() -> None:
     """What looks like a telephone number is masked in what things are called, in whatever record; else it stays."""
     when = from_ms(0)

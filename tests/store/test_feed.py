@@ -258,3 +258,17 @@ def test_a_copy_goes_on_after_a_restart(reopened: Callable[[], Any]) -> None:
     copy.drain()
     store.settle()
     assert answer(store, whole(1))[1] == newest_first(copy.records)
+
+
+def test_when_a_version_was_committed(shared: Store, new_account: Callable[[], int]) -> None:
+    """A record's is what the feed says, as of any commit that sees it."""
+    account_id = new_account()
+    put(shared, [call(n) for n in range(3)], account_id)
+    before = shared.log.last(account_id)
+    time.sleep(0.01)
+    put(shared, [call(1, comment="new")], account_id)
+    feed = ChangeFeed(shared, SEALING)
+    changes = feed.page(whole(account_id), feed.began(whole(account_id), "beginning", "all"), 10).changes
+    uuids = [call(n).uuid for n in range(3)]
+    assert {one.uuid: one.at_ms for one in changes} == shared.written(account_id, uuids, shared.log.last(account_id))
+    assert {one.uuid: one.at_ms for one in changes[:3]} == shared.written(account_id, uuids, before)

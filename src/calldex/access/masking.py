@@ -444,9 +444,9 @@ def _mask_numbers(records: list[Any]) -> None:
             record.did_, digits, word = _number(did)
             pieces = f"{pieces} {digits}"
             words += word
-        if record.legs_ or _IN_EVENTS.search(record.events_):
+        if record.legs_ or words or _IN_EVENTS.search(record.events_):
             _mask_parts(record, [number for number in (from_, to, did) if number])
-        elif words or _can_hold(record, pieces):
+        elif _can_hold(record, pieces):
             _mask_texts(record, Own([number for number in (from_, to, did) if number]))
 
 

@@ -30,8 +30,6 @@ from calldex.transport.streams import Head, Pieces, StreamReply
 from calldex.transport.workers import ClientGone, left
 
 EVENTS: Final = "text/event-stream"
-_LOOK_S: Final = 0.02
-"""How often is looked whether something came."""
 _BEAT_S: Final = 15.0
 """After so long without a change a stream says that it is still there."""
 _VALID: Final = "beginning, now, or an instant with its zone, as 2026-11-01T00:00:00Z"
@@ -158,20 +156,11 @@ class Changed:
         page = await search.run(lambda: search.changes(cursor, asked.limit))
         while not page.changes and not page.more and time.monotonic() < deadline and not self._stopping.is_set():
             at = search.cursor(page.cursor, "now", asked.versions)
-            await self._until(search, at, deadline, leaving)
+            await search.committed(at, deadline, lambda: self._stopping.is_set() or leaving.done())
             if leaving.done():
                 raise ClientGone
             page = await search.run(lambda at=at: search.changes(at, asked.limit))  # type: ignore[misc]  # a default binds it
         return page
-
-    async def _until(
-        self, search: Search[ChangesRequest], cursor: Cursor, deadline: float, leaving: asyncio.Future[None] | None
-    ) -> None:
-        """Return when something was committed behind a cursor, when it is late, or when nobody waits any more."""
-        while time.monotonic() < deadline and not self._stopping.is_set() and not (leaving and leaving.done()):
-            if await asyncio.to_thread(search.has_changes, cursor):
-                return
-            await asyncio.sleep(_LOOK_S)
 
     async def _events(self, request: Request, owner: Any, pairs: Any) -> Pieces:
         resumed = request.headers.get("last-event-id")
@@ -191,7 +180,7 @@ class Changed:
                     yield b"id: %b\ndata: %b\n\n" % (text.encode(), page.body())
                     cursor = search.cursor(text, "now", asked.versions)
                 if not page.more:
-                    await self._until(search, cursor, time.monotonic() + _BEAT_S, None)
+                    await search.committed(cursor, time.monotonic() + _BEAT_S, self._stopping.is_set)
                     yield b": still here\n\n"
 
 

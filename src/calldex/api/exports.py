@@ -18,7 +18,7 @@ from starlette.responses import Response
 from calldex.api.audited import caller_of
 from calldex.api.endpoint import ERRORS, Endpoint, taken
 from calldex.errors import BadParameters, Problem
-from calldex.exports import COLUMN, FORMATS, Format, Layout, Writer, chosen
+from calldex.exports import COLUMN, FORMATS, UPDATED_AT, Format, Layout, Writer, chosen
 from calldex.node import Node
 from calldex.search.query import Own, Parameters
 from calldex.search.reader import Batch, Reader, Reading
@@ -95,7 +95,7 @@ class Exports:
 
         async def pieces() -> Pieces:
             asked = self._reader.open(caller_of(request, owner, streams=True), EXPORT, pairs)
-            async with asked as search, search.stream() as stream:
+            async with asked as search, search.stream(dated=UPDATED_AT in search.own.fields) as stream:
                 format_ = FORMATS[search.own.format]
                 columns = chosen(search.own.fields)
                 layout = Layout(columns, search.timezone, stream.total, bool(search.own.fields))

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar, get_args
 
-import httpx
+import httpx2
 import msgspec
 
 from calldex.admin.verb import MOST_PER_PAGE, Call, Listing, Paging, gives, name_of
@@ -51,10 +51,27 @@ class _ErrorReply(msgspec.Struct):
     problems: tuple[Problem, ...] = ()
 
 
+def _not_whole() -> UsageProblem:
+    return UsageProblem("what was typed is not UTF-8 throughout; type it in a terminal whose locale is")
+
+
+def _encoded(given: object) -> bytes:
+    try:
+        return msgspec.json.encode(given)
+    except UnicodeEncodeError:
+        raise _not_whole() from None
+
+
+def _whole(parameters: dict[str, Any]) -> dict[str, Any]:
+    if not all(map(is_whole, parameters.values())):
+        raise _not_whole()
+    return parameters
+
+
 class Control:
     """Asks a node. Every method raises what the node raises, and `Unavailable` when the server goes away."""
 
-    def __init__(self, runner: asyncio.Runner, client: httpx.AsyncClient) -> None:
+    def __init__(self, runner: asyncio.Runner, client: httpx2.AsyncClient) -> None:
         self._runner = runner
         self._client = client
 
@@ -62,13 +79,7 @@ class Control:
         """What comes of an operation."""
         kind = type(operation)
         (reply,) = get_args(kind.__orig_bases__[0])  # type: ignore[attr-defined]  # typing's own, on generic bases
-        try:
-            content = msgspec.json.encode(operation)
-        except UnicodeEncodeError:
-            raise UsageProblem(
-                "what was typed is not UTF-8 throughout; type it in a terminal whose locale is"
-            ) from None
-        body = self._reply(self._client.post(f"/{kind.__name__}", content=content))
+        body = self._reply(self._client.post(f"/{kind.__name__}", content=_encoded(operation)))
         return msgspec.json.decode(body, type=reply)  # type: ignore[no-any-return]
 
     def do(
@@ -82,8 +93,9 @@ class Control:
     ) -> T:
         """What comes of a verb of the administration; without an account, that of the subject."""
         parameters = {"subject": subject} | ({} if account is None else {"account": account})
-        content = given if isinstance(given, bytes) else msgspec.json.encode(given)
-        body = self._reply(self._client.post(f"/verbs/{name_of(work, kind)}", params=parameters, content=content))
+        content = given if isinstance(given, bytes) else _encoded(given)
+        path = f"/verbs/{name_of(work, kind)}"
+        body = self._reply(self._client.post(path, params=_whole(parameters), content=content))
         return msgspec.json.decode(body, type=gives(work))  # type: ignore[no-any-return]
 
     def accounts(self) -> list[str]:
@@ -113,15 +125,13 @@ class Control:
         """Import a stream of bytes. Raises as well what `chunks` raises; what was sent before is imported then only as
         far as it was committed."""
         parameters = {name: value for name, value in msgspec.structs.asdict(asked).items() if value is not None}
-        if not all(map(is_whole, parameters.values())):
-            raise UsageProblem("what was typed is not UTF-8 throughout; type it in a terminal whose locale is")
-        body = self._reply(self._client.post("/import", params=parameters, content=_streamed(chunks)))
+        body = self._reply(self._client.post("/import", params=_whole(parameters), content=_streamed(chunks)))
         return msgspec.json.decode(body, type=Summary)
 
-    def _reply(self, request: Coroutine[Any, Any, httpx.Response]) -> bytes:
+    def _reply(self, request: Coroutine[Any, Any, httpx2.Response]) -> bytes:
         try:
             response = self._runner.run(request)
-        except httpx.TransportError as error:
+        except httpx2.TransportError as error:
             why = str(error) or type(error).__name__
             raise Unavailable(f"the server that owns the data directory went away ({why}); try again") from error
         if response.is_success:
@@ -185,8 +195,8 @@ def connected(data: Path | None, *, new: bool = False) -> Iterator[Control]:
     prepare(settings, origins, serving=False)
     with _transport(settings) as transport, asyncio.Runner() as runner:
         # An import or a check takes as long as it takes; a server that goes away ends the connection.
-        forever = httpx.Timeout(None)
-        client = httpx.AsyncClient(transport=transport, base_url="http://calldex", timeout=forever, trust_env=False)
+        forever = httpx2.Timeout(None)
+        client = httpx2.AsyncClient(transport=transport, base_url="http://calldex", timeout=forever, trust_env=False)
         try:
             yield Control(runner, client)
         finally:
@@ -225,12 +235,12 @@ def _none_at(settings: Settings) -> UnreadableInput:
 
 
 @contextmanager
-def _transport(settings: Settings) -> Iterator[httpx.AsyncBaseTransport]:
+def _transport(settings: Settings) -> Iterator[httpx2.AsyncBaseTransport]:
     deadline = time.monotonic() + PATIENCE_S
     while True:
         with _served(settings.data) as path:
             if path is not None:
-                yield httpx.AsyncHTTPTransport(uds=path)
+                yield httpx2.AsyncHTTPTransport(uds=path)
                 return
         try:
             node = Node(settings)
@@ -242,7 +252,7 @@ def _transport(settings: Settings) -> Iterator[httpx.AsyncBaseTransport]:
         with node:
             if node.is_new:
                 say(f"{settings.data} is a new data directory.")
-            yield httpx.ASGITransport(control(node))
+            yield httpx2.ASGITransport(control(node))
             return
 
 

@@ -7,10 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from calldex.exports.columns import Layout
-
-_BETWEEN = b'},{"uuid":"'
-"""Where one record ends and the next begins. Every record begins with its uuid; inside a text the quotes would have
-backslashes, and no nested list has objects that begin so (`tests/exports` holds both)."""
+from calldex.records.vocabulary import BETWEEN
 
 
 def _picked(layout: Layout) -> Callable[[bytes], list[bytes]]:
@@ -48,7 +45,7 @@ class Lines:
         """A line each."""
         if self._pick is not None:
             return b"".join(line + b"\n" for line in self._pick(records))
-        return records.replace(_BETWEEN, b'}\n{"uuid":"') + b"\n"
+        return records.replace(BETWEEN, b'}\n{"uuid":"') + b"\n"
 
     def end(self) -> bytes:
         """Nothing."""

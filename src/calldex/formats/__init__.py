@@ -145,16 +145,20 @@ def lines(chunks: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
     Memory is bounded: of a line beyond `LINE_LIMIT` only the first `LINE_LIMIT + 1` bytes are kept, so that the
     caller can see that it was too long and reject it.
     """
-    rest = b""
+    begun: list[bytes] = []  # of a line whose end has not come yet: joined once, in however many pieces it comes
+    size = 0
     for chunk in chunks:
-        parts = (rest + chunk).split(b"\n")
-        rest = parts.pop()
-        for part in parts:
-            yield part[: LINE_LIMIT + 1], True
-        if len(rest) > LINE_LIMIT:
-            rest = rest[: LINE_LIMIT + 1]
-    if rest:
-        yield rest, False
+        *ended, rest = chunk.split(b"\n")
+        if ended:
+            ended[0] = b"".join((*begun, ended[0]))
+            begun, size = [], 0
+            for line in ended:
+                yield line[: LINE_LIMIT + 1], True
+        if rest and size <= LINE_LIMIT:
+            begun.append(rest[: LINE_LIMIT + 1 - size])
+            size += len(begun[-1])
+    if begun:
+        yield b"".join(begun), False
 
 
 def settings_of(format_: RecordFormat | RowFormat, given: Mapping[str, str]) -> FormatSettings:

@@ -29,10 +29,12 @@ SERVED_AS: Final[Mapping[Vocabulary, Mapping[InteractionType, str]]] = {
 
 ALL_WORDS: Final = frozenset((*INTERACTION_TYPES, *(word for words in SERVED_AS.values() for word in words.values())))
 """Every word that a reply may have, in one vocabulary or the other."""
-_BETWEEN: Final = b'},{"uuid":"'
+BETWEEN: Final = b'},{"uuid":"'
 """Stands between two records and nowhere else: in a string its quotation marks would be escaped, and no other list
 holds objects that begin with `uuid`."""
-_FIRST: Final = len(b'{"uuid":"')
+FIRST: Final = b'{"uuid":"'
+"""Begins a record."""
+UUID_LENGTH: Final = 36
 _TYPE: Final = len(b'00000000-0000-0000-0000-000000000000","type":')
 """Where the word stands in a record, counted from its uuid: the members have one order, and uuids one length."""
 
@@ -44,10 +46,10 @@ def in_words(records: bytes, vocabulary: Vocabulary | None) -> bytes:
     words = _words(vocabulary)
     if not any(own in records for own, _ in words):
         return records
-    parts = records.split(_BETWEEN)
-    parts[0] = parts[0][:_FIRST] + _said(parts[0][_FIRST:], words)
+    parts = records.split(BETWEEN)
+    parts[0] = parts[0][: len(FIRST)] + _said(parts[0][len(FIRST) :], words)
     parts[1:] = [_said(part, words) for part in parts[1:]]
-    return _BETWEEN.join(parts)
+    return BETWEEN.join(parts)
 
 
 def _said(part: bytes, words: tuple[tuple[bytes, bytes], ...]) -> bytes:

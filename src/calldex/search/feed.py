@@ -16,13 +16,14 @@ older cursor is refused, and never answered with a hole. A chain over the whole 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Final, Literal
+from typing import Literal
 
 import msgspec
 
 from calldex.access.masking import served
 from calldex.errors import BadToken, CursorExpired, ScopeChanged
 from calldex.records.record import from_ms
+from calldex.records.vocabulary import BETWEEN
 from calldex.sealing import Sealing
 from calldex.search.query import Query
 from calldex.store import Change, Changes, Store
@@ -30,7 +31,6 @@ from calldex.store import Change, Changes, Store
 Versions = Literal["latest", "all"]
 Start = Literal["beginning", "now"] | int
 """Where a chain begins: an instant is told in epoch milliseconds."""
-_BETWEEN: Final = b'},{"uuid":"'
 
 
 class Cursor(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -150,6 +150,11 @@ class ChangeFeed:
             earliest_cursor=self._sealing.seal(earliest),
         )
 
+    @property
+    def look_every_s(self) -> float:
+        """How often `has_more` may be asked."""
+        return self._store.capabilities.look_every_s
+
     def has_more(self, cursor: Cursor) -> bool:
         """Whether something was committed behind a cursor, as far as that is known without reading."""
         return self._store.log.last(cursor.account_id) > cursor.after
@@ -197,7 +202,7 @@ def _shown(changes: Iterable[Change], query: Query) -> Iterator[Told]:
     """The changes as the reader sees them: masked, in their vocabulary."""
     kept = list(changes)
     records = served(b",".join(change.json for change in kept if change.json is not None), query.scope)
-    parts = iter(records.split(_BETWEEN))
+    parts = iter(records.split(BETWEEN))
     first = True
     count = sum(change.json is not None for change in kept)
     for change in kept:

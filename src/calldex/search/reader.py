@@ -51,7 +51,8 @@ from calldex.audit.writer import Auditor
 from calldex.errors import BadRequest, CalldexError, NotFound, StoreNotReady
 from calldex.records import codec
 from calldex.records.fields import Op
-from calldex.records.record import Cdr, Rejected
+from calldex.records.record import Cdr, Rejected, from_ms
+from calldex.records.vocabulary import BETWEEN, FIRST, UUID_LENGTH
 from calldex.search.feed import ChangeFeed, Cursor, FeedPage, Start, Versions
 from calldex.search.page import Page, Pager, Place
 from calldex.search.query import PAGES, Condition, O, PageRequest, Parameters, Query, parse
@@ -280,9 +281,13 @@ class Search(Generic[O]):
             return self._feed.opened(self._query, text, versions)
         return self._feed.began(self._query, start, versions)
 
-    def has_changes(self, cursor: Cursor) -> bool:
-        """Whether something was committed behind a cursor; costs no reading."""
-        return self._feed.has_more(cursor)
+    async def committed(self, cursor: Cursor, deadline: float, stopped: Callable[[], bool]) -> None:
+        """Return when something was committed behind a cursor, at a deadline (of the monotonic clock), or when it is to
+        stop. Takes up no place."""
+        while time.monotonic() < deadline and not stopped():
+            if await asyncio.to_thread(self._feed.has_more, cursor):
+                return
+            await asyncio.sleep(self._feed.look_every_s)
 
     def changes(self, cursor: Cursor, limit: int) -> FeedPage:
         """The page of the change feed behind a cursor."""
@@ -340,28 +345,39 @@ class Search(Generic[O]):
         return Shown(served(found.json, self.scope), seen)
 
     @asynccontextmanager
-    async def stream(self, size: int = BATCH) -> AsyncIterator[Stream]:
+    async def stream(self, size: int = BATCH, *, dated: bool = False) -> AsyncIterator[Stream]:
         """All that matches, as of one S, in memory for one batch. Takes up a place until it is left; who leaves it
-        early frees it as soon as the batch in hand is read."""
+        early frees it as soon as the batch in hand is read. `dated`: each record has one member more, `updated_at`,
+        when its version was committed."""
         async with self._pool.place(self._gone):
             as_of, total = await self._pool.run(self._counted)
             self.noted.begun, self.noted.rows = True, 0
-            batches = self._batches(as_of, total, size)
+            batches = self._batches(as_of, total, size, dated=dated)
             yield Stream(total=total, as_of=as_of, pool=self._pool, batches=batches, told=self.told)
 
     def _counted(self) -> tuple[int, int]:
         as_of = self._head()
         return as_of, self._store.total(self._query, as_of)
 
-    def _batches(self, as_of: int, total: int, size: int) -> Iterator[Batch]:
+    def _batches(self, as_of: int, total: int, size: int, *, dated: bool) -> Iterator[Batch]:
         after: Position | None = None
         left = total
         while left > 0:
             found = self._store.slice(self._query, as_of, limit=min(size, left), total=total, after=after)
             if not found.count:
                 raise CalldexError(f"{left} of {total} records that were counted are not there")
-            yield Batch(served(found.json, self.scope), found.count)
+            json = served(found.json, self.scope)
+            yield Batch(self._dated(json, as_of) if dated else json, found.count)
             after, left = found.last, left - found.count
+
+    def _dated(self, records: bytes, as_of: int) -> bytes:
+        """Records' JSON with `updated_at` behind its other members."""
+        first, *rest = records.removesuffix(b"}").split(BETWEEN)
+        uuids = [first[len(FIRST) : len(FIRST) + UUID_LENGTH].decode(), *(part[:UUID_LENGTH].decode() for part in rest)]
+        written = self._store.written(self.scope.account_id, uuids, as_of)
+        instants = [msgspec.json.encode(from_ms(written[uuid])) for uuid in uuids]
+        parts = zip((first, *rest), instants, strict=True)
+        return BETWEEN.join(b'%b,"updated_at":%b' % part for part in parts) + b"}"
 
     def _head(self) -> int:
         return self._store.head(self.scope.account_id)

@@ -236,10 +236,12 @@ class ChangeLog(Protocol):
 
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     """What a store can do, and how it is best used: how many batches of an import (see `ingest.BATCH`) to commit as
-    one, how long to wait at least between two purges, and by what it is backed up, if `Care.backup` cannot do it."""
+    one, how long to wait at least between two purges, how often to look whether something was committed, and by what it
+    is backed up, if `Care.backup` cannot do it."""
 
     batches_at_once: int = 1
     purge_every_s: float = 0.0
+    look_every_s: float = 0.02
     backed_up_by: str | None = None
 
 
@@ -272,6 +274,9 @@ class Records(Protocol):
 
     def get(self, account_id: int, uuid: str) -> Version | None:
         """The live version of a record, whatever state the answers are in."""
+
+    def written(self, account_id: int, uuids: Sequence[str], as_of: int) -> dict[str, int]:
+        """When the versions of these records were committed that are visible as of a commit, in epoch milliseconds."""
 
     def history(self, account_id: int, uuid: str) -> list[Version]:
         """Every version of a record that is still kept, oldest first."""

@@ -88,8 +88,9 @@ def _by_values(values: list[str], has_columns: bool) -> Kind | None:
 
 def _columns(header: list[str]) -> str:
     """The setting that reads a table with this header."""
-    known = []
+    columns, left = [], set(COLUMNS)
     for name in header:
         column = _RENAMED.get(name.strip().lower(), name.strip().lower())
-        known.append(column if column in COLUMNS and column not in known else SKIPPED)
-    return ",".join(known)
+        columns.append(column if column in left else SKIPPED)
+        left.discard(column)
+    return ",".join(columns)

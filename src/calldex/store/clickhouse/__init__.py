@@ -87,6 +87,7 @@ class ClickhouseStore:
     """See `calldex.store.Store`."""
 
     capabilities = Capabilities(
+        look_every_s=0.5,  # it asks the directory
         batches_at_once=5,
         purge_every_s=3600,  # it rewrites parts
         backed_up_by="ClickHouse's own BACKUP DATABASE",
@@ -389,6 +390,17 @@ class ClickhouseStore:
     def get(self, account_id: int, uuid: str) -> Version | None:
         """See `Store.get`."""
         return next((v for v in self.history(account_id, uuid) if v.seq_to is None and v.json is not None), None)
+
+    def written(self, account_id: int, uuids: Sequence[str], as_of: int) -> dict[str, int]:
+        """See `Store.written`."""
+        point = self._seen(account_id, as_of)
+        live = CLICKHOUSE.live(_whole(account_id), min(as_of, point.seq), point.void)
+        mine = Sql("account_id = ?", (account_id,))
+        condition = both(mine, live, _placed(account_id, [uuid_bytes(uuid) for uuid in uuids]))
+        rows = self.hosts.rows(
+            Sql(f"SELECT uuid, written_ms FROM {CDR_TABLE} WHERE {condition.text}", condition.parameters)
+        )
+        return {str(UUID(bytes=uuid)): written_ms for uuid, written_ms in rows}
 
     def history(self, account_id: int, uuid: str) -> list[Version]:
         """See `Store.history`."""

@@ -546,6 +546,10 @@ class EmbeddedStore(Staging):
         """See `Store.get`."""
         return next(iter(self._ledger.versions(account_id, uuid, live_only=True)), None)
 
+    def written(self, account_id: int, uuids: Sequence[str], as_of: int) -> dict[str, int]:
+        """See `Store.written`."""
+        return self.log.written(account_id, uuids, as_of)
+
     def history(self, account_id: int, uuid: str) -> list[Version]:
         """See `Store.history`."""
         return self._ledger.versions(account_id, uuid)

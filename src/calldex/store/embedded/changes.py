@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from calldex.search.query import Query
 from calldex.store import Change, Changes
 from calldex.store.embedded import sqlite
-from calldex.store.sql import SQLITE, meant, numbered
+from calldex.store.sql import SQLITE, meant, numbered, uuid_bytes
 
 if TYPE_CHECKING:
     from calldex.store.embedded.ledger import Ledger
@@ -56,6 +56,17 @@ class LedgerLog:
                 (since, upto, after, *condition.parameters),
             )
         return {str(UUID(bytes=uuid)): seq_to for uuid, seq_to in found}
+
+    def written(self, account_id: int, uuids: Sequence[str], as_of: int) -> dict[str, int]:
+        """See `Store.written`."""
+        with self._ledger.reader() as reader:
+            found = sqlite.rows(
+                reader,
+                "SELECT uuid, written_ms FROM carray(?) CROSS JOIN version ON account_id = ? AND uuid = value"
+                " WHERE seq <= ? AND seq_to > ?",
+                (sqlite.carray(tuple(map(uuid_bytes, uuids))), account_id, as_of, as_of),
+            )
+        return {str(UUID(bytes=uuid)): written_ms for uuid, written_ms in found}
 
     def last(self, account_id: int) -> int:
         """See `ChangeLog.last`."""
