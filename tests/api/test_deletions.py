@@ -6,6 +6,7 @@ from __future__ import annotations
 import gzip
 import json
 import tracemalloc
+from typing import Any
 from uuid import UUID
 
 import httpx
@@ -70,7 +71,7 @@ def test_what_is_deleted_is_gone_at_once(empty: Site, records: list[Cdr], zipped
 def test_the_feed_tells_it(empty: Site, records: list[Cdr], versions: str) -> None:
     """As `delete`, once each and with no record; what was absent and what was deleted again changed nothing."""
 
-    def page(**params: str) -> tuple[list[tuple[str, str, object]], str]:
+    def page(**params: Any) -> tuple[list[tuple[str, str, object]], str]:
         reply = empty.api.get("/api/v2/cdr/changes", empty.keys["admin"], versions=versions, **params)
         assert 200 == reply.status_code, reply.text
         changes = [(each["change"], each["uuid"], each["record"]) for each in reply.json()["changes"]]
