@@ -29,7 +29,7 @@ from calldex.records.codec import Record
 from calldex.records.fields import FIELDS, FILTERS, MAX_VALUES, Filter
 from calldex.records.record import DISPOSITIONS, END_REASONS, EVENT_TYPES, INTERACTION_TYPES, Event, Leg, Team
 from calldex.search.query import PARAMETERS
-from calldex.settings import FILE_NAME, PREFIX, Settings
+from calldex.settings import FILE_NAME, OF_CLIENTS, PREFIX, Settings
 from calldex.transport.backpressure import Backpressure
 from calldex.transport.metrics import Metrics
 from calldex.transport.workers import Workers
@@ -153,6 +153,7 @@ def _settings() -> Iterator[str]:
         "Each is taken from the option of the command if it has one, else from the environment, else from"
         f" `{FILE_NAME}` in the data directory, else it has its default. One that is unknown or out of range stops the"
         " start. `calldex settings` shows them and where each comes from."
+        f" {' and '.join(f'`{name}`' for name in OF_CLIENTS)} are no settings: `calldex.client` reads them."
     )
     yield _table(
         ("setting", "environment", "valid", "default", "meaning"),

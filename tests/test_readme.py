@@ -1,6 +1,7 @@
 """README's commands, run as they are written.
 
 What runs is told by the word behind the fence: `sh` runs against a demo, all such blocks in their order in one shell;
+`python` after them, each by itself, in an environment where the client finds the demo;
 the last command of `sh serve` serves, in a folder of its own; `sh make` holds targets of the Makefile; `text` and
 `json` are for reading. Only the port is another than a reader gets.
 """
@@ -92,11 +93,27 @@ def test_the_examples_work(shell: dict[str, str]) -> None:
             timeout=SECONDS,
             check=False,
         )
-    assert 0 == ran.returncode, ran.stderr[-4000:]
+        assert 0 == ran.returncode, ran.stderr[-4000:]
+        for script in blocks("python"):
+            ran = subprocess.run(
+                [sys.executable, "-c", script],
+                cwd=shell["PWD"],
+                env={**shell, "CALLDEX_URL": url, "CALLDEX_KEY": key},
+                capture_output=True,
+                text=True,
+                timeout=SECONDS,
+                check=False,
+            )
+            assert 0 == ran.returncode, ran.stderr[-4000:]
     pages = [json.loads(page) for page in (Path(shell["PWD"]) / "inbound.jsonl").read_text().splitlines()]
     assert not (Path(shell["PWD"]) / "inbound.half").exists()
     uuids = [record["uuid"] for page in pages for record in page["records"]]
     assert len(set(uuids)) == len(uuids) == pages[0]["total"]
+    changes = Path(shell["PWD"]) / "changes"
+    count, cursor = (changes / "next").read_text().split()
+    told = [json.loads((changes / f"{number}.json").read_text()) for number in range(int(count))]
+    assert (cursor, False) == (told[-1]["next_cursor"], told[-1]["has_more"])
+    assert sorted(uuids) == sorted(change["uuid"] for page in told for change in page["changes"])
 
 
 @pytest.mark.slow
@@ -119,5 +136,5 @@ def test_the_targets_exist() -> None:
 
 def test_every_block_says_what_it_is() -> None:
     """No block is left out by a fence nobody knows."""
-    assert {kind for kind, _ in BLOCKS} <= {"sh", "sh make", "sh serve", "text", "json"}
+    assert {kind for kind, _ in BLOCKS} <= {"sh", "sh make", "sh serve", "python", "text", "json"}
     assert 2 * len(BLOCKS) == len(re.findall(r"^```", TEXT, re.MULTILINE))

@@ -13,7 +13,7 @@ from msgspec import inspect
 from calldex.address import DirectoryAddress, StoreAddress
 from calldex.errors import BadSettings
 from calldex.networks import Networks
-from calldex.settings import Settings, resolve
+from calldex.settings import OF_CLIENTS, Settings, resolve
 
 
 def refused(error: pytest.ExceptionInfo[BadSettings]) -> list[str]:
@@ -134,6 +134,13 @@ def test_addresses(tmp_path: Path) -> None:
             with pytest.raises(BadSettings, match=r"not a value of this setting\. Valid: .*://user:password@") as error:
                 resolve(tmp_path, flags, environ)
             assert ([place], False) == (refused(error), "secret" in str(error.value))
+
+
+def test_what_the_client_reads_is_no_setting(tmp_path: Path) -> None:
+    """A shell in which `calldex.client` finds server and key runs the commands as well."""
+    assert ("CALLDEX_URL", "CALLDEX_KEY") == OF_CLIENTS
+    settings, _ = resolve(tmp_path, {}, {"CALLDEX_URL": "http://127.0.0.1:1", "CALLDEX_KEY": "cdx_x"})
+    assert resolve(tmp_path, {}, {})[0] == settings
 
 
 def test_every_setting_is_described() -> None:

@@ -33,6 +33,8 @@ Origin = Literal["default", "file", "environment", "flag"]
 FILE_NAME: Final = "calldex.toml"
 FILE_LIMIT: Final = 64 * 1024
 PREFIX: Final = "CALLDEX_"
+OF_CLIENTS: Final = ("CALLDEX_URL", "CALLDEX_KEY")
+"""No settings: `calldex.client` reads them, and whoever has exported them for it also uses the commands."""
 DEFAULT_DATA: Final = Path("data")
 
 
@@ -206,7 +208,7 @@ def _from_file(path: Path, problems: list[Problem]) -> list[_Given]:
 def _from_environment(environ: Mapping[str, str], problems: list[Problem]) -> list[_Given]:
     by_variable = {PREFIX + name.upper(): name for name in _FIELDS}
     found = []
-    for variable in sorted(v for v in environ if v.startswith(PREFIX)):
+    for variable in sorted(v for v in environ if v.startswith(PREFIX) and v not in OF_CLIENTS):
         name = by_variable.get(variable)
         if name is None:
             problems.append(Problem(variable[:100], "", _unknown(variable, by_variable), ", ".join(by_variable)))

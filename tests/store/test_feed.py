@@ -115,6 +115,10 @@ def test_a_copy_is_what_its_reader_sees(
     scope = Scope(account_id=account_id, **data.draw(REACHES))
     query = parse(data.draw(FILTERS).items(), scope, "UTC")[0]
     put(shared, [call(n, agent=n % 3 + 1) for n in range(4)], account_id)
+    for before in data.draw(
+        st.lists(st.lists(CALLS, min_size=1, max_size=3, unique_by=lambda one: one.uuid), max_size=4)
+    ):
+        put(shared, before, account_id)
     copy = Copy(shared, query, versions)
     for step, what in data.draw(STEPS):
         if step == "put":
@@ -127,6 +131,21 @@ def test_a_copy_is_what_its_reader_sees(
     shared.settle()
     assert answer(shared, query)[1] == newest_first(copy.records)
     assert sorted(set(copy.seqs)) == copy.seqs
+
+
+@pytest.mark.parametrize("versions", ["latest", "all"])
+def test_what_ceased_to_match_before_the_feed_began(
+    shared: Store, new_account: Callable[[], int], versions: Versions
+) -> None:
+    """With pages that end between its versions it is not in the copy, as it is not in the list."""
+    account_id = new_account()
+    query = parse({"disposition": "answered"}.items(), Scope(account_id=account_id, whole=True), "UTC")[0]
+    put(shared, [call(1)], account_id)
+    put(shared, [call(1, comment="b")], account_id)
+    put(shared, [call(1, disposition="missed")], account_id)
+    copy = Copy(shared, query, versions)
+    copy.drain(1)
+    assert {} == copy.records
 
 
 def whole(account_id: int) -> Query:

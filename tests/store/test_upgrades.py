@@ -156,10 +156,10 @@ def test_everything_else_serves_meanwhile(data: Path, gate: Gate) -> None:
                 asked(store, LACKING | {"uuid": records[1][0].uuid})
             lacking, any_ = (parse(given.items(), Scope(account_id=1, whole=True), "UTC")[0] for given in (LACKING, {}))
             with pytest.raises(StoreNotReady, match="by tags"):
-                store.log.since(lacking, 0, 10)
+                store.log.since(lacking, 0, 0, 10)
             with pytest.raises(StoreNotReady, match="by tags"):
                 store.log.superseded(lacking, 50, 50, 60)
-            assert 10 == len(store.log.since(any_, 0, 10).changes)
+            assert 10 == len(store.log.since(any_, 0, 0, 10).changes)
             assert refused.value.retry_after
             told.append(int(refused.value.message.partition(" %")[0].rpartition(" ")[2]))
             assert expected(records[1], {}) == asked(store, {})

@@ -54,6 +54,10 @@ def test_a_link_of_a_demo_signs_in_once(place: Place, page: Page) -> None:
     page.goto(f"{place.url}/signin#code=abcdefghijklmnop")
     expect(page.get_by_test_id("error")).to_contain_text("this link was used")
     assert page.url == f"{place.url}/signin"
+    page.reload()
+    expect(page.get_by_test_id("signin-email")).to_be_visible()
+    page.goto(f"{place.url}/signin#code=abcdefghijklmnop")  # the same document: nothing is loaded
+    expect(page.get_by_test_id("error")).to_contain_text("this link was used")
 
 
 def test_other_languages(place: Place, page: Page) -> None:

@@ -161,7 +161,7 @@ class ChangeFeed:
 
     def page(self, query: Query, cursor: Cursor, limit: int) -> FeedPage:
         """The page behind a cursor, of as many versions as `limit` at the most. Blocks."""
-        found = self._store.log.since(query, cursor.after, limit)
+        found = self._store.log.since(query, cursor.after, cursor.base, limit)
         since = max(cursor.after, cursor.base)
         held: dict[str, int] = {}
         if not _is_whole(query) and found.upto > since:

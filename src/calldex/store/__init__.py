@@ -219,9 +219,9 @@ class ChangeLog(Protocol):
     """What was committed, in the order of commits. As soon as a commit is acknowledged it is in here, whether or not it
     can be searched yet."""
 
-    def since(self, query: Query, after: int, limit: int) -> Changes:
-        """What began behind a commit in the query's account, `limit` versions at the most, and which of it the query
-        means."""
+    def since(self, query: Query, after: int, base: int, limit: int) -> Changes:
+        """What began behind the commit `after` in the query's account, `limit` versions at the most, and which of it
+        the query means: of versions that ended by the commit `base`, none."""
 
     def superseded(self, query: Query, after: int, since: int, upto: int) -> dict[str, int]:
         """The records whose versions as of the commit `after` matched and ended behind `since`, by `upto`: with the

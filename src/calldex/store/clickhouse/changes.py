@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 from calldex.search.query import Query
-from calldex.store import Change, Changes
-from calldex.store.sql import CDR_TABLE, CLICKHOUSE, Sql, both, meant, not_void
+from calldex.store import Change, Changes, Span
+from calldex.store.sql import CDR_TABLE, CLICKHOUSE, Sql, both, ended, meant, not_void
 
 if TYPE_CHECKING:
     from calldex.store.clickhouse import ClickhouseStore
@@ -23,7 +24,7 @@ class PublishedLog:
     def __init__(self, store: ClickhouseStore) -> None:
         self._store = store
 
-    def since(self, query: Query, after: int, limit: int) -> Changes:
+    def since(self, query: Query, after: int, base: int, limit: int) -> Changes:
         """See `ChangeLog.since`."""
         self._store.upgrade.refuse(query)
         complete_ms = time.time_ns() // 1_000_000 - _UNPUBLISHED_MS
@@ -43,15 +44,28 @@ class PublishedLog:
                 (*fits.parameters, *begun.parameters, limit + 1),
             )
         )
+        over = frozenset[int]()
+        if after < base and rows:
+            over = self._ended(account_id, rows[0][0], rows[-1][0], base, point.void)
         changes = [
-            Change(seq, str(UUID(bytes=uuid)), at, bool(fits), not content, text if fits else None)
-            for seq, uuid, at, content, fits, text in rows[:limit]
+            Change(seq, str(UUID(bytes=uuid)), at, fits, not content, text if fits else None)
+            for seq, uuid, at, content, meant_, text in rows[:limit]
+            for fits in (bool(meant_) and seq not in over,)
         ]
         if len(rows) > limit:
             return Changes(changes, changes[-1].seq, True, changes[-1].at_ms)
         if changes:  # of one account each commit is dated in its turn, after those before it
             complete_ms = max(complete_ms, changes[-1].at_ms)
         return Changes(changes, changes[-1].seq if changes else after, False, complete_ms)
+
+    def _ended(self, account_id: int, first: int, last: int, base: int, void: Sequence[Span]) -> frozenset[int]:
+        """Which of the versions with these numbers ended by a commit. The end may stand in a row of its own."""
+        end = both(
+            Sql("account_id = ? AND seq BETWEEN ? AND ?", (account_id, first, last)),
+            ended(base, void),
+        )
+        rows = self._store.hosts.rows(Sql(f"SELECT seq FROM {CDR_TABLE} WHERE {end.text}", end.parameters))
+        return frozenset(seq for (seq,) in rows)
 
     def superseded(self, query: Query, after: int, since: int, upto: int) -> dict[str, int]:
         """See `ChangeLog.superseded`. The end of a version may stand in a row of its own."""

@@ -22,7 +22,7 @@ class LedgerLog:
         """`refuse` raises `StoreNotReady` for a search that asks for values that are not all there yet."""
         self._ledger, self._refuse = ledger, refuse
 
-    def since(self, query: Query, after: int, limit: int) -> Changes:
+    def since(self, query: Query, after: int, base: int, limit: int) -> Changes:
         """See `ChangeLog.since`."""
         self._refuse(query)
         condition = meant(numbered(query, self._ledger.commit_before), SQLITE)
@@ -31,9 +31,10 @@ class LedgerLog:
             found = sqlite.rows(
                 reader,
                 "SELECT seq, uuid, written_ms, fits, erased, CASE WHEN fits THEN json END FROM ("
-                f"SELECT *, json IS NULL AS erased, json IS NOT NULL AND {condition.text} AS fits FROM version"
+                f"SELECT *, json IS NULL AS erased, json IS NOT NULL AND seq_to > ? AND {condition.text} AS fits"
+                " FROM version"
                 " WHERE seq > ? AND account_id = ? ORDER BY seq LIMIT ?)",
-                (*condition.parameters, after, query.scope.account_id, limit + 1),
+                (base, *condition.parameters, after, query.scope.account_id, limit + 1),
             )
         self._ledger.refuse_damaged(row[0] for row in found[:limit])
         changes = [
