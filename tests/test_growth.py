@@ -316,7 +316,8 @@ def _asked(query_string: str) -> Request:
 def test_twice_the_input_takes_twice_as_long(entry: str) -> None:
     """At every entry, of what is known to hurt most there."""
     make, work, size = ENTRIES[entry]
-    assert growth(make, work, size) <= MOST
+    # Other work of the machine can only make it look worse: what is linear shows it in one of three tries.
+    assert any(growth(make, work, size) <= MOST for _ in range(3))
 
 
 def modules() -> Iterator[Any]:

@@ -14,7 +14,7 @@ from starlette.types import Message
 
 import calldex.transport.requests
 from calldex import budget
-from calldex.api.app import POSTS_AT_ONCE, POSTS_WAITING, public
+from calldex.api.app import SMALL_POSTS_AT_ONCE, SMALL_POSTS_WAITING, public
 from calldex.errors import QueryTimeout, Unavailable
 from calldex.node import Node
 from calldex.settings import Settings
@@ -160,7 +160,7 @@ def test_a_busy_server_refuses_at_once(narrow: Site) -> None:
 def test_too_many_posts_are_told_when_to_come_again(empty: Site) -> None:
     """Posts beyond those of one key that run and wait get 429, and the others are carried out."""
     headers = {"Authorization": f"Bearer {empty.keys['ingest']}", "Content-Type": "application/json"}
-    taken = of_one(POSTS_AT_ONCE) + of_one(POSTS_WAITING)
+    taken = of_one(SMALL_POSTS_AT_ONCE) + of_one(SMALL_POSTS_WAITING)
 
     async def send(client: httpx.AsyncClient) -> list[httpx.Response]:
         posts = (client.post("/api/ingest/v1/records", content=b"[]", headers=headers) for _ in range(taken + 5))

@@ -105,7 +105,7 @@ def test_a_filter_is_a_chip_and_an_address(place: Place, page: Page) -> None:
     page.keyboard.press("f")
     page.keyboard.type("Outcome")
     page.keyboard.press("Enter")
-    page.get_by_label("Abandoned", exact=True).check()
+    page.get_by_role("checkbox", name=re.compile("Abandoned")).check()  # behind it stands how many there are
     page.keyboard.press("Enter")
     chip = page.get_by_test_id("chip")
     expect(chip).to_contain_text("Outcome is Abandoned")
