@@ -25,6 +25,7 @@ READING = (
     "/api/v3/cdr/users",
 )
 INGEST = "/api/ingest/v1/records"
+DELETIONS = "/api/ingest/v1/deletions"
 
 
 def test_a_key_travels_in_three_ways(site: Site) -> None:
@@ -100,11 +101,12 @@ def test_who_sees_no_records_is_told_why(site: Site, path: str, key: str, status
     ],
 )
 def test_only_an_ingest_key_of_an_admin_writes(site: Site, key: str, reason: str) -> None:
-    """Who may not write is refused with the reason."""
+    """Who may not write is refused with the reason, and may delete nothing either."""
     headers = {"Authorization": f"Bearer {site.keys[key]}", "Content-Type": "application/json"}
-    reply = site.api.request("POST", INGEST, content=b"[]", headers=headers)
-    assert 403 == reply.status_code
-    assert reason in reply.json()["error"]
+    for path, body in ((INGEST, b"[]"), (DELETIONS, b'{"uuids": []}')):
+        reply = site.api.request("POST", path, content=body, headers=headers)
+        assert 403 == reply.status_code
+        assert reason in reply.json()["error"]
 
 
 def test_use_of_a_key_is_noted(empty: Site) -> None:

@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from calldex.errors import IdempotencyMismatch
@@ -98,6 +99,35 @@ def test_those_that_wait_share_a_commit(store: EmbeddedStore, commits: list[int]
     assert {Outcome.ACCEPTED} == {first for first, _ in outcomes}
     assert 1 == sum(second is Outcome.ACCEPTED for _, second in outcomes)
     assert 22 == answer(store, everything())[0]
+    assert [] == disagreeing(store)
+
+
+def test_one_idempotency_key_is_once_in_a_commit(store: EmbeddedStore, commits: list[int]) -> None:
+    """The second of two requests under one key sees what the first was answered, however soon behind it it came; the
+    same key of another account is another one."""
+
+    def once(account_id: int, body: bytes) -> Callable[[Sequence[Outcome]], Receipt]:
+        def receipt(outcomes: Sequence[Outcome]) -> Receipt:
+            known = store.receipt(account_id, "key")
+            if known is not None and known.digest != body:
+                raise IdempotencyMismatch("another body")
+            return Receipt(body, b"answer")
+
+        return receipt
+
+    batches = [
+        msgspec.structs.replace(
+            of([numbered(n)], once(account_id, b"%d" % n)), receipt_key="key", account_id=account_id
+        )
+        for n, account_id in ((1, 1), (2, 1), (3, 2), (4, 1))
+    ]
+    with behind_another(store, batches) as done:
+        errors = [type(each.exception(PATIENCE_S)) for each in done]
+    assert 2 == errors.count(IdempotencyMismatch)
+    assert type(None) is errors[2]
+    assert 2 == answer(store, everything())[0]
+    assert 1 == answer(store, everything(2))[0]
+    assert max(commits) <= 2
     assert [] == disagreeing(store)
 
 

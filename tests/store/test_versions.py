@@ -20,7 +20,7 @@ from calldex.errors import TokenExpired
 from calldex.records import codec
 from calldex.records.record import Cdr, from_ms, time_uuid
 from calldex.search.query import Query, parse
-from calldex.store import Outcome, Store, Version
+from calldex.store import Batch, Outcome, Store, Version
 from tests import reference
 from tests.engines import answer, disagreeing, everything, put
 
@@ -128,6 +128,31 @@ def test_erased(store: Store) -> None:
     assert [] == disagreeing(store)
 
 
+def remove(store: Store, uuids: list[str], account_id: int = 1, records: tuple[Cdr, ...] = ()) -> list[Outcome]:
+    """Take records back, in a batch that may bring others."""
+    return store.write(
+        Batch(account_id=account_id, source="", format="jsonl", origin="test", records=records, removed=uuids)
+    )
+
+
+def test_removed(store: Store) -> None:
+    """Of each uuid it is told whether it was there, in their order, behind what became of records; one that is named
+    twice was there once, and one that the same batch brings is there."""
+    put(store, [record(UUIDS[n]) for n in range(4)])
+    assert [] == remove(store, [])
+    assert [Outcome.ABSENT] == remove(store, [UUIDS[0]], 2)
+    named = [UUIDS[3], UUIDS[5], UUIDS[0], UUIDS[3], UUIDS[4]]
+    deleted, absent = Outcome.DELETED, Outcome.ABSENT
+    expected = [Outcome.ACCEPTED, Outcome.UNCHANGED, deleted, absent, deleted, absent, deleted]
+    assert expected == remove(store, named, records=(record(UUIDS[4]), record(UUIDS[1])))
+    left = reference.answer([record(UUIDS[1]), record(UUIDS[2])], {})
+    assert (2, b",".join(map(codec.encode, left))) == answer(store, everything())
+    before = store.head(1)
+    assert [absent] * 5 == remove(store, named)
+    assert before == store.head(1)
+    assert [] == disagreeing(store)
+
+
 @pytest.mark.parametrize(
     "at",
     [
@@ -200,6 +225,24 @@ class Life(RuleBasedStateMachine):
         for uuid in known:
             self.note(uuid, None)
         assert len(known) == self.store.erase(self.account_id, uuids)
+
+    @rule(
+        removed=st.lists(st.sampled_from(UUIDS), min_size=1, max_size=4),
+        written=st.lists(st.tuples(st.sampled_from(UUIDS), st.integers(0, 3)), max_size=2),
+    )
+    def remove(self, removed: list[str], written: list[tuple[str, int]]) -> None:
+        """Records are taken back, some named twice, in a batch that brings others or the same."""
+        records = tuple(record(uuid, duration_s=length) for uuid, length in written)
+        for cdr in records:
+            if self.live.get(cdr.uuid) != cdr:
+                self.note(cdr.uuid, cdr)
+            self.live[cdr.uuid] = cdr
+        expected = []
+        for uuid in removed:
+            expected.append(Outcome.ABSENT if self.live.pop(uuid, None) is None else Outcome.DELETED)
+            if expected[-1] is Outcome.DELETED:
+                self.note(uuid, None)
+        assert expected == remove(self.store, removed, self.account_id, records)[len(records) :]
 
     @rule()
     def look(self) -> None:

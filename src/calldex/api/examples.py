@@ -26,7 +26,14 @@ from calldex.recordings.audio import Peaks
 from calldex.records import codec
 from calldex.records.codec import Record
 from calldex.records.record import Cdr, Event, Team
-from calldex.transport.replies import CdrPage, IngestReply, Readiness, RecordOutcome
+from calldex.transport.replies import (
+    CdrPage,
+    DeletionOutcome,
+    DeletionReply,
+    IngestReply,
+    Readiness,
+    RecordOutcome,
+)
 
 _BEGAN: Final = datetime(2026, 1, 31, 8, 0, tzinfo=UTC)
 _LATER: Final = datetime(2026, 1, 31, 8, 5, tzinfo=UTC)
@@ -113,6 +120,15 @@ _OF_TYPE: Final[dict[Any, Any]] = {
             records=[
                 RecordOutcome(0, "accepted", uuid=_UUID),
                 RecordOutcome(1, "rejected", reason="record 1: disposition: 'answer' is not a value"),
+            ],
+        ),
+        DeletionReply(
+            deleted=1,
+            absent=0,
+            rejected=1,
+            records=[
+                DeletionOutcome(0, "deleted", uuid=_UUID),
+                DeletionOutcome(1, "rejected", reason="uuid 1: '4711' is not a uuid of 32 hexadecimal digits"),
             ],
         ),
         _USER,

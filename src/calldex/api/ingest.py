@@ -1,7 +1,7 @@
-"""`POST /api/ingest/v1/records`: records that other systems push.
+"""`POST /api/ingest/v1/records`: records that other systems push; `/deletions`: records that they take back.
 
-Each record is judged by itself, and the reply says of each what became of it. What the reply calls accepted or updated
-is durable and visible.
+Each record is judged by itself, and the reply says of each what became of it. What the reply calls accepted, updated or
+deleted is durable and visible.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import math
 import re
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from itertools import islice
-from typing import Final
+from typing import Final, cast
 
 import msgspec
 from starlette.requests import Request
@@ -24,16 +24,28 @@ from starlette.responses import Response
 from calldex.access import Permission, Principal, permit
 from calldex.api.audited import audited
 from calldex.api.endpoint import ERRORS, Endpoint, parameter
+from calldex.audit.chain import Action
 from calldex.directory import KeyOwner
 from calldex.errors import BadParameters, BadRequest, Problem, TooLarge, UnsupportedMedia
 from calldex.formats import LINE_LIMIT
 from calldex.node import Node
 from calldex.records import codec
-from calldex.records.record import Cdr, Rejected, to_ms
+from calldex.records.record import Cdr, Rejected, plain_uuid, to_ms
 from calldex.store import Outcome
 from calldex.texts import without_keys
 from calldex.transport.metrics import Metrics
-from calldex.transport.replies import JSON, OUTCOMES, IngestReply, RecordOutcome, sized
+from calldex.transport.replies import (
+    DELETIONS,
+    JSON,
+    OUTCOMES,
+    DeletionOutcome,
+    DeletionReply,
+    DeletionWord,
+    IngestReply,
+    PostOutcome,
+    RecordOutcome,
+    sized,
+)
 from calldex.transport.requests import body_of, caller, media_type_of, only, query_pairs
 from calldex.transport.workers import Workers
 
@@ -48,12 +60,23 @@ MOST_COMMAS: Final = 1_000_000
 of 16 MiB would need half a gigabyte, and a second in which nothing else runs, before its elements could be counted."""
 ARRAY_TYPE: Final = "application/json"
 ACTION: Final = "ingest"
+DELETED: Final = "records_deleted"
 NEEDS: Final[tuple[Permission, ...]] = ("ingest",)
 LINES_TYPES: Final = ("application/x-ndjson", "application/jsonl")
-_MEDIA: Final = (ARRAY_TYPE, *LINES_TYPES)
+_MEDIA: Final = {ARRAY_TYPE: "an array", **dict.fromkeys(LINES_TYPES, "a record a line")}
+_MEANT: Final = '{"uuids": [...]}'
 _STEP: Final = 1024
 _RECEIPT_KEY: Final = re.compile(r"[!-~]{1,200}")
 _ARRAY: Final = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+class _Deletions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body that names records to be deleted."""
+
+    uuids: list[msgspec.Raw]
+
+
+_DELETIONS: Final = msgspec.json.Decoder(_Deletions)
 
 
 class _Counts(msgspec.Struct, frozen=True):
@@ -63,6 +86,24 @@ class _Counts(msgspec.Struct, frozen=True):
     updated: int
     unchanged: int
     rejected: int
+
+    @property
+    def rows(self) -> int:
+        """How many records were changed."""
+        return self.accepted + self.updated
+
+
+class _Deleted(msgspec.Struct, frozen=True):
+    """The same of a reply to deletions."""
+
+    deleted: int
+    absent: int
+    rejected: int
+
+    @property
+    def rows(self) -> int:
+        """How many records were changed."""
+        return self.deleted
 
 
 class Posts:
@@ -76,11 +117,27 @@ class Posts:
 
     async def post(self, request: Request) -> Response:
         """Write records."""
+        return await self._answered(request, ACTION, _MEDIA, self._write, _Counts)
+
+    async def delete(self, request: Request) -> Response:
+        """End records that their source took back."""
+        return await self._answered(request, DELETED, {ARRAY_TYPE: _MEANT}, self._delete, _Deleted)
+
+    async def _answered(
+        self,
+        request: Request,
+        action: Action,
+        media: Mapping[str, str],
+        carry_out: Callable[[int, str, bytes, str | None], bytes],
+        told_of: type[_Counts | _Deleted],
+    ) -> Response:
+        """The reply that `carry_out` makes of account, media type, body and receipt key; the audit is told its
+        counts."""
         owner, pairs = await caller(request, self._node.directory, query_pairs(request), time.time_ns() // 1_000_000)
-        async with audited(self._node.audit, request, owner, ACTION) as noted:
+        async with audited(self._node.audit, request, owner, action) as noted:
             permit(owner, NEEDS)
             only(pairs, ())
-            media_type, zipped = _media_type(request), _is_zipped(request)
+            media_type, zipped = _media_type(request, media), _is_zipped(request)
             receipt_key = _receipt_key(request, owner)
             accept = request.headers.get("accept-encoding", "")
             # Memory is bounded by the places, so a body is read only by who has one.
@@ -89,13 +146,13 @@ class Posts:
             async with workers.place(None):
                 sent = await body_of(request, SMALL if is_small else BODY_LIMIT)
 
-                def answer() -> tuple[Response, _Counts]:
+                def answer() -> tuple[Response, _Counts | _Deleted]:
                     body = _inflated(sent) if zipped else sent
-                    told = self._write(owner.account_id, media_type, body, receipt_key)
-                    return sized(told, accept, JSON), msgspec.json.decode(told, type=_Counts)
+                    told = carry_out(owner.account_id, media_type, body, receipt_key)
+                    return sized(told, accept, JSON), msgspec.json.decode(told, type=told_of)
 
                 reply, counts = await workers.run(answer)
-            noted.rows = counts.accepted + counts.updated
+            noted.rows = counts.rows
             noted.detail = msgspec.structs.asdict(counts)
         return reply
 
@@ -113,6 +170,17 @@ class Posts:
 
         return self._node.ingest.post(account_id, records, receipt_key, digest, answer)
 
+    def _delete(self, account_id: int, media_type: str, body: bytes, receipt_key: str | None) -> bytes:
+        pieces = _uuids(body)
+        # The route is part of it: the key of a request to write is another request's.
+        digest = hashlib.sha256(b"deletions\0" + media_type.encode() + b"\0" + body).digest()
+
+        def answer(outcomes: Sequence[Outcome]) -> bytes:
+            return msgspec.json.encode(_deletion_reply(pieces, outcomes))
+
+        uuids = [piece for piece in pieces if isinstance(piece, str)]
+        return self._node.ingest.post(account_id, (), receipt_key, digest, answer, removed=uuids)
+
 
 def _reply(pieces: Sequence[Cdr | Rejected], outcomes: Sequence[Outcome]) -> IngestReply:
     left = iter(outcomes)
@@ -122,22 +190,35 @@ def _reply(pieces: Sequence[Cdr | Rejected], outcomes: Sequence[Outcome]) -> Ing
         if isinstance(piece, Rejected):
             found = RecordOutcome(index, "rejected", reason=without_keys(piece.reason))
         else:
-            found = RecordOutcome(index, next(left).value, uuid=piece.uuid)
+            found = RecordOutcome(index, cast("PostOutcome", next(left).value), uuid=piece.uuid)
         counts[found.outcome] += 1
         records.append(found)
     return IngestReply(**counts, records=records)
 
 
+def _deletion_reply(pieces: Sequence[str | Rejected], outcomes: Sequence[Outcome]) -> DeletionReply:
+    left = iter(outcomes)
+    counts = dict.fromkeys(DELETIONS, 0)
+    records: list[DeletionOutcome] = []
+    for index, piece in enumerate(pieces):
+        if isinstance(piece, Rejected):
+            found = DeletionOutcome(index, "rejected", reason=without_keys(piece.reason))
+        else:
+            found = DeletionOutcome(index, cast("DeletionWord", next(left).value), uuid=piece)
+        counts[found.outcome] += 1
+        records.append(found)
+    return DeletionReply(**counts, records=records)
+
+
 # --- the request ------------------------------------------------------------------------------------------------------
 
 
-def _media_type(request: Request) -> str:
+def _media_type(request: Request, media: Mapping[str, str]) -> str:
+    """The type of the body: one of `media`, which says of each what it holds."""
     found = media_type_of(request)
-    if found not in _MEDIA:
+    if found not in media:
         given = f"the content type {found[:100]!r} is not read" if found else "no content type is given"
-        raise UnsupportedMedia(
-            f"{given}; send {ARRAY_TYPE} (an array), or {' or '.join(LINES_TYPES)} (a record a line)"
-        )
+        raise UnsupportedMedia(f"{given}; send {', or '.join(f'{name} ({held})' for name, held in media.items())}")
     return found
 
 
@@ -221,8 +302,7 @@ def _elements(body: bytes) -> Sequence[bytes | msgspec.Raw]:
     The decoder stops at half of a character (`\\ud800` alone), although JSON allows it. With such escapes out of its
     sight it tells where the elements are, so that only the record that has one is rejected.
     """
-    if body.count(b",") > MOST_COMMAS:
-        raise TooLarge(f"a request may have {MOST_COMMAS} commas; this one has more. Send fewer records at once")
+    _refuse_commas(body)
     try:
         return _ARRAY.decode(body)
     except msgspec.DecodeError:
@@ -236,12 +316,59 @@ def _elements(body: bytes) -> Sequence[bytes | msgspec.Raw]:
     return elements
 
 
+def _refuse_commas(body: bytes) -> None:
+    if body.count(b",") > MOST_COMMAS:
+        raise TooLarge(f"a request may have {MOST_COMMAS} commas; this one has more. Send fewer records at once")
+
+
+def _uuids(body: bytes) -> list[str | Rejected]:
+    """The uuids that a body names, each in its plain form, or why it is none."""
+    body = body.removeprefix(codecs.BOM_UTF8)
+    _refuse_commas(body)
+    try:
+        # An escape that is half of a character stands in no uuid; with it in sight the decoder would refuse all.
+        raws = _DELETIONS.decode(codec.without_halves(body)).uuids
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRequest(f"the body is not {_MEANT}: {error}") from None
+    if len(raws) > MOST_RECORDS:
+        raise TooLarge(f"a request may name {MOST_RECORDS} uuids; this one has more")
+    return [_uuid(bytes(raw), f"uuid {index}") for index, raw in enumerate(raws)]
+
+
+def _uuid(raw: bytes, where: str) -> str | Rejected:
+    try:
+        found = plain_uuid(msgspec.json.decode(raw, type=str))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        found = None
+    given = raw[:100].decode(errors="replace")
+    return found or Rejected(f"{where}: {given} is not a uuid of 32 hexadecimal digits", where, raw)
+
+
 _LINES: Final = {"type": "string", "description": "A JSON object on each line."}
 _ARRAY_SCHEMA: Final = {
     "type": "array",
     "maxItems": MOST_RECORDS,
     "items": {"anyOf": [{"$ref": "#/components/schemas/Record"}, {"description": "Rejected, with the reason."}]},
 }
+_UUIDS_SCHEMA: Final = {
+    "type": "object",
+    "required": ["uuids"],
+    "additionalProperties": False,
+    "properties": {
+        "uuids": {
+            "type": "array",
+            "maxItems": MOST_RECORDS,
+            "items": {"anyOf": [{"type": "string", "format": "uuid"}, {"description": "Rejected, with the reason."}]},
+        }
+    },
+}
+_KEY_OF_REQUEST: Final = parameter(
+    "Idempotency-Key",
+    "Of several requests with one such key, within a day, the first is carried out, and all get its reply.",
+    {"type": "string", "pattern": "^[!-~]{1,200}$"},
+    "batch-2026-01-31-0001",
+    where="header",
+)
 ENDPOINTS: Final = (
     Endpoint(
         method="POST",
@@ -262,16 +389,31 @@ ENDPOINTS: Final = (
         needs=NEEDS,
         action=ACTION,
         limit="ingest",
-        parameters=(
-            parameter(
-                "Idempotency-Key",
-                "Of several requests with one such key, within a day, the first is carried out, and all get its reply.",
-                {"type": "string", "pattern": "^[!-~]{1,200}$"},
-                "batch-2026-01-31-0001",
-                where="header",
-            ),
-        ),
+        parameters=(_KEY_OF_REQUEST,),
         body={ARRAY_TYPE: _ARRAY_SCHEMA, **dict.fromkeys(LINES_TYPES, _LINES)},
+        errors=(*ERRORS, 409),
+    ),
+    Endpoint(
+        method="POST",
+        path="/api/ingest/v1/deletions",
+        handler=lambda handlers: handlers.posts.delete,
+        id="post_deletions",
+        tag="Ingest",
+        summary="Take records back",
+        description=(
+            f"Up to {MOST_RECORDS} uuids, in any usual spelling; gzip is read (`Content-Encoding: gzip`). Needs a key"
+            " for ingest. What is called deleted is found no longer, and `GET /api/v2/cdr/changes` tells it;"
+            " searches that began before still see it until their tokens end. What is not there is absent: to delete"
+            " again does no harm. A record that is sent in again is there again; so is a call that is put together from"
+            " rows of a phone system, if another row of it comes in."
+        ),
+        gives=DeletionReply,
+        credential="key",
+        needs=NEEDS,
+        action=DELETED,
+        limit="ingest",
+        parameters=(_KEY_OF_REQUEST,),
+        body={ARRAY_TYPE: _UUIDS_SCHEMA},
         errors=(*ERRORS, 409),
     ),
 )

@@ -35,6 +35,7 @@ Action = Literal[
     "export",
     "changes_read",
     "ingest",
+    "records_deleted",
     "quarantine_dropped",
     "sign_in",
     "sign_in_failed",

@@ -142,9 +142,11 @@ class Ingest:
         receipt_key: str | None,
         digest: bytes,
         answer: Callable[[Sequence[Outcome]], bytes],
+        *,
+        removed: Sequence[str] = (),
     ) -> bytes:
-        """Write the records of one request in one commit, visible when this returns, and give the answer that
-        `answer` makes of their outcomes.
+        """Write the records of one request, and end those that are `removed`, in one commit, visible when this returns;
+        give the answer that `answer` makes of the outcomes, those of records first.
 
         Under a receipt key the first answer is kept, and given again without writing anything. Raises
         `IdempotencyMismatch` when the key came with another body.
@@ -167,6 +169,7 @@ class Ingest:
                 format="jsonl",
                 origin="HTTP",
                 records=ready,
+                removed=removed,
                 receipt_key=receipt_key,
                 receipt=receipt,
             )
@@ -252,7 +255,8 @@ class Ingest:
             self._note(feed.account_id, mentions(records_of(batch)))
             return msgspec.structs.replace(batch, origin=origin, rejects=rejects, released=released)
 
-        outcomes = self._store.assemble(feed.account_id, make)
+        became = self._store.assemble(feed.account_id, make)
+        outcomes = [each for each in became if each not in (Outcome.DELETED, Outcome.ABSENT)]
         begun = sum(all(row.key in new for row in call) for call in calls)
         summary.accepted += begun
         summary.updated += len(new) - begun

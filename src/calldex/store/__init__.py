@@ -34,6 +34,10 @@ class Outcome(Enum):
     """It replaces an earlier version."""
     UNCHANGED = "unchanged"
     """It is what is already kept; nothing was written."""
+    DELETED = "deleted"
+    """It was there, and is removed."""
+    ABSENT = "absent"
+    """It was to be removed, and was not there; nothing was written."""
 
 
 class Position(msgspec.Struct, frozen=True):
@@ -115,9 +119,9 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     """What is written in one commit, all of it or nothing.
 
     `records` in the order in which they arrived, `Ready` where another process has read them; `removed`, uuids that
-    ceased to be interactions of their own; `rows`, rows of calls of `source`; `rejects` for the quarantine;
-    `released`, ids to be taken out of it. `receipt` makes the answer to remember under an idempotency key from the
-    outcomes of the records.
+    ceased to be interactions of their own, or that their source took back; `rows`, rows of calls of `source`; `rejects`
+    for the quarantine; `released`, ids to be taken out of it. `receipt` makes the answer to remember under an
+    idempotency key from the outcomes of the batch.
     """
 
     account_id: int
@@ -282,8 +286,8 @@ class Writing(Protocol):
     """Records go in, and are erased; what belongs to them is kept in the same commit."""
 
     def write(self, batch: Batch, *, wait: bool = True) -> list[Outcome]:
-        """Commit a batch; one outcome for each record. When it returns, the batch is durable, and with `wait` also
-        visible to searches. Raises `DiskFull`; then nothing of the batch was written."""
+        """Commit a batch; one outcome for each record, then one for each of `removed`. When it returns, the batch is
+        durable, and with `wait` also visible to searches. Raises `DiskFull`; then nothing of the batch was written."""
 
     def assemble(self, account_id: int, make: Callable[[], Batch]) -> list[Outcome]:
         """Commit the batch that `make` makes of rows that are kept: until it is durable, nobody on any node changes

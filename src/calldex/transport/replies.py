@@ -148,6 +148,29 @@ class IngestReply(msgspec.Struct, frozen=True):
     records: list[RecordOutcome]
 
 
+DeletionWord = Literal["deleted", "absent", "rejected"]
+DELETIONS: Final[tuple[DeletionWord, ...]] = get_args(DeletionWord)
+
+
+class DeletionOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What became of the record whose uuid stands at `index` of the request: its uuid, or the reason why what stands
+    there was rejected."""
+
+    index: int
+    outcome: DeletionWord
+    uuid: str | None = None
+    reason: str | None = None
+
+
+class DeletionReply(msgspec.Struct, frozen=True):
+    """What became of the uuids of a request: how many of each outcome, and each by itself."""
+
+    deleted: int
+    absent: int
+    rejected: int
+    records: list[DeletionOutcome]
+
+
 # --- content coding ---------------------------------------------------------------------------------------------------
 
 Coding = Literal["identity", "gzip", "zstd"]

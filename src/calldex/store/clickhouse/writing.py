@@ -45,7 +45,7 @@ class Changes:
         self._account_id = account_id
         self._records = [record if isinstance(record, Ready) else ready(record) for record in records]
         self._uuids = [uuid_bytes(made.uuid) for made in self._records]
-        self._removed = sorted({uuid_bytes(uuid) for uuid in removed})
+        self._removed = [uuid_bytes(uuid) for uuid in removed]
         # By number: whose version it is, when it begins, what it is (None: a tombstone), and the number that ends it.
         self._new_uuids: list[bytes] = []
         self._new_started: list[int] = []
@@ -76,7 +76,7 @@ class Changes:
         return self._accepted - self.gone
 
     def decide(self, live: Mapping[bytes, Known]) -> list[Outcome]:
-        """What becomes of each record, in their order; those removed come last."""
+        """What becomes of each record, in their order, then of each that is removed."""
         self._placed = {(uuid, known.started_ms) for uuid, known in live.items()}
         now: dict[bytes, Known | int] = dict(live)
         outcomes = []
@@ -88,11 +88,16 @@ class Changes:
             self._add(now, uuid, made.values[_STARTED], made)
             self._accepted += known is None
             outcomes.append(Outcome.ACCEPTED if known is None else Outcome.UPDATED)
-        for uuid in self._removed:
+        gone = set()
+        for uuid in sorted(set(self._removed)):
             known = now.get(uuid)
             if known is not None:
                 self._ended[self.count] = self.count
                 self._add(now, uuid, known.started_ms if isinstance(known, Known) else self._new_started[known], None)
+                gone.add(uuid)
+        for uuid in self._removed:
+            outcomes.append(Outcome.DELETED if uuid in gone else Outcome.ABSENT)
+            gone.discard(uuid)  # one that is named twice is there the first time only
         return outcomes
 
     def _is(self, known: Known | int, made: Ready) -> bool:

@@ -47,6 +47,7 @@ _INSERT: Final = (  # JSON comes as bytes, which SQLite takes for text without l
     f"INSERT INTO version ({', '.join(ROW_NAMES)}, json, written_ms) VALUES ({_MARKS}, CAST(? AS TEXT), ?)"
 )
 _ROWS: Final = f"SELECT {', '.join(ROW_NAMES)} FROM version"
+_OF_LIVE: Final = f"FROM carray(?) CROSS JOIN version ON uuid = value AND account_id = ? AND seq_to = {LIVE}"
 
 _FAR_S: Final = 10**11
 """More seconds than any instant lies before 1970."""
@@ -249,7 +250,8 @@ class Ledger:
         ]
         new = self._put_new(rows)
         outcomes, begun = self._accepted(rows) if new else self._put_versions(batch.account_id, rows, before)
-        begun += self._close(batch.account_id, batch.removed, before + len(begun), now)
+        removed, ended = self._close(batch.account_id, batch.removed, before + len(begun), now)
+        outcomes, begun = outcomes + removed, begun + ended
         staging.put(self._writer, batch, outcomes, now)
         fresh = [row[:-2] for row in rows] if new and not batch.removed else None
         return Written(outcomes, before, before + len(begun), fresh), begun
@@ -291,28 +293,32 @@ class Ledger:
     def _live(self, account_id: int, uuids: tuple[bytes, ...]) -> dict[bytes, tuple[int, bytes]]:
         found = _all(
             self._writer,
-            "SELECT uuid, seq, CAST(json AS BLOB) FROM carray(?)"
-            f" CROSS JOIN version ON uuid = value AND account_id = ? AND seq_to = {LIVE}",
+            f"SELECT uuid, seq, CAST(json AS BLOB) {_OF_LIVE}",
             (sqlite.carray(uuids), account_id),
         )
         return {uuid: (seq, json) for uuid, seq, json in found}
 
-    def _close(self, account_id: int, uuids: Sequence[str], last: int, now: int) -> list[tuple[Any, ...]]:
-        """End the live versions of some records, each with a tombstone; the tombstones, numbered from behind `last`.
+    def _close(
+        self, account_id: int, uuids: Sequence[str], last: int, now: int
+    ) -> tuple[list[Outcome], list[tuple[Any, ...]]]:
+        """End the live versions of some records, each with a tombstone; what became of each uuid, and the tombstones,
+        numbered from behind `last`.
 
         A tombstone is a version without content that was never visible: its `seq_to` is negative.
         """
         begun: list[tuple[Any, ...]] = []
         if not uuids:
-            return begun
-        live = self._live(account_id, tuple(uuid_bytes(uuid) for uuid in uuids))
+            return [], begun
+        wanted = tuple(uuid_bytes(uuid) for uuid in uuids)
+        live = dict(_all(self._writer, f"SELECT uuid, seq {_OF_LIVE}", (sqlite.carray(wanted), account_id)))
         blank = values(_BLANK)
-        for uuid, (ended, _) in sorted(live.items()):
+        for uuid, ended in sorted(live.items()):
             seq = last + len(begun) + 1
             self._writer.execute("UPDATE version SET seq_to = ? WHERE seq = ?", (seq, ended))
             begun.append((seq, -seq, account_id, uuid, *blank, None, now))
             self._writer.execute(_INSERT, begun[-1])
-        return begun
+        # A uuid that is named twice is there the first time only.
+        return [Outcome.ABSENT if live.pop(uuid, None) is None else Outcome.DELETED for uuid in wanted], begun
 
     def _link(self, begun: Sequence[tuple[Any, ...]]) -> Head:
         """Put the versions that a commit began into the chain; its head, to be kept when the commit is made."""
@@ -323,7 +329,7 @@ class Ledger:
         `DiskFull`."""
         self._bound_log()
         with self._dated() as now, commit(self._writer):
-            begun = self._close(account_id, uuids, self.last_seq, now)
+            _, begun = self._close(account_id, uuids, self.last_seq, now)
             head = self._link(begun)
         self.last_seq, self.head = self.last_seq + len(begun), head
         return len(begun), self.last_seq

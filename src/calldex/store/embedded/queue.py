@@ -70,12 +70,19 @@ class Queue:
                 each.set_result(result)
 
     def _next(self) -> list[Waiting]:
-        some = [self._waiting.popleft()]
-        size = len(some[0].batch.records)
+        """Those at the head of the queue that can share a commit. Of two under one idempotency key the second must find
+        the receipt of the first, so it is in another commit."""
+        some: list[Waiting] = []
+        keys: set[tuple[int, str]] = set()
+        size = 0
         while self._waiting and len(some) < TOGETHER:
-            size += len(self._waiting[0].batch.records)
-            if size > TOGETHER:
+            batch = self._waiting[0].batch
+            key = None if batch.receipt_key is None else (batch.account_id, batch.receipt_key)
+            size += len(batch.records) + len(batch.removed)
+            if some and (size > TOGETHER or key in keys):
                 break
+            if key is not None:
+                keys.add(key)
             some.append(self._waiting.popleft())
         return some
 
