@@ -110,7 +110,8 @@ def _parameters() -> Iterator[str]:
     yield (
         "`GET /api/v2/cdr` takes them in the query string, or as a JSON object in the body; nothing may be given twice."
         " Filters combine with AND, the values of one filter with OR. An empty value means that the parameter was not"
-        f" given. A list holds at most {MAX_VALUES} values. A parameter that is unknown, given twice or not understood"
+        f" given; blanks around a value do not count."
+        f" A list holds at most {MAX_VALUES} values. A parameter that is unknown, given twice or not understood"
         " is refused with 400 and the names of all that is wrong."
     )
     yield "## Filters"
