@@ -81,6 +81,14 @@ class Summary(msgspec.Struct):
         self.unfinished += sum(reject.reason == UNFINISHED for reject in rejects)
 
 
+class _CameBefore(IdempotencyMismatch):
+    """The request was carried out before, under the same key: it is not written, and gets the answer of then."""
+
+    def __init__(self, answer: bytes) -> None:
+        super().__init__("this request came before")
+        self.answer = answer
+
+
 class Ingest:
     """Writes what formats read. May be used from several threads."""
 
@@ -155,25 +163,28 @@ class Ingest:
             return known
 
         def receipt(outcomes: Sequence[Outcome]) -> Receipt:
-            """Asks once more, within the commit: another request may have come first, and then nothing is written."""
-            if receipt_key is not None:
-                self._receipt(account_id, receipt_key, digest)
+            """Asks once more, within the commit: the same or another request may have come first, and then nothing is
+            written."""
+            if receipt_key is not None and (known := self._receipt(account_id, receipt_key, digest)) is not None:
+                raise _CameBefore(known)
             return Receipt(digest, answer(outcomes))
 
         ready = [canonical(record) for record in records]
         self._note(account_id, mentions(ready))
-        outcomes = self._store.write(
-            Batch(
-                account_id=account_id,
-                source="",
-                format="jsonl",
-                origin="HTTP",
-                records=ready,
-                removed=removed,
-                receipt_key=receipt_key,
-                receipt=receipt,
-            )
+        batch = Batch(
+            account_id=account_id,
+            source="",
+            format="jsonl",
+            origin="HTTP",
+            records=ready,
+            removed=removed,
+            receipt_key=receipt_key,
+            receipt=receipt,
         )
+        try:
+            outcomes = self._store.write(batch)
+        except _CameBefore as before:
+            return before.answer
         if receipt_key is not None and (first := self._receipt(account_id, receipt_key, digest)) is not None:
             return first
         return answer(outcomes)
