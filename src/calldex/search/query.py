@@ -310,8 +310,8 @@ def _number(filter_: Filter, text: str) -> tuple[Value, ...]:
         )
     if is_rounded(text):
         raise _Refused("is a number of which a spreadsheet has lost digits", "all its digits")
-    number = plain_number(text)
-    if number is None or len(number) > 64:
+    number = plain_number(text) if len(text) <= 64 else None
+    if number is None:
         raise _Refused("is not a part of a telephone number", "1 to 64 digits, or of another word that stands for one")
     return (number.translate(_LOWER),)
 
