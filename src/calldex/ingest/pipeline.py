@@ -32,7 +32,7 @@ from calldex.ingest.workers import (
     read_blocks,
 )
 from calldex.records.record import Cdr, Rejected, canonical, to_ms
-from calldex.store import Batch, KeptRow, Outcome, Quarantined, Receipt, Reject, Store
+from calldex.store import AlreadyAnswered, Batch, KeptRow, Outcome, Quarantined, Receipt, Reject, Store
 
 _T = TypeVar("_T")
 
@@ -79,14 +79,6 @@ class Summary(msgspec.Struct):
         """Count what could not be read."""
         self.rejected += len(rejects)
         self.unfinished += sum(reject.reason == UNFINISHED for reject in rejects)
-
-
-class _CameBefore(IdempotencyMismatch):
-    """The request was carried out before, under the same key: it is not written, and gets the answer of then."""
-
-    def __init__(self, answer: bytes) -> None:
-        super().__init__("this request came before")
-        self.answer = answer
 
 
 class Ingest:
@@ -166,7 +158,7 @@ class Ingest:
             """Asks once more, within the commit: the same or another request may have come first, and then nothing is
             written."""
             if receipt_key is not None and (known := self._receipt(account_id, receipt_key, digest)) is not None:
-                raise _CameBefore(known)
+                raise AlreadyAnswered(known)
             return Receipt(digest, answer(outcomes))
 
         ready = [canonical(record) for record in records]
@@ -183,7 +175,7 @@ class Ingest:
         )
         try:
             outcomes = self._store.write(batch)
-        except _CameBefore as before:
+        except AlreadyAnswered as before:
             return before.answer
         if receipt_key is not None and (first := self._receipt(account_id, receipt_key, digest)) is not None:
             return first
