@@ -20,15 +20,18 @@ from msgspec import inspect as types
 
 from calldex import cli
 from calldex.address import Address
+from calldex.api.changes import ChangesRequest
+from calldex.api.exports import ExportRequest
 from calldex.api.lookups import UserOptions
+from calldex.api.statistics import ChecksumRequest, StatsRequest
 from calldex.errors import CalldexError, Unavailable
 from calldex.formats import RowFormat, formats
 from calldex.inputs import parameters_of
 from calldex.node import Node
 from calldex.records.codec import Record
-from calldex.records.fields import FIELDS, FILTERS, MAX_VALUES, Filter
+from calldex.records.fields import FIELDS, FILTERS, MAX_VALUES, Filter, Parameter
 from calldex.records.record import DISPOSITIONS, END_REASONS, EVENT_TYPES, INTERACTION_TYPES, Event, Leg, Team
-from calldex.search.query import PARAMETERS
+from calldex.search.query import PARAMETERS, Own
 from calldex.settings import FILE_NAME, OF_CLIENTS, PREFIX, Settings
 from calldex.transport.backpressure import Backpressure
 from calldex.transport.metrics import Metrics
@@ -73,6 +76,14 @@ PARTS: Final[dict[type[msgspec.Struct], dict[str, str]]] = {
 }
 """What the members of a record's parts mean."""
 
+OWN: Final[tuple[tuple[str, str, type[Own]], ...]] = (
+    ("Exports", "/api/v2/cdr/export", ExportRequest),
+    ("The change feed", "/api/v2/cdr/changes", ChangesRequest),
+    ("Statistics", "/api/v2/cdr/stats", StatsRequest),
+    ("Checksums", "/api/v2/cdr/checksums", ChecksumRequest),
+)
+"""What routes take beside filters and days."""
+
 _HEAD: Final = "<!-- Written by `make docs` from the code; a change by hand is lost. -->\n\n"
 
 
@@ -99,7 +110,8 @@ def _parameters() -> Iterator[str]:
     yield (
         "`GET /api/v2/cdr` takes them in the query string, or as a JSON object in the body; nothing may be given twice."
         " Filters combine with AND, the values of one filter with OR. An empty value means that the parameter was not"
-        f" given. A list holds at most {MAX_VALUES} values. A parameter that is unknown, given twice or not understood"
+        f" given; blanks around a value do not count."
+        f" A list holds at most {MAX_VALUES} values. A parameter that is unknown, given twice or not understood"
         " is refused with 400 and the names of all that is wrong."
     )
     yield "## Filters"
@@ -107,10 +119,11 @@ def _parameters() -> Iterator[str]:
         ("parameter", "example", "meaning"), [(_names(f), f"`{f.example}`", f.description + _words(f)) for f in FILTERS]
     )
     yield "## Days, pages and the key"
-    yield _table(
-        ("parameter", "valid", "example", "meaning"),
-        [(f"`{p.name}`", _valid(p.schema), f"`{p.example}`" if p.example else "", p.description) for p in PARAMETERS],
-    )
+    yield _taken(PARAMETERS)
+    for heading, path, own in OWN:
+        yield f"## {heading}"
+        yield f"`GET {path}` takes the filters, `start_date`, `end_date`, `timezone`, `key`, and these."
+        yield _taken(parameters_of(own))
     yield "## Users"
     yield "`GET /api/v3/cdr/users` takes `key` and these, in any letter case. Users that fit all are listed."
     yield _table(("parameter", "meaning"), [(f"`{p.name}`", p.description) for p in parameters_of(UserOptions)])
@@ -118,6 +131,13 @@ def _parameters() -> Iterator[str]:
     yield "What each of them means is told in [Words](../words.md)."
     for name, words in VOCABULARIES.items():
         yield f"**{name}**: " + ", ".join(f"`{word}`" for word in words)
+
+
+def _taken(parameters: Iterable[Parameter]) -> str:
+    return _table(
+        ("parameter", "valid", "example", "meaning"),
+        [(f"`{p.name}`", _valid(p.schema), f"`{p.example}`" if p.example else "", p.description) for p in parameters],
+    )
 
 
 def _record() -> Iterator[str]:
@@ -289,6 +309,11 @@ def _words(filter_: Filter) -> str:
 
 def _valid(schema: Any) -> str:
     """What a JSON schema of a parameter allows, in words."""
+    if "enum" in schema:
+        most_often = f"; `{schema['default']}` if not given" if "default" in schema else ""
+        return ", ".join(f"`{word}`" for word in schema["enum"]) + most_often
+    if schema["type"] == "array":
+        return f"list of up to {schema['maxItems']}: {_valid(schema['items'])}"
     if schema["type"] != "integer":
         return f"up to {schema['maxLength']:,} characters" if "maxLength" in schema else "text"
     most = f" to {schema['maximum']:,}" if "maximum" in schema else ""

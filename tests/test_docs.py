@@ -20,7 +20,7 @@ from calldex.records.fields import FIELDS, FILTER
 from calldex.records.record import DISPOSITIONS, END_REASONS, EVENT_TYPES, INTERACTION_TYPES, Event, Flag, Leg, Team
 from calldex.search.query import PARAMETERS
 from calldex.settings import Settings
-from docs.generate import FOLDER, pages
+from docs.generate import FOLDER, OWN, pages
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -77,10 +77,12 @@ def test_the_reference_is_current() -> None:
 
 
 def test_every_parameter_is_documented() -> None:
-    """Each parameter of the search, its other names, and each filter of the list of users."""
+    """Each parameter of the search, its other names, what routes take beside them, and each filter of the users."""
     page = FOLDER / "parameters.md"
     assert told(section(page, "Filters")) >= FILTER.keys()
     assert told(section(page, "Days, pages and the key")) == {parameter.name for parameter in PARAMETERS}
+    for heading, _, own in OWN:
+        assert names(own) <= told(section(page, heading))
     assert told(section(page, "Users")) == set(UserFilter.__struct_fields__)
 
 

@@ -41,6 +41,13 @@ def counts(reply: httpx.Response) -> tuple[int, ...]:
     return tuple(body[outcome] for outcome in DELETIONS)
 
 
+@pytest.fixture(autouse=True)
+def ready(empty: Site) -> None:
+    """Searches can be answered before a test begins: what is acknowledged while a store starts is visible a moment
+    after that."""
+    empty.node.store.settle()
+
+
 @pytest.fixture
 def records(empty: Site) -> list[Cdr]:
     """What `empty` holds then."""

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,7 +30,7 @@ from calldex.ingest.pipeline import Ingest, Summary
 from calldex.ingest.workers import Followed
 from calldex.records import codec
 from calldex.records.record import Cdr, Rejected, Team, stable_id, time_uuid
-from calldex.store import Outcome, Quarantined, Store
+from calldex.store import Batch, Outcome, Quarantined, Receipt, Store
 from tests import reference
 from tests.engines import answer, disagreeing, embedded, everything, put
 from tests.strategies import batches
@@ -352,6 +353,46 @@ def test_one_key_with_two_bodies_at_once(site: Site) -> None:
 
         together([lambda send=send: send(0), lambda send=send: send(1)])  # type: ignore[misc]
         assert (n + 1, 1) == (answer(site.store, everything(site.account_id))[0], len(refused))
+
+
+def test_a_repeated_deletion_spares_what_came_since(tmp_path: Path, site: Site) -> None:
+    """Of two copies of a request that are both under way the later one does nothing, also if the record was written
+    again between them."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def hold(_: Sequence[Outcome]) -> Receipt:
+        begun.set()
+        assert go_on.wait(60)
+        return Receipt(b"", b"")
+
+    with closing(embedded(tmp_path)) as store:
+        ingest = Ingest(site.directory, store)
+
+        def removed() -> bytes:
+            return ingest.post(1, [], "key", b"digest", told, removed=[record(1).uuid])
+
+        assert b"accepted" == ingest.post(1, [record(1)], None, b"", told)
+        held = Batch(account_id=1, source="", format="", origin="", receipt_key="held", receipt=hold)
+        steps = [removed, lambda: ingest.post(1, [record(1)], None, b"", told), removed]
+        with ThreadPoolExecutor(4) as threads:
+            first = threads.submit(store.write, held)
+            assert begun.wait(60)
+            done = []
+            for count, step in enumerate(steps, 1):
+                done.append(threads.submit(step))
+                while len(store.queue) < count:
+                    threading.Event().wait(0.001)
+            go_on.set()
+            first.result(60)
+            assert [b"deleted", b"accepted", b"deleted"] == [each.result(60) for each in done]
+        assert 1 == answer(store, everything())[0]
+
+
+def test_calls_that_become_one_are_one_change(site: Site) -> None:
+    """What is removed since two calls are one is not counted as made or changed."""
+    assert 2 == site.take(["a;1;p", "b;2;q"]).interactions
+    assert 1 == site.take(["c;1,2;r"]).interactions
+    assert 1 == answer(site.store, everything(site.account_id))[0]
 
 
 def test_keys_end(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

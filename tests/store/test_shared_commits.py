@@ -13,7 +13,7 @@ import pytest
 
 from calldex.errors import IdempotencyMismatch
 from calldex.records.record import Cdr, from_ms
-from calldex.store import Batch, Outcome, Receipt
+from calldex.store import AlreadyAnswered, Batch, Outcome, Receipt
 from calldex.store.embedded import EmbeddedStore
 from calldex.store.embedded.ledger import Ledger, Written
 from tests.engines import answer, disagreeing, embedded, everything
@@ -46,7 +46,7 @@ def commits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     seen: list[int] = []
     write = Ledger.write
 
-    def noted(self: Ledger, batches: Sequence[Batch]) -> list[Written | IdempotencyMismatch]:
+    def noted(self: Ledger, batches: Sequence[Batch]) -> list[Written | IdempotencyMismatch | AlreadyAnswered]:
         seen.append(len(batches))
         return write(self, batches)
 

@@ -32,7 +32,7 @@ from calldex.ingest.workers import (
     read_blocks,
 )
 from calldex.records.record import Cdr, Rejected, canonical, to_ms
-from calldex.store import Batch, KeptRow, Outcome, Quarantined, Receipt, Reject, Store
+from calldex.store import AlreadyAnswered, Batch, KeptRow, Outcome, Quarantined, Receipt, Reject, Store
 
 _T = TypeVar("_T")
 
@@ -155,25 +155,28 @@ class Ingest:
             return known
 
         def receipt(outcomes: Sequence[Outcome]) -> Receipt:
-            """Asks once more, within the commit: another request may have come first, and then nothing is written."""
-            if receipt_key is not None:
-                self._receipt(account_id, receipt_key, digest)
+            """Asks once more, within the commit: the same or another request may have come first, and then nothing is
+            written."""
+            if receipt_key is not None and (known := self._receipt(account_id, receipt_key, digest)) is not None:
+                raise AlreadyAnswered(known)
             return Receipt(digest, answer(outcomes))
 
         ready = [canonical(record) for record in records]
         self._note(account_id, mentions(ready))
-        outcomes = self._store.write(
-            Batch(
-                account_id=account_id,
-                source="",
-                format="jsonl",
-                origin="HTTP",
-                records=ready,
-                removed=removed,
-                receipt_key=receipt_key,
-                receipt=receipt,
-            )
+        batch = Batch(
+            account_id=account_id,
+            source="",
+            format="jsonl",
+            origin="HTTP",
+            records=ready,
+            removed=removed,
+            receipt_key=receipt_key,
+            receipt=receipt,
         )
+        try:
+            outcomes = self._store.write(batch)
+        except AlreadyAnswered as before:
+            return before.answer
         if receipt_key is not None and (first := self._receipt(account_id, receipt_key, digest)) is not None:
             return first
         return answer(outcomes)

@@ -107,6 +107,15 @@ class Receipt(msgspec.Struct, frozen=True):
     answer: bytes
 
 
+class AlreadyAnswered(Exception):
+    """A batch's request was carried out before, under the same key: nothing of it is written, and it gets the `answer`
+    of then."""
+
+    def __init__(self, answer: bytes) -> None:
+        super().__init__()
+        self.answer = answer
+
+
 class Ready(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A record as stores keep it: its uuid, its columns (`sql.values`) and its JSON. See `sql.ready`."""
 
@@ -121,7 +130,8 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     `records` in the order in which they arrived, `Ready` where another process has read them; `removed`, uuids that
     ceased to be interactions of their own, or that their source took back; `rows`, rows of calls of `source`; `rejects`
     for the quarantine; `released`, ids to be taken out of it. `receipt` makes the answer to remember under an
-    idempotency key from the outcomes of the batch.
+    idempotency key from the outcomes of the batch; when it raises `IdempotencyMismatch` or `AlreadyAnswered`, nothing
+    of the batch is written.
     """
 
     account_id: int

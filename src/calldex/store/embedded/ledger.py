@@ -24,6 +24,7 @@ from calldex.records.record import Cdr, from_ms
 from calldex.search.query import Query
 from calldex.store import (
     RECEIPT_MS,
+    AlreadyAnswered,
     Batch,
     Head,
     Outcome,
@@ -223,19 +224,19 @@ class Ledger:
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
-    def write(self, batches: Sequence[Batch]) -> list[Written | IdempotencyMismatch]:
+    def write(self, batches: Sequence[Batch]) -> list[Written | IdempotencyMismatch | AlreadyAnswered]:
         """Commit some batches at once, each all of it or nothing: what each did, or why it was not written. Raises
         `DiskFull`, or `Unavailable`; then nothing of any was."""
         self._bound_log()
-        done: list[Written | IdempotencyMismatch] = []
+        done: list[Written | IdempotencyMismatch | AlreadyAnswered] = []
         begun: list[tuple[Any, ...]] = []
         with self._dated() as now, commit(self._writer):
             for batch in batches:
                 try:
                     with commit(self._writer):
                         written, some = self._put(batch, self.last_seq + len(begun), now)
-                except IdempotencyMismatch as mismatch:
-                    done.append(mismatch)
+                except (IdempotencyMismatch, AlreadyAnswered) as refused:
+                    done.append(refused)
                 else:
                     done.append(written)
                     begun += some

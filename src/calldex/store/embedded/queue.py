@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Final
 
 from calldex.errors import IdempotencyMismatch
-from calldex.store import Batch
+from calldex.store import AlreadyAnswered, Batch
 from calldex.store.embedded.ledger import Written
 
 TOGETHER: Final = 10_000
@@ -30,7 +30,9 @@ class Waiting(Future[Written]):
 class Queue:
     """The batches in the order in which they came; any thread puts, whoever has the turn writes."""
 
-    def __init__(self, write: Callable[[Sequence[Batch]], Sequence[Written | IdempotencyMismatch]]) -> None:
+    def __init__(
+        self, write: Callable[[Sequence[Batch]], Sequence[Written | IdempotencyMismatch | AlreadyAnswered]]
+    ) -> None:
         """`write` commits some batches together; see `Ledger.write`."""
         self._write = write
         self._waiting: deque[Waiting] = deque()
