@@ -6,12 +6,27 @@ from collections.abc import Iterator
 from typing import Final
 
 import pytest
+import structlog
 
 from tests import postgres
 from tests.directory.places import PostgresqlPlace
 
 # Sorts otherwise than Python does, as databases in use may.
 _LIKE: Final = "TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER icu ICU_LOCALE 'en-US'"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever order chance made: those first whose ClickHouse lies in folders of their own. A process can have one
+    such engine at a time, and the others share one from then on."""
+    items.sort(key=lambda item: item.path.name != "test_migrate.py")
+
+
+@pytest.fixture(autouse=True)
+def own_log() -> Iterator[None]:
+    """What a test, or a command within it, did to the log is undone: the next one may read it."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

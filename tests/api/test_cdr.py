@@ -14,6 +14,7 @@ import pytest
 from calldex.records import codec
 from calldex.records.fields import FILTER, FILTERS
 from calldex.records.record import Cdr
+from tests import reference
 from tests.api.conftest import MAIN, OTHER, Site, newest_first, uuids_of, walk, write
 
 
@@ -57,7 +58,7 @@ def test_a_filter_finds_what_it_says(site: Site, name: str) -> None:
     assert expected == site.uuids(**{name: value})
 
 
-NUMBER_FILTERS = ("cli", "number", "wildcard_cli", "wildcard_number", "from", "to")
+NUMBER_FILTERS = ("cli", "number", "wildcard_cli", "wildcard_number", "from", "to", "party")
 IDS: dict[str, Callable[[Cdr], list[Any]]] = {
     "agent_ids": lambda r: [r.agent_id],
     "queue_ids": lambda r: [r.queue_id],
@@ -87,9 +88,45 @@ def test_a_filter_takes_one_or_several(site: Site, name: str) -> None:
         assert expected == site.uuids(**{name: ",".join(map(str, wanted))})
 
 
+OTHERS: dict[str, str] = {
+    "tags": "refund",
+    "flags": "provisional",
+    "has_recording": "yes",
+    "withheld": "yes",
+    "party": "4479",
+    "changed_since": "2000-01-01T00:00:00Z",
+}
+NEGATED = [name for name in FILTER if name.endswith("_not")]
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_filter_finds_what_the_reference_does(site: Site, name: str) -> None:
+    """Each of the others, with a value of its own."""
+    given = {} if name == "changed_since" else {name: OTHERS[name]}
+    expected = [record.uuid for record in reference.answer(site.main, given)]
+    assert expected == site.uuids(**{name: OTHERS[name]})
+
+
+@pytest.mark.parametrize("name", NEGATED)
+def test_without_these(site: Site, name: str) -> None:
+    """Of each filter that takes a list, the other records: those that have none of the values, or nothing at all."""
+    asked = name.removesuffix("_not")
+    everything = set(site.uuids())
+    value = OTHERS.get(asked) or ",".join(map(str, _some(site, asked)))
+    assert everything - set(site.uuids(**{asked: value})) == set(site.uuids(**{name: value}))
+
+
+def _some(site: Site, name: str) -> list[Any]:
+    """Values that some records have."""
+    if name in IDS:
+        return sorted({one for record in site.main for one in IDS[name](record) if one is not None}, key=str)[:2]
+    words = FILTER[name].words
+    return [word for word in words if site.uuids(**{name: word})][:2]
+
+
 def test_every_filter_is_tried() -> None:
     """A new filter needs a test here."""
-    assert set(FILTER) == {*MATCHES, *IDS, *EXACT}
+    assert set(FILTER) == {*MATCHES, *IDS, *EXACT, *OTHERS, *NEGATED}
 
 
 def test_days_are_cut_in_a_zone(site: Site) -> None:
