@@ -9,7 +9,7 @@ INSTALL := $(PIP) install --require-hashes --no-deps --only-binary :all:
 WEB := $(shell find web -name node_modules -prune -o -name __pycache__ -prune -o -type f -print)
 
 .NOTPARALLEL:
-.PHONY: demo port test check static bench bench-peers docs lock upgrade clean
+.PHONY: demo port test check soak static bench bench-peers docs lock upgrade clean
 
 PORT ?= 8080
 
@@ -24,7 +24,10 @@ test: .venv/calldex.stamp .venv/dev.stamp .venv/openid.stamp .venv/web.stamp sta
 	$(BIN)/python -m pytest
 
 check: .venv/calldex.stamp .venv/dev.stamp .venv/openid.stamp .venv/web.stamp static  ## the quick part of it
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow and not soak"
+
+soak: .venv/calldex.stamp .venv/dev.stamp  ## the long chaos that the others leave out
+	$(BIN)/python -m pytest -m soak
 
 static: .venv/calldex.stamp .venv/dev.stamp
 	$(BIN)/ruff format --check .

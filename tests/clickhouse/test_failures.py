@@ -313,7 +313,7 @@ def hurt(hosts: Sequence[Host], seconds: float, seed: int) -> int:
     return done
 
 
-@pytest.mark.parametrize("seconds", [8, pytest.param(90, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seconds", [8, pytest.param(90, marks=pytest.mark.soak)])
 def test_hosts_fail_under_load(load: Load, hosts: Cluster, directory: Directory, seconds: int) -> None:
     """While hosts fail and one of them never does, every walk goes on, and every write but those that nobody could
     know of."""
@@ -328,7 +328,7 @@ def test_hosts_fail_under_load(load: Load, hosts: Cluster, directory: Directory,
     assert min(story.kept(), len(story.walks)) > seconds
 
 
-@pytest.mark.parametrize("seconds", [6, pytest.param(60, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seconds", [6, pytest.param(60, marks=pytest.mark.soak)])
 def test_all_hosts_fail_under_load(load: Load, hosts: Cluster, directory: Directory, seconds: int) -> None:
     """Also when all hosts are gone for a while: what was refused is not there, or is there whole."""
     nodes = [load.start(0, 0, 1, 2), load.start(1, 1, 0, 2)]
@@ -347,7 +347,7 @@ def test_all_hosts_fail_under_load(load: Load, hosts: Cluster, directory: Direct
     assert story.kept() > seconds
 
 
-@pytest.mark.parametrize("seconds", [6, pytest.param(60, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seconds", [6, pytest.param(60, marks=pytest.mark.soak)])
 def test_nodes_die_under_load(load: Load, server: Server, directory: Directory, seconds: int) -> None:
     """A node that is killed or stopped in the middle of a write, or whose PostgreSQL connections are cut, leaves
     nothing half written, and the other goes on."""
