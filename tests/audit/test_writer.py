@@ -176,7 +176,7 @@ def room(site: Site, pages: int) -> None:
 
 def note_many(site: Site) -> None:
     """Write more than fits into the free pages of a database."""
-    for _ in range(100):
+    for _ in range(1_000):
         site.auditor.note(entry(ANA, "search", target="x" * 200))
 
 

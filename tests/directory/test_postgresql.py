@@ -241,7 +241,8 @@ def test_a_reader_sees_one_moment(postgresql: PostgresqlPlace) -> None:
         with directory._db.read() as connection:  # noqa: SLF001 - two statements of one transaction
             before = connection.execute(count).scalar()
             postgresql.execute(
-                "INSERT INTO accounts (name, created_at, sensitive, agents_see_own) VALUES ('n', 0, '[]', TRUE)"
+                "INSERT INTO accounts (name, created_at, sensitive, agents_see_own, vocabulary)"
+                " VALUES ('n', 0, '[]', TRUE, 'documented')"
             )
             assert 1 == before == connection.execute(count).scalar()
         assert 2 == len(directory.accounts())

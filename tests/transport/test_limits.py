@@ -405,7 +405,9 @@ def test_every_reply_is_closed_to_browsers(strict: Site) -> None:
     for path, reply in replies.items():
         assert "same-origin" == reply.headers["cross-origin-resource-policy"]
         policy = reply.headers["content-security-policy"]
-        assert path == "/docs" or "default-src 'none'; frame-ancestors 'none'" == policy
+        assert path in ("/", "/docs") or "default-src 'none'; frame-ancestors 'none'" == policy
         assert "frame-ancestors 'none'" in policy
-        assert ("private, no-cache" if path == "page" else "no-store") == reply.headers["cache-control"]
+        # The page of the application says nothing of anybody, and is asked for anew each time.
+        kept = {"page": "private, no-cache", "/": "no-cache"}.get(path, "no-store")
+        assert kept == reply.headers["cache-control"]
         assert "strict-transport-security" not in reply.headers

