@@ -172,6 +172,7 @@ def room(site: Site, pages: int) -> None:
     """Let the database have so many pages; of fewer than it has, no more than it has."""
     event.listen(site.engine, "connect", lambda c, _: c.execute(f"PRAGMA max_page_count = {pages}"))
     site.auditor._writer.close()  # noqa: SLF001 - its next connection is made so
+    site.engine.dispose()
 
 
 def note_many(site: Site) -> None:
