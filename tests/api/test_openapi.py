@@ -70,10 +70,11 @@ def test_the_server_is_as_it_is_described(
 
 
 def blank(case: Case[Any]) -> bool:
-    """Whether a parameter is sent without a value, as nothing, a list or an object of nothing is: that means "not
-    given", which no schema can say."""
+    """Whether a parameter is sent without a value (nothing, a list or an object of nothing), which means "not given",
+    or with blanks around it, which do not count when its length is measured: no schema can say so."""
     values = (value if isinstance(value, list) else [value] for value in case.query.values())
-    return any(not "".join("" if one in ({}, None) else str(one) for one in value).strip() for value in values)
+    texts = ["".join("" if one in ({}, None) else str(one) for one in value) for value in values]
+    return any(not text or text != text.strip() for text in texts)
 
 
 def test_every_parameter_and_field_is_described(site: Site) -> None:
