@@ -16,7 +16,7 @@ from arro3.core import DataType, Field, RecordBatch, RecordBatchReader, Schema
 from arro3.io import read_json, write_ipc_stream
 
 from calldex.exports.columns import Column, Kind, Layout
-from calldex.records.vocabulary import BETWEEN
+from calldex.exports.lines import one_a_line
 
 _END: Final = b"\xff\xff\xff\xff\0\0\0\0"
 _INSTANT: Final = DataType.timestamp("us", tz="UTC")
@@ -78,7 +78,7 @@ class Batches:
         """The batches of some records, their JSON joined by commas."""
         if self._custom:
             records = _CUSTOM.sub(_as_text, records.replace(b',"custom":{}', b',"custom":"{}"'))
-        lines = records.replace(BETWEEN, b'}\n{"uuid":"')
+        lines = one_a_line(records)
         return list(read_json(io.BytesIO(lines), self.schema, batch_size=1 << 20))
 
 

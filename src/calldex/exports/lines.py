@@ -26,6 +26,11 @@ def _picked(layout: Layout) -> Callable[[bytes], list[bytes]]:
     return pick
 
 
+def one_a_line(records: bytes) -> bytes:
+    """Records' JSON, joined by commas, with line feeds between them instead."""
+    return records.replace(BETWEEN, b'}\n{"uuid":"')
+
+
 def last_object(records: int, digest: str) -> bytes:
     """The line that says that the file is whole."""
     return b'{"$end":{"records":%d,"sha256":"%b"}}\n' % (records, digest.encode())
@@ -45,7 +50,7 @@ class Lines:
         """A line each."""
         if self._pick is not None:
             return b"".join(line + b"\n" for line in self._pick(records))
-        return records.replace(BETWEEN, b'}\n{"uuid":"') + b"\n"
+        return one_a_line(records) + b"\n"
 
     def end(self) -> bytes:
         """Nothing."""
