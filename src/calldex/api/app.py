@@ -26,6 +26,7 @@ from calldex.api.docs import POLICY, page
 from calldex.api.endpoint import Handler
 from calldex.api.exports import Exports
 from calldex.api.health import Health
+from calldex.api.history import History
 from calldex.api.ingest import Posts
 from calldex.api.lookups import Lookups
 from calldex.api.openapi import document
@@ -58,6 +59,7 @@ class Handlers(msgspec.Struct, frozen=True, kw_only=True):
 
     cdr: CdrPages
     changed: Changed
+    history: History
     exports: Exports
     statistics: Statistics
     lookups: Lookups
@@ -92,6 +94,7 @@ def public(node: Node) -> Starlette:
     handlers = Handlers(
         cdr=CdrPages(node, reader),
         changed=Changed(node, reader),
+        history=History(node, reader),
         exports=Exports(node, reader),
         statistics=Statistics(node, reader),
         lookups=Lookups(node, reader),

@@ -14,6 +14,7 @@ from calldex.api import (
     changes,
     exports,
     health,
+    history,
     ingest,
     lookups,
     openid,
@@ -49,6 +50,7 @@ _DOCUMENTS: Final = (
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     *cdr.ENDPOINTS,
     *changes.ENDPOINTS,
+    *history.ENDPOINTS,
     *exports.ENDPOINTS,
     *statistics.ENDPOINTS,
     *lookups.ENDPOINTS,
