@@ -27,6 +27,7 @@ from calldex.api.endpoint import Handler
 from calldex.api.export_jobs import BackgroundExports
 from calldex.api.exports import Exports
 from calldex.api.health import Health
+from calldex.api.history import History
 from calldex.api.ingest import Posts
 from calldex.api.lookups import Lookups
 from calldex.api.openapi import document
@@ -60,6 +61,7 @@ class Handlers(msgspec.Struct, frozen=True, kw_only=True):
 
     cdr: CdrPages
     changed: Changed
+    history: History
     exports: Exports
     export_jobs: BackgroundExports
     statistics: Statistics
@@ -97,6 +99,7 @@ def public(node: Node) -> Starlette:
     handlers = Handlers(
         cdr=CdrPages(node, reader),
         changed=Changed(node, reader),
+        history=History(node, reader),
         exports=Exports(node, reader),
         export_jobs=BackgroundExports(node, reader, exporting),
         statistics=Statistics(node, reader),

@@ -130,7 +130,7 @@ def _schema(filter_: Filter) -> Json:
             return {"type": "string", "enum": ["yes", "no"]}
         case Op.SINCE:
             return {"type": "string", "format": "date-time"}
-        case Op.LONGER | Op.SHORTER:
+        case Op.LONGER | Op.SHORTER | Op.KNOWN_LONGER | Op.KNOWN_SHORTER:
             return {"type": "integer", "minimum": 0, "maximum": 2**31 - 1}
         case Op.ANY_WORD | Op.ANY_BIT:
             items: Json = {"enum": [*filter_.all_words]}

@@ -19,6 +19,7 @@ from calldex.api.audit import AuditEntry, AuditPage
 from calldex.api.changes import FeedChange, FeedReply
 from calldex.api.export_jobs import ExportList, ShownExport
 from calldex.api.health import Alive
+from calldex.api.history import FieldChange, HistoryReply, RecordVersion
 from calldex.api.openid import Ways
 from calldex.api.signin import SessionReply, SignedInUser
 from calldex.api.statistics import Checksum, ChecksumReply, StatsReply
@@ -230,6 +231,13 @@ _OF_TYPE[StatsReply] = StatsReply(
 )
 _OF_TYPE[ChecksumReply] = ChecksumReply(
     checksums=[Checksum(from_="2026-11-01", count=812, hash="5f0c9a1e77b2d304")], as_of=901234, timezone="Europe/London"
+)
+_OF_TYPE[HistoryReply] = HistoryReply(
+    versions=[
+        RecordVersion(seq=19, at=_LATER, changes=[FieldChange(field="wrapup_code", before=None, after="0100")]),
+        RecordVersion(seq=17, at=_BEGAN, changes=[]),
+    ],
+    total=2,
 )
 _OF_TYPE[AuditPage] = AuditPage([_OF_TYPE[AuditEntry]], before=42)
 _OF_TYPE[str] = ""

@@ -15,6 +15,7 @@ from calldex.api import (
     export_jobs,
     exports,
     health,
+    history,
     ingest,
     lookups,
     openid,
@@ -50,6 +51,7 @@ _DOCUMENTS: Final = (
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     *cdr.ENDPOINTS,
     *changes.ENDPOINTS,
+    *history.ENDPOINTS,
     *exports.ENDPOINTS,
     *export_jobs.ENDPOINTS,
     *statistics.ENDPOINTS,
