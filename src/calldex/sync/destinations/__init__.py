@@ -16,6 +16,11 @@ from calldex.client import Record
 
 KINDS: Final = {
     "nothing": "calldex.sync.destinations:Nothing",
+    "hubspot": "calldex.sync.destinations.hubspot:HubSpot",
+    "salesforce": "calldex.sync.destinations.salesforce:Salesforce",
+    "zendesk": "calldex.sync.destinations.zendesk:Zendesk",
+    "bitrix24": "calldex.sync.destinations.bitrix24:Bitrix24",
+    "push": "calldex.sync.destinations.push:Push",
 }
 """Each kind of destination, and where its class is. A new one is a line here."""
 
