@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
-import phonenumbers
+from calldex.sync.destinations.needs import needed
+
+phonenumbers = needed("phonenumbers")
 
 Direction = Literal["inbound", "outbound"]
 
@@ -136,18 +138,18 @@ def e164(number: str | None, region: str | None) -> str | None:
 def national(number: str) -> str:
     """What follows the country code of a number in E.164."""
     parsed = phonenumbers.parse(number)
-    return phonenumbers.national_significant_number(parsed)
+    return str(phonenumbers.national_significant_number(parsed))
 
 
-def _parsed(text: str, region: str | None) -> phonenumbers.PhoneNumber | None:
+def _parsed(text: str, region: str | None) -> Any:
     try:
         return phonenumbers.parse(text, region)
     except phonenumbers.NumberParseException:
         return None
 
 
-def _written(number: phonenumbers.PhoneNumber) -> str:
-    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+def _written(number: Any) -> str:
+    return str(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))
 
 
 def _instant(text: str) -> datetime:
