@@ -46,6 +46,7 @@ MAY_NAME_ENGINES: Final = {
     "store.clickhouse": "it is made of one",
     "node": "it puts the parts together",
     "directory": "it keeps what is no record in a database of its own, by SQLAlchemy",
+    "sync": "a client, which writes copies into databases of others, and notes in one of its own how far it is",
     "address": "the setting `store` names an engine by its address",
     "cli.migrating": "its help has such an address",
     "cli.schema": "it prints the tables of an engine that others run",
