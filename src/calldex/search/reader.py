@@ -48,6 +48,7 @@ from calldex.access.masking import served
 from calldex.audit.chain import Action, Actor, searched
 from calldex.audit.noting import Noted, noting
 from calldex.audit.writer import Auditor
+from calldex.clock import now_ms
 from calldex.errors import BadRequest, CalldexError, NotFound, StoreNotReady
 from calldex.records import codec
 from calldex.records.fields import Op
@@ -271,8 +272,8 @@ class Search(Generic[O]):
     def place(self, wanted: PageRequest) -> Place:
         """Which page of which walk is wanted. A walk begins with an hour, so that all of the hour's equal searches get
         equal bytes, their token included."""
-        now_ms = time.time_ns() // 1_000_000
-        return self._pager.place(self._query, wanted, now_ms - now_ms % _HOUR_MS)
+        at_ms = now_ms()
+        return self._pager.place(self._query, wanted, at_ms - at_ms % _HOUR_MS)
 
     def fingerprint(self, place: Place, wanted: PageRequest) -> str:
         """Differs when the page may differ; costs no reading."""
