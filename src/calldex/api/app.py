@@ -28,6 +28,7 @@ from calldex.api.exports import Exports
 from calldex.api.health import Health
 from calldex.api.ingest import Posts
 from calldex.api.lookups import Lookups
+from calldex.api.missed import MissedCalls
 from calldex.api.openapi import document
 from calldex.api.openid import OpenidSignIn
 from calldex.api.recordings import RecordingFiles
@@ -60,6 +61,7 @@ class Handlers(msgspec.Struct, frozen=True, kw_only=True):
     changed: Changed
     exports: Exports
     statistics: Statistics
+    missed: MissedCalls
     lookups: Lookups
     posts: Posts
     administration: Administration
@@ -94,6 +96,7 @@ def public(node: Node) -> Starlette:
         changed=Changed(node, reader),
         exports=Exports(node, reader),
         statistics=Statistics(node, reader),
+        missed=MissedCalls(node, reader),
         lookups=Lookups(node, reader),
         posts=Posts(node, posts, small, metrics),
         administration=Administration(node),

@@ -25,6 +25,7 @@ from calldex.directory.database import Database, looking, postgresql_engine, sql
 from calldex.directory.groups import Groups
 from calldex.directory.keys import Keys
 from calldex.directory.ledgers import Ledgers
+from calldex.directory.marks import Marks, MissedMark
 from calldex.directory.model import (
     Account,
     GroupChanges,
@@ -51,6 +52,7 @@ from calldex.directory.sessions import Client, Device, Session, SessionOwner, Si
 from calldex.directory.signin import Signin
 from calldex.directory.sources import Sources
 from calldex.directory.teams import Teams
+from calldex.directory.views import SavedView, Views
 from calldex.records.record import NamedKind
 
 __all__ = [
@@ -66,11 +68,13 @@ __all__ = [
     "Key",
     "KeyOwner",
     "ListedUser",
+    "MissedMark",
     "NameEntry",
     "Named",
     "NamedKind",
     "Openid",
     "OpenidClient",
+    "SavedView",
     "Seen",
     "Session",
     "SessionOwner",
@@ -85,7 +89,7 @@ __all__ = [
 ]
 
 
-class Directory(Accounts, People, Groups, Keys, Teams, Sources, Signin, OpenidProviders, Audit, Ledgers):
+class Directory(Accounts, People, Groups, Keys, Teams, Sources, Signin, OpenidProviders, Audit, Ledgers, Marks, Views):
     """The directory database, opened and brought to this version.
 
     `WrongVersion` if a newer Calldex wrote it, `UnreadableInput` if it is not one.

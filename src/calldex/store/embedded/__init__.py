@@ -25,6 +25,7 @@ import structlog
 from calldex import budget
 from calldex.access import Scope
 from calldex.errors import CalldexError, DiskFull, StoreNotReady, TokenExpired, Unavailable
+from calldex.search.missed import split
 from calldex.search.query import Query
 from calldex.search.statistics import Grouping
 from calldex.store import (
@@ -33,6 +34,8 @@ from calldex.store import (
     DayCheck,
     Head,
     Mentioned,
+    MissedAsk,
+    MissedLine,
     Outcome,
     Position,
     Slice,
@@ -504,6 +507,12 @@ class EmbeddedStore(Staging):
         self._refuse_purged(query, as_of)
         return found
 
+    def missed(self, query: Query, as_of: int, ask: MissedAsk) -> tuple[int, list[MissedLine]]:
+        """See `Store.missed`."""
+        found = self._answer(lambda columns: columns.missed(self._in_columns(query, columns), as_of, ask), as_of)
+        self._refuse_purged(query, as_of)
+        return found
+
     def slice(
         self, query: Query, as_of: int, *, limit: int, total: int, after: Position | None = None, skip: int = 0
     ) -> Slice:
@@ -655,4 +664,5 @@ def _said(error: Exception) -> str:
 
 
 def _names_uuids(query: Query) -> bool:
-    return any(condition.names_uuids for condition in query.where)
+    """Whether the ledger answers a search alone: it does not know what became of callers."""
+    return any(condition.names_uuids for condition in query.where) and not split(query)[1]
