@@ -512,6 +512,7 @@ class EmbeddedStore(Staging):
 
     def missed(self, query: Query, as_of: int, ask: MissedAsk) -> tuple[int, list[MissedLine]]:
         """See `Store.missed`."""
+        as_of = self._numbering.seq(query.scope.account_id, as_of)
         found = self._answer(lambda columns: columns.missed(self._in_columns(query, columns), as_of, ask), as_of)
         self._refuse_purged(query, as_of)
         return found
