@@ -61,8 +61,8 @@ def test_fields_are_those_of_a_record() -> None:
 
 
 def test_every_column_is_filtered_by() -> None:
-    """A column that no filter asks for is kept for statistics alone, as those of lengths are but for one; every filter but those by what is no part of a
-    record, its uuid, its version and what others tell of it, has its column."""
+    """A column that no filter asks for is kept for statistics alone, as all lengths are but one; every filter but those
+    by what is no part of a record, its uuid, its version and what others tell of it, has its column."""
     asked = {filter_.column for filter_ in FILTERS if filter_.op not in {Op.ANY_UUID, Op.SINCE, Op.CALLED_BACK}}
     measured = {column.name for column in COLUMNS if column.kind in {Kind.SECONDS, Kind.ANSWER}}
     assert asked | measured == set(COLUMN)
