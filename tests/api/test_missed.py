@@ -20,7 +20,7 @@ AT = from_ms(1_790_000_000_000)
 def call(minute: int, kind: Any, outcome: Any, number: str | None, **more: Any) -> Cdr:
     """A call with somebody outside."""
     ours, number = "442079460018", number or None
-    sides = {"from_": number, "to": ours} if kind == "inbound" else {"from_": ours, "to": number}
+    sides: dict[str, Any] = {"from_": number, "to": ours} if kind == "inbound" else {"from_": ours, "to": number}
     return canonical(
         Cdr(
             uuid=time_uuid(minute, str(kind), str(number)),
@@ -88,19 +88,22 @@ def test_hours_and_filters(centre: Site) -> None:
     assert {"Sales"} == {one["queue"] for one in listed(centre, withheld="no", disposition="abandoned")}
     reply = centre.api.get(MISSED, centre.keys["admin"], callback_hours="1", withheld="no").json()
     assert (3, 1) == (reply["total"], reply["callback_hours"])
-    for asked, told in (
+    refusals: tuple[tuple[dict[str, Any], str], ...] = (
         ({"callback_hours": "0"}, "1 to 720"),
         ({"callback_state": "opened"}, "did you mean 'open'"),
         ({"per_page": "501"}, "500"),
         ({"marked": "maybe"}, "yes"),
-    ):
+    )
+    for asked, told in refusals:
         refused = centre.api.get(MISSED, centre.keys["admin"], **asked)
         assert (400, True) == (refused.status_code, told in refused.text), refused.text
 
 
 def test_pages(centre: Site) -> None:
     """By its tokens, which are not those of the list."""
-    whole, found, token = listed(centre), [], ""
+    whole = listed(centre)
+    found: list[dict[str, Any]] = []
+    token: str | None = ""
     while token is not None:
         reply = centre.api.get(MISSED, centre.keys["admin"], per_page=2, search_token=token).json()
         assert 5 == reply["total"]

@@ -31,7 +31,7 @@ BODY_LIMIT: Final = 1 << 20
 CSV: Final = "text/csv"
 AT_ONCE: Final = 2
 WAITING: Final = 64
-_IN_PATH: Final = {
+_IN_PATH: Final[dict[str, dict[str, Any]]] = {
     "id": ID_SCHEMA,
     "code": {"type": "string", "minLength": 1, "maxLength": 64},
     "uuid": {"type": "string"},
