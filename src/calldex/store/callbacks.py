@@ -25,7 +25,7 @@ from calldex.search.missed import (
 )
 from calldex.search.query import Condition, Query
 from calldex.store import MissedAsk, MissedLine, Span
-from calldex.store.sql import CDR_TABLE, Dialect, Parameter, Sql, where
+from calldex.store.sql import Dialect, Parameter, Sql, where
 
 MOST_UUIDS: Final = 20
 """Of so many of a line's calls the uuids are told, newest first."""
@@ -44,24 +44,6 @@ class Words(msgspec.Struct, frozen=True):
     listed: str
 
 
-_HEX: Final = "lower(hex(uuid))"
-DUCKDB: Final = Words(
-    table="kept.cdr",
-    number="translate({}, 'ABCDEFGHIJKLMNOPQRSTUVWXYZ', 'abcdefghijklmnopqrstuvwxyz')",
-    uuid="CAST(uuid AS VARCHAR)",
-    newest=f"list(uuid ORDER BY started_ms DESC, uuid DESC)[1:{MOST_UUIDS}]",
-    listed="(SELECT unnest(?::VARCHAR[]))",
-)
-CLICKHOUSE: Final = Words(
-    table=CDR_TABLE,
-    number="lower({})",
-    uuid=(
-        f"concat(substring({_HEX}, 1, 8), '-', substring({_HEX}, 9, 4), '-', substring({_HEX}, 13, 4), '-',"
-        f" substring({_HEX}, 17, 4), '-', substring({_HEX}, 21, 12))"
-    ),
-    newest=f"arraySlice(arrayMap(x -> x.2, arrayReverseSort(groupArray((started_ms, uuid)))), 1, {MOST_UUIDS})",
-    listed="?",
-)
 MISSED: Final = f"type = {INBOUND_CODE} AND disposition IN ({', '.join(map(str, MISSED_CODES))})"
 _OUTGOING: Final = f"type IN ({', '.join(map(str, OUTGOING_CODES))}) AND disposition = {ANSWERED_CODE}"
 _INCOMING: Final = f"type = {INBOUND_CODE} AND disposition = {ANSWERED_CODE}"
