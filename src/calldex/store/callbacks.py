@@ -1,4 +1,4 @@
-"""What became of missed calls, as SQL for DuckDB and for ClickHouse: see `search.missed`. Pure.
+"""What became of missed calls, as SQL with what engines differ in: see `search.missed`. Pure.
 
 Missed calls are joined with the answered ones by number, each with the first that began later (ASOF). A page asks it
 of the stretch of time alone in which it lies, and of the hours behind that: so a walk costs what it holds.
