@@ -69,6 +69,8 @@ _ONE: Final[Mapping[str, Callable[[Cdr, str], bool]]] = {
     "wrapup_code_ids": lambda c, v: c.wrapup_code in _listed(v),
     "min_duration": lambda c, v: c.duration_s > int(v),
     "max_duration": lambda c, v: c.duration_s < int(v),
+    "min_wait": lambda c, v: c.wait_s is not None and c.wait_s > int(v),
+    "max_wait": lambda c, v: c.wait_s is not None and c.wait_s < int(v),
     "tags": lambda c, v: not set(c.tags).isdisjoint(_listed(v)),
     "flags": lambda c, v: not {*c.flags}.isdisjoint(_words(v)),
     "uuid": lambda c, v: c.uuid in _uuids(v),

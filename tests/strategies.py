@@ -255,6 +255,10 @@ def _other(draw: st.DrawFn, name: str, cdr: Cdr) -> str:
             return _part(draw, draw(st.sampled_from((cdr.from_, cdr.to))) or "44", inside=True)
         case "withheld" | "has_recording":
             return draw(st.sampled_from(("yes", "no", "YES")))
+        case "min_wait":
+            return str(draw(st.sampled_from((max((cdr.wait_s or 0) - 1, 0), cdr.wait_s or 0, 0))))
+        case "max_wait":
+            return str(min((cdr.wait_s or 0) + draw(st.integers(0, 1)), 2**31 - 1))
         case "changed_since":
             return draw(st.sampled_from(("2001-01-01T00:00:00Z", "2999-01-01T00:00:00+01:00")))
     raise AssertionError(f"the filter {name} is not tested")

@@ -43,6 +43,8 @@ FITS = {
     Op.ANY_BIT: {Kind.MASK},
     Op.LONGER: {Kind.NUMBER},
     Op.SHORTER: {Kind.NUMBER},
+    Op.KNOWN_LONGER: {Kind.SECONDS},
+    Op.KNOWN_SHORTER: {Kind.SECONDS},
     Op.YES: {Kind.YES_NO},
     Op.LACKS: {Kind.PHONE},
 }

@@ -106,6 +106,9 @@ def measured(records: Sequence[Cdr], name: str) -> Any:
         return len(records)
     if name in DISPOSITIONS:
         return sum(record.disposition == name for record in records)
+    if name.startswith("waited"):
+        within = int(name.split("_")[1]) if "_" in name else math.inf
+        return sum(record.wait_s is not None and record.wait_s <= within for record in records)
     prefix, _, column = name.rpartition("_s")[0].rpartition("_")
     values = sorted(v for record in records if (v := getattr(record, f"{column}_s")) is not None)
     if not prefix:

@@ -63,7 +63,9 @@ class StatsRequest(Own, frozen=True):
             extra_json_schema={"items": {"enum": list(ALL_MEASURES)}, "uniqueItems": True},
             description="What is measured, comma-separated: `calls`; any outcome, which counts it; `duration_s`,"
             " `talk_s`, `ring_s`, `wait_s`, `hold_s`, `wrapup_s`, which are sums, and `avg_`, `median_`, `p90_`"
-            " (nearest rank), `max_` before them; `avg_speed_of_answer_s`; shares from 0 to 1: `answered_rate`,"
+            " (nearest rank), `max_` before them; `avg_speed_of_answer_s`; `waited`, which counts those whose `wait_s`"
+            " is known, and `waited_5_s` (10, 20, 30, 60, 120, 300, 600) those that waited so long at the most;"
+            " shares from 0 to 1: `answered_rate`,"
             " `abandoned_rate`, `service_level` (answered within `service_level_s` of all that were answered or"
             " abandoned), `service_level_of_answered` (of all that were answered).",
             examples=[("calls", "answered", "talk_s")],

@@ -33,6 +33,9 @@ Action = Literal[
     "listen",
     "download",
     "export",
+    "export_added",
+    "export_removed",
+    "export_fetched",
     "changes_read",
     "ingest",
     "records_deleted",
@@ -210,7 +213,7 @@ def _shows(filter_: Filter) -> Callable[[str], bool]:
             return lambda item: item.lower() in words
         case Op.ANY_ID | Op.ANY_OF_SET:
             return lambda item: _is_whole(item, 16)
-        case Op.LONGER | Op.SHORTER:
+        case Op.LONGER | Op.SHORTER | Op.KNOWN_LONGER | Op.KNOWN_SHORTER:
             return lambda item: _is_whole(item, 10)
         case Op.YES | Op.LACKS:
             return lambda item: item.lower() in {"yes", "no"}

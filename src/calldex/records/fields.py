@@ -250,6 +250,10 @@ class Op(Enum):
     """Is greater than the number."""
     SHORTER = auto()
     """Is less than the number."""
+    KNOWN_LONGER = auto()
+    """Of a length that may not be known: is known, and greater than the number."""
+    KNOWN_SHORTER = auto()
+    """Likewise, and less."""
     ANY_UUID = auto()
     """Is one of the uuids."""
     YES = auto()
@@ -436,6 +440,20 @@ _CHOOSING: Final = (
         column="duration_s",
         description="Shorter than this many seconds (this many excluded).",
         example="600",
+    ),
+    Filter(
+        name="min_wait",
+        op=Op.KNOWN_LONGER,
+        column="wait_s",
+        description="Waited longer than this many seconds (this many excluded).",
+        example="20",
+    ),
+    Filter(
+        name="max_wait",
+        op=Op.KNOWN_SHORTER,
+        column="wait_s",
+        description="Waited shorter than this many seconds (this many excluded).",
+        example="120",
     ),
     Filter(
         name="tags",

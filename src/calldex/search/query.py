@@ -348,6 +348,8 @@ _READ: Final[Mapping[Op, Callable[[Filter, str], tuple[Value, ...]]]] = {
     Op.ANY_BIT: _mask,
     Op.LONGER: _seconds,
     Op.SHORTER: _seconds,
+    Op.KNOWN_LONGER: _seconds,
+    Op.KNOWN_SHORTER: _seconds,
     Op.ANY_UUID: _uuids,
     Op.YES: _yes_or_no,
     Op.LACKS: _yes_or_no,

@@ -45,6 +45,9 @@ GROUP_COLUMN: Final[Mapping[Group, str]] = {
 }
 GROUPS: Final = get_args(Group)
 LENGTHS: Final = ("duration_s", "talk_s", "ring_s", "wait_s", "hold_s", "wrapup_s")
+WAITED_S: Final = (5, 10, 20, 30, 60, 120, 300, 600)
+"""Within how many seconds calls are counted that waited, for how waiting times are spread."""
+_LONGEST_S: Final = 2**31 - 3
 _OF_LENGTH: Final[Mapping[str, How]] = {"": "sum", "avg_": "avg", "median_": "median", "p90_": "p90", "max_": "max"}
 
 
@@ -83,6 +86,9 @@ def _measures() -> Iterator[Measure]:
             yield Measure(f"{prefix}{column}", how, column)
     answered = (DISPOSITIONS.index("answered") + 1,)
     yield Measure("avg_speed_of_answer_s", "avg", "wait_s", answered)
+    yield Measure("waited", "count", waited_s=_LONGEST_S)
+    for seconds in WAITED_S:
+        yield Measure(f"waited_{seconds}_s", "count", waited_s=seconds)
 
 
 MEASURES: Final = {measure.name: measure for measure in _measures()}
