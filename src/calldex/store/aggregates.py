@@ -60,7 +60,7 @@ DUCKDB: Final = Functions(
     month="epoch_ms(date_trunc('month', make_timestamp(wall * 1000)))",
     teams="unnest(string_split(trim(team_ids, ','), ','))",
     uuid="CAST(uuid AS VARCHAR)",
-    hashed="sum(CAST('0x' || left(sha256({0} || ':' || seq), 16) AS UBIGINT))",
+    hashed="sum(CAST('0x' || left(sha256({0} || ':' || number), 16) AS UBIGINT))",
     div="//",
 )
 CLICKHOUSE: Final = Functions(

@@ -15,6 +15,9 @@ import msgspec
 from calldex.client import Record
 
 KINDS: Final = {
+    "postgres": "calldex.sync.destinations.warehouse:Postgres",
+    "duckdb": "calldex.sync.destinations.warehouse:Duckdb",
+    "dlt": "calldex.sync.destinations.warehouse:Dlt",
     "nothing": "calldex.sync.destinations:Nothing",
 }
 """Each kind of destination, and where its class is. A new one is a line here."""
