@@ -5,7 +5,7 @@ are numbered for themselves, in the order of commits; a commit has the number of
 of S" when its version began at or before S and was not superseded by then. Everything that reads takes S, so that a
 walk over many pages sees one state of the data, whatever is written meanwhile.
 
-Implementations: `store.embedded` (SQLite and DuckDB in this process), `store.clickhouse`. Both pass `tests/store`.
+Each engine, or two that work together, has a folder beside this file; all pass `tests/store`.
 """
 
 from __future__ import annotations

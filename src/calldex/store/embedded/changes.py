@@ -9,8 +9,9 @@ from uuid import UUID
 from calldex.search.query import Query
 from calldex.store import Change, Changes
 from calldex.store.embedded import sqlite
+from calldex.store.embedded.dialect import SQLITE
 from calldex.store.embedded.numbering import NUMBER
-from calldex.store.sql import SQLITE, meant, numbered, uuid_bytes
+from calldex.store.sql import meant, numbered, uuid_bytes
 
 if TYPE_CHECKING:
     from calldex.store.embedded.ledger import Ledger

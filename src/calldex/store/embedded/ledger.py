@@ -34,12 +34,13 @@ from calldex.store import (
     Version,
 )
 from calldex.store.embedded import chain, links, sqlite, staging
+from calldex.store.embedded.dialect import SQLITE
 from calldex.store.embedded.numbering import NUMBER, Begun, Numbering
 from calldex.store.embedded.proof import Fault, Readers, faults
 from calldex.store.embedded.schema import LEDGER
 from calldex.store.embedded.sqlite import commit
 from calldex.store.embedded.sqlite import rows as _all
-from calldex.store.sql import LIVE, SQLITE, VALUE_NAMES, behind, both, layout, ready, uuid_bytes, values, where
+from calldex.store.sql import LIVE, VALUE_NAMES, behind, both, layout, ready, uuid_bytes, values, where
 
 _KEPT: Final = ("seq", "seq_to", "account_id", "uuid", *VALUE_NAMES)
 ROW_NAMES: Final = (*_KEPT, "number")
