@@ -114,7 +114,7 @@ class EmbeddedStore(Staging):
         """Nothing is taken in for lack of room; nothing can be answered for lack of room."""
         self._wanted = 0
         self._unseen, self._nearly = 0, False
-        """The last commit acknowledged before it could be searched; whether no further one is, so that an end is near."""
+        """The last commit acknowledged before it could be searched; whether that is the last, as the end is near."""
         self._recent: deque[Written] = deque()
         self.queue = Queue(self._ledger.write)
         self._about_questions: set[str] = set()
