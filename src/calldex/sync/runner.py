@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 import structlog
@@ -24,21 +24,19 @@ from calldex.sync.state import Failure, StateFile
 from calldex.sync.verifying import verified
 
 _log: Final = structlog.get_logger(__name__)
-Condition = Literal["new", "ok", "behind", "unequal"]
 MOST_SHOWN: Final = 20
 _KIND: Final = "kind of the source"
 
 
 class Status(msgspec.Struct, kw_only=True, omit_defaults=False):
-    """How a pipe fares. Instants are epoch milliseconds; `condition` is what was told of it last."""
+    """How a pipe fares. Instants are epoch milliseconds."""
 
     pipe: str
     begun_ms: int
     run_ms: int | None = None
     """When it ran last."""
     current_ms: int | None = None
-    """As of when the destination has everything."""
-    condition: Condition = "new"
+    """As of when the destination has everything; but for the records that failed."""
     problem: str = ""
     """Why the last run did not come to its end; empty if it did."""
     later: bool = True
@@ -86,11 +84,16 @@ class Worker:
         self._target = config.destinations[self.pipe.to]
         self._file = file
         self._lock = lock
-        self._stopping = stopping
-        self._applied = applied
+        self.stopping = stopping
+        self.applied = applied
         self._progress = progress
         self._ends: tuple[Endpoint, Kind, Sink] | None = None
         self._close: list[Callable[[], None]] = []
+
+    @property
+    def follows(self) -> bool:
+        """Whether the source has a feed that can be waited for; known once a run has opened it."""
+        return self._ends is not None and self._ends[1] == "calldex"
 
     def close(self) -> None:
         """Let go of both ends."""
@@ -107,7 +110,7 @@ class Worker:
                 destination.check()
             finally:
                 destination.close()
-        endpoint = Endpoint(self._source, self._stopping)
+        endpoint = Endpoint(self._source, self.stopping)
         try:
             return self._source.kind or endpoint.kind()
         finally:
@@ -197,9 +200,9 @@ class Worker:
             with self._lock:
                 destination = self._target.made(self._target.options, self._context())
             self._close.append(destination.close)
-            endpoint = Endpoint(self._source, self._stopping)
+            endpoint = Endpoint(self._source, self.stopping)
             self._close.append(endpoint.close)
-            sink = Sink(destination, self._file, self.name, self._lock, lambda count: self._applied(self.name, count))
+            sink = Sink(destination, self._file, self.name, self._lock, lambda count: self.applied(self.name, count))
             self._ends = endpoint, self._kind(endpoint), sink
         return self._ends
 
@@ -273,19 +276,31 @@ def status_of(file: StateFile, name: str) -> Status:
     )
 
 
+def condition_of(status: Status, bound_s: int, now_ms: int) -> str:
+    """`unequal`: the last proof found what it could not repair; `behind`: not up to date for longer than it may be;
+    `new`: not yet up to date for the first time; else `ok`."""
+    if status.unequal:
+        return "unequal"
+    if now_ms - (status.begun_ms if status.current_ms is None else status.current_ms) > bound_s * 1000:
+        return "behind"
+    return "new" if status.current_ms is None else "ok"
+
+
 class Shown(msgspec.Struct, frozen=True, kw_only=True):
     """How a pipe fares, as `status --json` shows it."""
 
     status: Status
+    condition: str
     lag_s: float | None
     failures: list[Failure]
 
 
-def shown(file: StateFile, name: str) -> Shown:
-    """The same with what failed."""
-    status = status_of(file, name)
-    lag_s = None if status.current_ms is None else round(time.time() - status.current_ms / 1000, 3)
-    return Shown(status=status, lag_s=lag_s, failures=file.failures(name, MOST_SHOWN))
+def shown(file: StateFile, name: str, bound_s: int) -> Shown:
+    """The same with what failed, where a lag may be so many seconds."""
+    status, now_ms = status_of(file, name), time.time_ns() // 1_000_000
+    lag_s = None if status.current_ms is None else round((now_ms - status.current_ms) / 1000, 3)
+    condition = condition_of(status, bound_s, now_ms)
+    return Shown(status=status, condition=condition, lag_s=lag_s, failures=file.failures(name, MOST_SHOWN))
 
 
 def workers(config: Config, names: list[str], file: StateFile, **given: Any) -> Mapping[str, Worker]:
