@@ -166,7 +166,7 @@ def test_any_life_beside_nodes_that_die(tmp_path: Path, address: Address) -> Non
         with closing(store), closing(Hosts(address, 20)) as engine:
             accounts = count(1)
             run_state_machine_as_test(
-                lambda: Life(store, commits, engine, next(accounts)),
+                lambda: Life(store, commits, engine, next(accounts)),  # type: ignore[arg-type] # called, whatever it is
                 settings=settings(max_examples=12, stateful_step_count=12, deadline=None),
             )
             assert [] == disagreeing(store)

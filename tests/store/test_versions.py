@@ -275,7 +275,7 @@ def test_any_life_of_records(shared: Store, new_account: Callable[[], int]) -> N
     """Any sequence of writes, erasures and searches."""
 
     run_state_machine_as_test(
-        lambda: Life(shared, new_account()),
+        lambda: Life(shared, new_account()),  # type: ignore[arg-type] # called, whatever it is
         settings=settings(max_examples=25, stateful_step_count=15, deadline=None),
     )
     assert [] == disagreeing(shared)
