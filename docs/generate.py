@@ -21,10 +21,10 @@ from msgspec import inspect as types
 from calldex import cli
 from calldex.address import Address
 from calldex.api.changes import ChangesRequest
-from calldex.api.exports import ExportRequest
 from calldex.api.lookups import UserOptions
 from calldex.api.statistics import ChecksumRequest, StatsRequest
 from calldex.errors import CalldexError, Unavailable
+from calldex.exports.request import ExportRequest
 from calldex.formats import RowFormat, formats
 from calldex.inputs import parameters_of
 from calldex.node import Node

@@ -112,6 +112,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(description="PEM file of the certificate, and of those between it and the root; read again on SIGHUP."),
     ] = None
     tls_key: Annotated[Path | None, Meta(description="PEM file of the certificate's private key, unencrypted.")] = None
+    export_days: Annotated[
+        int, Meta(ge=1, le=365, description="Days for which an export that was made in the background is kept.")
+    ] = 7
     audit_days: Annotated[
         int, Meta(ge=0, le=36_500, description="Days for which the audit's entries are kept; 0 keeps all of them.")
     ] = 400

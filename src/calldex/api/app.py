@@ -24,6 +24,7 @@ from calldex.api.cdr import CdrPages
 from calldex.api.changes import Changed
 from calldex.api.docs import POLICY, page
 from calldex.api.endpoint import Handler
+from calldex.api.export_jobs import BackgroundExports
 from calldex.api.exports import Exports
 from calldex.api.health import Health
 from calldex.api.history import History
@@ -37,6 +38,7 @@ from calldex.api.signin import Sessions
 from calldex.api.statistics import Statistics
 from calldex.api.web import Web
 from calldex.errors import CalldexError, MethodNotAllowed, NotFound, TooMany, Unavailable
+from calldex.jobs import exports as jobs
 from calldex.node import Node
 from calldex.transport.backpressure import Backpressure
 from calldex.transport.limits import Limits
@@ -61,6 +63,7 @@ class Handlers(msgspec.Struct, frozen=True, kw_only=True):
     changed: Changed
     history: History
     exports: Exports
+    export_jobs: BackgroundExports
     statistics: Statistics
     lookups: Lookups
     posts: Posts
@@ -76,8 +79,8 @@ class Handlers(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def public(node: Node) -> Starlette:
-    """The app over a node, which stays the caller's to close. Its state has the server's `metrics`, `limits`
-    and `backpressure`."""
+    """The app over a node, which stays the caller's to close. Its state has the server's `metrics`, `limits`,
+    `backpressure`, and what makes exports in the background (`exporting`)."""
     settings = node.settings
     small = Workers("ingest-small", SMALL_POSTS_AT_ONCE, SMALL_POSTS_WAITING, _too_many)
     backpressure, seconds = Backpressure(), settings.query_timeout_s
@@ -88,7 +91,9 @@ def public(node: Node) -> Starlette:
     metrics = Metrics(node, searches, posts, backpressure)
     limits = Limits(settings, metrics.limited)
     streams = Workers("stream", STREAMS_AT_ONCE, STREAMS_WAITING, _too_busy, run_s=seconds)
-    reader = node.reader({"searches": searches, "streams": streams}, metrics.served.inc)
+    making = Workers("export", jobs.AT_ONCE, jobs.WAITING, _too_busy, run_s=seconds)
+    reader = node.reader({"searches": searches, "streams": streams, "jobs": making}, metrics.served.inc)
+    exporting = jobs.ExportJobs(node, reader)
     sessions = Sessions(node)
     described = document()
     handlers = Handlers(
@@ -96,6 +101,7 @@ def public(node: Node) -> Starlette:
         changed=Changed(node, reader),
         history=History(node, reader),
         exports=Exports(node, reader),
+        export_jobs=BackgroundExports(node, reader, exporting),
         statistics=Statistics(node, reader),
         lookups=Lookups(node, reader),
         posts=Posts(node, posts, small, metrics),
@@ -120,6 +126,7 @@ def public(node: Node) -> Starlette:
         exception_handlers={CalldexError: _refused, HTTPException: _refused},
     )
     app.state.metrics, app.state.limits, app.state.backpressure = metrics, limits, backpressure
+    app.state.exporting = exporting
     app.router.redirect_slashes = False  # a redirect would repeat the key that stands in the query string
     return app
 

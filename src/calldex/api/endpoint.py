@@ -30,7 +30,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 Credential = Literal["key", "session", "none"]
 """What one has to come with: a key or a session, a session, or nothing."""
-Limit = Literal["searches", "streams", "ingest", "administration", "signing in", "recordings", "none"]
+Limit = Literal["searches", "streams", "jobs", "ingest", "administration", "signing in", "recordings", "none"]
 """Whose places a request takes up: so many run at once, so many wait, who comes then is refused."""
 
 ERRORS: Final = (400, 401, 403, 408, 413, 415, 429, 500, 503)

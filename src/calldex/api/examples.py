@@ -13,10 +13,12 @@ import msgspec
 from calldex.access import Explanation, Mask, Reach, ReachLine
 from calldex.admin.keys import ListedKey, MadeKey
 from calldex.admin.names import NameOfCode, NameOfId
+from calldex.admin.signin import SessionsEnded, UserSession
 from calldex.admin.users import ShownUser
 from calldex.admin.verb import Listing
 from calldex.api.audit import AuditEntry, AuditPage
 from calldex.api.changes import FeedChange, FeedReply
+from calldex.api.export_jobs import ExportList, ShownExport
 from calldex.api.health import Alive
 from calldex.api.history import FieldChange, HistoryReply, RecordVersion
 from calldex.api.openid import Ways
@@ -134,6 +136,16 @@ _OF_TYPE: Final[dict[Any, Any]] = {
         ),
         _USER,
         _KEY,
+        UserSession(
+            id=11,
+            user="ana@example.com",
+            created_at=_BEGAN,
+            last_used_at=_LATER,
+            expires_at=_LATER,
+            address="192.0.2.7",
+            client="Firefox",
+        ),
+        SessionsEnded(2),
         MadeKey(key="cdx_ followed by 43 characters", **msgspec.structs.asdict(_KEY)),
         Imported(added=2, changed=1, unchanged=0),
         Explanation(
@@ -178,6 +190,26 @@ _OF_TYPE: Final[dict[Any, Any]] = {
         Ways(openid=True),
         Peaks(duration_s=61.5, channels=[[0, 3, 127, 90], [64, 2, 0, 1]]),
         Alive(),
+        ShownExport(
+            id="5f0c9a1e77b2d3045f0c9a1e77b2d304",
+            state="done",
+            format="csv",
+            parameters={"format": "csv", "type": "inbound", "timezone": "Europe/London"},
+            made_by="ana@example.com",
+            credential="cdx_Ab3d",
+            schedule=None,
+            day=None,
+            created_at=_BEGAN,
+            ended_at=_LATER,
+            expires_at=datetime(2026, 2, 7, 8, 0, tzinfo=UTC),
+            records=812,
+            total=812,
+            bytes=391204,
+            sha256="9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+            reason=None,
+            link="/api/v2/cdr/exports/5f0c9a1e77b2d3045f0c9a1e77b2d304/file?link=Jq1cX0d2",
+            link_expires_at=datetime(2026, 1, 31, 9, 5, tzinfo=UTC),
+        ),
         Readiness(ready=True, down=(), behind=0, total=310, reason=None),
         AuditEntry(
             n=42,
@@ -195,6 +227,7 @@ _OF_TYPE: Final[dict[Any, Any]] = {
         ),
     )
 }
+_OF_TYPE[ExportList] = ExportList([_OF_TYPE[ShownExport]])
 _OF_TYPE[CdrPage] = CdrPage(records=[_OF_TYPE[Record]], total=1, page=1, search_token=None)
 _OF_TYPE[FeedReply] = FeedReply(
     changes=[FeedChange(seq=17, change="upsert", uuid=_CDR.uuid, at=_BEGAN, record=_OF_TYPE[Record])],

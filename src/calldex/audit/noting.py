@@ -24,6 +24,7 @@ _READS: Final[frozenset[Action]] = frozenset(
         "listen",
         "download",
         "export",
+        "export_fetched",
         "changes_read",
         "audit_read",
         "sign_in",

@@ -15,15 +15,15 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterat
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar, get_args
+from typing import Any, Final, TypeVar
 
 import httpx2
 import msgspec
 
-from calldex.admin.verb import MOST_PER_PAGE, Call, Listing, Paging, gives, name_of
+from calldex.admin.care import check_all, list_accounts
+from calldex.admin.verb import MOST_PER_PAGE, Call, Listing, Nothing, Paging, gives, name_of
 from calldex.api.control import Import, control
-from calldex.api.operation import Operation
-from calldex.api.operations import Check, ListAccounts
+from calldex.api.owners_search import Found, Search
 from calldex.check import Checked, of_files
 from calldex.cli.options import resolved
 from calldex.cli.output import say
@@ -75,13 +75,6 @@ class Control:
         self._runner = runner
         self._client = client
 
-    def ask(self, operation: Operation[T]) -> T:
-        """What comes of an operation."""
-        kind = type(operation)
-        (reply,) = get_args(kind.__orig_bases__[0])  # type: ignore[attr-defined]  # typing's own, on generic bases
-        body = self._reply(self._client.post(f"/{kind.__name__}", content=_encoded(operation)))
-        return msgspec.json.decode(body, type=reply)  # type: ignore[no-any-return]
-
     def do(
         self,
         work: Callable[[Call, G], T],
@@ -98,9 +91,13 @@ class Control:
         body = self._reply(self._client.post(path, params=_whole(parameters), content=content))
         return msgspec.json.decode(body, type=gives(work))  # type: ignore[no-any-return]
 
+    def search(self, wanted: Search) -> Found:
+        """A page of a search."""
+        return msgspec.json.decode(self._reply(self._client.post("/search", content=_encoded(wanted))), type=Found)
+
     def accounts(self) -> list[str]:
         """The names of all accounts."""
-        return [account.name for account in self.ask(ListAccounts())]
+        return [account.name for account in self.do(list_accounts, Nothing())]
 
     def every(
         self,
@@ -219,7 +216,7 @@ def checked(data: Path | None) -> Checked:
         try:
             if served:
                 with connected(data) as control:
-                    return control.ask(Check())
+                    return control.do(check_all, Nothing())
             return of_files(settings)
         except DataDirInUse:
             if time.monotonic() > deadline:

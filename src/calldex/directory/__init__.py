@@ -22,6 +22,7 @@ from calldex.directory.audit import Audit, AuditFilter, AuditWriter
 from calldex.directory.commits import DirectoryCommits
 from calldex.directory.copying import Copying
 from calldex.directory.database import Database, looking, postgresql_engine, sqlite_engine
+from calldex.directory.exports import Export, Exports, Maker, maker_of
 from calldex.directory.groups import Groups
 from calldex.directory.keys import Keys
 from calldex.directory.ledgers import Ledgers
@@ -60,12 +61,14 @@ __all__ = [
     "Client",
     "Device",
     "Directory",
+    "Export",
     "GroupChanges",
     "GroupInfo",
     "Imported",
     "Key",
     "KeyOwner",
     "ListedUser",
+    "Maker",
     "NameEntry",
     "Named",
     "NamedKind",
@@ -82,10 +85,11 @@ __all__ = [
     "UserChanges",
     "UserFilter",
     "WrapupCode",
+    "maker_of",
 ]
 
 
-class Directory(Accounts, People, Groups, Keys, Teams, Sources, Signin, OpenidProviders, Audit, Ledgers):
+class Directory(Accounts, People, Groups, Keys, Teams, Sources, Signin, OpenidProviders, Audit, Ledgers, Exports):
     """The directory database, opened and brought to this version.
 
     `WrongVersion` if a newer Calldex wrote it, `UnreadableInput` if it is not one.

@@ -32,6 +32,7 @@ _KEPT: Final = (
     tables.call_rows,
     tables.call_links,
     tables.ledger_heads,
+    tables.exports,
 )
 """Tables that belong to a store, and are not filled from another directory."""
 _AT_ONCE: Final = 1000

@@ -66,8 +66,9 @@ BATCH: Final = 5_000
 _HOUR_MS: Final = 3_600_000
 _PAUSE_S: Final = 0.05
 
-Places = Literal["searches", "streams"]
-"""Whose places a route takes up: those of short answers, or those of answers that last as long as their client."""
+Places = Literal["searches", "streams", "jobs"]
+"""Whose places a route takes up: those of short answers, of answers that last as long as their client, or of what is
+made in the background."""
 Gone = Callable[[], Awaitable[MutableMapping[str, Any]]]
 """Returns when the client left; an ASGI `receive`."""
 _T = TypeVar("_T")
@@ -107,10 +108,22 @@ SEARCH: Final = Reading(action="search", takes=PAGES)
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """Some records of a stream in their order: their JSON as served, joined by commas, and how many."""
+    """Some records of a stream in their order: their JSON as served, joined by commas, how many, and where the last of
+    them stands."""
 
     json: bytes
     count: int
+    after: Position | None = None
+
+
+class Point(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a stream has come: as of which commit, of how many records, how many of them are behind it, and where
+    the last of these stands."""
+
+    as_of: int
+    total: int
+    passed: int = 0
+    after: Position | None = None
 
 
 class Stream:
@@ -205,8 +218,7 @@ class Reader:
         deadline = time.monotonic() + START_S
         while not (state := self._store.state()).ready:
             if time.monotonic() > deadline:
-                left = f"{state.behind} of {state.total} commits are left"
-                raise StoreNotReady(f"searches cannot be answered yet: {state.reason}; {left}", retry_after=2)
+                raise StoreNotReady(f"searches cannot be answered yet: {state.reason}; {state.left}", retry_after=2)
             await asyncio.sleep(_PAUSE_S)
 
 
@@ -345,30 +357,31 @@ class Search(Generic[O]):
         return Shown(served(found.json, self.scope), seen)
 
     @asynccontextmanager
-    async def stream(self, size: int = BATCH, *, dated: bool = False) -> AsyncIterator[Stream]:
+    async def stream(self, size: int = BATCH, *, dated: bool = False, at: Point | None = None) -> AsyncIterator[Stream]:
         """All that matches, as of one S, in memory for one batch. Takes up a place until it is left; who leaves it
         early frees it as soon as the batch in hand is read. `dated`: each record has one member more, `updated_at`,
-        when its version was committed."""
+        when its version was committed. `at`: go on where an earlier stream of the same search was, as of the same
+        S."""
         async with self._pool.place(self._gone):
-            as_of, total = await self._pool.run(self._counted)
+            point = await self._pool.run(self._counted) if at is None else at
             self.noted.begun, self.noted.rows = True, 0
-            batches = self._batches(as_of, total, size, dated=dated)
-            yield Stream(total=total, as_of=as_of, pool=self._pool, batches=batches, told=self.told)
+            batches = self._batches(point, size, dated=dated)
+            yield Stream(total=point.total, as_of=point.as_of, pool=self._pool, batches=batches, told=self.told)
 
-    def _counted(self) -> tuple[int, int]:
+    def _counted(self) -> Point:
         as_of = self._head()
-        return as_of, self._store.total(self._query, as_of)
+        return Point(as_of=as_of, total=self._store.total(self._query, as_of))
 
-    def _batches(self, as_of: int, total: int, size: int, *, dated: bool) -> Iterator[Batch]:
-        after: Position | None = None
-        left = total
+    def _batches(self, point: Point, size: int, *, dated: bool) -> Iterator[Batch]:
+        as_of, total, after = point.as_of, point.total, point.after
+        left = total - point.passed
         while left > 0:
             found = self._store.slice(self._query, as_of, limit=min(size, left), total=total, after=after)
             if not found.count:
                 raise CalldexError(f"{left} of {total} records that were counted are not there")
             json = served(found.json, self.scope)
-            yield Batch(self._dated(json, as_of) if dated else json, found.count)
             after, left = found.last, left - found.count
+            yield Batch(self._dated(json, as_of) if dated else json, found.count, after)
 
     def _dated(self, records: bytes, as_of: int) -> bytes:
         """Records' JSON with `updated_at` behind its other members."""
