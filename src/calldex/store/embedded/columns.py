@@ -87,6 +87,10 @@ class Damaged(Exception):
     """The file cannot be read as what was written; it must be made again."""
 
 
+class Behind(Damaged):
+    """The file is sound, and of an older layout: the next start brings it up to date."""
+
+
 class _Total(NamedTuple):
     """How many records matched as of a commit."""
 
@@ -173,7 +177,7 @@ class Columns:
             if not version:
                 raise Damaged("made by another version of the program, or for another ledger")
         if look and version < len(COLUMNS):
-            raise Damaged("made by an older version of the program")
+            raise Behind("of an older version of the program, or their making was cut short")
         for migration in COLUMNS[version:]:
             self._connection.begin()
             self._connection.execute(migration.text)
