@@ -226,6 +226,6 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     if asked.replace(".", "", 1).isdecimal():
         return float(asked)
     try:
-        return max(0.0, parsedate_to_datetime(asked).timestamp() - time.time())
+        return max(0.0, parsedate_to_datetime(asked).timestamp() - now_ms() / 1000)
     except (ValueError, TypeError):
         return None
