@@ -315,7 +315,7 @@ class Search(Generic[O]):
         walk = msgspec.structs.replace(  # so that its tokens are not those of a list
             self._query, where=(*self._query.where, Condition(Op.CALLED_BACK, "missed", (kind,)))
         )
-        place = self._pager.place(walk, wanted, time.time_ns() // 1_000_000)
+        place = self._pager.place(walk, wanted, now_ms())
         ask = MissedAsk(limit=wanted.per_page, after=place.after, skip=place.skip, last=last, without=without)
         counted, lines = self._store.missed(self._query, place.as_of, ask)
         total = counted if place.total is None else place.total

@@ -14,6 +14,8 @@ from typing import Any, Final
 
 import httpx2
 
+from calldex.clock import now_ms
+
 TIMEOUT_S: Final = 30.0
 TRIES: Final = 6
 SHARE: Final = 0.95
