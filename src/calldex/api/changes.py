@@ -100,7 +100,7 @@ class ChangesRequest(Own, frozen=True):
         return None if instant.tzinfo is None else to_ms(instant)
 
 
-CHANGES: Final = Reading(action="changes_read", takes=Parameters(ChangesRequest), waits=False)
+CHANGES: Final = Reading(action="changes_read", takes=Parameters(ChangesRequest, related=False), waits=False)
 """What the store committed is told also while it cannot search yet."""
 
 

@@ -16,7 +16,7 @@ import msgspec
 from calldex.cli import options, output
 from calldex.cli.command import Command
 from calldex.errors import UsageProblem
-from calldex.records.fields import DAY_PARAMETERS, FIELDS, FILTERS, Filter, Parameter
+from calldex.records.fields import DAY_PARAMETERS, FIELDS, FILTER_PARAMETERS, FILTERS, Filter, Parameter
 from calldex.search.query import MAX_PER_PAGE
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -42,7 +42,7 @@ _TABLE_ROWS: Final = 500
 
 
 def _filter_options(command: _Command) -> _Command:
-    every: tuple[Filter | Parameter, ...] = (*FILTERS, *DAY_PARAMETERS)
+    every: tuple[Filter | Parameter, ...] = (*FILTERS, *FILTER_PARAMETERS, *DAY_PARAMETERS)
     for each in reversed(every):
         command = _filter_option(each)(command)
     return command
