@@ -6,14 +6,16 @@ asks nobody who they are: the permissions of the file are the authority.
 
 `POST /verbs/<verb>` does a verb of the administration (`admin`), with its subject and account in the query string.
 `POST /<operation>` takes the JSON of an `operations.Operation` and gives that of its reply. `POST /import` takes a
-stream of bytes of any length, what `Import` says in its query string, and replies with a `Summary`.
+stream of bytes of any length, what `Import` says in its query string, and replies with a `Summary`; `POST /export`
+replies with one, in frames.
 """
 
 from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import aclosing
 from typing import Any, Final, TypeVar
 
 import anyio
@@ -29,17 +31,22 @@ from starlette.routing import Route
 from calldex.access import Principal
 from calldex.admin import VERB
 from calldex.admin.verb import Doer, do
+from calldex.api.exports import EXPORT
+from calldex.api.frames import Frame, Kind, packed
 from calldex.api.operation import MAIN, Operation
-from calldex.api.operations import OPERATIONS, Search, note_import
+from calldex.api.operations import OPERATIONS, Export, Search, note_import, with_ids
 from calldex.audit.chain import OWNER, Actor
 from calldex.errors import BadRequest, CalldexError, NotFound, Unavailable
+from calldex.exports import UPDATED_AT
+from calldex.exports.request import made
 from calldex.ingest.calls import Feed
 from calldex.ingest.pipeline import Summary
 from calldex.inputs import from_json
 from calldex.node import Node
-from calldex.search.reader import Reader
-from calldex.transport.replies import JSON, error_reply
+from calldex.search.reader import Caller, Reader
+from calldex.transport.replies import JSON, error_members, error_reply
 from calldex.transport.requests import body_of
+from calldex.transport.streams import Head, Pieces, StreamReply
 from calldex.transport.workers import Workers
 
 BODY_LIMIT: Final = 24 << 20
@@ -70,9 +77,11 @@ class Import(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 def control(node: Node) -> Starlette:
     """The app over a node, which stays the caller's to close."""
     workers = Workers("owner", READING_AT_ONCE, READING_WAITING, _too_many)
-    reader = node.reader({"searches": workers, "streams": workers}, lambda _: None)
+    exporting = Workers("owner-export", READING_AT_ONCE, READING_WAITING, _too_many)
+    reader = node.reader({"searches": workers, "streams": exporting}, lambda _: None)
     handlers = {kind.__name__: _asking(node, kind) for kind in OPERATIONS}
-    handlers |= {Search.__name__: _searching(node, reader), "import": _importing(node), "verbs/{name}": _doing(node)}
+    handlers |= {Search.__name__: _searching(node, reader), "export": _exporting(node, reader)}
+    handlers |= {"import": _importing(node), "verbs/{name}": _doing(node)}
     routes = [Route(f"/{name}", _cancelled(node, handle), methods=["POST"]) for name, handle in handlers.items()]
     return Starlette(routes=routes, exception_handlers={CalldexError: _refused})
 
@@ -136,6 +145,50 @@ def _doing(node: Node) -> Handler:
 def _searching(node: Node, reader: Reader) -> Handler:
     async def handle(request: Request) -> Response:
         return _json(await _decoded(await body_of(request, BODY_LIMIT), Search).read(node, reader))
+
+    return handle
+
+
+def _exporting(node: Node, reader: Reader) -> Handler:
+    """A file in frames. What goes wrong once it has begun is told in its last one."""
+
+    async def handle(request: Request) -> Response:
+        asked = _decoded(await body_of(request, BODY_LIMIT), Export)
+        owner = await anyio.to_thread.run_sync(node.owner, asked.account)
+        pairs = await anyio.to_thread.run_sync(with_ids, node.directory, owner.account_id, asked.parameters)
+
+        async def frames() -> AsyncGenerator[Frame, None]:
+            caller = Caller(owner, Actor(actor=OWNER, account_id=owner.account_id))
+            asked = reader.open(caller, EXPORT, pairs)
+            async with asked as search, search.stream(dated=UPDATED_AT in search.own.fields) as stream:
+                file = made(search.own, search.timezone, stream.total)
+                try:
+                    begun = await stream.run(file.begin)
+                    yield Frame(Kind.BEGIN, stream.total)
+                    yield Frame(Kind.PIECE, 0, begun)
+                    async for frame in stream.through(lambda b: Frame(Kind.PIECE, b.count, file.add(b.json, b.count))):
+                        yield frame
+                    yield Frame(Kind.PIECE, 0, await stream.run(file.end))
+                finally:
+                    file.close()
+            yield Frame(Kind.END)
+
+        async def pieces() -> Pieces:
+            begun = False
+            try:
+                async with aclosing(frames()) as made:
+                    async for frame in made:
+                        if not begun:
+                            yield Head("application/octet-stream")
+                            begun = True
+                        yield packed(frame)
+            except CalldexError as error:
+                if not begun:
+                    raise
+                members = msgspec.json.encode(error_members(error, ""))
+                yield packed(Frame(Kind.ERROR, content=members))
+
+        return StreamReply(pieces)
 
     return handle
 

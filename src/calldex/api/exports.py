@@ -14,8 +14,8 @@ from starlette.responses import Response
 
 from calldex.api.audited import caller_of
 from calldex.api.endpoint import ERRORS, Endpoint, taken
-from calldex.exports import FORMATS, UPDATED_AT, Format, Layout, chosen
-from calldex.exports.request import ExportRequest, Made
+from calldex.exports import FORMATS, UPDATED_AT, Format
+from calldex.exports.request import ExportRequest, Made, made
 from calldex.node import Node
 from calldex.search.query import Parameters
 from calldex.search.reader import Batch, Reader, Reading
@@ -46,13 +46,12 @@ class Exports:
             asked = self._reader.open(caller_of(request, owner, streams=True), EXPORT, pairs)
             async with asked as search, search.stream(dated=UPDATED_AT in search.own.fields) as stream:
                 format_ = FORMATS[search.own.format]
-                columns = chosen(search.own.fields)
-                layout = Layout(columns, search.timezone, stream.total, bool(search.own.fields))
-                made = Made(format_, layout, ends=search.own.end is not None)
-                file = File(made, "identity" if format_.compressed else coding)
+                file = File(
+                    made(search.own, search.timezone, stream.total), "identity" if format_.compressed else coding
+                )
                 try:
                     begun = await stream.run(file.begin)
-                    yield Head(format_.media_type, _headers(format_, layout, now_ms), file.coding)
+                    yield Head(format_.media_type, _headers(format_, stream.total, now_ms), file.coding)
                     yield begun
                     async for piece in stream.through(file.add):
                         yield piece
@@ -88,11 +87,11 @@ class File:
         self._made.close()
 
 
-def _headers(format_: Format, layout: Layout, now_ms: int) -> dict[str, str]:
+def _headers(format_: Format, total: int, now_ms: int) -> dict[str, str]:
     day = time.strftime("%Y-%m-%d", time.gmtime(now_ms / 1000))
     return {
         **PRIVATE,
-        EXPECTED: str(layout.total),
+        EXPECTED: str(total),
         "Content-Disposition": f'attachment; filename="calls-{day}.{format_.suffix}"',
     }
 

@@ -308,6 +308,29 @@ _IDS_OF: Final[Mapping[str, NamedKind]] = {
 }
 
 
+def with_ids(directory: Directory, account_id: int, parameters: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Parameters with ids in place of names where ids belong. What is no list is left to the search."""
+    found = []
+    for name, value in parameters:
+        kind = _IDS_OF.get(name)
+        try:
+            refs = [reference(item) for item in listed(value)] if kind is not None else []
+        except ValueError:
+            refs = []
+        if kind is not None and all(refs) and any(isinstance(ref, str) for ref in refs):
+            found.append((name, ",".join(map(str, directory.meant(account_id, kind, name, refs)))))
+        else:
+            found.append((name, value))
+    return found
+
+
+class Export(Operation[None], frozen=True, kw_only=True):
+    """A file of records of an account, as a stream of frames (`frames`); `parameters` are those of the API."""
+
+    account: str
+    parameters: Sequence[tuple[str, str]]
+
+
 class Search(Operation[Found], frozen=True, kw_only=True):
     """A page of a search over all of an account; `parameters` are those of the API."""
 
@@ -318,26 +341,11 @@ class Search(Operation[Found], frozen=True, kw_only=True):
         """Do it."""
         owner = await anyio.to_thread.run_sync(node.owner, self.account)
         caller = Caller(owner, Actor(actor=OWNER, account_id=owner.account_id))
-        parameters = await anyio.to_thread.run_sync(self._with_ids, node.directory, owner.account_id)
+        parameters = await anyio.to_thread.run_sync(with_ids, node.directory, owner.account_id, self.parameters)
         async with reader.open(caller, SEARCH, parameters) as search:
             page = await search.run(lambda: search.page(search.place(search.own), search.own))
             search.told(page.count)
         return Found(msgspec.Raw(b"[" + page.json + b"]"), page.total, page.token)
-
-    def _with_ids(self, directory: Directory, account_id: int) -> list[tuple[str, str]]:
-        """The parameters, with ids in place of names where ids belong. What is no list is left to the search."""
-        found = []
-        for name, value in self.parameters:
-            kind = _IDS_OF.get(name)
-            try:
-                refs = [reference(item) for item in listed(value)] if kind is not None else []
-            except ValueError:
-                refs = []
-            if kind is not None and all(refs) and any(isinstance(ref, str) for ref in refs):
-                found.append((name, ",".join(map(str, directory.meant(account_id, kind, name, refs)))))
-            else:
-                found.append((name, value))
-        return found
 
 
 # --- the audit --------------------------------------------------------------------------------------------------------
@@ -400,6 +408,6 @@ class Check(Operation[Checked], frozen=True, kw_only=True):
 
 
 OPERATIONS: Final[tuple[type[Operation[Any]], ...]] = tuple(
-    kind for kind in Operation.__subclasses__() if kind is not Search
+    kind for kind in Operation.__subclasses__() if kind not in (Search, Export)
 )
 """All that run in a thread by themselves; each is asked for by the name of its class."""
