@@ -50,7 +50,7 @@ COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --
 
 lock: .venv/dev.stamp  ## writes requirements/ again after a change of dependencies
 	$(COMPILE) --group build --output-file requirements/run.txt
-	$(COMPILE) --group build --group dev --constraints requirements/run.txt --output-file requirements/dev.txt
+	$(COMPILE) --group build --group dev --extra sync --constraints requirements/run.txt --output-file requirements/dev.txt
 
 upgrade: UPGRADE := --upgrade
 upgrade: lock  ## the same, with the newest version of everything

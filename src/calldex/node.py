@@ -65,7 +65,7 @@ class Node:
             opened.callback(self.store.close)
             key = self.directory.secret("search_token", KEY_BYTES)
             self._pager = Pager(self.store, Sealer(key, self.store.store_id), settings.token_days * DAY_MS)
-            self._changes = ChangeFeed(self.store, Sealing(key, "calldex change cursor 1"))
+            self._changes = ChangeFeed(self.store, Sealing(key, "calldex change cursor 2"))
             self.ingest = Ingest(self.directory, self.store)
             self.audit = Auditor(self.directory)
             self.stopping = threading.Event()

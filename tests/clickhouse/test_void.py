@@ -33,7 +33,8 @@ from calldex.store import Batch, Receipt, Span
 from calldex.store.clickhouse import ClickhouseStore
 from calldex.store.clickhouse.address import Address
 from calldex.store.clickhouse.client import Hosts
-from calldex.store.sql import Sql, ended
+from calldex.store.clickhouse.dialect import ended
+from calldex.store.sql import Sql
 from tests import reference
 from tests.engines import answer, chdb_database, disagreeing, everything, put
 

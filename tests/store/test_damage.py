@@ -287,7 +287,7 @@ def test_settling_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     ) as store:
         store.settle()
         put(store, [record(0), record(1)], wait=False)
-        with pytest.raises(StoreNotReady, match=r"committed and is kept, but cannot be searched yet .* 2 of 2"):
+        with pytest.raises(StoreNotReady, match=r"committed and is kept, but cannot be searched yet .* 100 %"):
             store.settle()
         assert store.get(1, record(1).uuid) is not None
         going_on.set()

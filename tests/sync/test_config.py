@@ -44,7 +44,7 @@ def test_what_stands_in_the_file(tmp_path: Path) -> None:
     config = read(tmp_path, GOOD)
     assert "cdx_secret" == config.sources["main"].key
     assert {"type": "inbound,outbound", "agent_ids": [1, 2]} == config.pipes["calls"].filters
-    assert 300 == seconds(config.pipes["calls"].every)
+    assert 300 == seconds(config.pipes["calls"].every or "")
     assert tmp_path / "sync.toml.state" == config.state
     (tmp_path / "key").write_text("cdx_other\n")
     assert "cdx_other" == read(tmp_path, GOOD.replace("env:CDR_KEY", "file:key")).sources["main"].key

@@ -1,22 +1,20 @@
-"""The control surface: what the owner of a data directory asks of its node, over HTTP.
+"""The owner's socket: what the owner of a data directory asks of its node, over HTTP.
 
 One way for both cases: a server serves this app on the socket file in its data directory, which only the directory's
 owner can open, and a command that has the directory to itself calls it in its own process. Never reachable by TCP, and
 asks nobody who they are: the permissions of the file are the authority.
 
 `POST /verbs/<verb>` does a verb of the administration (`admin`), with its subject and account in the query string.
-`POST /<operation>` takes the JSON of an `operations.Operation` and gives that of its reply. `POST /import` takes a
-stream of bytes of any length, what `Import` says in its query string, and replies with a `Summary`; `POST /export`
-replies with one, in frames.
+`POST /search` takes a `Search` and gives a page of its records, `POST /export` a file of them in frames. `POST /import`
+takes a stream of bytes of any length, what `Import` says in its query string, and replies with a `Summary`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import aclosing
-from typing import Any, Final, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any, Final
 
 import anyio
 import anyio.from_thread
@@ -30,23 +28,20 @@ from starlette.routing import Route
 
 from calldex.access import Principal
 from calldex.admin import VERB
-from calldex.admin.verb import Doer, do
-from calldex.api.exports import EXPORT
-from calldex.api.frames import Frame, Kind, packed
-from calldex.api.operation import MAIN, Operation
-from calldex.api.operations import OPERATIONS, Export, Search, note_import, with_ids
+from calldex.admin.quarantine import note_ingest
+from calldex.admin.verb import MAIN, Doer, do
+from calldex.api.owners_export import file_of
+from calldex.api.owners_search import Search, page_of
 from calldex.audit.chain import OWNER, Actor
 from calldex.errors import BadRequest, CalldexError, NotFound, Unavailable
-from calldex.exports import UPDATED_AT
-from calldex.exports.request import made
 from calldex.ingest.calls import Feed
 from calldex.ingest.pipeline import Summary
 from calldex.inputs import from_json
 from calldex.node import Node
-from calldex.search.reader import Caller, Reader
-from calldex.transport.replies import JSON, error_members, error_reply
+from calldex.search.reader import Reader
+from calldex.transport.replies import JSON, error_reply
 from calldex.transport.requests import body_of
-from calldex.transport.streams import Head, Pieces, StreamReply
+from calldex.transport.streams import StreamReply
 from calldex.transport.workers import Workers
 
 BODY_LIMIT: Final = 24 << 20
@@ -61,7 +56,6 @@ _LOOK_S: Final = 0.2
 READING_AT_ONCE: Final = 2
 READING_WAITING: Final = 64
 
-_Asked = TypeVar("_Asked", bound=msgspec.Struct)
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -71,7 +65,7 @@ class Import(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     origin: str
     source: str | None = None
     format: str | None = None
-    account: str = "main"
+    account: str = MAIN
 
 
 def control(node: Node) -> Starlette:
@@ -79,9 +73,8 @@ def control(node: Node) -> Starlette:
     workers = Workers("owner", READING_AT_ONCE, READING_WAITING, _too_many)
     exporting = Workers("owner-export", READING_AT_ONCE, READING_WAITING, _too_many)
     reader = node.reader({"searches": workers, "streams": exporting}, lambda _: None)
-    handlers = {kind.__name__: _asking(node, kind) for kind in OPERATIONS}
-    handlers |= {Search.__name__: _searching(node, reader), "export": _exporting(node, reader)}
-    handlers |= {"import": _importing(node), "verbs/{name}": _doing(node)}
+    handlers = {"verbs/{name}": _doing(node), "search": _searching(node, reader), "export": _exporting(node, reader)}
+    handlers |= {"import": _importing(node)}
     routes = [Route(f"/{name}", _cancelled(node, handle), methods=["POST"]) for name, handle in handlers.items()]
     return Starlette(routes=routes, exception_handlers={CalldexError: _refused})
 
@@ -107,15 +100,6 @@ async def _refused(request: Request, error: Exception) -> Response:
     return error_reply(error, "")
 
 
-def _asking(node: Node, kind: type[Operation[Any]]) -> Handler:
-    async def handle(request: Request) -> Response:
-        body = await body_of(request, BODY_LIMIT)
-        await node.audit.ready()
-        return await anyio.to_thread.run_sync(lambda: _json(_decoded(body, kind).run(node)))
-
-    return handle
-
-
 def _doing(node: Node) -> Handler:
     """A verb of the administration, done by the owner: `account` and `subject` stand in the query string."""
 
@@ -135,6 +119,8 @@ def _doing(node: Node) -> Handler:
         def read(body: bytes) -> Any:
             return body if verb.takes is bytes else from_json(body, verb.takes)
 
+        if not verb.path:  # of all accounts perhaps, in each of which it notes for itself what it did
+            await node.audit.ready()
         principal = await anyio.to_thread.run_sync(owner)
         doer = Doer(principal=principal, actor=Actor(actor=OWNER, account_id=principal.account_id), by_name=True)
         return _json(await do(node, verb, doer, subject, receive=receive, read=read, run=anyio.to_thread.run_sync))
@@ -144,64 +130,21 @@ def _doing(node: Node) -> Handler:
 
 def _searching(node: Node, reader: Reader) -> Handler:
     async def handle(request: Request) -> Response:
-        return _json(await _decoded(await body_of(request, BODY_LIMIT), Search).read(node, reader))
+        return _json(await page_of(node, reader, from_json(await body_of(request, BODY_LIMIT), Search)))
 
     return handle
 
 
 def _exporting(node: Node, reader: Reader) -> Handler:
-    """A file in frames. What goes wrong once it has begun is told in its last one."""
-
     async def handle(request: Request) -> Response:
-        asked = _decoded(await body_of(request, BODY_LIMIT), Export)
-        owner = await anyio.to_thread.run_sync(node.owner, asked.account)
-        pairs = await anyio.to_thread.run_sync(with_ids, node.directory, owner.account_id, asked.parameters)
-
-        async def frames() -> AsyncGenerator[Frame, None]:
-            caller = Caller(owner, Actor(actor=OWNER, account_id=owner.account_id))
-            asked = reader.open(caller, EXPORT, pairs)
-            async with asked as search, search.stream(dated=UPDATED_AT in search.own.fields) as stream:
-                file = made(search.own, search.timezone, stream.total)
-                try:
-                    begun = await stream.run(file.begin)
-                    yield Frame(Kind.BEGIN, stream.total)
-                    yield Frame(Kind.PIECE, 0, begun)
-                    async for frame in stream.through(lambda b: Frame(Kind.PIECE, b.count, file.add(b.json, b.count))):
-                        yield frame
-                    yield Frame(Kind.PIECE, 0, await stream.run(file.end))
-                finally:
-                    file.close()
-            yield Frame(Kind.END)
-
-        async def pieces() -> Pieces:
-            begun = False
-            try:
-                async with aclosing(frames()) as made:
-                    async for frame in made:
-                        if not begun:
-                            yield Head("application/octet-stream")
-                            begun = True
-                        yield packed(frame)
-            except CalldexError as error:
-                if not begun:
-                    raise
-                members = msgspec.json.encode(error_members(error, ""))
-                yield packed(Frame(Kind.ERROR, content=members))
-
-        return StreamReply(pieces)
+        asked = from_json(await body_of(request, BODY_LIMIT), Search)
+        return StreamReply(lambda: file_of(node, reader, asked))
 
     return handle
 
 
 def _too_many() -> CalldexError:
     return Unavailable("too many commands search at once; try again shortly", retry_after=1)
-
-
-def _decoded(body: bytes, kind: type[_Asked]) -> _Asked:
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadRequest(f"this is no {kind.__name__}: {error}") from None
 
 
 def _json(reply: object) -> Response:
@@ -267,7 +210,8 @@ def _run(node: Node, feed: Feed, pieces: Iterator[bytes], origin: str) -> Summar
             error = _broken_off(node)
         except CalldexError as failure:
             error = failure
-        note_import(node, feed, committed, error)
+        status = error.status if error else 200
+        note_ingest(node, feed.account_id, feed.source or feed.format.name, committed, status)
     except CalldexError as failure:
         return failure
     return error or committed

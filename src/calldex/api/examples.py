@@ -13,6 +13,7 @@ import msgspec
 from calldex.access import Explanation, Mask, Reach, ReachLine
 from calldex.admin.keys import ListedKey, MadeKey
 from calldex.admin.names import NameOfCode, NameOfId
+from calldex.admin.signin import SessionsEnded, UserSession
 from calldex.admin.users import ShownUser
 from calldex.admin.verb import Listing
 from calldex.api.audit import AuditEntry, AuditPage
@@ -135,6 +136,16 @@ _OF_TYPE: Final[dict[Any, Any]] = {
         ),
         _USER,
         _KEY,
+        UserSession(
+            id=11,
+            user="ana@example.com",
+            created_at=_BEGAN,
+            last_used_at=_LATER,
+            expires_at=_LATER,
+            address="192.0.2.7",
+            client="Firefox",
+        ),
+        SessionsEnded(2),
         MadeKey(key="cdx_ followed by 43 characters", **msgspec.structs.asdict(_KEY)),
         Imported(added=2, changed=1, unchanged=0),
         Explanation(

@@ -29,11 +29,13 @@ from calldex.cli.searching import search
 from calldex.cli.serving import demo, serve
 from calldex.cli.signin import openid, sessions
 from calldex.cli.sources import quarantine, sources
+from calldex.cli.sync import sync
 from calldex.errors import CalldexError
 
 _SECTIONS: Final[dict[str, tuple[click.Command, ...]]] = {
     "Run": (demo, serve),
     "Records": (import_, search, export, sources, quarantine),
+    "Copies": (sync,),
     "People": (accounts, users, teams, groups, keys, names, access, sessions, openid),
     "Care": (check, backup, restore, schema, migrate, settings, audit),
 }

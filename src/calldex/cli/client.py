@@ -15,16 +15,16 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterat
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar, get_args
+from typing import Any, Final, TypeVar
 
 import httpx2
 import msgspec
 
-from calldex.admin.verb import MOST_PER_PAGE, Call, Listing, Paging, gives, name_of
+from calldex.admin.care import check_all, list_accounts
+from calldex.admin.verb import MOST_PER_PAGE, Call, Listing, Nothing, Paging, gives, name_of
 from calldex.api.control import Import, control
 from calldex.api.frames import Frame, Kind, unpacked
-from calldex.api.operation import Operation
-from calldex.api.operations import Check, Export, ListAccounts
+from calldex.api.owners_search import Found, Search
 from calldex.check import Checked, of_files
 from calldex.cli.inprocess import InProcess
 from calldex.cli.options import resolved
@@ -77,13 +77,6 @@ class Control:
         self._runner = runner
         self._client = client
 
-    def ask(self, operation: Operation[T]) -> T:
-        """What comes of an operation."""
-        kind = type(operation)
-        (reply,) = get_args(kind.__orig_bases__[0])  # type: ignore[attr-defined]  # typing's own, on generic bases
-        body = self._reply(self._client.post(f"/{kind.__name__}", content=_encoded(operation)))
-        return msgspec.json.decode(body, type=reply)  # type: ignore[no-any-return]
-
     def do(
         self,
         work: Callable[[Call, G], T],
@@ -100,9 +93,13 @@ class Control:
         body = self._reply(self._client.post(path, params=_whole(parameters), content=content))
         return msgspec.json.decode(body, type=gives(work))  # type: ignore[no-any-return]
 
+    def search(self, wanted: Search) -> Found:
+        """A page of a search."""
+        return msgspec.json.decode(self._reply(self._client.post("/search", content=_encoded(wanted))), type=Found)
+
     def accounts(self) -> list[str]:
         """The names of all accounts."""
-        return [account.name for account in self.ask(ListAccounts())]
+        return [account.name for account in self.do(list_accounts, Nothing())]
 
     def every(
         self,
@@ -131,10 +128,10 @@ class Control:
         return msgspec.json.decode(body, type=Summary)
 
     @contextmanager
-    def export(self, asked: Export) -> Iterator[tuple[int, Iterator[tuple[int, bytes]]]]:
+    def export(self, wanted: Search) -> Iterator[tuple[int, Iterator[tuple[int, bytes]]]]:
         """How many records there are, and the pieces of a file of them, with how many records each is about. Raises
         what the node raises, on the way as well; `Unavailable` if it stops without saying so."""
-        request = self._client.build_request("POST", "/export", content=_encoded(asked))
+        request = self._client.build_request("POST", "/export", content=_encoded(wanted))
         response = self._run(self._client.send(request, stream=True))
         try:
             if not response.is_success:
@@ -260,7 +257,7 @@ def checked(data: Path | None) -> Checked:
         try:
             if served:
                 with connected(data) as control:
-                    return control.ask(Check())
+                    return control.do(check_all, Nothing())
             return of_files(settings)
         except DataDirInUse:
             if time.monotonic() > deadline:

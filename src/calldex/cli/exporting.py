@@ -51,11 +51,11 @@ def export(to: str, account: str, data: Path | None, **given: str | None) -> Non
     As of its beginning, newest first, of any size. It appears whole or not at all; what is piped can only be cut off,
     and the exit code says so.
     """
-    from calldex.api.operations import Export
+    from calldex.api.owners_search import Search
     from calldex.cli.client import connected
 
     target = _target(to, str(given["format"]))
-    asked = Export(account=account, parameters=[(name, text) for name, text in given.items() if text is not None])
+    asked = Search(account=account, parameters=[(name, text) for name, text in given.items() if text is not None])
     with (
         connected(data) as control,
         control.export(asked) as (total, pieces),

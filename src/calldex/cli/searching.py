@@ -101,7 +101,7 @@ class _Walk:
 
     def pages(self, data: Path | None, per_page: int) -> Iterator[list[msgspec.Raw]]:
         """The JSON of the records, page by page."""
-        from calldex.api.operations import Search
+        from calldex.api.owners_search import Search
         from calldex.cli.client import connected
 
         with connected(data) as control:
@@ -109,7 +109,7 @@ class _Walk:
             while token is not None and self.printed < self._most:
                 wanted = min(per_page, self._most - self.printed)
                 paging = [("per_page", str(wanted)), ("search_token", token)]
-                found = control.ask(Search(account=self._account, parameters=[*self._filters, *paging]))
+                found = control.search(Search(account=self._account, parameters=[*self._filters, *paging]))
                 records = msgspec.json.decode(found.records, type=list[msgspec.Raw])
                 self.total, token = found.total, found.search_token
                 self.printed += len(records)

@@ -181,7 +181,7 @@ def _write(path: Path, made: Demo) -> None:
 def _fill(node: Node, wanted: Demo) -> None:
     """Cast the centre, and import what happened in it."""
     from calldex import demo as demos
-    from calldex.api.operations import note_import
+    from calldex.admin.quarantine import note_ingest
     from calldex.directory import TeamChanges
     from calldex.formats.jsonl import JsonlSettings
     from calldex.ingest.calls import Feed
@@ -211,7 +211,7 @@ def _fill(node: Node, wanted: Demo) -> None:
     )
     with _progress(wanted.records) as tell:
         summary = node.ingest.run(feed, (), "demo", lambda summary: tell(summary.read))
-    note_import(node, feed, summary, None)
+    note_ingest(node, feed.account_id, "jsonl", summary)
 
 
 class _DemoFormat:

@@ -16,9 +16,10 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, insert, select, update
 
 from calldex.access import Principal
+from calldex.access.guard import Guard
 from calldex.directory.database import Database, Part
 from calldex.directory.people import find_user
-from calldex.directory.principals import principals
+from calldex.directory.principals import ask_guard, find_account, principals
 from calldex.directory.snapshot import RECHECK_S, Snapshot
 from calldex.directory.tables import sessions, users
 from calldex.errors import NotFound
@@ -174,19 +175,33 @@ class Sessions(Part):
         with self._db.write() as connection:
             connection.execute(delete(sessions).where(~_alive(at_ms)))
 
-    def list_sessions(self, at_ms: int, email: str | None = None) -> list[Session]:
-        """The sessions of one user or of all that have not ended, the newest first."""
+    def list_sessions(self, at_ms: int, email: str | None = None, *, account: str | None = None) -> list[Session]:
+        """The sessions of one user, of one account or of all that have not ended, the newest first."""
         self.flush_sessions()
         with self._db.read() as connection:
-            mine = () if email is None else (users.c.id == find_user(connection, email).id,)
-            return _sessions(connection, _alive(at_ms), *mine)
+            conditions = [_alive(at_ms)]
+            if email is not None:
+                conditions.append(users.c.id == find_user(connection, email).id)
+            if account is not None:
+                conditions.append(users.c.account_id == find_account(connection, account).id)
+            return _sessions(connection, *conditions)
 
-    def end_session(self, session_id: int, email: str | None = None) -> Session:
+    def session(self, session_id: int, account: str | None = None) -> Session:
+        """A session, also one that has ended by itself; `NotFound` if there is none of that id, in the account if one
+        is named."""
+        with self._db.read() as connection:
+            session = _session(connection, session_id)
+            if account is not None and find_user(connection, session.email).account != account:
+                raise _unknown(session_id)
+            return session
+
+    def end_session(self, session_id: int, email: str | None = None, *, guard: Guard | None = None) -> Session:
         """End a session; `NotFound` if there is none of that id, or it is not one of the user named."""
         with self._db.write() as connection:
             session = _session(connection, session_id)
             if email is not None and session.email != email.lower():
                 raise _unknown(session_id)
+            ask_guard(guard, connection, users.c.id == session.user_id)
             connection.execute(delete(sessions).where(sessions.c.id == session_id))
         self._forget_sessions()
         return session

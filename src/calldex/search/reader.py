@@ -224,8 +224,7 @@ class Reader:
         deadline = time.monotonic() + START_S
         while not (state := self._store.state()).ready:
             if time.monotonic() > deadline:
-                left = f"{state.behind} of {state.total} commits are left"
-                raise StoreNotReady(f"searches cannot be answered yet: {state.reason}; {left}", retry_after=2)
+                raise StoreNotReady(f"searches cannot be answered yet: {state.reason}; {state.left}", retry_after=2)
             await asyncio.sleep(_PAUSE_S)
 
 

@@ -1,10 +1,11 @@
 """What a store must offer: how records go in and answers come out.
 
-A store keeps versions of records (see `docs/architecture.md`). Each write is one commit; commits are numbered; a
-record is visible "as of S" when its version began at or before S and was not superseded by then. Everything that reads
-takes S, so that a walk over many pages sees one state of the data, whatever is written meanwhile.
+A store keeps versions of records (see `docs/architecture.md`). Each write is one commit. The versions of each account
+are numbered for themselves, in the order of commits; a commit has the number of its last one. A record is visible "as
+of S" when its version began at or before S and was not superseded by then. Everything that reads takes S, so that a
+walk over many pages sees one state of the data, whatever is written meanwhile.
 
-Implementations: `store.embedded` (SQLite and DuckDB in this process), `store.clickhouse`. Both pass `tests/store`.
+Each engine, or two that work together, has a folder beside this file; all pass `tests/store`.
 """
 
 from __future__ import annotations
@@ -214,6 +215,11 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None = None
     damaged: int = 0
 
+    @property
+    def left(self) -> str:
+        """How far it is, for whoever is not to learn how much others write."""
+        return f"{max(100 * self.behind // max(self.total, 1), 1)} % of what was committed is left"
+
 
 class Mentioned(msgspec.Struct, frozen=True, kw_only=True):
     """What some records name: the ids of agents, queues, campaigns and teams, and the codes of wrap-up codes."""
@@ -238,7 +244,7 @@ class ChangeLog(Protocol):
         commit that ended them."""
 
     def last(self, account_id: int) -> int:
-        """The last commit there is; it may be one of another account."""
+        """The last commit of an account; 0 if there is none."""
 
     def before(self, account_id: int, at_ms: int) -> int:
         """The last commit before an instant; 0 if there is none."""

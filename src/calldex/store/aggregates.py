@@ -1,12 +1,8 @@
-"""A grouping becomes SQL, for DuckDB and for ClickHouse. Pure; values travel as parameters.
-
-Each engine's functions stand side by side, so that what one means the other does.
-"""
+"""A grouping becomes SQL, by an engine's functions, which stand in its dialect. Pure; values travel as parameters."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
 import msgspec
 
@@ -27,54 +23,6 @@ class Functions(msgspec.Struct, frozen=True):
     uuid: str
     hashed: str
     div: str
-
-
-def _where_in_duckdb(how: str, value: str, condition: str) -> str:
-    function = {
-        "sum": "coalesce(sum({0}) FILTER (WHERE {1}), 0)",
-        "avg": "avg({0}) FILTER (WHERE {1})",
-        "max": "max({0}) FILTER (WHERE {1})",
-        "median": "quantile_disc({0}, 0.5) FILTER (WHERE {1})",
-        "p90": "quantile_disc({0}, 0.9) FILTER (WHERE {1})",
-    }[how]
-    return function.format(value, condition)
-
-
-def _where_in_clickhouse(how: str, value: str, condition: str) -> str:
-    rank = "arraySort(groupArrayIf({0}, {1}))[toUInt64(ceil(%s * countIf({1})))]"
-    function = {
-        "sum": "sumIf({0}, {1})",
-        "avg": "avgIf({0}, {1})",
-        "max": "maxIf({0}, {1})",
-        "median": rank % "0.5",
-        "p90": rank % "0.9",
-    }[how]
-    found = function.format(value, condition)
-    return found if how == "sum" else f"if(countIf({condition}) = 0, NULL, {found})"
-
-
-_HEX: Final = "lower(hex(uuid))"
-DUCKDB: Final = Functions(
-    count=lambda condition: f"count(*) FILTER (WHERE {condition})",
-    where=_where_in_duckdb,
-    month="epoch_ms(date_trunc('month', make_timestamp(wall * 1000)))",
-    teams="unnest(string_split(trim(team_ids, ','), ','))",
-    uuid="CAST(uuid AS VARCHAR)",
-    hashed="sum(CAST('0x' || left(sha256({0} || ':' || seq), 16) AS UBIGINT))",
-    div="//",
-)
-CLICKHOUSE: Final = Functions(
-    count=lambda condition: f"countIf({condition})",
-    where=_where_in_clickhouse,
-    month="toInt64(toUnixTimestamp(toStartOfMonth(toDateTime64(wall / 1000, 3, 'UTC'), 'UTC'))) * 1000",
-    teams="arrayJoin(splitByChar(',', trim(BOTH ',' FROM team_ids)))",
-    uuid=(
-        f"concat(substring({_HEX}, 1, 8), '-', substring({_HEX}, 9, 4), '-', substring({_HEX}, 13, 4), '-',"
-        f" substring({_HEX}, 17, 4), '-', substring({_HEX}, 21, 12))"
-    ),
-    hashed="sum(reinterpretAsUInt64(reverse(substring(SHA256(concat({0}, ':', toString(seq))), 1, 8))))",
-    div="DIV",
-)
 
 
 def aggregated(grouping: Grouping, rows: Sql, functions: Functions) -> Sql:

@@ -69,7 +69,7 @@ class Pipe(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
 
     from_: str
     to: str
-    every: Span = "5m"
+    every: Span | None = None
     filters: dict[str, Values] = {}
     fields: list[str] = []
     lookups: bool = True

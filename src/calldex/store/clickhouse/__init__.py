@@ -43,26 +43,16 @@ from calldex.store import (
     State,
     Version,
 )
-from calldex.store.aggregates import CLICKHOUSE as FUNCTIONS
 from calldex.store.aggregates import aggregated
 from calldex.store.clickhouse.address import Address
 from calldex.store.clickhouse.changes import PublishedLog
 from calldex.store.clickhouse.client import Hosts
+from calldex.store.clickhouse.dialect import CDR_TABLE, CLICKHOUSE, FUNCTIONS, ended, together
 from calldex.store.clickhouse.schema import CDR_TYPES, LOCAL, PLAIN, UUID_TABLE, UUID_TYPES, steps
 from calldex.store.clickhouse.upgrade import Upgrade
 from calldex.store.clickhouse.writing import Changes, Known, loaded_places, loaded_versions
 from calldex.store.commits import Commits, Point
-from calldex.store.sql import (
-    CDR_TABLE,
-    CLICKHOUSE,
-    Sql,
-    behind,
-    both,
-    ended,
-    together,
-    uuid_bytes,
-    where,
-)
+from calldex.store.sql import Sql, behind, both, uuid_bytes, where
 
 _TOTALS: Final = 4096
 _MENTIONS: Final = 256

@@ -9,7 +9,8 @@ from uuid import UUID
 
 from calldex.search.query import Query
 from calldex.store import Change, Changes, Span
-from calldex.store.sql import CDR_TABLE, CLICKHOUSE, Sql, both, ended, meant, not_void
+from calldex.store.clickhouse.dialect import CDR_TABLE, CLICKHOUSE, ended, not_void
+from calldex.store.sql import Sql, both, meant
 
 if TYPE_CHECKING:
     from calldex.store.clickhouse import ClickhouseStore

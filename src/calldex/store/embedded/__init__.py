@@ -94,6 +94,7 @@ class EmbeddedStore(Staging):
         self._timeout_s = timeout_s
         self._path = data / COLUMNS_FILE
         self._ledger = Ledger(data / LEDGER_FILE)
+        self._numbering = self._ledger.numbering
         super().__init__(self._ledger.reader)
         self.log = LedgerLog(self._ledger, lambda query: self._filler.refuse(query, None))
         self._memory_mb, self._index_mb, self._threads = memory_mb, index_mb, threads
@@ -345,8 +346,7 @@ class EmbeddedStore(Staging):
             if self._columns is None or not self._visible(as_of):
                 state = self._state()
                 raise StoreNotReady(
-                    f"searches cannot be answered yet ({state.reason});"
-                    f" {state.behind} of {state.total} commits are left",
+                    f"searches cannot be answered yet ({state.reason}); {state.left}",
                     retry_after=1,
                 )
             return self._columns
@@ -445,7 +445,7 @@ class EmbeddedStore(Staging):
                 if state.total - state.behind <= nearest:
                     raise StoreNotReady(
                         "everything was committed and is kept, but cannot be searched yet"
-                        f" ({state.reason or 'searches are behind'}); {state.behind} of {state.total} commits are left",
+                        f" ({state.reason or 'searches are behind'}); {state.left}",
                         retry_after=1,
                     )
                 nearest = state.total - state.behind
@@ -470,16 +470,18 @@ class EmbeddedStore(Staging):
         wait; whoever asks the columns waits until they have reached it."""
         with self._changed:
             if self._reason is not None:
-                return self._ledger.last_seq
+                return self._numbering.last(account_id)
         # The last change of an account may have been an erasure that was purged since.
-        return max(self._answer(lambda columns: columns.head(account_id)), self._ledger.purged_upto(account_id))
+        head = max(self._answer(lambda columns: columns.head(account_id)), self._ledger.purged_upto(account_id))
+        return self._numbering.number(account_id, head)
 
     def purged_upto(self, account_id: int) -> int:
         """See `Store.purged_upto`."""
-        return self._ledger.purged_upto(account_id)
+        return self._numbering.number(account_id, self._ledger.purged_upto(account_id))
 
     def total(self, query: Query, as_of: int) -> int:
         """See `Store.total`."""
+        as_of = self._numbering.seq(query.scope.account_id, as_of)
 
         def total(columns: Columns) -> int:
             return columns.total(self._in_columns(query, columns), as_of)
@@ -494,7 +496,8 @@ class EmbeddedStore(Staging):
 
     def aggregate(self, query: Query, as_of: int, grouping: Grouping) -> list[tuple[Any, ...]]:
         """See `Store.aggregate`."""
-        used = [*grouping.by, *(each.column for each in grouping.measures)]
+        as_of = self._numbering.seq(query.scope.account_id, as_of)
+        used = [*grouping.by, *("number" if each.how == "hash" else each.column for each in grouping.measures)]
 
         def aggregate(columns: Columns) -> list[tuple[Any, ...]]:
             self._filler.refuse(query, columns, used)
@@ -508,6 +511,7 @@ class EmbeddedStore(Staging):
         self, query: Query, as_of: int, *, limit: int, total: int, after: Position | None = None, skip: int = 0
     ) -> Slice:
         """See `Store.slice`."""
+        as_of = self._numbering.seq(query.scope.account_id, as_of)
         if _names_uuids(query):
             self._filler.refuse(query, None)
             found = self._ledger.slice(query, as_of, limit=limit, after=after, skip=skip)
@@ -539,7 +543,7 @@ class EmbeddedStore(Staging):
 
     def mentioned(self, scope: Scope) -> Mentioned:
         """See `Store.mentioned`."""
-        as_of = self.head(scope.account_id)
+        as_of = self._numbering.seq(scope.account_id, self.head(scope.account_id))
         return self._answer(lambda columns: columns.mentioned(scope, as_of), as_of)
 
     def get(self, account_id: int, uuid: str) -> Version | None:

@@ -37,15 +37,15 @@ from calldex.records.fields import Op
 from calldex.search.query import Query
 from calldex.search.statistics import Grouping
 from calldex.store import Mentioned, Position
-from calldex.store.aggregates import DUCKDB as FUNCTIONS
 from calldex.store.aggregates import aggregated
 from calldex.store.embedded.by_time import BUCKET_MS, EARLIEST, AccountTimes
+from calldex.store.embedded.dialect import DUCKDB, DUCKDB_FUNCTIONS
 from calldex.store.embedded.index import SEGMENT, Array, Index, Rows, halves, is_narrow
 from calldex.store.embedded.indexing import INDEXED, SUMS, day_of, indexed
 from calldex.store.embedded.ledger import ROW_NAMES, Closing
 from calldex.store.embedded.parties import NO_PARTY, PARTY, Parties, Party, reach_of
 from calldex.store.embedded.schema import COLUMNS
-from calldex.store.sql import DUCKDB, Sql, behind, both, layout, where
+from calldex.store.sql import Sql, behind, both, layout, where
 
 ROW_GROUP: Final = 20_480
 """Rows that DuckDB stores together; as many at once it writes in their final form, without its write-ahead log. The
@@ -443,7 +443,9 @@ class Columns:
     def aggregate(self, query: Query, as_of: int, grouping: Grouping) -> list[tuple[Any, ...]]:
         """See `Store.aggregate`."""
         condition = self._where(query, as_of)
-        statement = aggregated(grouping, Sql(f"FROM kept.cdr WHERE {condition.text}", condition.parameters), FUNCTIONS)
+        statement = aggregated(
+            grouping, Sql(f"FROM kept.cdr WHERE {condition.text}", condition.parameters), DUCKDB_FUNCTIONS
+        )
         return self._ask(statement.text, statement)
 
     def mentioned(self, scope: Scope, as_of: int) -> Mentioned:

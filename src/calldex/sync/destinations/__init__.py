@@ -15,7 +15,15 @@ import msgspec
 from calldex.client import Record
 
 KINDS: Final = {
+    "postgres": "calldex.sync.destinations.warehouse:Postgres",
+    "duckdb": "calldex.sync.destinations.warehouse:Duckdb",
+    "dlt": "calldex.sync.destinations.warehouse:Dlt",
     "nothing": "calldex.sync.destinations:Nothing",
+    "hubspot": "calldex.sync.destinations.hubspot:HubSpot",
+    "salesforce": "calldex.sync.destinations.salesforce:Salesforce",
+    "zendesk": "calldex.sync.destinations.zendesk:Zendesk",
+    "bitrix24": "calldex.sync.destinations.bitrix24:Bitrix24",
+    "push": "calldex.sync.destinations.push:Push",
 }
 """Each kind of destination, and where its class is. A new one is a line here."""
 
