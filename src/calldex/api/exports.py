@@ -6,7 +6,6 @@ off, and never ends cleanly (`transport.streams`).
 
 from __future__ import annotations
 
-import time
 from typing import Final
 
 from starlette.requests import Request
@@ -14,6 +13,7 @@ from starlette.responses import Response
 
 from calldex.api.audited import caller_of
 from calldex.api.endpoint import ERRORS, Endpoint, taken
+from calldex.clock import now
 from calldex.exports import FORMATS, UPDATED_AT, Format
 from calldex.exports.request import ExportRequest, Made, made
 from calldex.node import Node
@@ -38,8 +38,7 @@ class Exports:
 
     async def get(self, request: Request) -> Response:
         """The file."""
-        now_ms = time.time_ns() // 1_000_000
-        owner, pairs = await caller(request, self._directory, await pairs_of(request), now_ms)
+        owner, pairs = await caller(request, self._directory, await pairs_of(request))
         coding = coding_for(request.headers.get("accept-encoding", ""))
 
         async def pieces() -> Pieces:
@@ -51,7 +50,7 @@ class Exports:
                 )
                 try:
                     begun = await stream.run(file.begin)
-                    yield Head(format_.media_type, _headers(format_, stream.total, now_ms), file.coding)
+                    yield Head(format_.media_type, _headers(format_, stream.total), file.coding)
                     yield begun
                     async for piece in stream.through(file.add):
                         yield piece
@@ -87,8 +86,8 @@ class File:
         self._made.close()
 
 
-def _headers(format_: Format, total: int, now_ms: int) -> dict[str, str]:
-    day = time.strftime("%Y-%m-%d", time.gmtime(now_ms / 1000))
+def _headers(format_: Format, total: int) -> dict[str, str]:
+    day = f"{now():%Y-%m-%d}"
     return {
         **PRIVATE,
         EXPECTED: str(total),

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from calldex.errors import TooLarge
-from calldex.records.fields import DAY_PARAMETERS, FILTERS, Filter, Parameter
+from calldex.records.fields import DAY_PARAMETERS, FILTER_PARAMETERS, FILTERS, Filter, Parameter
 from calldex.settings import Origin, Settings, resolve
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -73,7 +73,7 @@ def referred(
 
 def filters(command: Command) -> Command:
     """An option for each filter of records, and for days, by its name; None where it is not given."""
-    every: tuple[Filter | Parameter, ...] = (*FILTERS, *DAY_PARAMETERS)
+    every: tuple[Filter | Parameter, ...] = (*FILTERS, *FILTER_PARAMETERS, *DAY_PARAMETERS)
     return all_of(*map(_filter_option, every))(command)
 
 
