@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any
 
 import httpx2
-from starlette.types import ASGIApp
 
 _Message = MutableMapping[str, Any]
+App = Callable[[_Message, Callable[[], Awaitable[_Message]], Callable[[_Message], Awaitable[None]]], Awaitable[None]]
+"""An ASGI app."""
 
 
 class InProcess(httpx2.AsyncBaseTransport):
     """Asks an app. What it raises before its reply begins is raised to who asks; what it raises later, to who reads the
     reply."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: App) -> None:
         self._app = app
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
@@ -37,7 +38,7 @@ class InProcess(httpx2.AsyncBaseTransport):
 class _Exchange(httpx2.AsyncByteStream):
     """A request and its reply, of which one message is ahead of who reads, and no more."""
 
-    def __init__(self, app: ASGIApp, scope: dict[str, Any], body: AsyncIterator[bytes]) -> None:
+    def __init__(self, app: App, scope: dict[str, Any], body: AsyncIterator[bytes]) -> None:
         self._body = body
         self._is_read = False
         self._messages: asyncio.Queue[_Message] = asyncio.Queue(1)
