@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
-import time
 from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Final, TypeVar, get_args
@@ -22,6 +21,7 @@ from calldex.access import Permission, Role, permissions_of
 from calldex.api.audited import actor_of, audited
 from calldex.api.endpoint import ID_SCHEMA, SIGNING_IN_ERRORS, Endpoint, parameter
 from calldex.audit.chain import Actor, entry
+from calldex.clock import now_ms
 from calldex.directory import Client, Device, SessionOwner, SignedIn
 from calldex.directory.sessions import LIFE_MS
 from calldex.errors import BadRequest, CalldexError, NotFound, TooMany, Unauthorized, UnsupportedMedia
@@ -143,11 +143,11 @@ class Sessions:
     async def show(self, request: Request) -> Response:
         """Who is signed in."""
         only(query_pairs(request), ())
-        return await self._described(request, await session_of(request, self._directory, now_ms()))
+        return await self._described(request, await session_of(request, self._directory))
 
     async def sign_out(self, request: Request) -> Response:
         """End the session that asks."""
-        owner = await session_of(request, self._directory, now_ms(), themselves=True)
+        owner = await session_of(request, self._directory, themselves=True)
         async with audited(self._node.audit, request, owner, "sign_out"):
             await self.run(request, lambda: self._directory.end_session(owner.session_id, owner.email))
         response = Response(None, 204, _HEADERS)
@@ -157,7 +157,7 @@ class Sessions:
 
     async def see_as(self, request: Request) -> Response:
         """See as another user from now on, in this browser: what they may read, and nothing else."""
-        owner = await session_of(request, self._directory, now_ms(), themselves=True)
+        owner = await session_of(request, self._directory, themselves=True)
         given = await _given(request, SeeAs)
         async with audited(self._node.audit, request, owner, "seen_as") as noted:
             noted.target = str(given.user)
@@ -169,14 +169,14 @@ class Sessions:
 
     async def see_as_oneself(self, request: Request) -> Response:
         """See as oneself again."""
-        await session_of(request, self._directory, now_ms(), themselves=True)
+        await session_of(request, self._directory, themselves=True)
         response = Response(None, 204, _HEADERS)
         set_cookie(response, request, SEEN_AS, "", 0)
         return response
 
     async def change_password(self, request: Request) -> Response:
         """Change the password of who is signed in, and end their other sessions."""
-        owner = await session_of(request, self._directory, now_ms())
+        owner = await session_of(request, self._directory)
         given = await _given(request, NewPassword)
         client, at_ms = self.client_of(request), now_ms()
         async with audited(self._node.audit, request, owner, "password_changed"):
@@ -187,7 +187,7 @@ class Sessions:
         """Where the user who asks is signed in."""
         only(query_pairs(request), ())
         at_ms = now_ms()
-        owner = await session_of(request, self._directory, at_ms, themselves=True)
+        owner = await session_of(request, self._directory, themselves=True)
         found = await self.run(request, lambda: self._directory.list_sessions(at_ms, owner.email))
         return _reply(
             [
@@ -206,7 +206,7 @@ class Sessions:
 
     async def end(self, request: Request) -> Response:
         """End one of the sessions of the user who asks."""
-        owner = await session_of(request, self._directory, now_ms())
+        owner = await session_of(request, self._directory)
         text: str = request.path_params["id"]
         if not _ID.fullmatch(text):
             raise NotFound(f"there is no session {text[:100]!r}; an id is a whole number")
@@ -282,11 +282,6 @@ class Sessions:
                 seen_as=owner.seen_as or None,
             )
         )
-
-
-def now_ms() -> int:
-    """The time, in epoch milliseconds."""
-    return time.time_ns() // 1_000_000
 
 
 def _too_many() -> CalldexError:
