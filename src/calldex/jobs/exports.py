@@ -22,8 +22,8 @@ from calldex.audit.chain import Actor
 from calldex.clock import now_ms
 from calldex.directory import Directory, Export
 from calldex.errors import CalldexError, DiskFull, NotFound, ScopeChanged, Unavailable
-from calldex.exports import FORMATS, UPDATED_AT, Layout, chosen
-from calldex.exports.request import ExportRequest
+from calldex.exports import FORMATS, UPDATED_AT
+from calldex.exports.request import ExportRequest, made
 from calldex.jobs.files import ExportFiles
 from calldex.jobs.making import Making, point_of
 from calldex.node import Node
@@ -152,12 +152,12 @@ class ExportJobs:
         point = await asyncio.to_thread(point_of, export, FORMATS[own.format], self.files)
         async with search.stream(dated=UPDATED_AT in own.fields, at=point) as stream:
             begun = point or Point(as_of=stream.as_of, total=stream.total)
-            layout = Layout(chosen(own.fields), search.timezone, stream.total, bool(own.fields))
+            file = made(own, search.timezone, stream.total, sums=True)
 
             def save(**values: Any) -> None:
                 self._keep(export, values)
 
-            making = await stream.run(lambda: Making(export, layout, begun, self.files, save, ends=own.end is not None))
+            making = await stream.run(lambda: Making(export, file, begun, self.files, save))
             try:
                 async for _ in stream.through(making.add):
                     pass

@@ -140,8 +140,14 @@ class Stream:
         self._told = told
 
     async def run(self, work: Callable[[], _T]) -> _T:
-        """Do work in the stream's thread: what begins and ends a file."""
-        return await self._pool.run(work)
+        """Do work in the stream's thread: what begins and ends a file. Whoever is told to stop meanwhile does so when
+        it is done: nothing of a stream goes on behind its end."""
+        running = asyncio.ensure_future(self._pool.run(work))
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            await asyncio.wait({running})
+            raise
 
     async def through(self, write: Callable[[Batch], _T]) -> AsyncIterator[_T]:
         """What a format makes of each batch, read and written in one hop."""
@@ -150,7 +156,7 @@ class Stream:
             batch = next(self._batches, None)
             return None if batch is None else (batch, write(batch))
 
-        while (done := await self._pool.run(read)) is not None:
+        while (done := await self.run(read)) is not None:
             self._told(done[0].count)
             yield done[1]
 
