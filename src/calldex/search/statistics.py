@@ -72,6 +72,8 @@ class Grouping(msgspec.Struct, frozen=True):
     offsets: Offsets = ((0, 0),)
     alike: tuple[tuple[int, int], ...] = ()
     """Types (codes) that count as another, as they are one word in the reader's vocabulary."""
+    shifts: bool = False
+    """Measured is not `measures`, but for how many milliseconds agents were busy, and of how many: see `OCCUPANCY`."""
 
 
 CHECKSUM: Final = (Measure("count", "count"), Measure("hash", "hash"))
@@ -99,18 +101,25 @@ RATES: Final[Mapping[str, tuple[str, str]]] = {
     "service_level_of_answered": ("_in_time", "answered"),
 }
 """Shares from 0 to 1: of what, in what. `service_level` is of all that were answered or abandoned."""
-ALL_MEASURES: Final = (*MEASURES, *RATES)
-_ANSWERED: Final = DISPOSITIONS.index("answered") + 1
+OCCUPANCY: Final = "occupancy"
+"""The share of their time in which agents talked, held and wrapped up. Records do not say when somebody was signed in,
+so their time is, on each day of the zone, from the begin of their first answered interaction to the end of their last
+with its wrap-up; those count whose talk time is known. Of an hour, or a queue, that would say nothing."""
+SHIFT: Final = ("_busy_ms", "_shift_ms")
+OCCUPIED_BY: Final[tuple[Group, ...]] = ("agent", "team")
+OCCUPIED_IN: Final[tuple[Bucket, ...]] = ("day", "week", "month", "weekday")
+ALL_MEASURES: Final = (*MEASURES, *RATES, OCCUPANCY)
+ANSWERED_CODE: Final = DISPOSITIONS.index("answered") + 1
 _ABANDONED: Final = DISPOSITIONS.index("abandoned") + 1
 
 
 def measured(names: Sequence[str], service_level_s: int) -> tuple[Measure, ...]:
     """What has to be measured for what is wanted."""
     helpers = {
-        "_in_time": Measure("_in_time", "count", outcomes=(_ANSWERED,), waited_s=service_level_s),
-        "_offered": Measure("_offered", "count", outcomes=(_ANSWERED, _ABANDONED)),
+        "_in_time": Measure("_in_time", "count", outcomes=(ANSWERED_CODE,), waited_s=service_level_s),
+        "_offered": Measure("_offered", "count", outcomes=(ANSWERED_CODE, _ABANDONED)),
     }
-    needed = dict.fromkeys(part for name in names for part in RATES.get(name, (name,)))
+    needed = dict.fromkeys(part for name in names if name != OCCUPANCY for part in RATES.get(name, (name,)))
     return tuple(MEASURES.get(part) or helpers[part] for part in needed)
 
 
@@ -182,8 +191,8 @@ def told(names: Sequence[str], values: Mapping[str, Any]) -> dict[str, Any]:
     """The measures that are wanted, of what was measured."""
     found: dict[str, Any] = {}
     for name in names:
-        if name in RATES:
-            part, whole = (values[each] for each in RATES[name])
+        if name in RATES or name == OCCUPANCY:
+            part, whole = (values.get(each, 0) for each in RATES.get(name, SHIFT))
             found[name] = round(part / whole, 4) if whole else None
         else:
             value = values[name]
