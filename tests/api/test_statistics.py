@@ -126,3 +126,38 @@ def test_occupancy_is_of_agents_days(site: Site, group: str, bucket: str) -> Non
     }
     assert list(found["groups"][0])[-2:] == ["occupancy", "calls"]
     assert 0 < found["total"]["occupancy"] < 1
+
+
+@pytest.mark.parametrize("bucket", ["hour", "day", "week", "month"])
+def test_begins_are_told_for_programs(site: Site, bucket: str) -> None:
+    """As instants in milliseconds, or on the zone's clock without an offset: the same moments."""
+    zone = ZoneInfo("America/New_York")
+
+    def told(times: str) -> list[Any]:
+        return [one["bucket"] for one in stats(site, bucket=bucket, timezone=zone.key, times=times)["groups"]]
+
+    moments = [datetime.fromtimestamp(ms / 1000, zone) for ms in told("epoch_ms")]
+    assert [moment.strftime("%Y-%m-%dT%H:%M:%S") for moment in moments] == told("local")
+    if bucket == "hour":
+        assert moments == [datetime.fromisoformat(text) for text in told("utc")]
+    else:
+        assert [moment.date().isoformat() for moment in moments] == told("utc")
+
+
+def test_files_tell_times_for_programs(site: Site) -> None:
+    """CSV does, in milliseconds or on the zone's clock; other formats have their own way."""
+    asked = {"format": "csv", "fields": "uuid,started_at,answered_at,from", "timezone": "America/New_York"}
+
+    def rows(times: str) -> list[list[str]]:
+        reply = site.api.get("/api/v2/cdr/export", site.keys["admin"], None, **asked, times=times)
+        return [line.split(",") for line in reply.text.splitlines()[1:]]
+
+    for plain, local, epoch in zip(rows("utc"), rows("local"), rows("epoch_ms"), strict=True):
+        for at in (1, 2):
+            begin = datetime.fromisoformat(plain[at]) if plain[at] else None
+            assert epoch[at] == (str(round(begin.timestamp() * 1000)) if begin else "")
+            wall = begin and begin.astimezone(ZoneInfo("America/New_York")).replace(tzinfo=None)
+            assert local[at] == (wall.isoformat(timespec="milliseconds") if wall else "")
+        assert (plain[0], plain[3]) == (local[0], local[3]) == (epoch[0], epoch[3])
+    refused = site.api.get("/api/v2/cdr/export", site.keys["admin"], None, format="ndjson", times="local")
+    assert (400, True) == (refused.status_code, "with format csv" in refused.text)

@@ -47,7 +47,7 @@ class Exports:
             async with asked as search, search.stream(dated=UPDATED_AT in search.own.fields) as stream:
                 format_ = FORMATS[search.own.format]
                 columns = chosen(search.own.fields)
-                layout = Layout(columns, search.timezone, stream.total, bool(search.own.fields))
+                layout = Layout(columns, search.timezone, stream.total, bool(search.own.fields), search.own.times)
                 made = Made(format_, layout, ends=search.own.end is not None)
                 file = File(made, "identity" if format_.compressed else coding)
                 try:

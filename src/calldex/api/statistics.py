@@ -14,7 +14,6 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from calldex.access import Scope
 from calldex.access.masking import masked_label
 from calldex.api.audited import caller_of
 from calldex.api.endpoint import ERRORS, Endpoint, taken
@@ -36,6 +35,7 @@ from calldex.search.statistics import (
     Group,
     Grouping,
     Offsets,
+    Times,
 )
 from calldex.transport.replies import JSON, PRIVATE, sized
 from calldex.transport.requests import caller, pairs_of
@@ -68,6 +68,14 @@ class StatsRequest(Own, frozen=True):
         ]
         | None
     ) = None
+    times: Annotated[
+        Times,
+        msgspec.Meta(
+            description="How begins are told: `utc`, as said at `bucket`; `local`, on the clock of `timezone`, without"
+            " an offset; `epoch_ms`, in milliseconds since 1970.",
+            examples=["utc"],
+        ),
+    ] = "utc"
     measures: Annotated[
         tuple[str, ...],
         msgspec.Meta(
@@ -189,7 +197,7 @@ class Statistics:
                 size = len(some) + (bucket is not None)
                 shifts |= {row[:size]: row[size:] for row in search.aggregated(kind, as_of)[1]}
         names = {group: self._names(search, kind) for group, kind in _NAMED.items() if group in asked.group_by}
-        groups = [_group(asked, row, names, search.scope, shifts.get(row[:keys], ())) for row in rows] if keys else []
+        groups = [_group(search, row, names, shifts.get(row[:keys], ())) for row in rows if keys]
         return StatsReply(groups=groups, total=_told(asked, whole[0], shifts.get((), ())), timezone=search.timezone)
 
     def _names(self, search: Search[StatsRequest], kind: NamedKind) -> dict[int, str]:
@@ -203,16 +211,16 @@ def _shifts(by: tuple[str, ...], bucket: Bucket | None, offsets: Offsets) -> Gro
 
 
 def _group(
-    asked: StatsRequest,
+    search: Search[StatsRequest],
     row: tuple[Any, ...],
     names: Mapping[Group, Mapping[int, str]],
-    scope: Scope,
     shift: tuple[Any, ...],
 ) -> dict[str, Any]:
+    asked, scope = search.own, search.scope
     found: dict[str, Any] = {}
     values = iter(row)
     if asked.bucket is not None:
-        found["bucket"] = statistics.bucket_told(asked.bucket, next(values))
+        found["bucket"] = statistics.bucket_told(asked.bucket, next(values), asked.times, search.timezone)
     for group in asked.group_by:
         value = statistics.group_told(group, next(values), scope.vocabulary)
         if group in names:

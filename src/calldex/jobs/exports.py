@@ -152,7 +152,7 @@ class ExportJobs:
         point = await asyncio.to_thread(point_of, export, FORMATS[own.format], self.files)
         async with search.stream(dated=UPDATED_AT in own.fields, at=point) as stream:
             begun = point or Point(as_of=stream.as_of, total=stream.total)
-            layout = Layout(chosen(own.fields), search.timezone, stream.total, bool(own.fields))
+            layout = Layout(chosen(own.fields), search.timezone, stream.total, bool(own.fields), own.times)
 
             def save(**values: Any) -> None:
                 self._keep(export, values)

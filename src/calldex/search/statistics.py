@@ -8,7 +8,7 @@ that comes twice is two hours, a day that lacks one is a day.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, timedelta
+from datetime import date, datetime, time, timedelta
 from functools import lru_cache
 from typing import Any, Final, Literal, get_args
 from zoneinfo import ZoneInfo
@@ -18,11 +18,12 @@ import msgspec
 from calldex.access import Mask
 from calldex.errors import Forbidden
 from calldex.records.fields import COLUMN
-from calldex.records.record import DISPOSITIONS, INTERACTION_TYPES, from_ms
+from calldex.records.record import DISPOSITIONS, INTERACTION_TYPES, from_ms, to_ms
 from calldex.records.vocabulary import SERVED_AS, Vocabulary
 
 Bucket = Literal["hour", "day", "week", "month", "weekday", "hour_of_day"]
 Group = Literal["type", "disposition", "end_reason", "agent", "queue", "team", "campaign", "wrapup_code"]
+Times = Literal["utc", "local", "epoch_ms"]
 How = Literal["count", "sum", "avg", "median", "p90", "max", "hash"]
 
 HOUR_MS: Final = 3_600_000
@@ -154,14 +155,22 @@ def _offset(zone: ZoneInfo, ms: int) -> int:
     return round(offset.total_seconds() * 1000)
 
 
-def bucket_told(bucket: Bucket, value: int) -> str | int:
+def bucket_told(bucket: Bucket, value: int, times: Times = "utc", timezone: str = "UTC") -> str | int:
     """A bucket as it is told: an hour by the instant of its begin, a day, week or month by its first day, the others by
-    their number (weekdays from 1, Monday)."""
-    if bucket == "hour":
-        return from_ms(value).strftime("%Y-%m-%dT%H:%M:%SZ")
+    their number (weekdays from 1, Monday). `times` other than `utc`: what begins at an instant by that, on the clock of
+    the zone without an offset, or in epoch milliseconds."""
     if bucket in ("weekday", "hour_of_day"):
         return value
-    return (date(1970, 1, 1) + timedelta(days=value // DAY_MS)).isoformat()
+    if bucket == "hour":
+        begin = from_ms(value)
+    else:
+        day = date(1970, 1, 1) + timedelta(days=value // DAY_MS)
+        if times == "utc":
+            return day.isoformat()
+        begin = datetime.combine(day, time(), ZoneInfo(timezone))
+    if times == "utc":
+        return begin.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return to_ms(begin) if times == "epoch_ms" else begin.astimezone(ZoneInfo(timezone)).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def alike(vocabulary: Vocabulary | None) -> tuple[tuple[int, int], ...]:
