@@ -15,8 +15,8 @@ from typing import Final
 import msgspec
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, insert, select, update
 
-from calldex.access import Principal
-from calldex.access.guard import Guard
+from calldex.access import Principal, permit
+from calldex.access.guard import Guard, RightsGuard
 from calldex.directory.database import Database, Part
 from calldex.directory.people import find_user
 from calldex.directory.principals import ask_guard, find_account, principals
@@ -71,10 +71,12 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SessionOwner(Principal, frozen=True, kw_only=True):
-    """Whose a session is; it ends at epoch millisecond `expires_at` in any case."""
+    """Whose a session is; it ends at epoch millisecond `expires_at` in any case. Who sees as another user stays who
+    they are, with that one's rights to read: `seen_as` is the other's e-mail address."""
 
     session_id: int
     expires_at: int
+    seen_as: str = ""
 
 
 class SignedIn(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,6 +135,19 @@ class Sessions(Part):
         if known is None:
             return None
         return self._owner_of(known.session, (self._session_people.known() or {}).get(known.session.user_id), at_ms)
+
+    def seen_as(self, owner: SessionOwner, user_id: int) -> SessionOwner:
+        """Whose a session is, with the rights to read of another user of the account, and no others. `NotFound` if
+        there is none of that id who can sign in; `Forbidden` for who may not see what others may, or whom the owner
+        does not outrank."""
+        permit(owner, ("manage_users", "manage_access"))
+        person = self._session_people.recent().get(user_id) or self._session_people.current().get(user_id)
+        if person is None or person.account_id != owner.account_id:
+            raise NotFound(f"there is no user {user_id} who can sign in")
+        RightsGuard(owner, lambda _: frozenset())(person)
+        rights = ("groups", "agent_id", "supervised_teams", "supervised_queues", "timezone")
+        seen = {name: getattr(person, name) for name in rights}
+        return msgspec.structs.replace(owner, scopes=("read",), seen_as=person.email, **seen)
 
     def _remembered(self, digest: bytes) -> _Remembered | None:
         """A session as it was in the database up to `RECHECK_S` ago."""

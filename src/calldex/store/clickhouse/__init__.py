@@ -9,7 +9,6 @@ that it was asked for before.
 from __future__ import annotations
 
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +20,7 @@ from uuid import UUID
 import msgspec
 
 from calldex.access import Scope
+from calldex.clock import now_ms
 from calldex.errors import TokenExpired, Unavailable, UnreadableInput, UsageProblem
 from calldex.recent import remember
 from calldex.records.fields import MAX_VALUES
@@ -178,7 +178,7 @@ class ClickhouseStore:
             receipt = batch.receipt(outcomes) if batch.receipt is not None else None
             if changes.count:
                 first = turn.reserve(changes.count)
-                now = int(time.time() * 1000)
+                now = now_ms()
                 token = f"{self.store_id}-{account_id}-{first}"
                 self._insert(changes.places(), changes.versions(first, now), token)
             turn.publish(batch, receipt, changes.grown)
