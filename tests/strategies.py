@@ -7,7 +7,7 @@ from typing import Final, TypeVar, cast
 
 from hypothesis import strategies as st
 
-from calldex.records.fields import FILTER
+from calldex.records.fields import CALLBACK_STATES, FILTER
 from calldex.records.record import (
     DISPOSITIONS,
     END_REASONS,
@@ -225,6 +225,8 @@ def _value(draw: st.DrawFn, name: str, cdr: Cdr) -> str:
             own_number = (cdr.from_ if name == "from" else cdr.to) or "44"
             near = (own_number, own_number, own_number[:-1] or "1", f"{own_number[:63]}1", _swapped(own_number))
             return draw(st.sampled_from(near))
+        case "callback_state":
+            return _listed(draw, draw(st.lists(st.sampled_from(CALLBACK_STATES), min_size=1, max_size=2)))
         case "type" | "disposition" | "end_reasons" | "events" | "flags":
             return _spelled(draw, name.removesuffix("_not"), cdr)
         case "agent_ids" | "queue_ids" | "campaign_ids":

@@ -30,6 +30,7 @@ from calldex.api.health import Health
 from calldex.api.history import History
 from calldex.api.ingest import Posts
 from calldex.api.lookups import Lookups
+from calldex.api.missed import MissedCalls
 from calldex.api.openapi import document
 from calldex.api.openid import OpenidSignIn
 from calldex.api.recordings import RecordingFiles
@@ -65,6 +66,7 @@ class Handlers(msgspec.Struct, frozen=True, kw_only=True):
     exports: Exports
     export_jobs: BackgroundExports
     statistics: Statistics
+    missed: MissedCalls
     lookups: Lookups
     posts: Posts
     administration: Administration
@@ -103,6 +105,7 @@ def public(node: Node) -> Starlette:
         exports=Exports(node, reader),
         export_jobs=BackgroundExports(node, reader, exporting),
         statistics=Statistics(node, reader),
+        missed=MissedCalls(node, reader),
         lookups=Lookups(node, reader),
         posts=Posts(node, posts, small, metrics),
         administration=Administration(node),

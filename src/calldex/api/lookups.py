@@ -6,7 +6,6 @@ what their reach itself lists. What the mask hides in records is not listed eith
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Final
 
@@ -105,7 +104,7 @@ class Lookups:
     async def _answer(
         self, request: Request, name: str, reading: Reading[O], listed: Callable[[Search[O]], Listed]
     ) -> Response:
-        owner, pairs = await caller(request, self._directory, await pairs_of(request), time.time_ns() // 1_000_000)
+        owner, pairs = await caller(request, self._directory, await pairs_of(request))
         async with self._reader.open(caller_of(request, owner), reading, pairs, target=name) as search:
             accept = request.headers.get("accept-encoding", "")
 

@@ -5,7 +5,6 @@ What can be grouped and measured stands in `search.statistics`; here it gets its
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Final, Literal
 
@@ -146,7 +145,7 @@ class Statistics:
         return await self._answer(request, CHECKSUMS, _checksums)
 
     async def _answer(self, request: Request, reading: Reading[Any], make: Any) -> Response:
-        owner, pairs = await caller(request, self._directory, await pairs_of(request), time.time_ns() // 1_000_000)
+        owner, pairs = await caller(request, self._directory, await pairs_of(request))
         accept = request.headers.get("accept-encoding", "")
         async with self._reader.open(caller_of(request, owner), reading, pairs) as search:
             return await search.run(lambda: sized(msgspec.json.encode(make(search)), accept, JSON, PRIVATE))

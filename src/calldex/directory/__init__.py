@@ -26,6 +26,7 @@ from calldex.directory.exports import Export, Exports, Maker, maker_of
 from calldex.directory.groups import Groups
 from calldex.directory.keys import Keys
 from calldex.directory.ledgers import Ledgers
+from calldex.directory.marks import Marks, MissedMark
 from calldex.directory.model import (
     Account,
     GroupChanges,
@@ -52,6 +53,7 @@ from calldex.directory.sessions import Client, Device, Session, SessionOwner, Si
 from calldex.directory.signin import Signin
 from calldex.directory.sources import Sources
 from calldex.directory.teams import Teams
+from calldex.directory.views import SavedView, Views
 from calldex.records.record import NamedKind
 
 __all__ = [
@@ -69,11 +71,13 @@ __all__ = [
     "KeyOwner",
     "ListedUser",
     "Maker",
+    "MissedMark",
     "NameEntry",
     "Named",
     "NamedKind",
     "Openid",
     "OpenidClient",
+    "SavedView",
     "Seen",
     "Session",
     "SessionOwner",
@@ -89,7 +93,9 @@ __all__ = [
 ]
 
 
-class Directory(Accounts, People, Groups, Keys, Teams, Sources, Signin, OpenidProviders, Audit, Ledgers, Exports):
+class Directory(
+    Accounts, People, Groups, Keys, Teams, Sources, Signin, OpenidProviders, Audit, Ledgers, Exports, Marks, Views
+):
     """The directory database, opened and brought to this version.
 
     `WrongVersion` if a newer Calldex wrote it, `UnreadableInput` if it is not one.

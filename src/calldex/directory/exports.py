@@ -14,7 +14,8 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 
 from calldex.access import Principal, owner_of
-from calldex.directory.database import Part, now_ms
+from calldex.clock import now_ms
+from calldex.directory.database import Part
 from calldex.directory.principals import principals, read_accounts
 from calldex.directory.tables import ExportState, api_keys, exports, users
 from calldex.errors import NotFound, TooMany

@@ -63,6 +63,12 @@ class ExportRequest(Own, frozen=True):
             yield from error.problems
 
 
+def made(own: ExportRequest, timezone: str, total: int, *, sums: bool = False) -> Made:
+    """The file that is asked for, of so many records, to be made; times for people are told in this zone."""
+    layout = Layout(chosen(own.fields), timezone, total, bool(own.fields))
+    return Made(FORMATS[own.format], layout, ends=own.end is not None, sums=sums)
+
+
 class Made:
     """A file as it is made. `ends`: it ends in a line that proves the rest; `sums`: its digest is wanted in any
     case."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
@@ -20,10 +19,11 @@ import structlog
 
 from calldex.access import Principal, permissions_of, scope_of
 from calldex.audit.chain import Actor
+from calldex.clock import now_ms
 from calldex.directory import Directory, Export
 from calldex.errors import CalldexError, DiskFull, NotFound, ScopeChanged, Unavailable
-from calldex.exports import FORMATS, UPDATED_AT, Layout, chosen
-from calldex.exports.request import ExportRequest
+from calldex.exports import FORMATS, UPDATED_AT
+from calldex.exports.request import ExportRequest, made
 from calldex.jobs.files import ExportFiles
 from calldex.jobs.making import Making, point_of
 from calldex.node import Node
@@ -91,7 +91,7 @@ class ExportJobs:
 
     def _tidied(self) -> list[Export]:
         """What is to be made, oldest first."""
-        self._directory.drop_exports(_now_ms())
+        self._directory.drop_exports(now_ms())
         node = self.files.name()
         self.files.sweep([*self._directory.kept_exports(node), *self._tasks])
         return self._directory.open_exports(node)[::-1]
@@ -152,12 +152,12 @@ class ExportJobs:
         point = await asyncio.to_thread(point_of, export, FORMATS[own.format], self.files)
         async with search.stream(dated=UPDATED_AT in own.fields, at=point) as stream:
             begun = point or Point(as_of=stream.as_of, total=stream.total)
-            layout = Layout(chosen(own.fields), search.timezone, stream.total, bool(own.fields))
+            file = made(own, search.timezone, stream.total, sums=True)
 
             def save(**values: Any) -> None:
                 self._keep(export, values)
 
-            making = await stream.run(lambda: Making(export, layout, begun, self.files, save, ends=own.end is not None))
+            making = await stream.run(lambda: Making(export, file, begun, self.files, save))
             try:
                 async for _ in stream.through(making.add):
                     pass
@@ -201,7 +201,3 @@ def _failure(error: OSError) -> CalldexError:
     if error.errno in _FULL:
         return DiskFull("there is no room left on the disk; nothing of it is kept")
     return CalldexError(f"its file cannot be written: {error.strerror}")
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

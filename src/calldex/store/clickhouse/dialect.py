@@ -9,6 +9,7 @@ from calldex.records.fields import Kind, Op
 from calldex.search.query import Condition, Query
 from calldex.store import Span
 from calldex.store.aggregates import Functions
+from calldex.store.callbacks import MOST_UUIDS, Words
 from calldex.store.sql import (
     LETTER,
     LOWER,
@@ -147,4 +148,11 @@ FUNCTIONS: Final = Functions(
     ),
     hashed="sum(reinterpretAsUInt64(reverse(substring(SHA256(concat({0}, ':', toString(seq))), 1, 8))))",
     div="DIV",
+)
+WORDS: Final = Words(
+    table=CDR_TABLE,
+    number=LOWER,
+    uuid=FUNCTIONS.uuid,
+    newest=f"arraySlice(arrayMap(x -> x.2, arrayReverseSort(groupArray((started_ms, uuid)))), 1, {MOST_UUIDS})",
+    listed="?",
 )

@@ -11,6 +11,7 @@ from calldex.records.fields import Kind, Op, id_set, prefix_key, prefix_range, t
 from calldex.search.query import Condition, Query, Value
 from calldex.store import Span
 from calldex.store.aggregates import Functions
+from calldex.store.callbacks import MOST_UUIDS, Words
 from calldex.store.sql import (
     COMMON,
     LOWER,
@@ -166,4 +167,11 @@ DUCKDB_FUNCTIONS: Final = Functions(
     uuid="CAST(uuid AS VARCHAR)",
     hashed="sum(CAST('0x' || left(sha256({0} || ':' || number), 16) AS UBIGINT))",
     div="//",
+)
+DUCKDB_WORDS: Final = Words(
+    table="kept.cdr",
+    number=_LOWER_IN_DUCKDB,
+    uuid=DUCKDB_FUNCTIONS.uuid,
+    newest=f"list(uuid ORDER BY started_ms DESC, uuid DESC)[1:{MOST_UUIDS}]",
+    listed="(SELECT unnest(?::VARCHAR[]))",
 )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import queue
 import secrets
-import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -19,6 +18,7 @@ from uuid import UUID
 
 import msgspec
 
+from calldex.clock import now_ms
 from calldex.errors import IdempotencyMismatch, RecordDamaged, StoreDamaged, Unavailable, UnreadableInput, WrongVersion
 from calldex.records.record import Cdr, from_ms
 from calldex.search.query import Query
@@ -209,7 +209,7 @@ class Ledger:
     def _now_ms(self) -> int:
         """When a commit is made. None is dated before the one it follows, also when the clock was set back: by that
         it is told what is old enough to be dropped."""
-        self._last_ms = max(time.time_ns() // 1_000_000, self._last_ms)
+        self._last_ms = max(now_ms(), self._last_ms)
         return self._last_ms
 
     @property
