@@ -16,6 +16,7 @@ from calldex.admin.keys import ListedKey, MadeKey
 from calldex.admin.missed import Mark
 from calldex.admin.names import NameOfCode, NameOfId
 from calldex.admin.signin import SessionsEnded, UserSession
+from calldex.admin.sources import SourceState
 from calldex.admin.users import ShownUser
 from calldex.admin.verb import Listing
 from calldex.admin.views import ViewInfo
@@ -169,6 +170,7 @@ _OF_TYPE: Final[dict[Any, Any]] = {
             members=("ana@example.com",),
             system=False,
         ),
+        SourceState(name="pbx", format="asterisk", created_at=_BEGAN, quarantined=0),
         NameOfId(501, "Sales", pinned=True),
         NameOfCode("0100", "0100: Sale", pinned=False),
         Account(1, "main", "Europe/London"),

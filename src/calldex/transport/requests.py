@@ -19,6 +19,7 @@ from calldex.directory import Directory, KeyOwner, SessionOwner
 from calldex.errors import (
     BadParameters,
     BadRequest,
+    Forbidden,
     Problem,
     TooLarge,
     TooSlow,
@@ -28,7 +29,7 @@ from calldex.errors import (
     suggest,
 )
 from calldex.texts import as_item, is_whole
-from calldex.transport.cookies import SESSION, cookie_of, refuse_foreign
+from calldex.transport.cookies import READING, SEEN_AS, SESSION, cookie_of, refuse_foreign
 from calldex.transport.limits import Limits
 from calldex.transport.shares import ASKER, Asker
 from calldex.transport.workers import ClientGone
@@ -214,9 +215,10 @@ async def caller(request: Request, directory: Directory, pairs: Pairs) -> tuple[
     return owner, [(name, value) for name, value in pairs if name != "key"]
 
 
-async def session_of(request: Request, directory: Directory) -> SessionOwner:
-    """Whose the session is that the request's cookie opens; `Unauthorized` without one, `Forbidden` for what another
-    site made their browser send."""
+async def session_of(request: Request, directory: Directory, *, themselves: bool = False) -> SessionOwner:
+    """Whose the session is that the request's cookie opens, with the rights of the user as whom they see, unless what
+    is asked for is about `themselves`. `Unauthorized` without a session, `Forbidden` for what another site made their
+    browser send, and for what would change something while they see as another."""
     token = cookie_of(request, SESSION)
     at_ms = now_ms()
     owner = directory.known_session(token, at_ms) or await _found(lambda: directory.find_session(token, at_ms))
@@ -227,7 +229,18 @@ async def session_of(request: Request, directory: Directory) -> SessionOwner:
     request.scope["calldex.key"] = owner.credential
     _asks(request, Asker(owner.account_id, ("session", owner.session_id)))
     directory.touch_session(owner.session_id, at_ms)
-    return owner
+    other = "" if themselves else cookie_of(request, SEEN_AS)
+    return await _as_seen(request, directory, owner, other) if other else owner
+
+
+async def _as_seen(request: Request, directory: Directory, owner: SessionOwner, other: str) -> SessionOwner:
+    """Whoever sees as another reads, and changes nothing."""
+    if not (other.isascii() and other.isdecimal() and len(other) <= 15):
+        raise BadRequest("the cookie that says as whom you see is none of ours; sign out")
+    seen = await _found(lambda: directory.seen_as(owner, int(other)))
+    if request.method not in READING:
+        raise Forbidden(f"you see as {seen.seen_as}, which changes nothing; end that first")
+    return seen
 
 
 def _asks(request: Request, asker: Asker) -> None:

@@ -9,7 +9,6 @@ that it was asked for before.
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
@@ -18,11 +17,11 @@ from typing import Any, Final, NoReturn
 from uuid import UUID
 
 import msgspec
+from cachetools import LRUCache
 
 from calldex.access import Scope
 from calldex.clock import now_ms
 from calldex.errors import TokenExpired, Unavailable, UnreadableInput, UsageProblem
-from calldex.recent import remember
 from calldex.records.fields import MAX_VALUES
 from calldex.search.missed import split
 from calldex.search.query import Query
@@ -101,9 +100,9 @@ class ClickhouseStore:
         self._lock = threading.Lock()
         self._points: dict[int, Point] = {}
         self._proved: set[int] = set()
-        self._totals: OrderedDict[tuple[bytes, bytes, int], int] = OrderedDict()
-        self._slices: OrderedDict[tuple[bytes, bytes, int], Slice] = OrderedDict()
-        self._mentions: OrderedDict[bytes, tuple[int, Mentioned]] = OrderedDict()
+        self._totals: LRUCache[tuple[bytes, bytes, int], int] = LRUCache(_TOTALS)
+        self._slices: LRUCache[tuple[bytes, bytes, int], Slice] = LRUCache(_SLICES)
+        self._mentions: LRUCache[bytes, tuple[int, Mentioned]] = LRUCache(_MENTIONS)
         self.store_id = commits.name()
         """The same for every node that shares the store."""
         try:
@@ -308,7 +307,7 @@ class ClickhouseStore:
             ((known,),) = self.hosts.rows(Sql(f"SELECT count() {source.text}", source.parameters))
         self._refuse_purged(query, as_of)
         with self._lock:
-            remember(self._totals, key, known, _TOTALS)
+            self._totals[key] = known
         return int(known)
 
     def _whole_slice(self, query: Query, as_of: int) -> Slice:
@@ -321,7 +320,7 @@ class ClickhouseStore:
             known = self._slice(query, as_of, MAX_VALUES, total=MAX_VALUES, after=None, skip=0)
             if len(known.json) <= _SLICE_BYTES:
                 with self._lock:
-                    remember(self._slices, key, known, _SLICES)
+                    self._slices[key] = known
         return known
 
     def slice(
@@ -429,7 +428,7 @@ class ClickhouseStore:
             wrapup_codes=frozenset(codes) - {""},
         )
         with self._lock:
-            remember(self._mentions, key, (as_of, found), _MENTIONS)
+            self._mentions[key] = (as_of, found)
         return found
 
     def get(self, account_id: int, uuid: str) -> Version | None:

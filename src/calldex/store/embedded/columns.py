@@ -16,7 +16,6 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from operator import itemgetter
@@ -28,11 +27,11 @@ import duckdb
 import msgspec
 import numpy as np
 import structlog
+from cachetools import LRUCache
 
 from calldex import budget
 from calldex.access import Scope
 from calldex.errors import DiskFull, Unavailable
-from calldex.recent import remember
 from calldex.records.fields import Op
 from calldex.search.missed import split
 from calldex.search.query import Query
@@ -122,9 +121,9 @@ class Columns:
         self._lock = threading.Lock()
         self._changing = threading.Lock()
         self._accounts: dict[int, AccountTimes] = {}
-        self._totals: OrderedDict[tuple[bytes, bytes], _Total] = OrderedDict()
+        self._totals: LRUCache[tuple[bytes, bytes], _Total] = LRUCache(_TOTALS)
         self._purges = 0
-        self._mentions: OrderedDict[bytes, tuple[int, Mentioned]] = OrderedDict()
+        self._mentions: LRUCache[bytes, tuple[int, Mentioned]] = LRUCache(_MENTIONS)
         self._parties, self._parties_kept = Parties(()), 0
         self._uuids, self._index_bytes = uuids, index_mb << 20
         self._index: Index | None = None
@@ -446,7 +445,7 @@ class Columns:
         if purged:  # what ended since cannot be told any more
             return self._count_of(condition)
         with self._lock:
-            remember(self._totals, key, _Total(as_of, count), _TOTALS)
+            self._totals[key] = _Total(as_of, count)
         return count
 
     def _count_of(self, condition: Sql) -> int:
@@ -476,7 +475,7 @@ class Columns:
             return known[1]
         found = self._mentioned(scope, as_of)
         with self._lock:
-            remember(self._mentions, key, (as_of, found), _MENTIONS)
+            self._mentions[key] = (as_of, found)
         return found
 
     def _mentioned(self, scope: Scope, as_of: int) -> Mentioned:
