@@ -16,7 +16,7 @@ MODULE_LINES = 700
 FUNCTION_LINES = 70
 
 PURE = (
-    *("recent", "records", "access", "search.query", "search.token", "audit.chain", "store.sql"),
+    *("records", "access", "search.query", "search.token", "audit.chain", "store.sql"),
     *("store.aggregates", "store.embedded.dialect", "store.clickhouse.dialect"),
     *("store.clickhouse.address", "store.clickhouse.schema", "store.clickhouse.writing"),
 )

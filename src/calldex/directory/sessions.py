@@ -13,6 +13,7 @@ import time
 from typing import Final
 
 import msgspec
+from cachetools import LRUCache
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, insert, select, update
 
 from calldex.access import Principal, permit
@@ -100,7 +101,7 @@ class Sessions(Part):
         self._session_people = Snapshot(
             database, lambda connection: principals(connection, users.c.disabled_at.is_(None))
         )
-        self._session_memory: dict[bytes, _Remembered] = {}
+        self._session_memory: LRUCache[bytes, _Remembered] = LRUCache(_REMEMBERED)
         self._sessions_ended = 0
         self._session_lock = threading.Lock()
         self._session_touched: dict[int, int] = {}
@@ -151,7 +152,8 @@ class Sessions(Part):
 
     def _remembered(self, digest: bytes) -> _Remembered | None:
         """A session as it was in the database up to `RECHECK_S` ago."""
-        known = self._session_memory.get(digest)
+        with self._session_lock:
+            known = self._session_memory.get(digest)
         if known is None or known.generation != self._generation:
             return None
         return known if time.monotonic() < known.checked_at + RECHECK_S else None
@@ -264,12 +266,11 @@ class Sessions(Part):
         generation, checked_at = self._generation, time.monotonic()
         with self._db.read() as connection:
             found = _sessions(connection, sessions.c.hash == digest)
-        if not found:
-            self._session_memory.pop(digest, None)
-            return None
-        if len(self._session_memory) >= _REMEMBERED:
-            self._session_memory.clear()
-        known = self._session_memory[digest] = _Remembered(found[0], generation, checked_at)
+        with self._session_lock:
+            if not found:
+                self._session_memory.pop(digest, None)
+                return None
+            known = self._session_memory[digest] = _Remembered(found[0], generation, checked_at)
         return known
 
 

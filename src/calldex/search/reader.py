@@ -362,11 +362,13 @@ class Search(Generic[O]):
 
     # --- aggregates ---------------------------------------------------------------------------------------------------
 
-    def aggregated(self, make: Callable[[Offsets], Grouping]) -> tuple[int, list[tuple[Any, ...]]]:
-        """As of which commit, and what is measured of each group. `make` is given the zone, as far from UTC as it is in
-        the days that are asked for, or that records can have."""
+    def aggregated(
+        self, make: Callable[[Offsets], Grouping], as_of: int | None = None
+    ) -> tuple[int, list[tuple[Any, ...]]]:
+        """As of which commit (the newest, if none is given), and what is measured of each group. `make` is given the
+        zone, as far from UTC as it is in the days that are asked for, or that records can have."""
         offsets = offsets_of(ZoneInfo(self.timezone), self._query.start_ms, self._query.end_ms)
-        as_of = self._head()
+        as_of = self._head() if as_of is None else as_of
         found = self._store.aggregate(self._query, as_of, make(offsets))
         if len(found) > MOST_GROUPS:
             raise BadRequest(f"that makes more than {MOST_GROUPS} groups; group by less, or ask for fewer days")
