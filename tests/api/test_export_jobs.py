@@ -141,7 +141,7 @@ def test_a_link_is_worth_nothing_else(made: Site, monkeypatch: pytest.MonkeyPatc
         assert 400 == made.api.get(wrong).status_code
     assert 400 == made.api.get(f"{PATH}/{one['id']}/file", made.keys["admin"]).status_code
     assert 401 == made.api.get(f"{PATH}/{one['id']}").status_code
-    monkeypatch.setattr(export_jobs, "_now_ms", lambda: 2**50)
+    monkeypatch.setattr(export_jobs, "now_ms", lambda: 2**50)
     assert 410 == fetched(made, one).status_code
 
 
@@ -388,7 +388,7 @@ def test_what_has_expired_goes(made: Site, monkeypatch: pytest.MonkeyPatch) -> N
     export = done(made)
     folder = made.node.settings.data / "exports"
     (folder / "abandoned.half").write_bytes(b"")
-    monkeypatch.setattr(jobs, "_now_ms", lambda: 2**50)
+    monkeypatch.setattr(jobs, "now_ms", lambda: 2**50)
     settle(made)
     assert 404 == made.api.get(f"{PATH}/{export['id']}", made.keys["admin"]).status_code
     assert [] == list(folder.iterdir())

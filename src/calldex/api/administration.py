@@ -6,7 +6,6 @@ A request becomes a verb's subject and what it is given, its result a reply. Dec
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -50,7 +49,7 @@ class Administration:
         """The handler that does something."""
 
         async def handle(request: Request) -> Response:
-            actor, pairs = await caller(request, self._node.directory, query_pairs(request), _now_ms())
+            actor, pairs = await caller(request, self._node.directory, query_pairs(request))
             doer = Doer(principal=actor, actor=actor_of(request, actor))
             subject = "".join(map(str, request.path_params.values()))
 
@@ -70,10 +69,6 @@ class Administration:
             return reply
 
         return handle
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def _response(verb: Verb, reply: Any, accept: str) -> Response:

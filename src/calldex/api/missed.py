@@ -5,7 +5,6 @@ What counts as missed and as returned stands in `search.missed`; marks are set b
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
@@ -103,7 +102,7 @@ class MissedCalls:
 
     async def get(self, request: Request) -> Response:
         """A page of callers."""
-        owner, pairs = await caller(request, self._directory, await pairs_of(request), time.time_ns() // 1_000_000)
+        owner, pairs = await caller(request, self._directory, await pairs_of(request))
         accept = request.headers.get("accept-encoding", "")
         async with self._reader.open(caller_of(request, owner), MISSED, pairs) as search:
             return await search.run(lambda: sized(msgspec.json.encode(self._page(search)), accept, JSON, PRIVATE))

@@ -16,8 +16,9 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from calldex.api.endpoint import Endpoint, parameter
-from calldex.api.signin import Sessions, now_ms
+from calldex.api.signin import Sessions
 from calldex.audit.chain import ITSELF, Action, Actor, entry
+from calldex.clock import now_ms
 from calldex.directory import Client, OpenidClient, SignedIn, User
 from calldex.errors import BadRequest, CalldexError, Forbidden, NotFound, TooMany
 from calldex.node import Node

@@ -36,6 +36,10 @@ Action = Literal[
     "export_added",
     "export_removed",
     "export_fetched",
+    "export_delivered",
+    "export_scheduled",
+    "export_unscheduled",
+    "export_credentials_set",
     "changes_read",
     "ingest",
     "records_deleted",
@@ -45,6 +49,7 @@ Action = Literal[
     "sign_out",
     "password_changed",
     "session_ended",
+    "seen_as",
     "account_added",
     "account_changed",
     "user_added",
@@ -107,6 +112,12 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     request_id: str = ""
 
 
+class Seer(Actor, frozen=True, kw_only=True):
+    """Who sees as another user, with that one's e-mail address, which an entry has among its details, as `as`."""
+
+    seen_as: str
+
+
 class Entry(Actor, frozen=True, kw_only=True, omit_defaults=True):
     """One thing that was done. `n` counts all entries without a gap; it and the time are given when it is written.
 
@@ -144,7 +155,8 @@ def entry(
         detail={
             one_line(name, 64): one_line(v if name in _PLAIN else _items(v), _TEXT) if isinstance(v, str) else v
             for name, v in (detail or {}).items()
-        },
+        }
+        | ({"as": as_noted(actor.seen_as)} if isinstance(actor, Seer) else {}),
         rows=rows,
         status=status,
     )

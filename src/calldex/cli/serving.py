@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ import msgspec
 
 from calldex.cli import options, output
 from calldex.cli.command import Command
+from calldex.clock import now_ms
 from calldex.errors import Conflict, UnreadableInput
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def demo(records: int | None, seed: int | None, data: Path | None, **flags: obje
             from calldex.texts import PREFIX_LENGTH
 
             admin = next(user for user in users(centre(made.seed)) if user.role == "admin")
-            ends = time.time_ns() // 1_000_000 + DEMO_KEY_DAYS * 86_400_000
+            ends = now_ms() + DEMO_KEY_DAYS * 86_400_000
             key = node.directory.create_key(admin.email, expires_at=ends)
             node.audit.owner("key_created", node.directory.account().id, admin.email, key=key[:PREFIX_LENGTH])
             link = ""

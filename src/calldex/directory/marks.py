@@ -8,7 +8,8 @@ from typing import Final
 import msgspec
 from sqlalchemy import delete, select
 
-from calldex.directory.database import Part, now_ms
+from calldex.clock import now_ms
+from calldex.directory.database import Part
 from calldex.directory.tables import missed_marks
 from calldex.errors import NotFound
 

@@ -7,7 +7,8 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from calldex.directory.database import Part, now_ms
+from calldex.clock import now_ms
+from calldex.directory.database import Part
 from calldex.directory.tables import saved_views, users
 from calldex.errors import Conflict, NotFound
 

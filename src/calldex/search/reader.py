@@ -48,6 +48,7 @@ from calldex.access.masking import served
 from calldex.audit.chain import Action, Actor, searched
 from calldex.audit.noting import Noted, noting
 from calldex.audit.writer import Auditor
+from calldex.clock import now_ms
 from calldex.errors import BadRequest, CalldexError, NotFound, StoreNotReady
 from calldex.records import codec
 from calldex.records.fields import Op
@@ -139,8 +140,14 @@ class Stream:
         self._told = told
 
     async def run(self, work: Callable[[], _T]) -> _T:
-        """Do work in the stream's thread: what begins and ends a file."""
-        return await self._pool.run(work)
+        """Do work in the stream's thread: what begins and ends a file. Whoever is told to stop meanwhile does so when
+        it is done: nothing of a stream goes on behind its end."""
+        running = asyncio.ensure_future(self._pool.run(work))
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            await asyncio.wait({running})
+            raise
 
     async def through(self, write: Callable[[Batch], _T]) -> AsyncIterator[_T]:
         """What a format makes of each batch, read and written in one hop."""
@@ -149,7 +156,7 @@ class Stream:
             batch = next(self._batches, None)
             return None if batch is None else (batch, write(batch))
 
-        while (done := await self._pool.run(read)) is not None:
+        while (done := await self.run(read)) is not None:
             self._told(done[0].count)
             yield done[1]
 
@@ -282,8 +289,8 @@ class Search(Generic[O]):
     def place(self, wanted: PageRequest) -> Place:
         """Which page of which walk is wanted. A walk begins with an hour, so that all of the hour's equal searches get
         equal bytes, their token included."""
-        now_ms = time.time_ns() // 1_000_000
-        return self._pager.place(self._query, wanted, now_ms - now_ms % _HOUR_MS)
+        at_ms = now_ms()
+        return self._pager.place(self._query, wanted, at_ms - at_ms % _HOUR_MS)
 
     def fingerprint(self, place: Place, wanted: PageRequest) -> str:
         """Differs when the page may differ; costs no reading."""
@@ -314,7 +321,7 @@ class Search(Generic[O]):
         walk = msgspec.structs.replace(  # so that its tokens are not those of a list
             self._query, where=(*self._query.where, Condition(Op.CALLED_BACK, "missed", (kind,)))
         )
-        place = self._pager.place(walk, wanted, time.time_ns() // 1_000_000)
+        place = self._pager.place(walk, wanted, now_ms())
         ask = MissedAsk(limit=wanted.per_page, after=place.after, skip=place.skip, last=last, without=without)
         counted, lines = self._store.missed(self._query, place.as_of, ask)
         total = counted if place.total is None else place.total
@@ -355,11 +362,13 @@ class Search(Generic[O]):
 
     # --- aggregates ---------------------------------------------------------------------------------------------------
 
-    def aggregated(self, make: Callable[[Offsets], Grouping]) -> tuple[int, list[tuple[Any, ...]]]:
-        """As of which commit, and what is measured of each group. `make` is given the zone, as far from UTC as it is in
-        the days that are asked for, or that records can have."""
+    def aggregated(
+        self, make: Callable[[Offsets], Grouping], as_of: int | None = None
+    ) -> tuple[int, list[tuple[Any, ...]]]:
+        """As of which commit (the newest, if none is given), and what is measured of each group. `make` is given the
+        zone, as far from UTC as it is in the days that are asked for, or that records can have."""
         offsets = offsets_of(ZoneInfo(self.timezone), self._query.start_ms, self._query.end_ms)
-        as_of = self._head()
+        as_of = self._head() if as_of is None else as_of
         found = self._store.aggregate(self._query, as_of, make(offsets))
         if len(found) > MOST_GROUPS:
             raise BadRequest(f"that makes more than {MOST_GROUPS} groups; group by less, or ask for fewer days")

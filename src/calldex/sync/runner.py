@@ -15,6 +15,7 @@ import structlog
 from calldex.client import ClientError, Unauthorized
 from calldex.client.flows import LOOKUPS
 from calldex.client.problems import ApiError
+from calldex.clock import now_ms
 from calldex.sync.config import Config, Pipe
 from calldex.sync.destinations import Context, DestinationProblem
 from calldex.sync.reading import DayReader, FeedReader, Progress, Unsound
@@ -123,7 +124,7 @@ class Worker:
             endpoint, _, sink = self._opened()
             reader = self._reader()
             sink.retry()
-            begun_ms = time.time_ns() // 1_000_000
+            begun_ms = now_ms()
             told.changes = reader.run(wait_s)
             told.not_whole = dict(reader.problems)
             if lookups and self.pipe.lookups and sink.has_tables:
@@ -150,7 +151,7 @@ class Worker:
             found = verified(self._reader(), sink)
             told.changes = found.repaired
             told.repaired, told.unequal = found.repaired, found.unequal
-            told.verified_ms = time.time_ns() // 1_000_000
+            told.verified_ms = now_ms()
 
     def reset(self) -> None:
         """Forget the place: the next run reads everything, and deletes what is no more."""
@@ -169,7 +170,7 @@ class Worker:
         """What happens within goes to the status, and to the log."""
         begun = time.monotonic()
         status = msgspec.structs.replace(self.status, problem="", changes=0, not_whole={})
-        status.run_ms = time.time_ns() // 1_000_000
+        status.run_ms = now_ms()
         before = self._ends[0].requests if self._ends else 0
         try:
             yield status
@@ -269,11 +270,7 @@ def _sum(rows: Any) -> str:
 def status_of(file: StateFile, name: str) -> Status:
     """How a pipe fares, as it is kept."""
     told = file.told(name)
-    return (
-        Status(pipe=name, begun_ms=time.time_ns() // 1_000_000)
-        if told is None
-        else msgspec.json.decode(told, type=Status)
-    )
+    return Status(pipe=name, begun_ms=now_ms()) if told is None else msgspec.json.decode(told, type=Status)
 
 
 def condition_of(status: Status, bound_s: int, now_ms: int) -> str:
@@ -297,9 +294,9 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
 
 def shown(file: StateFile, name: str, bound_s: int) -> Shown:
     """The same with what failed, where a lag may be so many seconds."""
-    status, now_ms = status_of(file, name), time.time_ns() // 1_000_000
-    lag_s = None if status.current_ms is None else round((now_ms - status.current_ms) / 1000, 3)
-    condition = condition_of(status, bound_s, now_ms)
+    status, at_ms = status_of(file, name), now_ms()
+    lag_s = None if status.current_ms is None else (at_ms - status.current_ms) / 1000
+    condition = condition_of(status, bound_s, at_ms)
     return Shown(status=status, condition=condition, lag_s=lag_s, failures=file.failures(name, MOST_SHOWN))
 
 

@@ -15,6 +15,7 @@ import httpx2
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server, write_to_textfile
 
+from calldex.clock import now, now_ms
 from calldex.sync.config import Watch, seconds
 from calldex.sync.runner import Status, condition_of
 from calldex.sync.state import StateFile
@@ -87,9 +88,9 @@ class Watcher:
 
     def look(self, statuses: Mapping[str, Status]) -> None:
         """Judge pipes as they are now. One message for each change; one that was not sent is sent later."""
-        now_ms = time.time_ns() // 1_000_000
+        at_ms = now_ms()
         for pipe, status in statuses.items():
-            condition = condition_of(status, seconds(self._watch.lag), now_ms)
+            condition = condition_of(status, seconds(self._watch.lag), at_ms)
             self._metrics.tell(status, condition)
             told = self._file.remembered(pipe)
             was = told.get(_TOLD, "new")
@@ -104,7 +105,7 @@ class Watcher:
         try:
             if self._watch.webhook is not None:
                 body = {"pipe": status.pipe, "condition": condition, "was": was, "text": text}
-                body["at"] = datetime.now(UTC).isoformat(timespec="seconds")
+                body["at"] = now().isoformat(timespec="seconds")
                 httpx2.post(self._watch.webhook, json=body, timeout=TIMEOUT_S).raise_for_status()
             if self._watch.email is not None:
                 self._mail(self._watch.email, f"calldex sync: {status.pipe} is {condition}", text)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +21,7 @@ import msgspec
 import structlog
 from msgspec import Meta
 
+from calldex.clock import now_ms
 from calldex.sync.crm.call import Call, NotACall, call_of, e164
 from calldex.sync.crm.http import Http, Refused, Unavailable, Unsure
 from calldex.sync.destinations import Batch, Context, Destination, DestinationProblem, Failed
@@ -221,7 +221,7 @@ class Crm(Destination):
         return ordered[-1 if self.options.several == "newest" else 0].id
 
     def _made(self, numbers: Sequence[str]) -> dict[str, str]:
-        now_s, made, wanted = time.time(), {}, []
+        now_s, made, wanted = now_ms() / 1000, {}, []
         for number in numbers:
             at, _, id_ = self._memory.get(f"contact:{number}", "0 ").partition(" ")
             if float(at) > now_s - _SEARCH_LAG_S:

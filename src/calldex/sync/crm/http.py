@@ -14,6 +14,8 @@ from typing import Any, Final
 
 import httpx2
 
+from calldex.clock import now_ms
+
 TIMEOUT_S: Final = 30.0
 TRIES: Final = 6
 SHARE: Final = 0.95
@@ -226,6 +228,6 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     if asked.replace(".", "", 1).isdecimal():
         return float(asked)
     try:
-        return max(0.0, parsedate_to_datetime(asked).timestamp() - time.time())
+        return max(0.0, parsedate_to_datetime(asked).timestamp() - now_ms() / 1000)
     except (ValueError, TypeError):
         return None

@@ -18,6 +18,7 @@ KINDS: Final = {
     "postgres": "calldex.sync.destinations.warehouse:Postgres",
     "duckdb": "calldex.sync.destinations.warehouse:Duckdb",
     "dlt": "calldex.sync.destinations.warehouse:Dlt",
+    "calldex": "calldex.sync.destinations.calldex:Calldex",
     "nothing": "calldex.sync.destinations:Nothing",
     "hubspot": "calldex.sync.destinations.hubspot:HubSpot",
     "salesforce": "calldex.sync.destinations.salesforce:Salesforce",

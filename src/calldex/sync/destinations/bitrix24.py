@@ -8,7 +8,6 @@ no id of ours, so its own is remembered; a call of which no answer came is looke
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Final
@@ -16,6 +15,7 @@ from urllib.parse import quote, urlencode
 
 from msgspec import Meta
 
+from calldex.clock import now_ms
 from calldex.sync.crm.base import Contact, Crm, CrmOptions, Item, Outcome, Took
 from calldex.sync.crm.call import Call
 from calldex.sync.crm.http import SHARE, Http, Pace, Refused, Unavailable
@@ -226,7 +226,7 @@ class Bitrix24(Crm):
         """The second budget: let nothing be sent while a method has nearly used up its own."""
         for one in times.values() if isinstance(times, dict) else ():
             if float(one.get("operating", 0)) >= OPERATING_S * SHARE:
-                self._pace.hold(max(1.0, float(one["operating_reset_at"]) - time.time()))
+                self._pace.hold(max(1.0, float(one["operating_reset_at"]) - now_ms() / 1000))
 
 
 def _outcome(item: Item, register: str, finish: str, results: Mapping[str, Any], errors: Mapping[str, str]) -> Outcome:

@@ -23,6 +23,7 @@ from urllib.parse import quote
 import msgspec
 from msgspec import Meta
 
+from calldex.clock import now_ms
 from calldex.records.fields import FIELDS
 from calldex.sync.crm.base import Contact, Crm, Item, Outcome, Took
 from calldex.sync.crm.call import Call, any_call_of, call_of
@@ -155,7 +156,7 @@ class Push(Crm):
             method,
             path,
             content=content,
-            sign=(lambda: signed(self._key, name, int(time.time()), content)) if self._key else None,
+            sign=(lambda: signed(self._key, name, now_ms() // 1000, content)) if self._key else None,
             again=self.keyed or method != "POST",
         ).body
 
