@@ -97,7 +97,7 @@ def test_no_group_no_rows() -> None:
 
 
 def test_permissions_and_reaches_unite() -> None:
-    """Of somebody in two groups; the mask is that of all his permissions."""
+    """Of somebody in two groups; the mask is that of all their permissions."""
     both = principal(
         group("A", ("see_cdrs",), teams=(3, 1), own=True),
         group("B", ("see_numbers", "listen"), teams=(2, 3), queues=(9,), campaigns=(8,), agents=(4,)),

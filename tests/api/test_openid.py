@@ -136,7 +136,7 @@ def told(reply: httpx.Response) -> tuple[int, str]:
 
 
 def test_the_whole_way(browser: Browser, directory: Directory, issuer: str) -> None:
-    """Who signs in with the provider for the first time becomes a user with what his groups stand for, and gets in."""
+    """Who signs in with the provider for the first time becomes a user with what their groups stand for."""
     directory.set_openid(client_of(issuer))
     reply = browser.sign_in("ana")
     assert (303, "/") == (reply.status_code, reply.headers["location"])
