@@ -192,7 +192,7 @@ def test_tags_may_hold_numbers() -> None:
     assert "listen" == needed_for(FILTER["has_recording"], Mask(hidden=("recording",)))
 
 
-def test_nobody_outranks_whom_he_does_not_cover() -> None:
+def test_nobody_outranks_whom_they_do_not_cover() -> None:
     """In permissions and in rows."""
     admin, analyst = principal(ROLES["admin"], scopes=("read", "manage")), principal(ROLES["analyst"])
     team = principal(group(teams=(1, 2)))

@@ -283,7 +283,7 @@ def test_a_change_that_cannot_be(directory: Directory) -> None:
     assert before == directory.users()
 
 
-def test_a_removed_user_leaves_his_name(directory: Directory) -> None:
+def test_a_removed_user_leaves_their_name(directory: Directory) -> None:
     """They are gone from teams and groups; what records call them stays in the look-ups."""
     listed(directory)
     main = directory.account().id
@@ -312,7 +312,7 @@ def test_what_an_account_is_set_to(directory: Directory) -> None:
     assert account == directory.account()
 
 
-def test_a_principal_is_narrowed_by_his_scopes(directory: Directory) -> None:
+def test_a_principal_is_narrowed_by_their_scopes(directory: Directory) -> None:
     """What a user may is what their groups grant, of that what the scopes leave."""
     directory.add_user("ann@example.com", "Ann", "admin")
     assert permissions_of(directory.principal("ann@example.com")) == set(PERMISSIONS)

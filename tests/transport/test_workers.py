@@ -81,7 +81,7 @@ def test_no_more_run_than_may() -> None:
     assert (2, 0, 0) == (most, found.running, found.waiting)
 
 
-def test_who_leaves_frees_his_place() -> None:
+def test_who_leaves_frees_their_place() -> None:
     """A waiting client that leaves, or whose request is cancelled, waits no more; those behind get their turn."""
 
     async def main() -> None:

@@ -363,7 +363,7 @@ def test_nothing_of_another_account_is_suggested(office: Office, path: str, body
 # --- people who are signed in -----------------------------------------------------------------------------------------
 
 
-def test_who_is_signed_in_may_what_he_may(office: Office) -> None:
+def test_who_is_signed_in_may_what_they_may(office: Office) -> None:
     """A session has all rights of its user, and no more; what another site's page sends with its cookie is refused."""
     new = {"email": ANA, "name": "Ana", "role": "analyst"}
     for name, status in (("boss", 201), ("clerk", 403)):

@@ -11,7 +11,7 @@ from tests.api.conftest import Site, write
 ANA = "ana@example.com"
 
 
-def test_a_user_is_added_as_he_is_described(office: Office) -> None:
+def test_a_user_is_added_as_they_are_described(office: Office) -> None:
     """The reply is the new state, and shown again; what is not given is empty, and rights are none."""
     added = office.done("POST", "/users", json={"email": "Ana@Example.com", "name": "Ana"})
     assert added == office.done("GET", f"/users/{added['id']}")
