@@ -269,7 +269,7 @@ def test_what_agents_see_is_not_for_everybody_to_set(office: Office) -> None:
     office.done("PATCH", "/account", json={"agents_see_own": True})
 
 
-def test_an_agents_calls_go_with_him(office: Office) -> None:
+def test_an_agents_calls_go_with_them(office: Office) -> None:
     """Who sees an agent's calls puts them into any team, and lets them leave it."""
     office.directory.note_seen(office.directory.account().id, [Seen("agent", 77, None, 1)])
     id_ = office.person("bo", agent_id=77)
