@@ -13,32 +13,25 @@ from typing import Final
 import msgspec
 
 from calldex.demo.cast import (
-    CUT_OFF,
-    KNOWN_OUTAGE,
     MESSAGING,
     NO_CONTACT,
     OUTREACH,
     PASSED_ON,
     SECOND_LINE,
-    WRONG_NUMBER,
     Agent,
     Campaign,
     Centre,
     Queue,
-    WrapupCode,
     customers,
     own_calls_by_team,
-    wrapup_codes_by_team,
 )
 from calldex.demo.chance import draws, pick
 from calldex.demo.course import (
     AGAIN,
-    ANY_TAGS,
     CALLBACKS,
     CHAT_ENDINGS,
     CHATS,
     CLOSED_TYPES,
-    COMMENTS,
     DAY,
     DIGITAL,
     ENDINGS,
@@ -54,12 +47,7 @@ from calldex.demo.course import (
     PLACED,
     RETURNS,
     SECOND,
-    SHORT_MS,
     SMS,
-    SOLD,
-    SOLD_MS,
-    SPOKEN,
-    TAGS,
     TAKEN,
     TALKS,
     TRANSFERS,
@@ -71,12 +59,11 @@ from calldex.demo.course import (
     outage,
     weekday,
 )
+from calldex.demo.notes import Draft, Notes, leg
 from calldex.demo.roster import Seat, Staff, first, idle
 from calldex.records.record import (
     Cdr,
-    CustomValue,
     Disposition,
-    EndReason,
     Event,
     EventType,
     InteractionType,
@@ -85,7 +72,6 @@ from calldex.records.record import (
     time_uuid,
 )
 
-_CONVERSED: Final = frozenset({"answered", "archived", "active"})
 _TRIED: Final = frozenset({"no_answer", "busy", "rejected", "machine_answered"})
 _RINGS_IN_VAIN: Final = 15 * SECOND
 PAUSED: Final = 120 * SECOND
@@ -101,44 +87,6 @@ _DIALER_WAITS: Final = 2 * SECOND
 _CHATS_AT_ONCE: Final = 3
 _OVERTIME: Final = 40 * 60 * SECOND
 """No talk goes on longer after the end of the demo."""
-
-
-class Draft(msgspec.Struct, gc=False):
-    """An interaction while it is made up; instants and lengths in ms."""
-
-    uuid: str
-    type: InteractionType
-    start: int
-    disposition: Disposition = "failed"
-    answered: int | None = None
-    end: int | None = None
-    customer: int | None = None
-    caller: str | None = None
-    called: str | None = None
-    did: str | None = None
-    agent: Agent | None = None
-    queue: Queue | None = None
-    queued: int | None = None
-    campaign: Campaign | None = None
-    ring: int | None = None
-    hold: int | None = None
-    end_reason: EndReason | None = None
-    wrapup: int | None = None
-    code: WrapupCode | None = None
-    events: tuple[Event, ...] = ()
-    legs: tuple[Leg, ...] = ()
-    linked: tuple[str, ...] = ()
-    recorded: bool = False
-    # What is not told, but decides how it goes on.
-    known: bool = True
-    """Whether nothing of it is still to come."""
-    patience: int = 0
-    tried: int = 0
-    """How often a telephone rang in vain; of a call that is to be returned, how often nobody was free for it."""
-    again: int = 0
-    """How often the caller has tried before."""
-    how: EventType | None = None
-    consulted: int = 0
 
 
 _Play = Callable[["Floor", Draft, int], None]
@@ -173,12 +121,8 @@ class Floor:
         self._campaigns = cast.campaigns
         self._dialled = [0, 0, 0]  # a day; how many who were dialled were answered on it, and how many were not
         self._own_numbers = tuple(number for queue in cast.queues for number in queue.dids)
-        self._numbers, self._accounts = customers(seed)
-        self._wrapup_codes = wrapup_codes_by_team(cast)
-        self._campaign_codes = {
-            campaign.id: tuple(code for word in campaign.codes for code in cast.wrapup_codes if code.code == word)
-            for campaign in cast.campaigns
-        }
+        self._numbers, accounts = customers(seed)
+        self._notes = Notes(self._draw, cast, accounts, self._outage)
 
     def play(self, until: int) -> None:
         """What was to happen up to an instant."""
@@ -198,7 +142,7 @@ class Floor:
         """The records of what began up to an instant, as far as there is nothing earlier of which not all is known."""
         drafts = self._drafts
         while drafts and drafts[0][0] <= until and drafts[0][2].known:
-            yield self._record(heapq.heappop(drafts)[2])
+            yield self._notes.record(heapq.heappop(drafts)[2])
 
     def begin(self, start: int) -> None:
         """An interaction that begins of itself at this instant."""
@@ -330,17 +274,7 @@ class Floor:
     def _rang(self, draft: Draft, seat: Seat, at: int, until: int) -> None:
         """A telephone rings in vain."""
         agent, seconds = seat.agent, (until - at) // SECOND
-        draft.legs += (
-            Leg(
-                started_at=from_ms(at),
-                ended_at=from_ms(until),
-                from_=draft.caller,
-                to=agent.extension,
-                agent=agent.name,
-                disposition="NO ANSWER",
-                duration_s=seconds,
-            ),
-        )
+        draft.legs += (leg(at, until, (draft.caller, agent.extension), agent, "NO ANSWER"),)
         queue = None if draft.queue is None else draft.queue.name
         draft.events += (
             Event(type="ring_no_answer", at=from_ms(until), agent=agent.name, queue=queue, duration_s=seconds),
@@ -443,17 +377,8 @@ class Floor:
         """An agent's part in a call that reached nobody."""
         draft.agent = agent = seat.agent
         end = draft.end or draft.start
-        draft.legs = (
-            Leg(
-                started_at=from_ms(draft.start),
-                ended_at=from_ms(end),
-                from_=agent.extension,
-                to=draft.called,
-                agent=agent.name,
-                disposition=_LEG_WORDS.get(draft.disposition, "FAILED"),
-                duration_s=(end - draft.start) // SECOND,
-            ),
-        )
+        word = _LEG_WORDS.get(draft.disposition, "FAILED")
+        draft.legs = (leg(draft.start, end, (agent.extension, draft.called), agent, word),)
         if draft.disposition in _TRIED:
             draft.wrapup, draft.code = 1_000 + int(self._draw() * 8_000), NO_CONTACT
         seat.busy(end + (draft.wrapup or 0))
@@ -560,7 +485,7 @@ class Floor:
         queue = draft.queue
         if queue is not None:
             talk = talk * queue.talk // 100
-            if queue.skill == "technical" and self._is_outage(draft):
+            if queue.skill == "technical" and self._notes.is_outage(draft):
                 talk //= 2
         talk = min(talk, self._end + _OVERTIME - answered)
         if (other_way := pick(draw, TAKEN) if kind in {"inbound", "internal"} else None) == "forwarded":
@@ -580,7 +505,7 @@ class Floor:
         if kind == "inbound" and draft.end_reason != "timeout" and draw() < 0.07:
             end = self._passes_on(draft, end)
         draft.end = end
-        self._code(draft, seat, end - answered)
+        self._notes.close(draft, seat, end - answered)
         away = AWAY if draft.end_reason == "timeout" else draft.wrapup or 0
         seat.busy(end + away)
         outgoing = kind not in {"inbound", "dialer"}
@@ -598,28 +523,6 @@ class Floor:
             ),
         )
         return end
-
-    def _is_outage(self, draft: Draft) -> bool:
-        return self._outage[0] <= draft.start < self._outage[1] + HOUR
-
-    def _code(self, draft: Draft, seat: Seat, talked: int) -> None:
-        """What the agent notes after the talk, and how long they take for it."""
-        draw = self._draw
-        if draft.type == "internal":
-            return
-        draft.wrapup = pick(draw, WRAPUPS)
-        if draft.end_reason == "timeout":
-            draft.wrapup, draft.code = 0, CUT_OFF
-        elif talked < SHORT_MS:
-            draft.code = CUT_OFF if draw() < 0.6 else WRONG_NUMBER
-        elif draft.queue is not None and draft.queue.skill == "technical" and self._is_outage(draft):
-            draft.code = KNOWN_OUTAGE
-        else:
-            table = self._wrapup_codes[seat.agent.teams[0].id]
-            if draft.campaign is not None:
-                table = self._campaign_codes[draft.campaign.id]
-            code = pick(draw, table)
-            draft.code = table[-1] if code.code in SOLD and talked < SOLD_MS else code
 
     def _happenings(self, draft: Draft, answered: int, talk: int) -> int:
         """What happens during a talk, and when it ends; holds make it longer."""
@@ -761,7 +664,7 @@ class Floor:
             seat.busy(answered + 600 * SECOND)
             return
         draft.end, draft.end_reason = end, pick(draw, CHAT_ENDINGS)
-        draft.wrapup, draft.code = pick(draw, WRAPUPS), pick(draw, self._wrapup_codes[self._writing])
+        draft.wrapup, draft.code = pick(draw, WRAPUPS), pick(draw, self._notes.codes[self._writing])
         seat.busy(end + draft.wrapup)
 
     def _sms(self, start: int) -> None:
@@ -773,72 +676,6 @@ class Floor:
         draft.end = start + 300 + int(draw() * 7_000)
         if draw() < 0.3 and is_open(start) and (seat := self._desk(start)) is not None:
             draft.agent = seat.agent
-
-    # Records.
-
-    def _record(self, draft: Draft) -> Cdr:
-        """The record of a draft, with what was noted after it."""
-        draw, start, answered, end = self._draw, draft.start, draft.answered, draft.end
-        agent, queue, campaign, customer, code = draft.agent, draft.queue, draft.campaign, draft.customer, draft.code
-        conversed = agent is not None and draft.disposition in _CONVERSED
-        started_at = from_ms(start)
-        noted = draw()
-        return Cdr(
-            uuid=draft.uuid,
-            type=draft.type,
-            disposition=draft.disposition,
-            started_at=started_at,
-            answered_at=None if answered is None else from_ms(answered),
-            ended_at=None if end is None else from_ms(end),
-            from_=draft.caller,
-            to=draft.called,
-            did=draft.did,
-            end_reason=draft.end_reason,
-            agent=None if agent is None else agent.name,
-            agent_id=None if agent is None else agent.id,
-            queue=None if queue is None else queue.name,
-            queue_id=None if queue is None else queue.id,
-            teams=() if agent is None else agent.teams,
-            campaign=None if campaign is None else campaign.name,
-            campaign_id=None if campaign is None else campaign.id,
-            wrapup_code=None if code is None else code.code,
-            wrapup_description=None if code is None else code.description,
-            duration_s=_seconds(start, end) or 0,
-            talk_s=_seconds(answered, end) if conversed else None,
-            ring_s=_seconds(0, draft.ring),
-            wait_s=_seconds(draft.queued, end if answered is None else answered),
-            hold_s=_seconds(0, draft.hold),
-            wrapup_s=_seconds(0, draft.wrapup),
-            events=draft.events,
-            legs=draft.legs,
-            linked_uuids=draft.linked,
-            recording=f"{started_at.date().isoformat()}/{draft.uuid}.mp3" if draft.recorded else None,
-            external_account_id=None if customer is None else self._accounts[customer],
-            tags=self._tags(code) if noted < 0.2 else (),
-            comment=self._comment(agent, code) if 0.12 < noted < 0.24 else None,
-            score=40 + int(draw() * 121) / 2 if conversed and noted > 0.95 else None,
-            custom={} if customer is None or noted < 0.45 else self._custom(noted),
-            source="demo",
-        )
-
-    def _tags(self, code: WrapupCode | None) -> tuple[str, ...]:
-        """The labels of a conversation, as far as its code suggests any."""
-        return () if code is None or code is NO_CONTACT else pick(self._draw, TAGS.get(code.code, ANY_TAGS))
-
-    def _comment(self, agent: Agent | None, code: WrapupCode | None) -> str | None:
-        """What the agent wrote beside the code, in the language that they talked in."""
-        if agent is None or code is None or code.code not in COMMENTS:
-            return None
-        return pick(self._draw, SPOKEN.get(agent.skills[0], COMMENTS[code.code]))
-
-    def _custom(self, noted: float) -> dict[str, CustomValue]:
-        """What a script of the company wrote beside the interaction."""
-        number = int(self._draw() * 900_000)
-        if noted < 0.75:
-            return {"order_id": f"SO-{100_000 + number}"}
-        if noted < 0.9:
-            return {"crm_ticket": 10_000 + number, "priority": ("low", "normal", "high")[number % 3]}
-        return {"order_id": f"SO-{100_000 + number}", "basket_eur": number / 100, "newsletter": number % 2 == 0}
 
 
 _LEG_WORDS: Final = {"no_answer": "NO ANSWER", "busy": "BUSY", "rejected": "BUSY", "machine_answered": "ANSWERED"}
@@ -854,11 +691,6 @@ def _of(draft: Draft) -> Queue:
     if draft.queue is None:
         raise ValueError(f"{draft.uuid} is in no queue")
     return draft.queue
-
-
-def _seconds(begin: int | None, end: int | None) -> int | None:
-    """Whole seconds from one instant (ms) to another, if both are known."""
-    return None if begin is None or end is None else (end - begin) // SECOND
 
 
 def _name(agent: Agent | None) -> str | None:
