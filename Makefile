@@ -6,6 +6,9 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 INSTALL := $(PIP) install --require-hashes --no-deps --only-binary :all:
 
+# Many tests wait for something. A module stays in one process, in the order of chance that the run began with.
+SIDE_BY_SIDE := --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
 WEB := $(shell find web -name node_modules -prune -o -name __pycache__ -prune -o -type f -print)
 
 .NOTPARALLEL:
@@ -21,10 +24,10 @@ port:
 		|| { echo "Port $(PORT) is taken by another program; choose one with: make demo PORT=8081" >&2; exit 1; }
 
 test: .venv/calldex.stamp .venv/dev.stamp .venv/openid.stamp .venv/web.stamp static  ## everything that must hold: format, lint, types, all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 check: .venv/calldex.stamp .venv/dev.stamp .venv/openid.stamp .venv/web.stamp static  ## the quick part of it
-	$(BIN)/python -m pytest -m "not slow and not soak"
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not slow and not soak"
 
 soak: .venv/calldex.stamp .venv/dev.stamp  ## the long chaos that the others leave out
 	$(BIN)/python -m pytest -m soak
@@ -50,7 +53,7 @@ COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --
 
 lock: .venv/dev.stamp  ## writes requirements/ again after a change of dependencies
 	$(COMPILE) --group build --output-file requirements/run.txt
-	$(COMPILE) --group build --group dev --constraints requirements/run.txt --output-file requirements/dev.txt
+	$(COMPILE) --group build --group dev --extra sync --constraints requirements/run.txt --output-file requirements/dev.txt
 
 upgrade: UPGRADE := --upgrade
 upgrade: lock  ## the same, with the newest version of everything

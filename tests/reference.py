@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -69,6 +69,8 @@ _ONE: Final[Mapping[str, Callable[[Cdr, str], bool]]] = {
     "wrapup_code_ids": lambda c, v: c.wrapup_code in _listed(v),
     "min_duration": lambda c, v: c.duration_s > int(v),
     "max_duration": lambda c, v: c.duration_s < int(v),
+    "min_wait": lambda c, v: c.wait_s is not None and c.wait_s > int(v),
+    "max_wait": lambda c, v: c.wait_s is not None and c.wait_s < int(v),
     "tags": lambda c, v: not set(c.tags).isdisjoint(_listed(v)),
     "flags": lambda c, v: not {*c.flags}.isdisjoint(_words(v)),
     "uuid": lambda c, v: c.uuid in _uuids(v),
@@ -90,6 +92,43 @@ def _none_of(name: str) -> Callable[[Cdr, str], bool]:
 MEANING: Final = {**_ONE, **{f"{name}_not": _none_of(name) for name in _LISTS}}
 """What each filter asks of a record."""
 
+_MISSED: Final = {
+    *("failed", "busy", "no_answer", "rejected", "abandoned", "missed", "system_abandoned", "answered_by_VM"),
+    *("system_reject", "route_unavailable"),
+}
+_OUT: Final = {"outbound", "dialer", "click_to_call", "queue_callback", "scheduled_callback"}
+
+
+def is_missed(cdr: Cdr) -> bool:
+    """Whether it is an inbound call that nobody took."""
+    return cdr.type == "inbound" and cdr.disposition in _MISSED
+
+
+def answer_to(cdr: Cdr, records: Iterable[Cdr], hours: int) -> tuple[str, Cdr | None]:
+    """What became of a missed call, and the record that tells it."""
+    wanted = _lower(cdr.from_ or "")
+    found: list[tuple[datetime, int, str, str, Cdr]] = []
+    for other in records:
+        late = other.started_at - cdr.started_at
+        if not wanted or other.disposition != "answered" or not timedelta(0) < late <= timedelta(hours=hours):
+            continue
+        if other.type in _OUT and _lower(other.to or "") == wanted:
+            found.append((other.started_at, 1, other.uuid, "returned", other))
+        if other.type == "inbound" and _lower(other.from_ or "") == wanted:
+            found.append((other.started_at, 2, other.uuid, "answered_later", other))
+    return min(found)[3:] if found else ("open", None)
+
+
+def _related(records: Iterable[Cdr], cdr: Cdr, given: Mapping[str, str]) -> bool:
+    """Whether a record is as the filters say that look at others."""
+    hours = int(given.get("callback_hours", "24"))
+    state = answer_to(cdr, records, hours)[0] if is_missed(cdr) else ""
+    return all(
+        (state in _words(given[name])) != name.endswith("_not")
+        for name in ("callback_state", "callback_state_not")
+        if name in given
+    )
+
 
 def within_days(cdr: Cdr, given: Mapping[str, str], zone: str) -> bool:
     """Whether a record began on one of the days asked for, as a clock on the wall of that zone shows them."""
@@ -102,11 +141,13 @@ def within_days(cdr: Cdr, given: Mapping[str, str], zone: str) -> bool:
 
 def answer(records: Iterable[Cdr], given: Mapping[str, str], zone: str = "UTC") -> list[Cdr]:
     """The records that a search finds, newest first."""
+    records = list(records)
     wanted = {name: value for name, value in given.items() if value.strip()}
     found = [
         cdr
         for cdr in records
         if all(MEANING[name](cdr, value) for name, value in wanted.items() if name in MEANING)
         and within_days(cdr, wanted, zone)
+        and _related(records, cdr, wanted)
     ]
     return sorted(found, key=lambda cdr: (cdr.started_at, UUID(cdr.uuid).int), reverse=True)

@@ -7,7 +7,7 @@ from typing import Final, TypeVar, cast
 
 from hypothesis import strategies as st
 
-from calldex.records.fields import FILTER
+from calldex.records.fields import CALLBACK_STATES, FILTER
 from calldex.records.record import (
     DISPOSITIONS,
     END_REASONS,
@@ -225,6 +225,8 @@ def _value(draw: st.DrawFn, name: str, cdr: Cdr) -> str:
             own_number = (cdr.from_ if name == "from" else cdr.to) or "44"
             near = (own_number, own_number, own_number[:-1] or "1", f"{own_number[:63]}1", _swapped(own_number))
             return draw(st.sampled_from(near))
+        case "callback_state":
+            return _listed(draw, draw(st.lists(st.sampled_from(CALLBACK_STATES), min_size=1, max_size=2)))
         case "type" | "disposition" | "end_reasons" | "events" | "flags":
             return _spelled(draw, name.removesuffix("_not"), cdr)
         case "agent_ids" | "queue_ids" | "campaign_ids":
@@ -255,6 +257,10 @@ def _other(draw: st.DrawFn, name: str, cdr: Cdr) -> str:
             return _part(draw, draw(st.sampled_from((cdr.from_, cdr.to))) or "44", inside=True)
         case "withheld" | "has_recording":
             return draw(st.sampled_from(("yes", "no", "YES")))
+        case "min_wait":
+            return str(draw(st.sampled_from((max((cdr.wait_s or 0) - 1, 0), cdr.wait_s or 0, 0))))
+        case "max_wait":
+            return str(min((cdr.wait_s or 0) + draw(st.integers(0, 1)), 2**31 - 1))
         case "changed_since":
             return draw(st.sampled_from(("2001-01-01T00:00:00Z", "2999-01-01T00:00:00+01:00")))
     raise AssertionError(f"the filter {name} is not tested")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -14,7 +16,8 @@ MODULE_LINES = 700
 FUNCTION_LINES = 70
 
 PURE = (
-    *("recent", "records", "access", "search.query", "search.token", "audit.chain", "store.sql"),
+    *("records", "access", "search.query", "search.token", "audit.chain", "store.sql"),
+    *("store.aggregates", "store.embedded.dialect", "store.clickhouse.dialect"),
     *("store.clickhouse.address", "store.clickhouse.schema", "store.clickhouse.writing"),
 )
 INPUT_OUTPUT = frozenset(
@@ -37,6 +40,19 @@ READS = frozenset(("total", "slice", "get", "history", "changes", "mentioned", "
 """What a store is asked about records."""
 ENGINES = {"apsw": "store.embedded", "duckdb": "store.embedded", "clickhouse_connect": "store.clickhouse"}
 """The drivers of engines, and the store each belongs to."""
+NAMES_OF_ENGINES: Final = re.compile(r"duckdb|sqlite|apsw|clickhouse|chdb", re.IGNORECASE)
+MAY_NAME_ENGINES: Final = {
+    "store.embedded": "it is made of two engines",
+    "store.clickhouse": "it is made of one",
+    "node": "it puts the parts together",
+    "directory": "it keeps what is no record in a database of its own, by SQLAlchemy",
+    "sync": "a client, which writes copies into databases of others, and notes in one of its own how far it is",
+    "address": "the setting `store` names an engine by its address",
+    "cli.migrating": "its help has such an address",
+    "cli.schema": "it prints the tables of an engine that others run",
+    "cli.care": "its help says what a backup has not",
+}
+"""Which modules may speak of an engine, and why."""
 
 
 def sources(*folders: str) -> list[Path]:
@@ -100,6 +116,21 @@ def other_ways_to_records(module: str, source: str) -> Iterator[str]:
                 yield f"{module} asks a store for {asked}"
 
 
+def other_clocks(module: str, source: str) -> Iterator[str]:
+    """Whatever tells a module the time, but `clock`; a migration is frozen as it was."""
+    if module == "clock" or within(module, ("directory.migrations",)):
+        return
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case (
+                ast.Attribute(value=ast.Name(id="time" as asked), attr="time" | "time_ns" as what)
+                | ast.Attribute(
+                    value=ast.Name(id="datetime" | "date" as asked), attr="now" | "utcnow" | "today" as what
+                )
+            ):
+                yield f"{module} asks {asked}.{what}"
+
+
 def oversize(source: str) -> Iterator[str]:
     """What is missing or too long in a module: its docstring, its lines, the lines of a function."""
     tree = ast.parse(source)
@@ -142,6 +173,19 @@ def test_another_way_to_records_is_seen(source: str, expected: str) -> None:
     assert expected in list(other_ways_to_records("api.cdr", source))
 
 
+@pytest.mark.parametrize("path", sources(f"src/{PACKAGE}"), ids=module_name)
+def test_there_is_one_clock(path: Path) -> None:
+    """What time it is, every module asks `clock`, so that all agree and a test can set it."""
+    assert [] == list(other_clocks(module_name(path), path.read_text()))
+
+
+@pytest.mark.parametrize("source", ["time.time_ns() // 1_000", "int(time.time())", "datetime.now(UTC)", "date.today()"])
+def test_another_clock_is_seen(source: str) -> None:
+    """Each way to ask the time is found, but in the clock itself."""
+    assert 1 == len(list(other_clocks("node", source)))
+    assert [] == list(other_clocks("clock", source))
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_one_file_knows_an_engine(engine: str) -> None:
     """Exactly one file imports an engine, and it is a file of its store."""
@@ -152,6 +196,20 @@ def test_one_file_knows_an_engine(engine: str) -> None:
     ]
     assert 1 == len(users), users
     assert within(users[0], (ENGINES[engine],)), users
+
+
+@pytest.mark.parametrize("path", sources(f"src/{PACKAGE}"), ids=module_name)
+def test_an_engine_is_named_in_its_folder_alone(path: Path) -> None:
+    """Neither code nor comment of another module knows which engines there are."""
+    if not within(module_name(path), tuple(MAY_NAME_ENGINES)):
+        assert [] == NAMES_OF_ENGINES.findall(path.read_text())
+
+
+@pytest.mark.parametrize("module", MAY_NAME_ENGINES)
+def test_no_module_may_name_engines_that_does_not(module: str) -> None:
+    """Each exception is needed."""
+    named = [path for path in sources(f"src/{PACKAGE}") if within(module_name(path), (module,))]
+    assert any(NAMES_OF_ENGINES.search(path.read_text()) for path in named)
 
 
 @pytest.mark.parametrize(

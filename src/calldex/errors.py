@@ -24,6 +24,7 @@ CalldexError                    internal              500  exit 1
 |- TooLarge                     too_large             413       1
 |- UriTooLong                   uri_too_long          414       1
 |- UnsupportedMedia             unsupported_media     415       1
+|- OtherNode                    other_node            421       1
 |- TooMany                      too_many              429       3
 |  `- RateExceeded              rate_exceeded         429       3
 |- HeadTooLarge                 head_too_large        431       1
@@ -237,6 +238,13 @@ class UnsupportedMedia(CalldexError):
 
     code = "unsupported_media"
     status = 415
+
+
+class OtherNode(CalldexError):
+    """Another node has what was asked for; the message names it."""
+
+    code = "other_node"
+    status = 421
 
 
 class TooMany(CalldexError):

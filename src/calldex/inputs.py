@@ -24,6 +24,8 @@ S = TypeVar("S", bound=msgspec.Struct)
 Form = Literal["number", "list", "other"]
 """How a value is written in a query string: a whole number, values between commas, or else."""
 
+SECRET: Final = {"format": "password"}
+"""The `extra_json_schema` of a member that is secret: of what is wrong in its struct, no reply repeats it."""
 _AT: Final = re.compile(r" - at `\$(.*)`\Z")
 _NO_WORD: Final = re.compile(r"Invalid enum value '(.*)'", re.DOTALL)
 _SHOWN: Final = 100
@@ -63,6 +65,8 @@ def read_members(found: Mapping[str, Any], kind: type[S], problems: list[Problem
             pass
     before = len(problems)
     members = dict(_members(found, kind, problems, text=text))
+    if _is_secret(kind):  # as a whole: a member that is misspelt holds what another was to hold
+        problems[before:] = [msgspec.structs.replace(each, given="") for each in problems[before:]]
     return kind(**members) if len(problems) == before else None
 
 
@@ -85,6 +89,11 @@ def _members(
                 problems.append(_problem(name, found[name], field.type, str(error), text=text))
         elif field.required:
             problems.append(Problem(name, "", "is missing", _valid(field.type)))
+
+
+@cache
+def _is_secret(kind: type[msgspec.Struct]) -> bool:
+    return any(_schema(field.type).items() >= SECRET.items() for field in _fields(kind).values())
 
 
 @cache

@@ -46,6 +46,8 @@ MATCHES: dict[str, tuple[str, Callable[[Cdr], bool]]] = {
     "events": ("all_transfers,hold", lambda r: any("transfer" in e.type or e.type == "hold" for e in r.events)),
     "min_duration": ("60", lambda r: r.duration_s > 60),
     "max_duration": ("60", lambda r: r.duration_s < 60),
+    "min_wait": ("20", lambda r: r.wait_s is not None and r.wait_s > 20),
+    "max_wait": ("20", lambda r: r.wait_s is not None and r.wait_s < 20),
 }
 
 

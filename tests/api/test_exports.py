@@ -10,9 +10,9 @@ from typing import Any, get_args
 
 import pytest
 
-from calldex.api.exports import _FORMAT
 from calldex.directory import AuditFilter
 from calldex.exports import COLUMN, FORMATS
+from calldex.exports.request import FORMAT_WORDS
 from calldex.records.fields import FIELDS
 from tests.api.conftest import Site
 
@@ -29,7 +29,7 @@ def lines(site: Site, key: str = "admin", **params: Any) -> list[dict[str, Any]]
 
 def test_the_formats_are_those_of_the_registry() -> None:
     """What may be asked for is what can be made."""
-    assert list(FORMATS) == list(get_args(_FORMAT))
+    assert list(FORMATS) == list(get_args(FORMAT_WORDS))
 
 
 @pytest.mark.parametrize("asked", [{}, {"type": "inbound"}, {"disposition": "answered", "min_duration": "60"}])

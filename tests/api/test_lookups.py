@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from calldex.access import Reach
+from calldex.demo import interactions
 from calldex.directory import GroupChanges, TeamChanges
 from calldex.records.record import Cdr, Team
 from tests.api.conftest import Site, write
@@ -164,3 +165,12 @@ def test_unknown_parameters_are_refused(site: Site, path: str) -> None:
     assert ("nam", "x") == (problem["parameter"], problem["given"])
     reply = site.api.get("/api/v3/cdr/users?name=a&name=b", site.keys["admin"])
     assert "given more than once" == reply.json()["problems"][0]["message"]
+
+
+def test_an_unchanged_look_up_is_not_sent_again(named: Site) -> None:
+    """Whoever has it and says so by its tag gets 304, until it names something else."""
+    url, key = "/api/v2/cdr/queues", named.keys["admin"]
+    tag = {"If-None-Match": named.api.get(url, key).headers["etag"]}
+    assert (304, b"") == ((reply := named.api.get(url, key, tag)).status_code, reply.content)
+    write(named.node, "main", [cdr(next(interactions(1, seed=5)), queue="Service", queue_id=11)])
+    assert 200 == named.api.get(url, key, tag).status_code

@@ -17,7 +17,7 @@ from joserfc.jwk import OctKey, RSAKey
 
 from calldex.access import Reach
 from calldex.api import openid, provider
-from calldex.api.signin import now_ms
+from calldex.clock import now_ms
 from calldex.directory import AuditFilter, Client, Directory, GroupChanges, OpenidClient
 from calldex.errors import Unauthorized
 from tests.api.conftest import Site

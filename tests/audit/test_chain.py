@@ -171,7 +171,7 @@ def test_of_many_values_some_are_noted() -> None:
 IDS_AND_LENGTHS = {
     name
     for filter_ in FILTERS
-    if filter_.op in (Op.ANY_ID, Op.ANY_OF_SET, Op.LONGER, Op.SHORTER)
+    if filter_.op in (Op.ANY_ID, Op.ANY_OF_SET, Op.LONGER, Op.SHORTER, Op.KNOWN_LONGER, Op.KNOWN_SHORTER)
     for name in (filter_.name, *filter_.aliases)
 }
 NAMES = sorted({*FILTER, *(parameter.name for parameter in PARAMETERS)} - IDS_AND_LENGTHS)

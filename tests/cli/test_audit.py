@@ -37,6 +37,9 @@ def test_what_the_owner_does_is_noted(people: Path) -> None:
     calldex("keys", "revoke", key, data=people)
     calldex("users", "add", "bob@example.com", "--name", "Bob", "--role", "agent", data=people)
     calldex("users", "disable", "bob@example.com", data=people)
+    calldex("sources", "add", "pbx", "--format", "asterisk", "--set", "zone=UTC", data=people)
+    calldex("sources", "set", "pbx", "--set", "zone=Europe/London", data=people)
+    calldex("sources", "remove", "pbx", data=people)
     calldex("import", "--format", "jsonl", "-", data=people, stdin=jsonl(30) + b"nonsense\n")
     calldex("search", "--cli", "447700900412", data=people)
     calldex("audit", "list", data=people)
@@ -48,14 +51,15 @@ def test_what_the_owner_does_is_noted(people: Path) -> None:
         ("key_revoked", "ana@example.com", None),
         ("user_added", "bob@example.com", None),
         ("user_changed", "bob@example.com", None),
+        *((f"source_{done}", "pbx", None) for done in ("added", "changed", "removed")),
         ("ingest", "jsonl", 30),
         ("search", "", 0),
-        ("audit_read", "", 8),
+        ("audit_read", "", 11),
     ] == [(each["action"], each["target"], each["rows"]) for each in found]
     assert {"owner"} == {each["actor"] for each in found}
     assert key[:8] == found[2]["detail"]["key"]
-    assert {"accepted": 30, "rejected": 1} == {name: found[6]["detail"][name] for name in ("accepted", "rejected")}
-    assert "12 digits" == found[7]["detail"]["cli"]
+    assert {"accepted": 30, "rejected": 1} == {name: found[9]["detail"][name] for name in ("accepted", "rejected")}
+    assert "12 digits" == found[10]["detail"]["cli"]
     assert not [text for text in (key, "447700900412") if text in str(found)]
 
 

@@ -90,7 +90,7 @@ def test_sessions_are_listed_and_ended(people: Path) -> None:
     calldex("users", "password", ANA, data=people, stdin=PASSWORD.encode())
     assert signs_in(people)
     (found,) = msgspec.json.decode(calldex("sessions", "list", "--json", data=people).stdout)
-    assert (1, ANA, "192.0.2.1", "Browser") == tuple(found[name] for name in ("id", "email", "address", "client"))
+    assert (1, ANA, "192.0.2.1", "Browser") == tuple(found[name] for name in ("id", "user", "address", "client"))
     assert "hash" not in found
     shown = calldex("sessions", "list", "Ana@example.com", data=people).stdout
     assert all(word in shown for word in ("last used", ANA, "192.0.2.1", "Browser"))

@@ -20,8 +20,8 @@ from calldex.directory import Directory
 from calldex.errors import Unavailable, UsageProblem, WrongVersion
 from calldex.store import Outcome, Store
 from calldex.store.clickhouse import client
+from calldex.store.clickhouse.dialect import CDR_TABLE
 from calldex.store.clickhouse.schema import UUID_TABLE, VERSION, comment, ddl
-from calldex.store.sql import CDR_TABLE
 from tests.clickhouse.cluster import Cluster, Host
 from tests.clickhouse.front import READ_ONLY, TOO_MANY_PARTS, Fault, Kind, Moment, answering
 from tests.clickhouse.load import GROUPS, SHARED, SIZE, Given, batch, groups, impatient, opened, seen, uuid

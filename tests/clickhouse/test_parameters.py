@@ -10,7 +10,8 @@ from calldex.access import Scope
 from calldex.search.query import Query
 from calldex.store.clickhouse.address import address
 from calldex.store.clickhouse.client import Hosts
-from calldex.store.sql import CDR_TABLE, CLICKHOUSE, Parameter, Sql, where
+from calldex.store.clickhouse.dialect import CDR_TABLE, CLICKHOUSE
+from calldex.store.sql import Parameter, Sql, where
 from tests.clickhouse.cluster import Cluster
 
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from calldex.access import Principal, Reach, permissions_of, scope_of
 from calldex.access.guard import Guard
+from calldex.clock import now_ms
 from calldex.directory import Client, Directory, GroupChanges, Seen, TeamChanges, UserChanges, snapshot
-from calldex.directory.database import now_ms
 from calldex.errors import CalldexError, Conflict, Forbidden, NotFound
 from tests.directory.places import Place
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 import pytest
 
 from calldex.access import ROLES, SCOPES, Reach, Scope, permissions_of, scope_of
+from calldex.clock import now_ms
 from calldex.directory import Directory, GroupChanges, KeyOwner, TeamChanges, keys, snapshot
-from calldex.directory.database import now_ms
 from calldex.errors import BadParameters, Conflict, NotFound
 from calldex.records.record import stable_id
 from tests.directory.places import Place

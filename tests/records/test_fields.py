@@ -43,6 +43,8 @@ FITS = {
     Op.ANY_BIT: {Kind.MASK},
     Op.LONGER: {Kind.NUMBER},
     Op.SHORTER: {Kind.NUMBER},
+    Op.KNOWN_LONGER: {Kind.SECONDS},
+    Op.KNOWN_SHORTER: {Kind.SECONDS},
     Op.YES: {Kind.YES_NO},
     Op.LACKS: {Kind.PHONE},
 }
@@ -59,12 +61,12 @@ def test_fields_are_those_of_a_record() -> None:
 
 
 def test_every_column_is_filtered_by() -> None:
-    """A column that no filter asks for is kept for statistics alone, and every filter but those by what is no part of a
-    record, its uuid and its version, has its column."""
-    asked = {filter_.column for filter_ in FILTERS if filter_.op not in {Op.ANY_UUID, Op.SINCE}}
+    """A column that no filter asks for is kept for statistics alone, as all lengths are but one; every filter but those
+    by what is no part of a record, its uuid, its version and what others tell of it, has its column."""
+    asked = {filter_.column for filter_ in FILTERS if filter_.op not in {Op.ANY_UUID, Op.SINCE, Op.CALLED_BACK}}
     measured = {column.name for column in COLUMNS if column.kind in {Kind.SECONDS, Kind.ANSWER}}
     assert asked | measured == set(COLUMN)
-    assert not asked & measured
+    assert {"wait_s"} == asked & measured
     assert len(COLUMNS) == len(COLUMN)
 
 
@@ -80,8 +82,8 @@ def test_columns_are_made_of_attributes() -> None:
 def test_filters_fit_their_columns(filter_: object) -> None:
     """Operator and kind go together, and words are those of the column, in its order."""
     found = next(each for each in FILTERS if each is filter_)
-    if found.op in {Op.ANY_UUID, Op.SINCE}:
-        assert found.column in {"uuid", "written_ms"}
+    if found.op in {Op.ANY_UUID, Op.SINCE, Op.CALLED_BACK}:
+        assert found.column in {"uuid", "written_ms", "callback"}
         return
     column = COLUMN[found.column]
     assert column.kind in FITS[found.op]

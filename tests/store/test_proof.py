@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from calldex.access import Scope
-from calldex.errors import CalldexError, RecordDamaged
+from calldex.errors import CalldexError, RecordDamaged, StoreDamaged
 from calldex.records.record import Cdr, canonical, from_ms, time_uuid
 from calldex.search.query import parse
 from calldex.store import Batch, Head, Outcome
@@ -263,6 +263,15 @@ def test_batches_of_one_commit_have_one_link(tmp_path: Path) -> None:
         last = ledger.last_seq
     with LedgerReader(tmp_path / LEDGER_FILE) as reader:
         assert (1, last) == (reader.links_behind(0), reader.head().seq)
+
+
+def test_a_ledger_that_says_to_be_of_another_format(kept: Path, tmp_path: Path) -> None:
+    """It is damaged: the 48th byte of its head was 4 when it was written."""
+    content = bytearray((kept / LEDGER_FILE).read_bytes())
+    content[47] = 5
+    (tmp_path / LEDGER_FILE).write_bytes(content)
+    with pytest.raises(StoreDamaged, match="unsupported file format"), LedgerReader(tmp_path / LEDGER_FILE):
+        pass
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

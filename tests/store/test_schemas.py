@@ -15,10 +15,11 @@ import pytest
 
 from calldex.store.clickhouse.schema import CLUSTER, PLAIN, steps
 from calldex.store.embedded.chain import COVERED
+from calldex.store.embedded.dialect import DUCKDB, SQLITE
 from calldex.store.embedded.ledger import ROW_NAMES, Ledger
 from calldex.store.embedded.schema import COLUMNS, LEDGER
 from calldex.store.migrations import Migration, numbered
-from calldex.store.sql import DUCKDB, SQLITE, VALUE_NAMES, layout
+from calldex.store.sql import VALUE_NAMES, layout
 
 SCHEMAS: Final[Mapping[str, tuple[Migration, ...]]] = {
     "ledger": LEDGER,
@@ -33,10 +34,12 @@ FROZEN: Final = {
     "columns_0001_versions": "d4d3774b97aa8ae1d53c3bac9ebc1981f303afe26e055c475ea101e41292b9ce",
     "columns_0002_tags": "9730188c79255d4671da22c5bb2ca89bd5fa887afff68b0feda1d1d0a53bc78b",
     "columns_0003_statistics": "241c58191971855b6a930544cd6896248bd151107ffffcb0bef4222c1ed70192",
+    "columns_0004_numbering": "33caa39485b895cf5beb068d6ce808a8cdc9a7a8e192d6692cbbcaf5d9afff80",
     "ledger_0001_versions": "73f201a94d368e10ec399c5588be0def92373dbe8fa8733bd37cb12be2fd24ba",
     "ledger_0002_links": "f16fa328e16c99a8171406b4719775ae8893e96ca6e4483e64729637ad44b9a4",
     "ledger_0003_tags": "0bf445cb9534376c473cd2a7f5e1a3ef3939359bc288aedbe6587260d3fe0c52",
     "ledger_0004_statistics": "be42f667e06b40f3214fea3808433171d5bb2a37378742aca0b7bd95f1f05382",
+    "ledger_0005_numbering": "f5e23b3ea2f818db2dea73bd71efb1db09b7ca1202b2bccbe3f410e8f0d983fb",
     "plain_0001_versions": "aab3e28872648391d200c33d41550d8b74ead31ca5d107fda7a2060ba70c4135",
     "plain_0002_tags": "035e24fea25faae4c437fac306f4dbaa2041fa816882d50db496514702ca907e",
     "plain_0003_statistics": "188deaafcabd4e930ffe86bbed773dbd6cf1796129775bd10e438b76da614ca6",
@@ -67,7 +70,7 @@ def test_the_ledger_fits_the_table(tmp_path: Path) -> None:
     with closing(Ledger(tmp_path / "ledger.db")) as ledger, closing(apsw.Connection(str(ledger.path))) as reader:
         found = {name: type_ for _, name, type_, *_ in reader.execute("PRAGMA table_info(version)")}
         assert [(len(LEDGER),)] == list(reader.execute("PRAGMA user_version"))
-    assert set(found) == {*ROW_NAMES, "written_ms", "json"}
+    assert set(found) == {*ROW_NAMES, "written_ms", "json"} - {"number"}
     assert {column.name: column.type for column in layout(SQLITE)}.items() <= found.items()
 
 

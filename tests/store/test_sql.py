@@ -14,7 +14,9 @@ from calldex.records.fields import FILTERS
 from calldex.search.query import parse
 from calldex.store import Position, Span
 from calldex.store.clickhouse.client import bound
-from calldex.store.sql import CLICKHOUSE, DUCKDB, SQLITE, VALUE_NAMES, Dialect, Sql, behind, both, where
+from calldex.store.clickhouse.dialect import CLICKHOUSE
+from calldex.store.embedded.dialect import DUCKDB, SQLITE
+from calldex.store.sql import VALUE_NAMES, Dialect, Sql, behind, both, where
 from tests.clickhouse.parser import clickhouse_reads
 
 SCOPES: Final = (

@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec import UNSET, UnsetType
 
-from calldex.admin.verb import MANAGE_USERS, Call, Id, Listing, Nothing, Paging, Verb, note_import, paged
+from calldex.admin.verb import MANAGE_USERS, Call, Id, Listing, Nothing, Paging, Verb, note_changes, paged
 from calldex.directory import Imported, TeamChanges, TeamInfo
 from calldex.errors import Conflict
 
@@ -67,7 +67,7 @@ def import_teams(call: Call, csv: bytes) -> Imported:
     All of them or, if a line is wrong, none; `problems` tells of each wrong line what is wrong with it.
     """
     done = call.directory.import_teams(call.actor.account, csv, guard=call.guard)
-    note_import(call, done)
+    note_changes(call, done)
     return done
 
 

@@ -19,7 +19,7 @@ from calldex.admin.verb import (
     Nothing,
     Paging,
     Verb,
-    note_import,
+    note_changes,
     paged,
 )
 from calldex.directory import Directory, Imported, User, UserChanges
@@ -117,13 +117,13 @@ def import_users(call: Call, csv: bytes) -> Imported:
     """
     permit(call.actor, MANAGE_ACCESS)
     done = call.directory.import_users(call.actor.account, csv, guard=call.guard)
-    note_import(call, done)
+    note_changes(call, done)
     return done
 
 
 def show_user(call: Call, _: Nothing) -> ShownUser:
     """Show a user."""
-    return _shown(_user(call))
+    return _shown(found_user(call))
 
 
 def change_user(call: Call, changes: UserChanges) -> ShownUser:
@@ -132,7 +132,7 @@ def change_user(call: Call, changes: UserChanges) -> ShownUser:
     What is not sent stays, null takes away, each list replaces the one there was. To change the role or the groups it
     needs `manage_access` as well. It counts with their next request.
     """
-    email = _user(call).email
+    email = found_user(call).email
     if changes.role is not UNSET or changes.groups is not UNSET:
         permit(call.actor, MANAGE_ACCESS)
     return _shown(call.directory.change_user(email, changes, guard=call.guard))
@@ -143,7 +143,7 @@ def remove_user(call: Call, _: Nothing) -> None:
 
     Their records stay, and so does their name in the look-ups.
     """
-    call.directory.remove_user(_user(call).email, guard=call.guard)
+    call.directory.remove_user(found_user(call).email, guard=call.guard)
 
 
 def explain_access(call: Call, asked: Explained) -> Explanation:
@@ -153,10 +153,11 @@ def explain_access(call: Call, asked: Explained) -> Explanation:
     themselves they are told that there is none; with `record` it needs `see_cdrs` as well.
     """
     record = None if asked.record is UNSET else call.node.record(call.actor, _uuid(asked.record))
-    return explain(call.directory.principal(_user(call).email), record)
+    return explain(call.directory.principal(found_user(call).email), record)
 
 
-def _user(call: Call) -> User:
+def found_user(call: Call) -> User:
+    """The user in the address, who is noted as the target; `NotFound` if there is none of the account."""
     if call.by_name and not call.subject.isdecimal():
         user = call.directory.user(call.subject)
         if user.account != call.actor.account:
@@ -184,7 +185,8 @@ def _shown(user: User) -> ShownUser:
     )
 
 
-def _home(directory: Directory, email: str) -> str:
+def home_of_user(directory: Directory, email: str) -> str:
+    """The account of the user of an e-mail address."""
     return directory.user(email).account
 
 
@@ -192,8 +194,8 @@ VERBS: Final = (
     Verb("GET", "/users", list_users, EITHER),
     Verb("POST", "/users", create_user, MANAGE_USERS, "user_added"),
     Verb("POST", "/users/import", import_users, MANAGE_USERS, "user_changed"),
-    Verb("GET", "/users/{id}", show_user, EITHER, home=_home),
-    Verb("PATCH", "/users/{id}", change_user, MANAGE_USERS, "user_changed", home=_home),
-    Verb("DELETE", "/users/{id}", remove_user, MANAGE_USERS, "user_removed", home=_home),
-    Verb("GET", "/users/{id}/access", explain_access, EITHER, home=_home),
+    Verb("GET", "/users/{id}", show_user, EITHER, home=home_of_user),
+    Verb("PATCH", "/users/{id}", change_user, MANAGE_USERS, "user_changed", home=home_of_user),
+    Verb("DELETE", "/users/{id}", remove_user, MANAGE_USERS, "user_removed", home=home_of_user),
+    Verb("GET", "/users/{id}/access", explain_access, EITHER, home=home_of_user),
 )

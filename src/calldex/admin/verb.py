@@ -25,6 +25,8 @@ from calldex.directory.refs import reference
 from calldex.errors import NotFound
 from calldex.node import Node
 
+MAIN: Final = "main"
+"""The account that there always is."""
 MOST_PER_PAGE: Final = 1_000
 MANAGE_USERS: Final[tuple[Permission, ...]] = ("manage_users",)
 MANAGE_ACCESS: Final[tuple[Permission, ...]] = ("manage_access",)
@@ -82,7 +84,7 @@ def paged(found: Sequence[T], paging: Paging) -> Listing[T]:
     return Listing(list(found[begin : begin + paging.per_page]), len(found))
 
 
-def note_import(call: Call, done: Imported) -> None:
+def note_changes(call: Call, done: Imported) -> None:
     """Tell the audit what a file changed."""
     call.noted.detail = {"added": done.added, "changed": done.changed}
     call.noted.rows = done.added + done.changed
@@ -112,14 +114,18 @@ class Call(msgspec.Struct, frozen=True):
 
     def id(self, noun: str) -> int:
         """The id that the subject is; `NotFound` where it is none."""
-        text = self.subject
-        if text.isascii() and text.isdecimal() and text[0] != "0" and int(text[:17]) < 2**53:
-            return int(text)
-        raise NotFound(f"there is no {noun} {text[:100]!r}; an id is a whole number")
+        return id_of(self.subject, noun)
 
     def reference(self, noun: str) -> int | str:
         """The subject's id or, where it may be named, its name."""
         return reference(self.subject) if self.by_name else self.id(noun)
+
+
+def id_of(text: str, noun: str) -> int:
+    """The id that a text is; `NotFound` where it is none."""
+    if text.isascii() and text.isdecimal() and text[0] != "0" and int(text[:17]) < 2**53:
+        return int(text)
+    raise NotFound(f"there is no {noun} {text[:100]!r}; an id is a whole number")
 
 
 class Verb(msgspec.Struct, frozen=True):
@@ -172,6 +178,13 @@ class Verb(msgspec.Struct, frozen=True):
         """What else there is to know."""
         more = " ".join(inspect.cleandoc(self.work.__doc__ or "").partition("\n")[2].split())
         return f"{more}\n\nNeeds {' or '.join(f'`{permission}`' for permission in self.needs)}.".strip()
+
+
+def by_owner(
+    work: Callable[..., Any], action: Action | None = None, *, home: Callable[[Directory, str], str] | None = None
+) -> Verb:
+    """A verb that only the owner of the data directory does, of one account or of all."""
+    return Verb("POST", "", work, MANAGE_ACCESS, action, home=home)
 
 
 def name_of(work: Callable[..., Any], kind: NamedKind | None) -> str:

@@ -1,12 +1,12 @@
-"""The control surface: what the owner of a data directory asks of its node, over HTTP.
+"""The owner's socket: what the owner of a data directory asks of its node, over HTTP.
 
 One way for both cases: a server serves this app on the socket file in its data directory, which only the directory's
 owner can open, and a command that has the directory to itself calls it in its own process. Never reachable by TCP, and
 asks nobody who they are: the permissions of the file are the authority.
 
 `POST /verbs/<verb>` does a verb of the administration (`admin`), with its subject and account in the query string.
-`POST /<operation>` takes the JSON of an `operations.Operation` and gives that of its reply. `POST /import` takes a
-stream of bytes of any length, what `Import` says in its query string, and replies with a `Summary`.
+`POST /search` takes a `Search` and gives a page of its records, `POST /export` a file of them in frames. `POST /import`
+takes a stream of bytes of any length, what `Import` says in its query string, and replies with a `Summary`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import anyio
 import anyio.from_thread
@@ -28,9 +28,10 @@ from starlette.routing import Route
 
 from calldex.access import Principal
 from calldex.admin import VERB
-from calldex.admin.verb import Doer, do
-from calldex.api.operation import MAIN, Operation
-from calldex.api.operations import OPERATIONS, Search, note_import
+from calldex.admin.quarantine import note_ingest
+from calldex.admin.verb import MAIN, Doer, do
+from calldex.api.owners_export import file_of
+from calldex.api.owners_search import Search, page_of
 from calldex.audit.chain import OWNER, Actor
 from calldex.errors import BadRequest, CalldexError, NotFound, Unavailable
 from calldex.ingest.calls import Feed
@@ -40,6 +41,7 @@ from calldex.node import Node
 from calldex.search.reader import Reader
 from calldex.transport.replies import JSON, error_reply
 from calldex.transport.requests import body_of
+from calldex.transport.streams import StreamReply
 from calldex.transport.workers import Workers
 
 BODY_LIMIT: Final = 24 << 20
@@ -54,7 +56,6 @@ _LOOK_S: Final = 0.2
 READING_AT_ONCE: Final = 2
 READING_WAITING: Final = 64
 
-_Asked = TypeVar("_Asked", bound=msgspec.Struct)
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -64,15 +65,16 @@ class Import(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     origin: str
     source: str | None = None
     format: str | None = None
-    account: str = "main"
+    account: str = MAIN
 
 
 def control(node: Node) -> Starlette:
     """The app over a node, which stays the caller's to close."""
     workers = Workers("owner", READING_AT_ONCE, READING_WAITING, _too_many)
-    reader = node.reader({"searches": workers, "streams": workers}, lambda _: None)
-    handlers = {kind.__name__: _asking(node, kind) for kind in OPERATIONS}
-    handlers |= {Search.__name__: _searching(node, reader), "import": _importing(node), "verbs/{name}": _doing(node)}
+    exporting = Workers("owner-export", READING_AT_ONCE, READING_WAITING, _too_many)
+    reader = node.reader({"searches": workers, "streams": exporting}, lambda _: None)
+    handlers = {"verbs/{name}": _doing(node), "search": _searching(node, reader), "export": _exporting(node, reader)}
+    handlers |= {"import": _importing(node)}
     routes = [Route(f"/{name}", _cancelled(node, handle), methods=["POST"]) for name, handle in handlers.items()]
     return Starlette(routes=routes, exception_handlers={CalldexError: _refused})
 
@@ -98,15 +100,6 @@ async def _refused(request: Request, error: Exception) -> Response:
     return error_reply(error, "")
 
 
-def _asking(node: Node, kind: type[Operation[Any]]) -> Handler:
-    async def handle(request: Request) -> Response:
-        body = await body_of(request, BODY_LIMIT)
-        await node.audit.ready()
-        return await anyio.to_thread.run_sync(lambda: _json(_decoded(body, kind).run(node)))
-
-    return handle
-
-
 def _doing(node: Node) -> Handler:
     """A verb of the administration, done by the owner: `account` and `subject` stand in the query string."""
 
@@ -126,6 +119,8 @@ def _doing(node: Node) -> Handler:
         def read(body: bytes) -> Any:
             return body if verb.takes is bytes else from_json(body, verb.takes)
 
+        if not verb.path:  # of all accounts perhaps, in each of which it notes for itself what it did
+            await node.audit.ready()
         principal = await anyio.to_thread.run_sync(owner)
         doer = Doer(principal=principal, actor=Actor(actor=OWNER, account_id=principal.account_id), by_name=True)
         return _json(await do(node, verb, doer, subject, receive=receive, read=read, run=anyio.to_thread.run_sync))
@@ -135,20 +130,21 @@ def _doing(node: Node) -> Handler:
 
 def _searching(node: Node, reader: Reader) -> Handler:
     async def handle(request: Request) -> Response:
-        return _json(await _decoded(await body_of(request, BODY_LIMIT), Search).read(node, reader))
+        return _json(await page_of(node, reader, from_json(await body_of(request, BODY_LIMIT), Search)))
+
+    return handle
+
+
+def _exporting(node: Node, reader: Reader) -> Handler:
+    async def handle(request: Request) -> Response:
+        asked = from_json(await body_of(request, BODY_LIMIT), Search)
+        return StreamReply(lambda: file_of(node, reader, asked))
 
     return handle
 
 
 def _too_many() -> CalldexError:
     return Unavailable("too many commands search at once; try again shortly", retry_after=1)
-
-
-def _decoded(body: bytes, kind: type[_Asked]) -> _Asked:
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadRequest(f"this is no {kind.__name__}: {error}") from None
 
 
 def _json(reply: object) -> Response:
@@ -214,7 +210,8 @@ def _run(node: Node, feed: Feed, pieces: Iterator[bytes], origin: str) -> Summar
             error = _broken_off(node)
         except CalldexError as failure:
             error = failure
-        note_import(node, feed, committed, error)
+        status = error.status if error else 200
+        note_ingest(node, feed.account_id, feed.source or feed.format.name, committed, status)
     except CalldexError as failure:
         return failure
     return error or committed

@@ -18,7 +18,7 @@ from starlette.responses import Response
 from calldex.access import SCOPES, KeyScope, Permission
 from calldex.audit.chain import Action
 from calldex.inputs import parameters_of
-from calldex.records.fields import DAY_PARAMETERS, FILTERS, Filter, Op, Parameter
+from calldex.records.fields import DAY_PARAMETERS, FILTER_PARAMETERS, FILTERS, Filter, Op, Parameter
 from calldex.search.query import Parameters
 from calldex.transport.replies import JSON
 
@@ -30,7 +30,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 Credential = Literal["key", "session", "none"]
 """What one has to come with: a key or a session, a session, or nothing."""
-Limit = Literal["searches", "streams", "ingest", "administration", "signing in", "recordings", "none"]
+Limit = Literal["searches", "streams", "jobs", "ingest", "administration", "signing in", "recordings", "none"]
 """Whose places a request takes up: so many run at once, so many wait, who comes then is refused."""
 
 ERRORS: Final = (400, 401, 403, 408, 413, 415, 429, 500, 503)
@@ -86,7 +86,7 @@ def taken(parameters: Parameters[Any]) -> tuple[Json, ...]:
     return (
         *query_of(own),
         *(map(_query, DAY_PARAMETERS) if parameters.days else ()),
-        *(_filters() if parameters.filters else ()),
+        *(_filters(related=parameters.related) if parameters.filters else ()),
     )
 
 
@@ -114,8 +114,12 @@ def _query(declared: Parameter) -> Json:
     return parameter(declared.name, declared.description, declared.schema, declared.example)
 
 
-def _filters() -> Iterator[Json]:
+def _filters(*, related: bool) -> Iterator[Json]:
+    if related:
+        yield from map(_query, FILTER_PARAMETERS)
     for filter_ in FILTERS:
+        if filter_.op is Op.CALLED_BACK and not related:
+            continue
         words = ", ".join(f"`{word}`" for word in filter_.all_words)
         described = filter_.description + (f" Values: {words}." if words else "")
         for name in (filter_.name, *filter_.aliases):
@@ -130,9 +134,9 @@ def _schema(filter_: Filter) -> Json:
             return {"type": "string", "enum": ["yes", "no"]}
         case Op.SINCE:
             return {"type": "string", "format": "date-time"}
-        case Op.LONGER | Op.SHORTER:
+        case Op.LONGER | Op.SHORTER | Op.KNOWN_LONGER | Op.KNOWN_SHORTER:
             return {"type": "integer", "minimum": 0, "maximum": 2**31 - 1}
-        case Op.ANY_WORD | Op.ANY_BIT:
+        case Op.ANY_WORD | Op.ANY_BIT | Op.CALLED_BACK:
             items: Json = {"enum": [*filter_.all_words]}
         case Op.ANY_ID | Op.ANY_OF_SET:
             items = {"pattern": _ID}

@@ -12,12 +12,19 @@ import msgspec
 
 from calldex.access import Explanation, Mask, Reach, ReachLine
 from calldex.admin.keys import ListedKey, MadeKey
+from calldex.admin.missed import Mark
 from calldex.admin.names import NameOfCode, NameOfId
+from calldex.admin.signin import SessionsEnded, UserSession
+from calldex.admin.sources import SourceState
 from calldex.admin.users import ShownUser
 from calldex.admin.verb import Listing
+from calldex.admin.views import ViewInfo
 from calldex.api.audit import AuditEntry, AuditPage
 from calldex.api.changes import FeedChange, FeedReply
+from calldex.api.export_jobs import ExportList, ShownExport
 from calldex.api.health import Alive
+from calldex.api.history import FieldChange, HistoryReply, RecordVersion
+from calldex.api.missed import CallAnswer, MissedCaller, MissedReply
 from calldex.api.openid import Ways
 from calldex.api.signin import SessionReply, SignedInUser
 from calldex.api.statistics import Checksum, ChecksumReply, StatsReply
@@ -133,6 +140,16 @@ _OF_TYPE: Final[dict[Any, Any]] = {
         ),
         _USER,
         _KEY,
+        UserSession(
+            id=11,
+            user="ana@example.com",
+            created_at=_BEGAN,
+            last_used_at=_LATER,
+            expires_at=_LATER,
+            address="192.0.2.7",
+            client="Firefox",
+        ),
+        SessionsEnded(2),
         MadeKey(key="cdx_ followed by 43 characters", **msgspec.structs.asdict(_KEY)),
         Imported(added=2, changed=1, unchanged=0),
         Explanation(
@@ -152,6 +169,7 @@ _OF_TYPE: Final[dict[Any, Any]] = {
             members=("ana@example.com",),
             system=False,
         ),
+        SourceState(name="pbx", format="asterisk", created_at=_BEGAN, quarantined=0),
         NameOfId(501, "Sales", pinned=True),
         NameOfCode("0100", "0100: Sale", pinned=False),
         Account(1, "main", "Europe/London"),
@@ -177,6 +195,26 @@ _OF_TYPE: Final[dict[Any, Any]] = {
         Ways(openid=True),
         Peaks(duration_s=61.5, channels=[[0, 3, 127, 90], [64, 2, 0, 1]]),
         Alive(),
+        ShownExport(
+            id="5f0c9a1e77b2d3045f0c9a1e77b2d304",
+            state="done",
+            format="csv",
+            parameters={"format": "csv", "type": "inbound", "timezone": "Europe/London"},
+            made_by="ana@example.com",
+            credential="cdx_Ab3d",
+            schedule=None,
+            day=None,
+            created_at=_BEGAN,
+            ended_at=_LATER,
+            expires_at=datetime(2026, 2, 7, 8, 0, tzinfo=UTC),
+            records=812,
+            total=812,
+            bytes=391204,
+            sha256="9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+            reason=None,
+            link="/api/v2/cdr/exports/5f0c9a1e77b2d3045f0c9a1e77b2d304/file?link=Jq1cX0d2",
+            link_expires_at=datetime(2026, 1, 31, 9, 5, tzinfo=UTC),
+        ),
         Readiness(ready=True, down=(), behind=0, total=310, reason=None),
         AuditEntry(
             n=42,
@@ -194,6 +232,7 @@ _OF_TYPE: Final[dict[Any, Any]] = {
         ),
     )
 }
+_OF_TYPE[ExportList] = ExportList([_OF_TYPE[ShownExport]])
 _OF_TYPE[CdrPage] = CdrPage(records=[_OF_TYPE[Record]], total=1, page=1, search_token=None)
 _OF_TYPE[FeedReply] = FeedReply(
     changes=[FeedChange(seq=17, change="upsert", uuid=_CDR.uuid, at=_BEGAN, record=_OF_TYPE[Record])],
@@ -208,6 +247,51 @@ _OF_TYPE[StatsReply] = StatsReply(
 )
 _OF_TYPE[ChecksumReply] = ChecksumReply(
     checksums=[Checksum(from_="2026-11-01", count=812, hash="5f0c9a1e77b2d304")], as_of=901234, timezone="Europe/London"
+)
+_MARK: Final = Mark(uuid=_UUID, by="bo@example.com", at=_LATER, note="sent a mail")
+_OF_TYPE[Mark] = _MARK
+_OF_TYPE[MissedReply] = MissedReply(
+    missed=[
+        MissedCaller(
+            uuid=_UUID,
+            from_="447700900412",
+            to="442079460018",
+            did="442079460018",
+            queue="Sales",
+            queue_id=501,
+            disposition="abandoned",
+            state="returned",
+            attempts=1,
+            first_missed_at=_BEGAN,
+            last_missed_at=_BEGAN,
+            answer=CallAnswer("01980c23-02b0-8d21-9a3b-5c1f0e7d2b45", _LATER, "Ana Ruiz", 1201),
+            time_to_return_s=300,
+            uuids=[_UUID],
+            mark=_MARK,
+            done=True,
+        )
+    ],
+    total=1,
+    page=1,
+    search_token=None,
+    callback_hours=24,
+)
+_OF_TYPE[ViewInfo] = ViewInfo(
+    id=3,
+    name="Lost calls",
+    query="type=inbound&disposition=abandoned",
+    shared=True,
+    own=False,
+    by="bo@example.com",
+    created_at=_BEGAN,
+    changed_at=_LATER,
+)
+_OF_TYPE[HistoryReply] = HistoryReply(
+    versions=[
+        RecordVersion(seq=19, at=_LATER, changes=[FieldChange(field="wrapup_code", before=None, after="0100")]),
+        RecordVersion(seq=17, at=_BEGAN, changes=[]),
+    ],
+    total=2,
 )
 _OF_TYPE[AuditPage] = AuditPage([_OF_TYPE[AuditEntry]], before=42)
 _OF_TYPE[str] = ""

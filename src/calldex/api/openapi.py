@@ -37,6 +37,7 @@ _MEANING: Final[Mapping[int, str]] = {
     410: "The `search_token` is too old; start the search again.",
     413: "The body is too large.",
     415: "The body is of a type that is not read.",
+    421: "Another node has it; the message names that one.",
     416: "Nothing of the recording lies in that range.",
     429: "Too many requests, at once or over time; `Retry-After` says when to come again, and `RateLimit` and"
     " `RateLimit-Policy`, which every reply to a key has, how many may come.",

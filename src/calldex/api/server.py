@@ -27,6 +27,7 @@ from starlette.types import ASGIApp
 from calldex.api.app import public
 from calldex.datadir import SOCKET_FILE
 from calldex.errors import BadSettings, CalldexError, PortTaken, Problem
+from calldex.jobs.exports import ExportJobs
 from calldex.node import Node
 from calldex.settings import Settings
 from calldex.transport.backpressure import Backpressure
@@ -70,7 +71,7 @@ def serve(node: Node, control: ASGIApp, *, announce: Callable[[str], None]) -> N
             _log.info("ready", url=url)
             announce(url)
 
-        asyncio.run(_serve(node, servers, certificate, ready))
+        asyncio.run(_serve(node, servers, certificate, app.state.exporting, ready))
         _log.info("stopped")
 
 
@@ -78,6 +79,7 @@ async def _serve(
     node: Node,
     servers: Sequence[tuple[_Server, socket.socket]],
     certificate: Certificate | None,
+    exporting: ExportJobs,
     ready: Callable[[], None],
 ) -> None:
 
@@ -95,6 +97,7 @@ async def _serve(
     if certificate is not None:
         loop.add_signal_handler(signal.SIGHUP, _reload, certificate)
     keeping = asyncio.create_task(_keep_house(node))
+    making = asyncio.create_task(exporting.run())
     try:
         async with asyncio.TaskGroup() as group:
             for server, listening in servers:
@@ -103,6 +106,8 @@ async def _serve(
             ready()
     finally:
         keeping.cancel()
+        making.cancel()
+        await asyncio.gather(making, return_exceptions=True)
         for number in (*_SIGNALS, signal.SIGHUP):
             loop.remove_signal_handler(number)
 

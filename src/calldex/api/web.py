@@ -28,7 +28,7 @@ POLICY: Final = (
 )
 """The page's `Content-Security-Policy`: nothing inline, nothing from elsewhere."""
 BUILT: Final = Path(__file__).parents[1] / "web"
-ADDRESSES: Final = ("/", "/signin", "/cdr/{uuid}", "/admin", "/admin/{part}")
+ADDRESSES: Final = ("/", "/signin", "/cdr/{uuid}", "/figures", "/wallboard", "/admin", "/admin/{part}")
 """The addresses of the page. What they show is decided in the browser."""
 _TYPES: Final[Mapping[str, str]] = {
     ".js": "text/javascript; charset=utf-8",

@@ -24,8 +24,10 @@ _READS: Final[frozenset[Action]] = frozenset(
         "listen",
         "download",
         "export",
+        "export_fetched",
         "changes_read",
         "audit_read",
+        "seen_as",
         "sign_in",
         "sign_in_failed",
     )

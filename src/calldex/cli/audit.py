@@ -37,7 +37,7 @@ def _filters(command: _Command) -> _Command:
 
 
 AT_ONCE: Final = 10_000
-"""Entries of one question; `api.operations.AUDIT_LIMIT` is the most."""
+"""Entries of one question; `admin.care.MOST_ENTRIES` is the most."""
 
 
 @click.group(cls=Group)
@@ -105,11 +105,12 @@ def head(data: Path | None) -> None:
     Kept where whoever can write the database cannot, it shows later that nothing up to it was changed: give it to
     `calldex audit verify --expect`.
     """
-    from calldex.api.operations import HeadOfAudit
+    from calldex.admin.care import head_of_audit
+    from calldex.admin.verb import Nothing
     from calldex.cli.client import connected
 
     with connected(data) as control:
-        click.echo(str(control.ask(HeadOfAudit())))
+        click.echo(str(control.do(head_of_audit, Nothing())))
 
 
 @audit.command(
@@ -129,13 +130,13 @@ def verify(expect: str | None, as_json: bool, data: Path | None) -> None:
     Exit code 1 if there are any. Whoever can write the database can also make the whole chain again, without a fault:
     only --expect shows that, with a hash that was kept elsewhere.
     """
-    from calldex.api.operations import VerifyAudit
+    from calldex.admin.care import Expected, verify_audit
     from calldex.audit.chain import Link
     from calldex.cli.client import connected
 
     expected = None if expect is None else Link.parse(expect)
     with connected(data) as control:
-        found = control.ask(VerifyAudit(expected=expected))
+        found = control.do(verify_audit, Expected(expected))
     if as_json:
         output.json(found)
     else:
@@ -150,8 +151,9 @@ def verify(expect: str | None, as_json: bool, data: Path | None) -> None:
 
 def _pages(data: Path | None, filters: dict[str, str | None], limit: int | None) -> Iterator[list[Entry]]:
     """The entries that are meant, newest first; without a limit, all."""
+    from calldex.admin.care import EntryList
+    from calldex.admin.care import list_entries as listed
     from calldex.api.audit import instant
-    from calldex.api.operations import ListAudit
     from calldex.cli.client import connected
     from calldex.directory import AuditFilter
 
@@ -166,7 +168,7 @@ def _pages(data: Path | None, filters: dict[str, str | None], limit: int | None)
         left = limit
         while left != 0:
             most = AT_ONCE if left is None else min(left, AT_ONCE)
-            some = control.ask(ListAudit(account=filters["account"], wanted=wanted, limit=most))
+            some = control.do(listed, EntryList(account=filters["account"], wanted=wanted, limit=most))
             yield some
             if len(some) < most:
                 return

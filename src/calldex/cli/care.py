@@ -31,11 +31,11 @@ def backup(folder: Path, data: Path | None) -> None:
     Keep it as safe as the data directory: it holds every number, and the hashes of the keys. What lies in ClickHouse or
     PostgreSQL is backed up by their own means.
     """
-    from calldex.api.operations import Backup
+    from calldex.admin.care import BackupTo, back_up
     from calldex.cli.client import connected
 
     with connected(data) as control:
-        manifest = control.ask(Backup(target=str(folder.absolute())))
+        manifest = control.do(back_up, BackupTo(str(folder.absolute())))
     size = sum(file.bytes for file in manifest.files)
     output.say(f"Backed up {size:,} bytes to {folder}.")
     if manifest.damaged:

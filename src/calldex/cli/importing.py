@@ -175,7 +175,7 @@ def import_(
         raise UsageProblem("standard input can be read only once; give `-` once")
     inputs = [Input(name) for name in files]
 
-    from calldex.api.operations import CheckFeed
+    from calldex.admin.sources import Feeding, check_feed
     from calldex.cli.client import connected
 
     done: list[Imported] = []
@@ -184,7 +184,7 @@ def import_(
         with connected(data, new=True) as control, _progress(inputs) as watch:
             if source is not None or format_ is not None:
                 _refuse_sourceless(format_)
-                control.ask(CheckFeed(source=source, format=format_, account=account or "main"))
+                control.do(check_feed, Feeding(source=source, format=format_), account=account or "main")
             for each in inputs:
                 imported, problem = _imported(
                     control, each, watch(each), source=source, format_=format_, account=account or "main"

@@ -42,11 +42,11 @@ def accounts() -> None:
 @options.data
 def add_account(name: str, timezone: str | None, data: Path | None) -> None:
     """Add an account."""
-    from calldex.api.operations import AddAccount
+    from calldex.admin.care import NewAccount, create_account
     from calldex.cli.client import connected
 
     with connected(data, new=True) as control:
-        account = control.ask(AddAccount(name=name, timezone=timezone))
+        account = control.do(create_account, NewAccount(name=name, timezone=timezone))
     output.say(f"Added the account {account.name}.")
 
 
@@ -55,11 +55,12 @@ def add_account(name: str, timezone: str | None, data: Path | None) -> None:
 @options.data
 def list_accounts(as_json: bool, data: Path | None) -> None:
     """Show every account."""
-    from calldex.api.operations import ListAccounts
+    from calldex.admin.care import list_accounts as listed
+    from calldex.admin.verb import Nothing
     from calldex.cli.client import connected
 
     with connected(data) as control:
-        found = control.ask(ListAccounts())
+        found = control.do(listed, Nothing())
     if as_json:
         output.json(found)
     else:

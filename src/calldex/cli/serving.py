@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
@@ -15,6 +14,7 @@ import msgspec
 
 from calldex.cli import options, output
 from calldex.cli.command import Command
+from calldex.clock import now_ms
 from calldex.errors import Conflict, UnreadableInput
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def demo(records: int | None, seed: int | None, end: datetime | None, data: Path
             from calldex.texts import PREFIX_LENGTH
 
             admin = next(user for user in node.directory.users() if user.role == "admin" and not user.disabled_at)
-            ends = time.time_ns() // 1_000_000 + DEMO_KEY_DAYS * 86_400_000
+            ends = now_ms() + DEMO_KEY_DAYS * 86_400_000
             key = node.directory.create_key(admin.email, expires_at=ends)
             node.audit.owner("key_created", node.directory.account().id, admin.email, key=key[:PREFIX_LENGTH])
             link = ""
@@ -205,7 +205,7 @@ def _write(path: Path, made: Demo) -> None:
 def _fill(node: Node, wanted: Demo) -> None:
     """Cast the centre, and import what happened in it."""
     from calldex import demo as demos
-    from calldex.api.operations import note_import
+    from calldex.admin.quarantine import note_ingest
     from calldex.directory import TeamChanges
     from calldex.formats.jsonl import JsonlSettings
     from calldex.ingest.calls import Feed
@@ -235,7 +235,7 @@ def _fill(node: Node, wanted: Demo) -> None:
     )
     with _progress(wanted.records) as tell:
         summary = node.ingest.run(feed, (), "demo", lambda summary: tell(summary.read))
-    note_import(node, feed, summary, None)
+    note_ingest(node, feed.account_id, "jsonl", summary)
 
 
 class _DemoFormat:

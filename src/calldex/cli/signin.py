@@ -43,12 +43,13 @@ def set_password(email: str, data: Path | None) -> None:
     It is asked for, or read from standard input: 12 to 256 characters, not their e-mail address or a part of it.
     Whether it is a common one is not looked up.
     """
-    from calldex.api.signin_operations import SetPassword
+    from calldex.admin.signin import UserPassword
+    from calldex.admin.signin import set_password as set_
     from calldex.cli.client import connected
 
     password = _secret("New password", twice=True)
     with connected(data) as control:
-        ended = control.ask(SetPassword(email=email, password=password))
+        ended = control.do(set_, UserPassword(password), subject=email).sessions
     output.say(f"{email} has a new password; {ended} of their sessions ended.")
 
 
@@ -66,18 +67,22 @@ def sessions() -> None:
 @options.data
 def list_sessions(email: str | None, as_json: bool, data: Path | None) -> None:
     """Show sessions, the newest first."""
-    from calldex.api.signin_operations import ListSessions
+    from calldex.admin.signin import SessionList, list_user_sessions
     from calldex.cli.client import connected
 
     with connected(data) as control:
-        found = control.ask(ListSessions(email=email))
+        if email is not None:
+            found = control.every(list_user_sessions, SessionList(user=email), subject=email)
+        else:
+            every = [control.every(list_user_sessions, SessionList(), account=name) for name in control.accounts()]
+            found = sorted((session for some in every for session in some), key=lambda session: -session.id)
     if as_json:
         output.json(found)
         return
     headings = ("id", "user", "created", "last used", "expires", "address", "client")
     rows = [
         (
-            *(each.id, each.email),
+            *(each.id, each.user),
             *map(output.moment, (each.created_at, each.last_used_at, each.expires_at)),
             *(each.address, each.client),
         )
@@ -91,12 +96,14 @@ def list_sessions(email: str | None, as_json: bool, data: Path | None) -> None:
 @options.data
 def end_session(id: int, data: Path | None) -> None:  # noqa: A002 - what it is called
     """Sign somebody out at once."""
-    from calldex.api.signin_operations import EndSession
+    from calldex.admin.signin import end_user_session, show_user_session
+    from calldex.admin.verb import Nothing
     from calldex.cli.client import connected
 
     with connected(data) as control:
-        ended = control.ask(EndSession(id=id))
-    output.say(f"Ended the session {ended.id} of {ended.email}.")
+        ended = control.do(show_user_session, Nothing(), subject=str(id))
+        control.do(end_user_session, Nothing(), subject=str(id))
+    output.say(f"Ended the session {ended.id} of {ended.user}.")
 
 
 # --- OpenID Connect ---------------------------------------------------------------------------------------------------
@@ -140,7 +147,8 @@ def set_openid(
     The client secret is asked for, or read from standard input. At each sign-in the role and the groups of a user
     become exactly those that their values of the claim stand for; who has none of these is not let in.
     """
-    from calldex.api.signin_operations import SetOpenid
+    from calldex.admin.signin import Provider
+    from calldex.admin.signin import set_openid as set_
     from calldex.cli.client import connected
 
     mapped: dict[str, list[str]] = defaultdict(list)
@@ -150,8 +158,7 @@ def set_openid(
             raise BadParameters([Problem("groups", given[:100], "has no =", "VALUE=GROUP")])
         mapped[value].append(group)
     secret = _secret("Client secret")
-    wanted = SetOpenid(
-        account=account,
+    wanted = Provider(
         issuer=issuer,
         client_id=client_id,
         client_secret=secret,
@@ -159,7 +166,7 @@ def set_openid(
         groups={value: tuple(names) for value, names in mapped.items()},
     )
     with connected(data) as control:
-        control.ask(wanted)
+        control.do(set_, wanted, account=account)
     output.say(f"The people of the account {account} sign in at /openid/start?account={account}.")
 
 
@@ -169,11 +176,12 @@ def set_openid(
 @options.data
 def show_openid(account: str, as_json: bool, data: Path | None) -> None:
     """Show the provider of an account, without its secret."""
-    from calldex.api.signin_operations import ShowOpenid
+    from calldex.admin.signin import show_openid as shown
+    from calldex.admin.verb import Nothing
     from calldex.cli.client import connected
 
     with connected(data) as control:
-        found = control.ask(ShowOpenid(account=account))
+        found = control.do(shown, Nothing(), account=account)
     if as_json:
         output.json(found)
         return
@@ -186,9 +194,10 @@ def show_openid(account: str, as_json: bool, data: Path | None) -> None:
 @options.data
 def remove_openid(account: str, data: Path | None) -> None:
     """Forget the provider of an account; sessions that it began go on."""
-    from calldex.api.signin_operations import RemoveOpenid
+    from calldex.admin.signin import remove_openid as removed
+    from calldex.admin.verb import Nothing
     from calldex.cli.client import connected
 
     with connected(data) as control:
-        control.ask(RemoveOpenid(account=account))
+        control.do(removed, Nothing(), account=account)
     output.say(f"The people of the account {account} do not sign in by a provider any more.")

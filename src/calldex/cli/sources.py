@@ -63,11 +63,11 @@ A setting that has several values takes them separated by commas.
 @options.data
 def add_source(name: str, format_: str, settings: dict[str, str], account: str, data: Path | None) -> None:
     """Add a source; what is unknown or contradicts itself in its settings is refused."""
-    from calldex.api.operations import AddSource
+    from calldex.admin.sources import NewSource, create_source
     from calldex.cli.client import connected
 
     with connected(data, new=True) as control:
-        source = control.ask(AddSource(name=name, format=format_, settings=settings, account=account))
+        source = control.do(create_source, NewSource(format=format_, settings=settings), account=account, subject=name)
     output.say(f"Added the source {source.name}; `calldex import --source {source.name} FILE...` reads files of it.")
 
 
@@ -76,11 +76,12 @@ def add_source(name: str, format_: str, settings: dict[str, str], account: str, 
 @options.data
 def list_sources(as_json: bool, data: Path | None) -> None:
     """Show every source."""
-    from calldex.api.operations import ListSources
+    from calldex.admin.sources import list_sources as listed
+    from calldex.admin.verb import Nothing
     from calldex.cli.client import connected
 
     with connected(data) as control:
-        found = control.ask(ListSources())
+        found = control.do(listed, Nothing())
     if as_json:
         output.json(found)
     else:
@@ -94,11 +95,12 @@ def list_sources(as_json: bool, data: Path | None) -> None:
 @options.data
 def show_source(name: str, as_json: bool, data: Path | None) -> None:
     """Show a source with its settings."""
-    from calldex.api.operations import ShowSource
+    from calldex.admin.sources import show_source as shown
+    from calldex.admin.verb import Nothing
     from calldex.cli.client import connected
 
     with connected(data) as control:
-        source = control.ask(ShowSource(name=name))
+        source = control.do(shown, Nothing(), subject=name)
     if as_json:
         output.json(source)
         return
@@ -128,7 +130,7 @@ Examples:
 @options.data
 def set_source(name: str, settings: dict[str, str], unset: tuple[str, ...], data: Path | None) -> None:
     """Change how a source is read; other settings stay. Rows that are kept count by them after a rebuild."""
-    from calldex.api.operations import SetSource
+    from calldex.admin.sources import SourceChanges, change_source
     from calldex.cli.client import connected
 
     if not settings and not unset:
@@ -136,7 +138,7 @@ def set_source(name: str, settings: dict[str, str], unset: tuple[str, ...], data
     if both := sorted(settings.keys() & set(unset)):
         raise UsageProblem(f"{', '.join(both)}: set and unset; one of both")
     with connected(data) as control:
-        source = control.ask(SetSource(name=name, settings=settings, unset=unset))
+        source = control.do(change_source, SourceChanges(settings=settings, unset=unset), subject=name)
     output.say(
         f"Changed the source {source.name}; `calldex sources rebuild {source.name} --preview` shows what that makes of"
         " the calls that are here already."
@@ -163,13 +165,15 @@ def rebuild_source(name: str, preview: bool, as_json: bool, data: Path | None) -
     A call that comes out otherwise gets a new version under its uuid; the rest stays as it is. Servers go on meanwhile;
     what is broken off may be begun again.
     """
-    from calldex.api.operations import CountRows, RebuildSource
+    from calldex.admin.sources import RebuildFrom, count_rows
+    from calldex.admin.sources import rebuild_source as rebuilt
+    from calldex.admin.verb import Nothing
     from calldex.cli.client import connected
     from calldex.ingest.rebuild import Rebuilt
 
     found = Rebuilt()
     with connected(data) as control, output.progress() as tell:
-        total = control.ask(CountRows(name=name))
+        total = control.do(count_rows, Nothing(), subject=name)
         steps: list[tuple[Literal["links", "preview", "calls"], str]] = [
             ("links", "rows"),
             ("preview" if preview else "calls", "calls of rows"),
@@ -178,7 +182,7 @@ def rebuild_source(name: str, preview: bool, as_json: bool, data: Path | None) -
             after: int | None = 0
             done = 0
             while after is not None:
-                step = control.ask(RebuildSource(name=name, what=what, after=after))
+                step = control.do(rebuilt, RebuildFrom(what=what, after=after), subject=name)
                 after, done = step.last, done + step.rows
                 found.include(step.found)
                 tell(label, done, max(total, done))
@@ -203,11 +207,12 @@ def rebuild_source(name: str, preview: bool, as_json: bool, data: Path | None) -
 @options.data
 def remove_source(name: str, data: Path | None) -> None:
     """Forget a source; the records that came from it stay."""
-    from calldex.api.operations import RemoveSource
+    from calldex.admin.sources import remove_source as removed
+    from calldex.admin.verb import Nothing
     from calldex.cli.client import connected
 
     with connected(data) as control:
-        control.ask(RemoveSource(name=name))
+        control.do(removed, Nothing(), subject=name)
     output.say(f"Removed the source {name}; its records stay.")
 
 
@@ -233,11 +238,12 @@ def quarantine() -> None:
 @options.data
 def list_quarantine(account: str | None, limit: int, as_json: bool, data: Path | None) -> None:
     """Show what lies in the quarantine, and why."""
-    from calldex.api.operations import ListQuarantine
+    from calldex.admin.quarantine import FirstPieces
+    from calldex.admin.quarantine import list_quarantine as listed
     from calldex.cli.client import connected
 
     with connected(data) as control:
-        found = control.ask(ListQuarantine(account=account, limit=limit))
+        found = control.do(listed, FirstPieces(account=account, limit=limit))
     if as_json:
         output.json(found)
         return
@@ -261,11 +267,12 @@ Examples:
 @options.data
 def show_quarantined(id: int, raw: bool, data: Path | None) -> None:  # noqa: A002 - what the help calls it
     """Show one piece and what it is."""
-    from calldex.api.operations import ShowQuarantined
+    from calldex.admin.quarantine import show_quarantined as shown
+    from calldex.admin.verb import Nothing
     from calldex.cli.client import connected
 
     with connected(data) as control:
-        piece = control.ask(ShowQuarantined(id=id))
+        piece = control.do(shown, Nothing(), subject=str(id))
     if raw:
         click.echo(piece.raw, nl=False)
         return
@@ -301,11 +308,12 @@ def retry_quarantine(ids: tuple[int, ...], account: str | None, data: Path | Non
     Incomplete last rows are skipped unless named: they are read as if nothing were missing, and a call can be there
     twice if the whole of it comes after all.
     """
-    from calldex.api.operations import RetryQuarantine
+    from calldex.admin.quarantine import PiecesToRetry
+    from calldex.admin.quarantine import retry_quarantine as retry
     from calldex.cli.client import connected
 
     with connected(data) as control:
-        retried = control.ask(RetryQuarantine(account=account, ids=frozenset(ids)))
+        retried = control.do(retry, PiecesToRetry(account=account, ids=frozenset(ids)))
     counts = ("accepted", "updated", "unchanged", "rejected")
     rows = [
         (each.source, each.format, *(getattr(each.summary, name) for name in counts), each.problem) for each in retried
@@ -332,9 +340,10 @@ def drop_quarantined(ids: tuple[int, ...], source: str | None, account: str | No
     if bool(ids) == (source is not None):
         raise UsageProblem("name the pieces to drop by their ids, or all of a source with --source; one of both")
 
-    from calldex.api.operations import DropQuarantined
+    from calldex.admin.quarantine import PiecesToDrop
+    from calldex.admin.quarantine import drop_quarantined as drop
     from calldex.cli.client import connected
 
     with connected(data) as control:
-        dropped = control.ask(DropQuarantined(account=account, ids=frozenset(ids), source=source))
+        dropped = control.do(drop, PiecesToDrop(account=account, ids=frozenset(ids), source=source))
     output.say(f"Dropped {dropped:,} pieces.")

@@ -22,9 +22,11 @@ from calldex.directory.audit import Audit, AuditFilter, AuditWriter
 from calldex.directory.commits import DirectoryCommits
 from calldex.directory.copying import Copying
 from calldex.directory.database import Database, looking, postgresql_engine, sqlite_engine
+from calldex.directory.exports import Export, Exports, Maker, maker_of
 from calldex.directory.groups import Groups
 from calldex.directory.keys import Keys
 from calldex.directory.ledgers import Ledgers
+from calldex.directory.marks import Marks, MissedMark
 from calldex.directory.model import (
     Account,
     GroupChanges,
@@ -51,6 +53,7 @@ from calldex.directory.sessions import Client, Device, Session, SessionOwner, Si
 from calldex.directory.signin import Signin
 from calldex.directory.sources import Sources
 from calldex.directory.teams import Teams
+from calldex.directory.views import SavedView, Views
 from calldex.records.record import NamedKind
 
 __all__ = [
@@ -60,17 +63,21 @@ __all__ = [
     "Client",
     "Device",
     "Directory",
+    "Export",
     "GroupChanges",
     "GroupInfo",
     "Imported",
     "Key",
     "KeyOwner",
     "ListedUser",
+    "Maker",
+    "MissedMark",
     "NameEntry",
     "Named",
     "NamedKind",
     "Openid",
     "OpenidClient",
+    "SavedView",
     "Seen",
     "Session",
     "SessionOwner",
@@ -82,10 +89,13 @@ __all__ = [
     "UserChanges",
     "UserFilter",
     "WrapupCode",
+    "maker_of",
 ]
 
 
-class Directory(Accounts, People, Groups, Keys, Teams, Sources, Signin, OpenidProviders, Audit, Ledgers):
+class Directory(
+    Accounts, People, Groups, Keys, Teams, Sources, Signin, OpenidProviders, Audit, Ledgers, Exports, Marks, Views
+):
     """The directory database, opened and brought to this version.
 
     `WrongVersion` if a newer Calldex wrote it, `UnreadableInput` if it is not one.

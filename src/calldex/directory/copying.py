@@ -16,8 +16,9 @@ import msgspec
 from sqlalchemy import Connection, Table, create_engine, delete, func, insert, select, text, update
 from sqlalchemy.exc import DatabaseError, DataError
 
+from calldex.clock import now_ms
 from calldex.directory import tables
-from calldex.directory.database import Database, now_ms, version_of
+from calldex.directory.database import Database, version_of
 from calldex.errors import Conflict, UnreadableInput, WrongVersion
 from calldex.store import KeptRow, Quarantined, Receipt
 
@@ -32,6 +33,7 @@ _KEPT: Final = (
     tables.call_rows,
     tables.call_links,
     tables.ledger_heads,
+    tables.exports,
 )
 """Tables that belong to a store, and are not filled from another directory."""
 _AT_ONCE: Final = 1000

@@ -19,7 +19,8 @@ from sqlalchemy import ColumnElement, Connection, bindparam, insert, or_, select
 
 from calldex.access import Principal
 from calldex.access.guard import Guard
-from calldex.directory.database import Database, Part, now_ms
+from calldex.clock import now_ms
+from calldex.directory.database import Database, Part
 from calldex.directory.model import (
     Key,
     KeyOwner,
@@ -30,7 +31,7 @@ from calldex.directory.model import (
     vocabulary_problem,
 )
 from calldex.directory.people import find_user
-from calldex.directory.principals import find_account, principals
+from calldex.directory.principals import ask_guard, find_account, principals
 from calldex.directory.snapshot import Snapshot
 from calldex.directory.tables import api_keys, users
 from calldex.errors import Conflict, NotFound
@@ -72,7 +73,7 @@ class Keys(Part):
         text = KEY_MARK + secrets.token_urlsafe(32)
         with self._db.write(access=True) as connection:
             user = find_user(connection, email)
-            _guard(connection, user.email, guard)
+            ask_guard(guard, connection, users.c.id == user.id)
             if user.disabled_at is not None:
                 raise Conflict(f"the user {user.email} is disabled; a key of theirs would not work")
             values = {
@@ -155,7 +156,7 @@ class Keys(Part):
         """The key that is meant, as it was before."""
         with self._db.write(access=True) as connection:
             found = _meant(connection, reference)
-            _guard(connection, found.email, guard)
+            ask_guard(guard, connection, users.c.email == found.email)
             connection.execute(update(api_keys).where(api_keys.c.id == found.id).values(values))
         return found
 
@@ -172,12 +173,6 @@ def _meant(connection: Connection, reference: str) -> Key:
         listed = ", ".join(f"{key.id} ({' and '.join(key.scopes)} key of {key.email})" for key in found)
         raise Conflict(f"several keys begin with {prefix!r}; give the id of one of them: {listed}")
     return found[0]
-
-
-def _guard(connection: Connection, email: str, guard: Guard | None) -> None:
-    if guard is not None:
-        for owner in principals(connection, users.c.email == email).values():
-            guard(owner)
 
 
 def _hash(text: str) -> bytes:

@@ -13,6 +13,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, func, select
 
 from calldex.access import ROLES, Group, Principal, Reach, Role
+from calldex.access.guard import Guard
 from calldex.directory.model import Account
 from calldex.directory.tables import accounts, group_members, groups, team_members, team_queues, users
 from calldex.errors import NotFound, suggest
@@ -91,6 +92,14 @@ def _custom_groups(connection: Connection, *conditions: ColumnElement[bool]) -> 
     return {
         user_id: sorted((known[id_] for id_ in ids), key=lambda group: group.name) for user_id, ids in groups_of.items()
     }
+
+
+def ask_guard(guard: Guard | None, connection: Connection, *conditions: ColumnElement[bool]) -> None:
+    """Let the guard, if there is one, see the users that fulfil conditions on `users`: of whom something is changed
+    that leaves their rights as they are."""
+    if guard is not None:
+        for principal in principals(connection, *conditions).values():
+            guard(principal)
 
 
 def find_account(connection: Connection, name: str) -> Account:

@@ -23,8 +23,10 @@ from argon2.exceptions import VerifyMismatchError
 from argon2.profiles import RFC_9106_LOW_MEMORY
 from sqlalchemy import Connection, and_, delete, select, update
 
+from calldex.access.guard import Guard
 from calldex.directory.model import email_problem, refuse
 from calldex.directory.people import find_user
+from calldex.directory.principals import ask_guard
 from calldex.directory.sessions import Client, Device, SessionOwner, Sessions, SignedIn
 from calldex.directory.tables import signin_failures, users
 from calldex.errors import Forbidden, Problem, TooMany, Unauthorized
@@ -103,12 +105,12 @@ class Signin(Sessions):
             query = select(users.c.account_id).where(users.c.email == email.lower())
             return connection.execute(query).scalar_one_or_none() or 0
 
-    def set_password(self, email: str, password: str) -> int:
+    def set_password(self, email: str, password: str, *, guard: Guard | None = None) -> int:
         """Give a user a password, and end all their sessions; how many there were."""
         with self._db.read() as connection:
             user = find_user(connection, email)
         refuse(password_problem(password, user.email))
-        return self._set_password((user.id, None), password) or 0
+        return self._set_password((user.id, None), password, guard=guard) or 0
 
     def drop_failures(self, at_ms: int) -> None:
         """Drop the failures that no longer count; to be called every now and then."""
@@ -116,13 +118,20 @@ class Signin(Sessions):
         with self._db.write() as connection:
             connection.execute(delete(signin_failures).where(gone))
 
-    def _set_password(self, whose: tuple[int, str | None], password: str, but: int | None = None) -> int | None:
+    def _set_password(
+        self,
+        whose: tuple[int, str | None],
+        password: str,
+        but: int | None = None,
+        guard: Guard | None = None,
+    ) -> int | None:
         """Set the password of a user, and end their sessions but one; how many. None if it is not that of the hash
         given any more."""
         user_id, before = whose
         still = (users.c.id == user_id, *(() if before is None else (users.c.password_hash == before,)))
         hashed = _hashed(password)
         with self._db.write() as connection:
+            ask_guard(guard, connection, users.c.id == user_id)
             if not connection.execute(update(users).where(*still).values(password_hash=hashed)).rowcount:
                 return None
             ended = self._end_sessions(connection, user_id, but)

@@ -6,7 +6,7 @@ here needs a migration beside it and a new `VERSION`; a test compares the two.
 
 from __future__ import annotations
 
-from typing import Any, Final, get_args
+from typing import Any, Final, Literal, get_args
 
 from sqlalchemy import (
     JSON,
@@ -28,8 +28,9 @@ from sqlalchemy import (
 from calldex.access import Role
 from calldex.records.record import NamedKind
 
-VERSION: Final = "0006"
+VERSION: Final = "0008"
 """The newest migration."""
+ExportState = Literal["queued", "running", "done", "failed"]
 PINNED_MS: Final = 2**62
 """When a name was last seen that somebody set: later than any record."""
 
@@ -241,6 +242,35 @@ sources: Final = Table(
     Column("created_at", BigInteger, nullable=False),
 )
 
+# Missed calls that somebody took care of. `started_ms` is when the call began, so that those of some days are found.
+missed_marks: Final = Table(
+    "missed_marks",
+    metadata,
+    Column("account_id", ForeignKey("accounts.id"), primary_key=True),
+    Column("uuid", String(36), primary_key=True),
+    Column("started_ms", BigInteger, nullable=False),
+    Column("by", String(254), nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("note", String(500)),
+    Index("ix_missed_marks_started_ms", "account_id", "started_ms"),
+)
+
+# Searches that somebody saved, for themselves or for all of their account. `query` is the list's query string.
+saved_views: Final = Table(
+    "saved_views",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    _account_id(),
+    Column("user_id", ForeignKey("users.id"), nullable=False, index=True),
+    Column("name", String(64), nullable=False),
+    Column("query", String(4000), nullable=False),
+    Column("shared", Boolean, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("changed_at", BigInteger, nullable=False),
+    UniqueConstraint("account_id", "user_id", "name"),
+    sqlite_autoincrement=True,
+)
+
 secrets: Final = Table(
     "secrets",
     metadata,
@@ -258,6 +288,70 @@ ledger_heads: Final = Table(
     Column("store_id", String(64), primary_key=True),
     Column("seq", BigInteger, nullable=False),
     Column("hash", LargeBinary(32), nullable=False),
+)
+
+
+# --- exports --------------------------------------------------------------------------------------------------------
+
+# What is made in the background, see `directory.exports`. Who made it need not be there any more.
+exports: Final = Table(
+    "exports",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    _account_id(),
+    # 0: the owner of the data directory.
+    Column("user_id", Integer, nullable=False),
+    Column("key_id", Integer),
+    Column("email", String(254), nullable=False),
+    Column("credential", String(16), nullable=False),
+    # The node that makes and keeps the file.
+    Column("node", String(100), nullable=False),
+    # Names and values, as they were given.
+    Column("parameters", JSON, nullable=False),
+    # The fingerprint of what its maker may see; none of a schedule's, until it begins.
+    Column("scope", LargeBinary(16)),
+    Column("store_id", String(64), nullable=False),
+    # As of which commit, how many records that are, and how many of them are written; how many bytes these have, and
+    # the last of them.
+    Column("as_of", BigInteger),
+    Column("total", BigInteger),
+    Column("records", BigInteger, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("after", LargeBinary),
+    Column("state", String(16), nullable=False),
+    Column("reason", Text),
+    # SHA-256 of the whole file, in hexadecimal digits.
+    Column("digest", String(64)),
+    Column("schedule_id", Integer),
+    Column("day", String(10)),
+    Column("created_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),
+    Column("expires_at", BigInteger, nullable=False, index=True),
+    _one_of("state", ExportState),
+    UniqueConstraint("schedule_id", "day"),
+)
+
+# What is made every night, see `directory.schedules`.
+export_schedules: Final = Table(
+    "export_schedules",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    _account_id(),
+    Column("user_id", Integer, nullable=False),
+    Column("key_id", Integer),
+    Column("email", String(254), nullable=False),
+    Column("credential", String(16), nullable=False),
+    Column("name", String(64), nullable=False),
+    # When it runs, as 02:00 in this zone, and the next day on which it does.
+    Column("at", String(5), nullable=False),
+    Column("timezone", String(64), nullable=False),
+    Column("next_day", String(10), nullable=False),
+    Column("parameters", JSON, nullable=False),
+    # A place of the setting `export_targets`.
+    Column("target", String(64), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    UniqueConstraint("account_id", "name"),
+    sqlite_autoincrement=True,
 )
 
 

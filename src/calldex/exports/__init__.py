@@ -13,18 +13,19 @@ from typing import Final
 import msgspec
 
 from calldex.exports.arrow import Arrow
-from calldex.exports.columns import COLUMN, UPDATED_AT, Column, Layout, Writer, chosen
+from calldex.exports.columns import COLUMN, UPDATED_AT, Column, Layout, Times, Writer, chosen
 from calldex.exports.csv import Csv, CsvExcel, last_row
 from calldex.exports.lines import Json, Lines, last_object
 from calldex.exports.parquet import Parquet
 from calldex.exports.xlsx import Xlsx
 
-__all__ = ("COLUMN", "FORMATS", "UPDATED_AT", "Column", "Format", "Layout", "Writer", "chosen")
+__all__ = ("COLUMN", "FORMATS", "UPDATED_AT", "Column", "Format", "Layout", "Times", "Writer", "chosen")
 
 
 class Format(msgspec.Struct, frozen=True):
     """A kind of file. `compressed`: it is already, so that a connection need not do it. `last`: makes the line that it
-    can end in, of the number of records and the digest of all bytes before."""
+    can end in, of the number of records and the digest of all bytes before. `resumes`: what comes next depends on the
+    records alone, so that a part of it can be gone on with."""
 
     name: str
     media_type: str
@@ -32,15 +33,16 @@ class Format(msgspec.Struct, frozen=True):
     writer: Callable[[Layout], Writer]
     compressed: bool = False
     last: Callable[[int, str], bytes] | None = None
+    resumes: bool = False
 
 
 FORMATS: Final[Mapping[str, Format]] = {
     format_.name: format_
     for format_ in (
         Format("json", "application/json", "json", Json),
-        Format("ndjson", "application/x-ndjson", "ndjson", Lines, last=last_object),
-        Format("csv", "text/csv; charset=utf-8; header=present", "csv", Csv, last=last_row),
-        Format("csv-excel", "text/csv; charset=utf-8; header=present", "csv", CsvExcel, last=last_row),
+        Format("ndjson", "application/x-ndjson", "ndjson", Lines, last=last_object, resumes=True),
+        Format("csv", "text/csv; charset=utf-8; header=present", "csv", Csv, last=last_row, resumes=True),
+        Format("csv-excel", "text/csv; charset=utf-8; header=present", "csv", CsvExcel, last=last_row, resumes=True),
         Format("xlsx", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", "xlsx", Xlsx, True),
         Format("parquet", "application/vnd.apache.parquet", "parquet", Parquet, True),
         Format("arrow", "application/vnd.apache.arrow.stream", "arrows", Arrow),

@@ -11,12 +11,13 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Final
 from zoneinfo import ZoneInfo
 
 from calldex.exports.columns import Cell, Column, Kind, Layout, flat
+from calldex.records.record import to_ms
 
 _RUNS: Final = re.compile(r"[\s\x00]*[=+\-@\t\r\n\x00\uff1d\uff0b\uff0d\uff20]")
 _NUMBER: Final = re.compile(r"[+-]?[0-9][0-9 .,()-]*")
@@ -29,7 +30,7 @@ class Csv:
 
     def __init__(self, layout: Layout) -> None:
         self._columns = layout.columns
-        self._rows = flat(layout.columns, False)
+        self._rows = flat(layout.columns, False) if layout.times == "utc" else _timed(layout)
         self._text = io.StringIO(newline="")
         self._writer = csv.writer(self._text)
 
@@ -81,6 +82,19 @@ class CsvExcel(Csv):
             for row in self._rows(records)
         )
         return self._written()
+
+
+def _timed(layout: Layout) -> Callable[[bytes], list[list[Cell]]]:
+    """What reads records as rows whose times are local, or epoch milliseconds."""
+    rows, zone = flat(layout.columns, True), ZoneInfo(layout.timezone)
+
+    def local(at: datetime) -> Cell:
+        return at.astimezone(zone).replace(tzinfo=None).isoformat(timespec="milliseconds")
+
+    made = to_ms if layout.times == "epoch_ms" else local
+    return lambda records: [
+        [made(cell) if isinstance(cell, datetime) else cell for cell in row] for row in rows(records)
+    ]
 
 
 def last_row(records: int, digest: str) -> bytes:

@@ -69,7 +69,8 @@ class Xlsx:
     def begin(self) -> bytes:
         """What a workbook says of its sheets."""
         for name, text in _parts(self._sheets).items():
-            self._zip.writestr(name, text)
+            with self._zip.open(name, "w") as part:  # which has no date, so that equal records are equal bytes
+                part.write(text.encode())
         self._next_sheet()
         return self._sink.taken()
 
@@ -92,8 +93,9 @@ class Xlsx:
         return self._sink.taken()
 
     def close(self) -> None:
-        """Let go of the sheet."""
+        """Let go of the sheet, and of the archive, which would be ended when it is collected."""
         self._end_sheet()
+        self._zip.close()
 
     def _next_sheet(self) -> None:
         self._end_sheet()

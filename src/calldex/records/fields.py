@@ -250,6 +250,10 @@ class Op(Enum):
     """Is greater than the number."""
     SHORTER = auto()
     """Is less than the number."""
+    KNOWN_LONGER = auto()
+    """Of a length that may not be known: is known, and greater than the number."""
+    KNOWN_SHORTER = auto()
+    """Likewise, and less."""
     ANY_UUID = auto()
     """Is one of the uuids."""
     YES = auto()
@@ -258,10 +262,13 @@ class Op(Enum):
     """There is no value, or there is one: as the value is 1 or 0."""
     SINCE = auto()
     """The version was committed at or after the instant (epoch milliseconds); its column is not one of `COLUMNS`."""
+    CALLED_BACK = auto()
+    """It is a missed call, and what other records tell of its caller since is one of the words (the values are codes);
+    its column is not one of `COLUMNS`."""
 
 
 LISTS: Final = frozenset(
-    (Op.ANY_WORD, Op.ANY_ID, Op.ANY_OF_SET, Op.ANY_TEXT, Op.ANY_TEXT_OF_SET, Op.ANY_BIT, Op.ANY_UUID)
+    (Op.ANY_WORD, Op.ANY_ID, Op.ANY_OF_SET, Op.ANY_TEXT, Op.ANY_TEXT_OF_SET, Op.ANY_BIT, Op.ANY_UUID, Op.CALLED_BACK)
 )
 """Those that take several values."""
 
@@ -297,6 +304,10 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
 
 TRANSFERS: Final = ("blind_transfer", "attended_transfer", "queue_transfer")
 EXITS: Final = ("exit_timeout", "exit_empty", "exit_key")
+CALLBACK_STATES: Final = ("open", "returned", "answered_later")
+"""What became of a missed call."""
+CALLBACK_HOURS: Final = 24
+MOST_CALLBACK_HOURS: Final = 720
 _LISTED: Final = "One or several, comma-separated."
 _TEXT: Final = "no wildcards, letters in any case"
 
@@ -438,6 +449,20 @@ _CHOOSING: Final = (
         example="600",
     ),
     Filter(
+        name="min_wait",
+        op=Op.KNOWN_LONGER,
+        column="wait_s",
+        description="Waited longer than this many seconds (this many excluded).",
+        example="20",
+    ),
+    Filter(
+        name="max_wait",
+        op=Op.KNOWN_SHORTER,
+        column="wait_s",
+        description="Waited shorter than this many seconds (this many excluded).",
+        example="120",
+    ),
+    Filter(
         name="tags",
         op=Op.ANY_TEXT_OF_SET,
         column="tags",
@@ -473,6 +498,17 @@ _CHOOSING: Final = (
         column="has_recording",
         description="`yes`: the record has a reference of a recording; `no`: it has none.",
         example="yes",
+    ),
+    Filter(
+        name="callback_state",
+        op=Op.CALLED_BACK,
+        column="callback",
+        description="Inbound calls that nobody took, by what became of their caller within `callback_hours`: whichever"
+        " came first of an answered call to that number (`returned`) and an answered call from it (`answered_later`);"
+        " else `open`, as every call whose number is withheld. Calls beyond the reader's reach do not count."
+        f" {_LISTED}",
+        example="open",
+        words=CALLBACK_STATES,
     ),
     Filter(
         name="changed_since",
@@ -532,6 +568,15 @@ DAY_PARAMETERS: Final = (
     ),
     Parameter("timezone", "IANA name of the zone in which days are cut.", "Europe/London", {"type": "string"}),
 )
+FILTER_PARAMETERS: Final = (
+    Parameter(
+        "callback_hours",
+        "Within how many hours a missed call counts as returned or answered later; only with `callback_state`.",
+        str(CALLBACK_HOURS),
+        {"type": "integer", "minimum": 1, "maximum": MOST_CALLBACK_HOURS, "default": CALLBACK_HOURS},
+    ),
+)
+"""What filters need beside their values."""
 KEY_PARAMETER: Final = Parameter(
     "key", "User API key; `Authorization: Bearer` does as well.", "", {"type": "string", "maxLength": 200}
 )

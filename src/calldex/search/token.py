@@ -39,7 +39,7 @@ class Sealer:
     """Makes tokens and reads them again. `context` names the store: tokens of another one are refused."""
 
     def __init__(self, key: bytes, context: str) -> None:
-        self._sealing = Sealing(key, "calldex search token 1", context)
+        self._sealing = Sealing(key, "calldex search token 2", context)
 
     def seal(self, token: Token) -> str:
         """The token as text that is safe in a URL."""

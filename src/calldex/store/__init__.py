@@ -1,10 +1,11 @@
 """What a store must offer: how records go in and answers come out.
 
-A store keeps versions of records (see `docs/architecture.md`). Each write is one commit; commits are numbered; a
-record is visible "as of S" when its version began at or before S and was not superseded by then. Everything that reads
-takes S, so that a walk over many pages sees one state of the data, whatever is written meanwhile.
+A store keeps versions of records (see `docs/architecture.md`). Each write is one commit. The versions of each account
+are numbered for themselves, in the order of commits; a commit has the number of its last one. A record is visible "as
+of S" when its version began at or before S and was not superseded by then. Everything that reads takes S, so that a
+walk over many pages sees one state of the data, whatever is written meanwhile.
 
-Implementations: `store.embedded` (SQLite and DuckDB in this process), `store.clickhouse`. Both pass `tests/store`.
+Each engine, or two that work together, has a folder beside this file; all pass `tests/store`.
 """
 
 from __future__ import annotations
@@ -214,6 +215,11 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None = None
     damaged: int = 0
 
+    @property
+    def left(self) -> str:
+        """How far it is, for whoever is not to learn how much others write."""
+        return f"{max(100 * self.behind // max(self.total, 1), 1)} % of what was committed is left"
+
 
 class Mentioned(msgspec.Struct, frozen=True, kw_only=True):
     """What some records name: the ids of agents, queues, campaigns and teams, and the codes of wrap-up codes."""
@@ -223,6 +229,35 @@ class Mentioned(msgspec.Struct, frozen=True, kw_only=True):
     campaigns: frozenset[int]
     teams: frozenset[int]
     wrapup_codes: frozenset[str]
+
+
+class MissedLine(msgspec.Struct, frozen=True):
+    """The missed calls of one caller that the same call answered, or that none did: when the first and the last began,
+    how many there are, the uuids of the newest, what became of them, and the call that answered them."""
+
+    first_ms: int
+    last_ms: int
+    attempts: int
+    uuids: Sequence[str]
+    state: int
+    answer_ms: int | None
+    answer_uuid: str | None
+
+    @property
+    def position(self) -> Position:
+        """Where the line stands: as its last call does."""
+        return Position(self.last_ms, self.uuids[0])
+
+
+class MissedAsk(msgspec.Struct, frozen=True, kw_only=True):
+    """Which lines are wanted: so many behind a position, after skipping some; `last` are the uuids of calls that one
+    must, or (`without`) must not, end with."""
+
+    limit: int
+    after: Position | None = None
+    skip: int = 0
+    last: Sequence[str] | None = None
+    without: bool = False
 
 
 class ChangeLog(Protocol):
@@ -238,7 +273,7 @@ class ChangeLog(Protocol):
         commit that ended them."""
 
     def last(self, account_id: int) -> int:
-        """The last commit there is; it may be one of another account."""
+        """The last commit of an account; 0 if there is none."""
 
     def before(self, account_id: int, at_ms: int) -> int:
         """The last commit before an instant; 0 if there is none."""
@@ -278,6 +313,10 @@ class Records(Protocol):
     def aggregate(self, query: Query, as_of: int, grouping: Grouping) -> list[tuple[Any, ...]]:
         """What is measured of the groups of the records that match, in the order of their values: of each the begin of
         its bucket, if there are buckets, its values and its measures, as columns keep them. Of no group, one row."""
+
+    def missed(self, query: Query, as_of: int, ask: MissedAsk) -> tuple[int, list[MissedLine]]:
+        """How many lines of missed calls match, and some of them, the newest last call first: see `search.missed`. Of
+        no line that is given, the number may be 0 all the same."""
 
     def mentioned(self, scope: Scope) -> Mentioned:
         """What the live records of a scope name."""

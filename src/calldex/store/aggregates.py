@@ -1,17 +1,13 @@
-"""A grouping becomes SQL, for DuckDB and for ClickHouse. Pure; values travel as parameters.
-
-Each engine's functions stand side by side, so that what one means the other does.
-"""
+"""A grouping becomes SQL, by an engine's functions, which stand in its dialect. Pure; values travel as parameters."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from calldex.records.fields import COLUMN, Kind
-from calldex.search.statistics import DAY_MS, HOUR_MS, MOST_GROUPS, Bucket, Grouping, Measure
+from calldex.search.statistics import ANSWERED_CODE, DAY_MS, HOUR_MS, MOST_GROUPS, Bucket, Grouping, Measure
 from calldex.store.sql import Parameter, Sql
 
 
@@ -29,65 +25,21 @@ class Functions(msgspec.Struct, frozen=True):
     div: str
 
 
-def _where_in_duckdb(how: str, value: str, condition: str) -> str:
-    function = {
-        "sum": "coalesce(sum({0}) FILTER (WHERE {1}), 0)",
-        "avg": "avg({0}) FILTER (WHERE {1})",
-        "max": "max({0}) FILTER (WHERE {1})",
-        "median": "quantile_disc({0}, 0.5) FILTER (WHERE {1})",
-        "p90": "quantile_disc({0}, 0.9) FILTER (WHERE {1})",
-    }[how]
-    return function.format(value, condition)
-
-
-def _where_in_clickhouse(how: str, value: str, condition: str) -> str:
-    rank = "arraySort(groupArrayIf({0}, {1}))[toUInt64(ceil(%s * countIf({1})))]"
-    function = {
-        "sum": "sumIf({0}, {1})",
-        "avg": "avgIf({0}, {1})",
-        "max": "maxIf({0}, {1})",
-        "median": rank % "0.5",
-        "p90": rank % "0.9",
-    }[how]
-    found = function.format(value, condition)
-    return found if how == "sum" else f"if(countIf({condition}) = 0, NULL, {found})"
-
-
-_HEX: Final = "lower(hex(uuid))"
-DUCKDB: Final = Functions(
-    count=lambda condition: f"count(*) FILTER (WHERE {condition})",
-    where=_where_in_duckdb,
-    month="epoch_ms(date_trunc('month', make_timestamp(wall * 1000)))",
-    teams="unnest(string_split(trim(team_ids, ','), ','))",
-    uuid="CAST(uuid AS VARCHAR)",
-    hashed="sum(CAST('0x' || left(sha256({0} || ':' || seq), 16) AS UBIGINT))",
-    div="//",
-)
-CLICKHOUSE: Final = Functions(
-    count=lambda condition: f"countIf({condition})",
-    where=_where_in_clickhouse,
-    month="toInt64(toUnixTimestamp(toStartOfMonth(toDateTime64(wall / 1000, 3, 'UTC'), 'UTC'))) * 1000",
-    teams="arrayJoin(splitByChar(',', trim(BOTH ',' FROM team_ids)))",
-    uuid=(
-        f"concat(substring({_HEX}, 1, 8), '-', substring({_HEX}, 9, 4), '-', substring({_HEX}, 13, 4), '-',"
-        f" substring({_HEX}, 17, 4), '-', substring({_HEX}, 21, 12))"
-    ),
-    hashed="sum(reinterpretAsUInt64(reverse(substring(SHA256(concat({0}, ':', toString(seq))), 1, 8))))",
-    div="DIV",
-)
-
-
 def aggregated(grouping: Grouping, rows: Sql, functions: Functions) -> Sql:
     """The statement: of each group its values, then its measures; one group more than there may be, at the most. `rows`
     is `FROM` and `WHERE` of the records."""
     parameters: list[Parameter] = []
     inner = ["*"]
-    if grouping.bucket is not None:
+    if grouping.bucket is not None or grouping.shifts:
         inner.append(f"{_wall(grouping, parameters)} AS wall")
     if "team_ids" in grouping.by:
         inner.append(f"{functions.teams} AS team")
     keys = [_type(grouping) if name == "type" else "team" if name == "team_ids" else name for name in grouping.by]
     buckets = [] if grouping.bucket is None else [_bucket(grouping.bucket, functions)]
+    if grouping.shifts:
+        return _shifts(
+            [*buckets, *keys], Sql(f"SELECT {', '.join(inner)} {rows.text}", (*parameters, *rows.parameters))
+        )
     measures = [_measure(each, functions) for each in grouping.measures]
     columns = ", ".join([*buckets, *keys, *(each.text for each in measures)])
     text = f"SELECT {columns} FROM (SELECT {', '.join(inner)} {rows.text})"
@@ -96,6 +48,26 @@ def aggregated(grouping: Grouping, rows: Sql, functions: Functions) -> Sql:
         text += f" GROUP BY {groups} ORDER BY {groups} LIMIT {MOST_GROUPS + 1}"
     values = (value for each in measures for value in each.parameters)
     return Sql(text, (*values, *parameters, *rows.parameters))
+
+
+def _shifts(keys: Sequence[str], rows: Sql) -> Sql:
+    """See `statistics.OCCUPANCY`: each agent's day first, then these together."""
+    named = [f"{key} AS k{number}" for number, key in enumerate(keys)]
+    wrapped = "CASE WHEN wrapup_s > 0 THEN wrapup_s - 1 ELSE 0 END"
+    day = f"{_floor('wall', DAY_MS)} AS day"
+    days = (
+        f"SELECT {', '.join([*named, 'agent_id AS who', day])},"
+        f" sum((talk_s - 1 + {wrapped}) * 1000) AS busy,"
+        f" max(started_ms + (duration_s + {wrapped}) * 1000) - min(started_ms) AS shift"
+        f" FROM ({rows.text}) WHERE agent_id > 0 AND talk_s > 0 AND disposition = {ANSWERED_CODE}"
+        f" GROUP BY {', '.join(str(number) for number in range(1, len(keys) + 3))}"
+    )
+    found = ", ".join([*(f"k{number}" for number in range(len(keys))), "sum(busy)", "sum(shift)"])
+    text = f"SELECT {found} FROM ({days})"
+    if keys:
+        groups = ", ".join(str(number) for number in range(1, len(keys) + 1))
+        text += f" GROUP BY {groups} ORDER BY {groups} LIMIT {MOST_GROUPS + 1}"
+    return Sql(text, rows.parameters)
 
 
 def _type(grouping: Grouping) -> str:

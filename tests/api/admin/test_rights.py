@@ -10,6 +10,7 @@ import pytest
 from calldex.access import SCOPES, Permission, Reach
 from calldex.admin import VERBS
 from calldex.admin.verb import Verb
+from calldex.clock import now_ms
 from calldex.directory import AuditFilter, Client, GroupChanges, Seen, TeamChanges
 from calldex.records.record import Cdr, canonical, from_ms, stable_id
 from tests.api.admin.conftest import Office
@@ -95,6 +96,8 @@ ATTEMPTS: dict[str, tuple[str, str, object]] = {
     "remove an admin": ("DELETE", "/users/{boss}", None),
     "make an admin's key": ("POST", "/keys", {"user": BOSS, "scopes": ["read"]}),
     "revoke an admin's key": ("DELETE", "/keys/{key}", None),
+    "set an admin's password": ("PUT", "/users/{boss}/password", {"password": "correct horse battery"}),
+    "sign an admin out": ("DELETE", "/sessions/{session}", None),
     "put an admin into a team": ("POST", "/teams", {"name": "X", "supervisors": [BOSS]}),
     "put an admin into a team by a file": ("POST", "/teams/import", f"name,supervisors\nX,{BOSS}\n".encode()),
     "widen a supervisor's queues": ("PATCH", "/teams/{team}", {"queues": [1, 2]}),
@@ -141,6 +144,7 @@ def named(standing: Office) -> dict[str, int | None]:
         "empty": group(standing, "empty", ()),
         "leads": standing.directory.group("main", "leads").id,
         "key": standing.directory.list_keys(BOSS)[0].id,
+        "session": known.open_session(id_of(standing, "boss"), Client(address="192.0.2.1"), now_ms()).session.id,
         **{name: id_of(standing, name) for name in ("lead", "clerk", "boss", "colleague", "member", "mate")},
     }
 
@@ -198,7 +202,11 @@ def everything(office: Office) -> object:
     known = office.directory
     keys = [(key.id, key.revoked_at) for key in known.list_keys()]
     accounts = ("main", "other")
-    return keys, [(known.users(a), known.groups(a), known.teams(a), known.account(a)) for a in accounts]
+    return (
+        keys,
+        known.list_sessions(now_ms()),
+        [(known.users(a), known.groups(a), known.teams(a), known.account(a)) for a in accounts],
+    )
 
 
 def test_what_one_has_can_be_handed_out(office: Office) -> None:

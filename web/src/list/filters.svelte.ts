@@ -115,7 +115,7 @@ export function label(name: string): string {
 export function valueLabel(name: string, value: string): string {
     const of = base(name);
     if (LOOKUPS[of]) return filters.names[of]?.get(value) ?? value;
-    if (of === 'min_duration' || of === 'max_duration') return length(Number(value));
+    if (/^(min|max)_(duration|wait)$/.test(of)) return length(Number(value));
     if (['from', 'to', 'cli', 'number'].includes(of)) return phone(value);
     if (of === 'type' || of === 'disposition' || VOCABULARY[of]) return word(VOCABULARY[of] ?? of, value);
     return value;
@@ -132,6 +132,8 @@ export function sentence(name: string, value: string): { about: string; how: str
         party: 'how.contains',
         min_duration: 'how.longer',
         max_duration: 'how.shorter',
+        min_wait: 'how.longer',
+        max_wait: 'how.shorter',
     };
     const values = several.slice(0, 3).map((each) => valueLabel(name, each));
     if (several.length > 3) values.push(t('filter.more', { count: several.length - 3 }));

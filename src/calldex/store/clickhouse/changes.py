@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
+from calldex.clock import now_ms
 from calldex.search.query import Query
 from calldex.store import Change, Changes, Span
-from calldex.store.sql import CDR_TABLE, CLICKHOUSE, Sql, both, ended, meant, not_void
+from calldex.store.clickhouse.dialect import CDR_TABLE, CLICKHOUSE, ended, not_void
+from calldex.store.sql import Sql, both, meant
 
 if TYPE_CHECKING:
     from calldex.store.clickhouse import ClickhouseStore
@@ -27,7 +28,7 @@ class PublishedLog:
     def since(self, query: Query, after: int, base: int, limit: int) -> Changes:
         """See `ChangeLog.since`."""
         self._store.upgrade.refuse(query)
-        complete_ms = time.time_ns() // 1_000_000 - _UNPUBLISHED_MS
+        complete_ms = now_ms() - _UNPUBLISHED_MS
         account_id = query.scope.account_id
         point = self._store.fresh(account_id)
         fits = meant(query, CLICKHOUSE)

@@ -17,9 +17,10 @@ import structlog
 from calldex.errors import CalldexError, StoreNotReady, UnreadableInput, WrongVersion
 from calldex.search.query import Query
 from calldex.store.clickhouse.client import Hosts
+from calldex.store.clickhouse.dialect import CDR_TABLE
 from calldex.store.clickhouse.schema import CLUSTER, LOCAL, PLAIN, UUID_TABLE, VERSION, steps, version_of
 from calldex.store.commits import Commits
-from calldex.store.sql import CDR_TABLE, Sql
+from calldex.store.sql import Sql
 
 _FILLED: Final = re.compile(r"MATERIALIZE COLUMN (\w+)")
 _AFRESH_S: Final = 1.0

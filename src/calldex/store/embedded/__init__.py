@@ -25,6 +25,7 @@ import structlog
 from calldex import budget
 from calldex.access import Scope
 from calldex.errors import CalldexError, DiskFull, StoreNotReady, TokenExpired, Unavailable
+from calldex.search.missed import split
 from calldex.search.query import Query
 from calldex.search.statistics import Grouping
 from calldex.store import (
@@ -33,6 +34,8 @@ from calldex.store import (
     DayCheck,
     Head,
     Mentioned,
+    MissedAsk,
+    MissedLine,
     Outcome,
     Position,
     Slice,
@@ -94,6 +97,7 @@ class EmbeddedStore(Staging):
         self._timeout_s = timeout_s
         self._path = data / COLUMNS_FILE
         self._ledger = Ledger(data / LEDGER_FILE)
+        self._numbering = self._ledger.numbering
         super().__init__(self._ledger.reader)
         self.log = LedgerLog(self._ledger, lambda query: self._filler.refuse(query, None))
         self._memory_mb, self._index_mb, self._threads = memory_mb, index_mb, threads
@@ -112,6 +116,8 @@ class EmbeddedStore(Staging):
         self._full = self._blind = False
         """Nothing is taken in for lack of room; nothing can be answered for lack of room."""
         self._wanted = 0
+        self._unseen, self._nearly = 0, False
+        """The last commit acknowledged before it could be searched; whether that is the last, as the end is near."""
         self._recent: deque[Written] = deque()
         self.queue = Queue(self._ledger.write)
         self._about_questions: set[str] = set()
@@ -220,7 +226,7 @@ class EmbeddedStore(Staging):
                 if self._damage is not None:
                     raise Damaged(self._damage)
                 if columns.applied >= last:
-                    self._become_ready(columns.applied - first, time.monotonic() - started)
+                    self._become_ready(columns.applied, columns.applied - first, time.monotonic() - started)
                 if columns.applied == self._ledger.last_seq:
                     self._await_more(columns)
                     continue
@@ -267,9 +273,13 @@ class EmbeddedStore(Staging):
                 _UNSEEN_S,
             )
 
-    def _become_ready(self, applied: int, seconds: float) -> None:
+    def _become_ready(self, upto: int, applied: int, seconds: float) -> None:
+        """Searches are answered, once they see all that was acknowledged meanwhile; who writes now waits for that."""
         with self._changed:
             if self._reason is None or self._damage is not None:
+                return
+            self._nearly = upto < self._unseen
+            if self._nearly:
                 return
             self._reason, self._full, self._blind = None, False, False
             self._changed.notify_all()
@@ -279,7 +289,7 @@ class EmbeddedStore(Staging):
         """Close the columns; nothing is wrong with them, they are opened again soon. `full`: there may be room then."""
         _log.warning("columns_wait", reason=reason)
         with self._changed:
-            self._reason, self._full = reason, full
+            self._reason, self._full, self._nearly = reason, full, False
             columns, self._columns = self._columns, None
             self._changed.notify_all()
         if columns is not None:
@@ -290,6 +300,7 @@ class EmbeddedStore(Staging):
         _log.warning("columns_discarded", reason=reason)
         with self._changed:
             self._reason, self._damage = f"being made again from the ledger: {reason}", None
+            self._nearly = False
             columns, self._columns = self._columns, None
         if columns is not None:
             columns.close()
@@ -345,8 +356,7 @@ class EmbeddedStore(Staging):
             if self._columns is None or not self._visible(as_of):
                 state = self._state()
                 raise StoreNotReady(
-                    f"searches cannot be answered yet ({state.reason});"
-                    f" {state.behind} of {state.total} commits are left",
+                    f"searches cannot be answered yet ({state.reason}); {state.left}",
                     retry_after=1,
                 )
             return self._columns
@@ -411,6 +421,10 @@ class EmbeddedStore(Staging):
         """Whether nobody need wait for the columns to come further now."""
         return self._closing or self._blind or (self._full and self._reason is None)
 
+    def _far_off(self) -> bool:
+        """Whether the columns are being made again, with no end in sight."""
+        return self._reason is not None and not self._nearly
+
     def _visible(self, seq: int) -> bool:
         """Whether searches see a commit now."""
         return self._reason is None and self._columns is not None and self._columns.applied >= seq
@@ -420,8 +434,10 @@ class EmbeddedStore(Staging):
         with self._changed:
             self._want(seq)
             seen = self._changed.wait_for(
-                lambda: self._reason is not None or self._given_up() or self._visible(seq), self._timeout_s
+                lambda: self._far_off() or self._given_up() or self._visible(seq), self._timeout_s
             )
+            if not self._visible(seq):
+                self._unseen = max(self._unseen, seq)
             if self._full and not self._visible(seq):
                 raise DiskFull(
                     "what was written is kept, but cannot be searched yet, as no room is left on the disk; sending it"
@@ -445,7 +461,7 @@ class EmbeddedStore(Staging):
                 if state.total - state.behind <= nearest:
                     raise StoreNotReady(
                         "everything was committed and is kept, but cannot be searched yet"
-                        f" ({state.reason or 'searches are behind'}); {state.behind} of {state.total} commits are left",
+                        f" ({state.reason or 'searches are behind'}); {state.left}",
                         retry_after=1,
                     )
                 nearest = state.total - state.behind
@@ -470,16 +486,18 @@ class EmbeddedStore(Staging):
         wait; whoever asks the columns waits until they have reached it."""
         with self._changed:
             if self._reason is not None:
-                return self._ledger.last_seq
+                return self._numbering.last(account_id)
         # The last change of an account may have been an erasure that was purged since.
-        return max(self._answer(lambda columns: columns.head(account_id)), self._ledger.purged_upto(account_id))
+        head = max(self._answer(lambda columns: columns.head(account_id)), self._ledger.purged_upto(account_id))
+        return self._numbering.number(account_id, head)
 
     def purged_upto(self, account_id: int) -> int:
         """See `Store.purged_upto`."""
-        return self._ledger.purged_upto(account_id)
+        return self._numbering.number(account_id, self._ledger.purged_upto(account_id))
 
     def total(self, query: Query, as_of: int) -> int:
         """See `Store.total`."""
+        as_of = self._numbering.seq(query.scope.account_id, as_of)
 
         def total(columns: Columns) -> int:
             return columns.total(self._in_columns(query, columns), as_of)
@@ -494,7 +512,8 @@ class EmbeddedStore(Staging):
 
     def aggregate(self, query: Query, as_of: int, grouping: Grouping) -> list[tuple[Any, ...]]:
         """See `Store.aggregate`."""
-        used = [*grouping.by, *(each.column for each in grouping.measures)]
+        as_of = self._numbering.seq(query.scope.account_id, as_of)
+        used = [*grouping.by, *("number" if each.how == "hash" else each.column for each in grouping.measures)]
 
         def aggregate(columns: Columns) -> list[tuple[Any, ...]]:
             self._filler.refuse(query, columns, used)
@@ -504,10 +523,18 @@ class EmbeddedStore(Staging):
         self._refuse_purged(query, as_of)
         return found
 
+    def missed(self, query: Query, as_of: int, ask: MissedAsk) -> tuple[int, list[MissedLine]]:
+        """See `Store.missed`."""
+        as_of = self._numbering.seq(query.scope.account_id, as_of)
+        found = self._answer(lambda columns: columns.missed(self._in_columns(query, columns), as_of, ask), as_of)
+        self._refuse_purged(query, as_of)
+        return found
+
     def slice(
         self, query: Query, as_of: int, *, limit: int, total: int, after: Position | None = None, skip: int = 0
     ) -> Slice:
         """See `Store.slice`."""
+        as_of = self._numbering.seq(query.scope.account_id, as_of)
         if _names_uuids(query):
             self._filler.refuse(query, None)
             found = self._ledger.slice(query, as_of, limit=limit, after=after, skip=skip)
@@ -539,7 +566,7 @@ class EmbeddedStore(Staging):
 
     def mentioned(self, scope: Scope) -> Mentioned:
         """See `Store.mentioned`."""
-        as_of = self.head(scope.account_id)
+        as_of = self._numbering.seq(scope.account_id, self.head(scope.account_id))
         return self._answer(lambda columns: columns.mentioned(scope, as_of), as_of)
 
     def get(self, account_id: int, uuid: str) -> Version | None:
@@ -655,4 +682,5 @@ def _said(error: Exception) -> str:
 
 
 def _names_uuids(query: Query) -> bool:
-    return any(condition.names_uuids for condition in query.where)
+    """Whether the ledger answers a search alone: it does not know what became of callers."""
+    return any(condition.names_uuids for condition in query.where) and not split(query)[1]

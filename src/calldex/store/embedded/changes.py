@@ -9,7 +9,9 @@ from uuid import UUID
 from calldex.search.query import Query
 from calldex.store import Change, Changes
 from calldex.store.embedded import sqlite
-from calldex.store.sql import SQLITE, meant, numbered, uuid_bytes
+from calldex.store.embedded.dialect import SQLITE
+from calldex.store.embedded.numbering import NUMBER
+from calldex.store.sql import meant, numbered, uuid_bytes
 
 if TYPE_CHECKING:
     from calldex.store.embedded.ledger import Ledger
@@ -20,26 +22,28 @@ class LedgerLog:
 
     def __init__(self, ledger: Ledger, refuse: Callable[[Query], None]) -> None:
         """`refuse` raises `StoreNotReady` for a search that asks for values that are not all there yet."""
-        self._ledger, self._refuse = ledger, refuse
+        self._ledger, self._numbering, self._refuse = ledger, ledger.numbering, refuse
 
     def since(self, query: Query, after: int, base: int, limit: int) -> Changes:
-        """See `ChangeLog.since`."""
+        """See `ChangeLog.since`. What others wrote behind the account's last version is not looked at."""
         self._refuse(query)
+        account_id = query.scope.account_id
         condition = meant(numbered(query, self._ledger.commit_before), SQLITE)
         complete_ms = self._ledger.complete_ms
+        places = self._places(account_id, base, after, self._numbering.last(account_id))
         with self._ledger.reader() as reader:
             found = sqlite.rows(
                 reader,
-                "SELECT seq, uuid, written_ms, fits, erased, CASE WHEN fits THEN json END FROM ("
-                f"SELECT *, json IS NULL AS erased, json IS NOT NULL AND seq_to > ? AND {condition.text} AS fits"
-                " FROM version"
-                " WHERE seq > ? AND account_id = ? ORDER BY seq LIMIT ?)",
-                (base, *condition.parameters, after, query.scope.account_id, limit + 1),
+                "SELECT seq, number, uuid, written_ms, fits, erased, CASE WHEN fits THEN json END FROM ("
+                f"SELECT *, {NUMBER.format('version.seq')} AS number, json IS NULL AS erased,"
+                f" json IS NOT NULL AND seq_to > ? AND {condition.text} AS fits FROM version"
+                " WHERE seq > ? AND seq <= ? AND account_id = ? ORDER BY seq LIMIT ?)",
+                (places[0], *condition.parameters, *places[1:], account_id, limit + 1),
             )
         self._ledger.refuse_damaged(row[0] for row in found[:limit])
         changes = [
-            Change(seq, str(UUID(bytes=uuid)), at, bool(fits), bool(erased), None if json is None else json.encode())
-            for seq, uuid, at, fits, erased, json in found[:limit]
+            Change(number, str(UUID(bytes=uuid)), at, bool(fits), bool(erased), None if json is None else json.encode())
+            for _, number, uuid, at, fits, erased, json in found[:limit]
         ]
         if len(found) > limit:
             return Changes(changes, changes[-1].seq, True, changes[-1].at_ms)
@@ -52,27 +56,32 @@ class LedgerLog:
         with self._ledger.reader() as reader:
             found = sqlite.rows(
                 reader,
-                "SELECT uuid, seq_to FROM version WHERE seq_to > ? AND seq_to <= ? AND seq <= ? AND json IS NOT NULL"
-                f" AND {condition.text}",
-                (since, upto, after, *condition.parameters),
+                f"SELECT uuid, {NUMBER.format('version.seq_to')} FROM version"
+                f" WHERE seq_to > ? AND seq_to <= ? AND seq <= ? AND json IS NOT NULL AND {condition.text}",
+                (*self._places(query.scope.account_id, since, upto, after), *condition.parameters),
             )
         return {str(UUID(bytes=uuid)): seq_to for uuid, seq_to in found}
 
     def written(self, account_id: int, uuids: Sequence[str], as_of: int) -> dict[str, int]:
         """See `Store.written`."""
+        (seq,) = self._places(account_id, as_of)
         with self._ledger.reader() as reader:
             found = sqlite.rows(
                 reader,
                 "SELECT uuid, written_ms FROM carray(?) CROSS JOIN version ON account_id = ? AND uuid = value"
                 " WHERE seq <= ? AND seq_to > ?",
-                (sqlite.carray(tuple(map(uuid_bytes, uuids))), account_id, as_of, as_of),
+                (sqlite.carray(tuple(map(uuid_bytes, uuids))), account_id, seq, seq),
             )
         return {str(UUID(bytes=uuid)): written_ms for uuid, written_ms in found}
 
     def last(self, account_id: int) -> int:
         """See `ChangeLog.last`."""
-        return self._ledger.last_seq
+        return self._numbering.last(account_id)
 
     def before(self, account_id: int, at_ms: int) -> int:
         """See `ChangeLog.before`."""
-        return self._ledger.commit_before(at_ms)
+        return self._numbering.number(account_id, self._ledger.commit_before(at_ms))
+
+    def _places(self, account_id: int, *numbers: int) -> tuple[int, ...]:
+        """Where versions of an account lie in the ledger, by their numbers."""
+        return tuple(self._numbering.seq(account_id, number) for number in numbers)

@@ -16,7 +16,6 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from operator import itemgetter
@@ -28,24 +27,25 @@ import duckdb
 import msgspec
 import numpy as np
 import structlog
+from cachetools import LRUCache
 
 from calldex import budget
 from calldex.access import Scope
 from calldex.errors import DiskFull, Unavailable
-from calldex.recent import remember
 from calldex.records.fields import Op
+from calldex.search.missed import split
 from calldex.search.query import Query
 from calldex.search.statistics import Grouping
-from calldex.store import Mentioned, Position
-from calldex.store.aggregates import DUCKDB as FUNCTIONS
+from calldex.store import Mentioned, MissedAsk, MissedLine, Position, callbacks
 from calldex.store.aggregates import aggregated
 from calldex.store.embedded.by_time import BUCKET_MS, EARLIEST, AccountTimes
+from calldex.store.embedded.dialect import DUCKDB, DUCKDB_FUNCTIONS, DUCKDB_WORDS
 from calldex.store.embedded.index import SEGMENT, Array, Index, Rows, halves, is_narrow
 from calldex.store.embedded.indexing import INDEXED, SUMS, day_of, indexed
 from calldex.store.embedded.ledger import ROW_NAMES, Closing
 from calldex.store.embedded.parties import NO_PARTY, PARTY, Parties, Party, reach_of
 from calldex.store.embedded.schema import COLUMNS
-from calldex.store.sql import DUCKDB, Sql, behind, both, layout, where
+from calldex.store.sql import Sql, behind, both, layout, where
 
 ROW_GROUP: Final = 20_480
 """Rows that DuckDB stores together; as many at once it writes in their final form, without its write-ahead log. The
@@ -86,6 +86,10 @@ class Damaged(Exception):
     """The file cannot be read as what was written; it must be made again."""
 
 
+class Behind(Damaged):
+    """The file is sound, and of an older layout: the next start brings it up to date."""
+
+
 class _Total(NamedTuple):
     """How many records matched as of a commit."""
 
@@ -117,9 +121,9 @@ class Columns:
         self._lock = threading.Lock()
         self._changing = threading.Lock()
         self._accounts: dict[int, AccountTimes] = {}
-        self._totals: OrderedDict[tuple[bytes, bytes], _Total] = OrderedDict()
+        self._totals: LRUCache[tuple[bytes, bytes], _Total] = LRUCache(_TOTALS)
         self._purges = 0
-        self._mentions: OrderedDict[bytes, tuple[int, Mentioned]] = OrderedDict()
+        self._mentions: LRUCache[bytes, tuple[int, Mentioned]] = LRUCache(_MENTIONS)
         self._parties, self._parties_kept = Parties(()), 0
         self._uuids, self._index_bytes = uuids, index_mb << 20
         self._index: Index | None = None
@@ -172,7 +176,7 @@ class Columns:
             if not version:
                 raise Damaged("made by another version of the program, or for another ledger")
         if look and version < len(COLUMNS):
-            raise Damaged("made by an older version of the program")
+            raise Behind("of an older version of the program, or their making was cut short")
         for migration in COLUMNS[version:]:
             self._connection.begin()
             self._connection.execute(migration.text)
@@ -372,13 +376,20 @@ class Columns:
     # --- answering ----------------------------------------------------------------------------------------------------
 
     def _where(self, query: Query, as_of: int) -> Sql:
+        """What callbacks are asked of, is all of the time that is meant."""
+        plain, asked = split(query)
+        read = self._read(query, as_of)
+        return both(where(plain, as_of, read.dialect), *callbacks.asked(plain, asked, (None, None), read))
+
+    def _read(self, query: Query, as_of: int) -> callbacks.As:
         conditions = DUCKDB.conditions
         if not self._parties.full:  # a look at the party takes a sixth of the time that a search in the text does
             conditions = {
                 **conditions,
                 Op.ANY_OF_SET: lambda condition: self._within(reach_of(query.scope.account_id, condition)),
             }
-        return where(query, as_of, msgspec.structs.replace(DUCKDB, reach=self._reach, conditions=conditions))
+        dialect = msgspec.structs.replace(DUCKDB, reach=self._reach, conditions=conditions)
+        return callbacks.As(as_of=as_of, dialect=dialect, words=DUCKDB_WORDS)
 
     def _reach(self, scope: Scope) -> tuple[Sql, ...]:
         """The conditions of which one suffices for a version to be within the lists of a scope."""
@@ -422,7 +433,7 @@ class Columns:
         if known is not None and known.as_of == as_of:
             return known.records
         condition = self._where(query, as_of)
-        if known is not None and known.as_of < as_of:
+        if known is not None and known.as_of < as_of and not split(query)[1]:  # callbacks change without a version
             count = known.records + self._count_of(both(Sql("seq > ?", (known.as_of,)), condition))
             if ended_after > known.as_of:
                 ended = Sql("seq_to > ? AND seq_to <= ?", (known.as_of, as_of))
@@ -434,7 +445,7 @@ class Columns:
         if purged:  # what ended since cannot be told any more
             return self._count_of(condition)
         with self._lock:
-            remember(self._totals, key, _Total(as_of, count), _TOTALS)
+            self._totals[key] = _Total(as_of, count)
         return count
 
     def _count_of(self, condition: Sql) -> int:
@@ -443,8 +454,16 @@ class Columns:
     def aggregate(self, query: Query, as_of: int, grouping: Grouping) -> list[tuple[Any, ...]]:
         """See `Store.aggregate`."""
         condition = self._where(query, as_of)
-        statement = aggregated(grouping, Sql(f"FROM kept.cdr WHERE {condition.text}", condition.parameters), FUNCTIONS)
+        statement = aggregated(
+            grouping, Sql(f"FROM kept.cdr WHERE {condition.text}", condition.parameters), DUCKDB_FUNCTIONS
+        )
         return self._ask(statement.text, statement)
+
+    def missed(self, query: Query, as_of: int, ask: MissedAsk) -> tuple[int, list[MissedLine]]:
+        """See `Store.missed`."""
+        statement = callbacks.lines(query, ask, self._read(query, as_of))
+        found = self._ask(statement.text, statement)
+        return (found[0][0] if found else 0), [callbacks.line(row[1:]) for row in found]
 
     def mentioned(self, scope: Scope, as_of: int) -> Mentioned:
         """What the records of a scope name. Remembered until the account changes: it is asked for with every page of
@@ -456,7 +475,7 @@ class Columns:
             return known[1]
         found = self._mentioned(scope, as_of)
         with self._lock:
-            remember(self._mentions, key, (as_of, found), _MENTIONS)
+            self._mentions[key] = (as_of, found)
         return found
 
     def _mentioned(self, scope: Scope, as_of: int) -> Mentioned:
@@ -481,16 +500,20 @@ class Columns:
             found = self._page_by_index(query, as_of, skip + limit, total, after)
             if found is not None:
                 return found[skip:]
-        condition = self._where(query, as_of)
+        plain, asked = split(query)
+        read = self._read(query, as_of)
+        condition = where(plain, as_of, read.dialect)
         end_ms = query.end_ms
         if after is not None:
             condition = both(condition, behind(after, DUCKDB))
             end_ms = after.started_ms + 1 if end_ms is None else min(end_ms, after.started_ms + 1)
         if skip > _DIRECT_SKIP:
-            end_ms, skip = self._skipped(query, condition, end_ms, skip, total)
+            whole = both(condition, *callbacks.asked(plain, asked, (None, end_ms), read))
+            end_ms, skip = self._skipped(query, whole, end_ms, skip, total)
             condition = both(condition, Sql("started_ms < ?", (end_ms,)))
         for start_ms in self._reaches(query, end_ms, (skip + limit), total):
-            found = self._page(both(condition, Sql("started_ms >= ?", (start_ms,))), limit, skip)
+            related = callbacks.asked(plain, asked, (start_ms, end_ms), read)
+            found = self._page(both(condition, Sql("started_ms >= ?", (start_ms,)), *related), limit, skip)
             if len(found) == limit or start_ms == EARLIEST:
                 return found
         raise AssertionError("the last reach is unbounded")

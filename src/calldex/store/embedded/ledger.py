@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import queue
 import secrets
-import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -19,6 +18,7 @@ from uuid import UUID
 
 import msgspec
 
+from calldex.clock import now_ms
 from calldex.errors import IdempotencyMismatch, RecordDamaged, StoreDamaged, Unavailable, UnreadableInput, WrongVersion
 from calldex.records.record import Cdr, from_ms
 from calldex.search.query import Query
@@ -34,20 +34,24 @@ from calldex.store import (
     Version,
 )
 from calldex.store.embedded import chain, links, sqlite, staging
+from calldex.store.embedded.dialect import SQLITE
+from calldex.store.embedded.numbering import NUMBER, Begun, Numbering
 from calldex.store.embedded.proof import Fault, Readers, faults
 from calldex.store.embedded.schema import LEDGER
 from calldex.store.embedded.sqlite import commit
 from calldex.store.embedded.sqlite import rows as _all
-from calldex.store.sql import LIVE, SQLITE, VALUE_NAMES, behind, both, layout, ready, uuid_bytes, values, where
+from calldex.store.sql import LIVE, VALUE_NAMES, behind, both, layout, ready, uuid_bytes, values, where
 
-ROW_NAMES: Final = ("seq", "seq_to", "account_id", "uuid", *VALUE_NAMES)
+_KEPT: Final = ("seq", "seq_to", "account_id", "uuid", *VALUE_NAMES)
+ROW_NAMES: Final = (*_KEPT, "number")
 """What `columns` is given of a version, in this order."""
 
-_MARKS: Final = ", ".join("?" * len(ROW_NAMES))
+_MARKS: Final = ", ".join("?" * len(_KEPT))
 _INSERT: Final = (  # JSON comes as bytes, which SQLite takes for text without looking at them
-    f"INSERT INTO version ({', '.join(ROW_NAMES)}, json, written_ms) VALUES ({_MARKS}, CAST(? AS TEXT), ?)"
+    f"INSERT INTO version ({', '.join(_KEPT)}, json, written_ms) VALUES ({_MARKS}, CAST(? AS TEXT), ?)"
 )
-_ROWS: Final = f"SELECT {', '.join(ROW_NAMES)} FROM version"
+_ROW: Final = f"{', '.join(_KEPT)}, {NUMBER.format('version.seq')}"
+_ROWS: Final = f"SELECT {_ROW} FROM version"
 _OF_LIVE: Final = f"FROM carray(?) CROSS JOIN version ON uuid = value AND account_id = ? AND seq_to = {LIVE}"
 
 _FAR_S: Final = 10**11
@@ -125,6 +129,7 @@ class Ledger:
             self._readers: queue.LifoQueue[sqlite.Connection] = queue.LifoQueue()
             last = _all(self._writer, "SELECT seq, written_ms FROM version ORDER BY seq DESC LIMIT 1")
             self.last_seq: int = last[0][0] if last else 0
+            self.numbering = Numbering(self._writer, self.reader, self.last_seq)
             self._last_ms: int = last[0][1] if last else 0
             self._in_hand_ms: int | None = None
             self.head: Head = links.head(self._writer)
@@ -204,7 +209,7 @@ class Ledger:
     def _now_ms(self) -> int:
         """When a commit is made. None is dated before the one it follows, also when the clock was set back: by that
         it is told what is old enough to be dropped."""
-        self._last_ms = max(time.time_ns() // 1_000_000, self._last_ms)
+        self._last_ms = max(now_ms(), self._last_ms)
         return self._last_ms
 
     @property
@@ -230,21 +235,31 @@ class Ledger:
         self._bound_log()
         done: list[Written | IdempotencyMismatch | AlreadyAnswered] = []
         begun: list[tuple[Any, ...]] = []
-        with self._dated() as now, commit(self._writer):
+        numbers = self.numbering.begin(self.last_seq, self.head)
+        with self._dated() as now, self._kept(numbers):
             for batch in batches:
+                number = numbers.next(batch.account_id)
                 try:
                     with commit(self._writer):
-                        written, some = self._put(batch, self.last_seq + len(begun), now)
+                        written, some = self._put(batch, numbers.upto, number, now)
                 except (IdempotencyMismatch, AlreadyAnswered) as refused:
                     done.append(refused)
                 else:
                     done.append(written)
                     begun += some
-            head = self._link(begun)  # one for all: the directory's may be one behind, and no more
-        self.last_seq, self.head = self.last_seq + len(begun), head
+                    numbers.put(self._writer, batch.account_id, len(some))
+            numbers.head = self._link(begun)  # one for all: the directory's may be one behind, and no more
         return done
 
-    def _put(self, batch: Batch, before: int, now: int) -> tuple[Written, list[tuple[Any, ...]]]:
+    @contextmanager
+    def _kept(self, numbers: Begun) -> Iterator[None]:
+        """A commit, within which its number and its link are made; both are known before it counts as complete."""
+        with commit(self._writer):
+            yield
+        self.numbering.keep(numbers)
+        self.last_seq, self.head = numbers.upto, numbers.head
+
+    def _put(self, batch: Batch, before: int, number: int, now: int) -> tuple[Written, list[tuple[Any, ...]]]:
         rows = [
             (seq, LIVE, batch.account_id, uuid_bytes(made.uuid), *made.values, made.json, now)
             for seq, made in enumerate(map(_ready, batch.records), before + 1)
@@ -254,7 +269,9 @@ class Ledger:
         removed, ended = self._close(batch.account_id, batch.removed, before + len(begun), now)
         outcomes, begun = outcomes + removed, begun + ended
         staging.put(self._writer, batch, outcomes, now)
-        fresh = [row[:-2] for row in rows] if new and not batch.removed else None
+        fresh = None
+        if new and not batch.removed:
+            fresh = [(*row[:-2], number) for number, row in enumerate(rows, number)]
         return Written(outcomes, before, before + len(begun), fresh), begun
 
     def _put_new(self, rows: list[tuple[Any, ...]]) -> bool:
@@ -329,10 +346,11 @@ class Ledger:
         """Close the live versions of these records; how many there were, and the last commit number. Raises
         `DiskFull`."""
         self._bound_log()
-        with self._dated() as now, commit(self._writer):
+        numbers = self.numbering.begin(self.last_seq, self.head)
+        with self._dated() as now, self._kept(numbers):
             _, begun = self._close(account_id, uuids, self.last_seq, now)
-            head = self._link(begun)
-        self.last_seq, self.head = self.last_seq + len(begun), head
+            numbers.put(self._writer, account_id, len(begun))
+            numbers.head = self._link(begun)
         return len(begun), self.last_seq
 
     def fill(self, names: Sequence[str], rows: Sequence[tuple[Any, ...]], upto: int) -> None:
@@ -443,10 +461,14 @@ class Ledger:
 
     def _salvaged(self, seq: int) -> list[tuple[Any, ...]]:
         """A version of which something is damaged; nothing if it cannot be read at all."""
-        names = ", ".join(f"CAST({name} AS BLOB)" if name in _TEXTS else name for name in ROW_NAMES)
+        names = ", ".join(f"CAST({name} AS BLOB)" if name in _TEXTS else name for name in _KEPT)
         try:
             with self.reader() as reader:
-                found = _all(reader, f"SELECT {names} FROM version WHERE seq = ? AND json IS NOT NULL", (seq,))
+                found = _all(
+                    reader,
+                    f"SELECT {names}, {NUMBER.format('version.seq')} FROM version WHERE seq = ? AND json IS NOT NULL",
+                    (seq,),
+                )
         except StoreDamaged:
             return []
         return [
@@ -473,11 +495,12 @@ class Ledger:
             )
 
     def columns_of(self, names: Sequence[str], after: int, upto: int) -> list[tuple[Any, ...]]:
-        """The number and some columns of the versions behind a commit number, up to another."""
+        """The place and some columns of the versions behind a commit, up to another."""
+        asked = ", ".join(NUMBER.format("version.seq") if name == "number" else name for name in names)
         with self.reader() as reader:
             return _all(
                 reader,
-                f"SELECT seq, {', '.join(names)} FROM version WHERE seq > ? AND seq <= ? AND json IS NOT NULL",
+                f"SELECT seq, {asked} FROM version WHERE seq > ? AND seq <= ? AND json IS NOT NULL",
                 (after, upto),
             )
 
@@ -504,8 +527,8 @@ class Ledger:
         self.refuse_damaged(row[0] for row in found)
         return [
             Version(
-                seq,
-                None if seq_to == LIVE else abs(seq_to),
+                self.numbering.number(account_id, seq),
+                None if seq_to == LIVE else self.numbering.number(account_id, abs(seq_to)),
                 uuid,
                 None if json is None else json.encode(),
                 written_ms,
@@ -608,7 +631,7 @@ def versions_by_day(readers: Readers, as_of: int) -> Iterator[tuple[str, tuple[A
         with readers() as reader:
             found = _all(
                 reader,
-                f"SELECT {DAY}, {', '.join(ROW_NAMES)} FROM version WHERE seq > ? AND seq <= ? AND seq_to > ?",
+                f"SELECT {DAY}, {_ROW} FROM version WHERE seq > ? AND seq <= ? AND seq_to > ?",
                 (after, min(after + _AT_ONCE, as_of), as_of),
             )
         for day, *row in found:

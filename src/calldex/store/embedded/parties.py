@@ -8,14 +8,13 @@ parties, a reach is told by the ids themselves again. No engine, no files.
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import numpy as np
+from cachetools import LRUCache
 
 from calldex.access import Scope
-from calldex.recent import remember
 from calldex.search.query import Condition
 
 MOST: Final = 65_536
@@ -40,7 +39,7 @@ class Parties:
         self._known = list(known)
         self._numbers = {party: number for number, party in enumerate(self._known, 1)}
         self._lock = threading.Lock()
-        self._reached: OrderedDict[bytes, bytes] = OrderedDict()
+        self._reached: LRUCache[bytes, bytes] = LRUCache(_SCOPES)
 
     @property
     def full(self) -> bool:
@@ -81,7 +80,7 @@ class Parties:
             reached = self._reached.get(key, b"\0")
             if len(reached) <= len(self._known):
                 reached += _reached(self._known[len(reached) - 1 :], scope)
-            remember(self._reached, key, reached, _SCOPES)
+            self._reached[key] = reached
         return np.frombuffer(reached, dtype=np.bool_)
 
 

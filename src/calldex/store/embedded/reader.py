@@ -6,7 +6,6 @@ Nobody else may have it open, and it is left as it was, the files beside it incl
 from __future__ import annotations
 
 import hashlib
-import time
 from array import array
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, nullcontext
@@ -16,6 +15,7 @@ from typing import Any, Final, Self
 
 import msgspec
 
+from calldex.clock import now_ms
 from calldex.errors import StoreDamaged, UnreadableInput, WrongVersion
 from calldex.store import Head, KeptRow, Loaded, Quarantined, Receipt
 from calldex.store.embedded import links, sqlite
@@ -26,6 +26,7 @@ from calldex.store.embedded.ledger import (
     is_ledger,
     versions_by_day,
 )
+from calldex.store.embedded.numbering import NUMBER, number_at, seq_at
 from calldex.store.embedded.proof import Fault, faults
 from calldex.store.embedded.schema import LEDGER
 from calldex.store.embedded.sqlite import carray, each, rows
@@ -109,10 +110,11 @@ class LedgerReader:
 
     def purged(self) -> dict[int, int]:
         """For each account the commit up to which superseded versions were dropped, if any were."""
-        return dict(rows(self._reader, "SELECT account_id, seq FROM purged"))
+        found = rows(self._reader, "SELECT account_id, seq FROM purged")
+        return {account_id: number_at(self._reader, account_id, seq) for account_id, seq in found}
 
     def versions(self, account_id: int, after: int, count: int) -> Iterator[list[Loaded]]:
-        """The versions of an account behind a commit, in order, by so many."""
+        """The versions of an account behind one, by its number, in order, by so many."""
         seqs = array(
             "q",
             (
@@ -120,7 +122,7 @@ class LedgerReader:
                 for (seq,) in each(
                     self._reader,
                     "SELECT seq FROM version WHERE account_id = ? AND seq > ? ORDER BY seq",
-                    (account_id, after),
+                    (account_id, seq_at(self._reader, account_id, after)),
                 )
             ),
         )
@@ -129,7 +131,8 @@ class LedgerReader:
             found = each(
                 self._reader,
                 # What it was ended by, and of a tombstone what it ended, if that is still kept.
-                f"SELECT v.seq, v.seq_to, v.uuid, CAST(v.json AS BLOB), v.written_ms, ended.written_ms,"
+                f"SELECT {NUMBER.format('v.seq')}, CASE WHEN v.seq_to > 0 AND v.seq_to < {LIVE} THEN"
+                f" {NUMBER.format('v.seq_to')} END, v.uuid, CAST(v.json AS BLOB), v.written_ms, ended.written_ms,"
                 f" before.started_ms, {names} FROM carray(?) CROSS JOIN version AS v ON v.seq = value"
                 " LEFT JOIN version AS ended ON ended.seq = v.seq_to"
                 f" LEFT JOIN version AS before ON v.json IS NULL AND before.seq_to = v.seq AND before.seq_to < {LIVE}",
@@ -144,7 +147,8 @@ class LedgerReader:
         days: dict[tuple[int, str], tuple[int, int]] = {}
         for account_id, day, seq, uuid, json in each(
             self._reader,
-            f"SELECT account_id, {DAY}, seq, uuid, CAST(json AS BLOB) FROM version WHERE seq_to = {LIVE}",
+            f"SELECT account_id, {DAY}, {NUMBER.format('version.seq')}, uuid, CAST(json AS BLOB) FROM version"
+            f" WHERE seq_to = {LIVE}",
         ):
             digest = hashlib.md5(b"%d|%s|%s" % (seq, uuid.hex().encode(), json), usedforsecurity=False).digest()
             count, sum_ = days.get((account_id, day), (0, 0))
@@ -183,11 +187,10 @@ class LedgerReader:
 
 def _loaded(row: tuple[Any, ...]) -> Loaded:
     """A version as it is moved. A tombstone has the start of what it ended."""
-    seq, seq_to, uuid, json, written_ms, ended_ms, before_ms, *values = row
+    number, ended, uuid, json, written_ms, ended_ms, before_ms, *values = row
     if json is None:
         values[_STARTED] = before_ms or 0
-    ended = seq_to if 0 < seq_to < LIVE else None
-    return Loaded(seq, ended, uuid, tuple(values), json, written_ms, ended_ms or 0)
+    return Loaded(number, ended, uuid, tuple(values), json, written_ms, ended_ms or 0)
 
 
 def _completed(version: Loaded) -> Loaded:
@@ -204,7 +207,7 @@ def proved(path: Path) -> list[Fault]:
         found = list(faults(lambda: nullcontext(reader), upto))
     if found:
         with closing(sqlite.connect(path)) as writer, sqlite.commit(writer):
-            links.mark(writer, found, (0, upto), time.time_ns() // 1_000_000)
+            links.mark(writer, found, (0, upto), now_ms())
     return found
 
 

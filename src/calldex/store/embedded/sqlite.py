@@ -200,6 +200,8 @@ def _failure(error: apsw.Error, path: Path | str, after: str) -> CalldexError | 
                 f"{what} cannot be opened: {error}; the file and its folder must be readable and writable for the user"
                 " that runs Calldex"
             )
+        case apsw.SQLError() if "unsupported file format" in str(error):  # its head says so, of which it wrote another
+            return StoreDamaged(f"{what} is damaged: {error}; stop Calldex and restore a backup")
         case apsw.NotADBError():
             return StoreDamaged(f"{what} cannot be opened: {error}; stop Calldex and restore a backup")
         case apsw.CorruptError() | apsw.IOError() | apsw.FormatError():

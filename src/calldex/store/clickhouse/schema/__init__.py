@@ -1,7 +1,7 @@
 """The tables in ClickHouse: numbered, literal files beside this one, and the columns that are read and written.
 
 `cdr` has a row for each version of a record, and one more, without content, for each that ended (see
-`store.sql.CLICKHOUSE`); the engine makes one of both when it merges parts: of every column the greatest value, which is
+`dialect.CLICKHOUSE`); the engine makes one of both when it merges parts: of every column the greatest value, which is
 that of the row with content, as the other has zeroes and empty texts. `cdr_uuid` finds the begin of a record by its
 uuid, so that the primary key of `cdr` finds the rest. See docs/decisions/0020.
 
@@ -22,8 +22,9 @@ from typing import Final
 import msgspec
 
 from calldex.errors import BadSettings, Problem
+from calldex.store.clickhouse.dialect import CLICKHOUSE
 from calldex.store.migrations import Migration, read
-from calldex.store.sql import CLICKHOUSE, layout
+from calldex.store.sql import layout
 
 PLAIN: Final = read(__name__, "plain")
 CLUSTER: Final = read(__name__, "cluster")

@@ -1,0 +1,1 @@
+"""What is made in the background, for who does not wait: exports, now and every night."""

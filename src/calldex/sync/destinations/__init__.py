@@ -1,0 +1,134 @@
+"""Where records go: what a destination is, and the list of those that there are.
+
+A destination is one module with one class. It is given batches in order; each batch has a record at most once. It may
+be given the same batch again (a process was killed before the place was kept), and then changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, MutableMapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+
+import msgspec
+
+from calldex.client import Record
+
+KINDS: Final = {
+    "postgres": "calldex.sync.destinations.warehouse:Postgres",
+    "duckdb": "calldex.sync.destinations.warehouse:Duckdb",
+    "dlt": "calldex.sync.destinations.warehouse:Dlt",
+    "calldex": "calldex.sync.destinations.calldex:Calldex",
+    "nothing": "calldex.sync.destinations:Nothing",
+    "hubspot": "calldex.sync.destinations.hubspot:HubSpot",
+    "salesforce": "calldex.sync.destinations.salesforce:Salesforce",
+    "zendesk": "calldex.sync.destinations.zendesk:Zendesk",
+    "bitrix24": "calldex.sync.destinations.bitrix24:Bitrix24",
+    "push": "calldex.sync.destinations.push:Push",
+}
+"""Each kind of destination, and where its class is. A new one is a line here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A record as it is now, or (`record` is None) that it is no more. `seq` says which version it is: of Calldex the
+    feed's `seq`, of other endpoints a hash of the record, so that equal numbers mean equal records."""
+
+    uuid: str
+    seq: int
+    record: Record | None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Changes of an account's records, each uuid once, in order. `state` is for destinations that keep it."""
+
+    changes: Sequence[Change]
+    state: str = ""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A record that the destination did not take, and why in the vendor's words. `retry`: the same may work later;
+    otherwise it is listed, and tried again only when the record changes, or somebody asks for it."""
+
+    uuid: str
+    message: str
+    retry: bool
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a destination is told of its pipe: its name, the account's, which fields go (none: all), and a place to
+    remember texts by name, durable as soon as they are set, such as a vendor's id of a uuid."""
+
+    pipe: str
+    account: str
+    fields: Sequence[str]
+    remembered: MutableMapping[str, str]
+
+
+class DestinationProblem(Exception):
+    """The destination cannot be used at all now: no reply, a key that is not valid, a table that is someone else's.
+    Its message has no secret. The batch is given again later."""
+
+
+class Destination:
+    """A place for records. Its class declares `Options`, a frozen struct of what stands in the file beside `kind`.
+
+    Threads: one at a time uses it. Errors: `DestinationProblem` when nothing can be done now; what concerns single
+    records is returned.
+    """
+
+    class Options(msgspec.Struct, frozen=True, kw_only=True):
+        """None."""
+
+    batch_size: ClassVar[int] = 1000
+    """At most so many changes are given at once. The place is kept after each batch."""
+
+    def __init__(self, options: Any, context: Context) -> None:
+        self.options = options
+        self.context = context
+
+    def check(self) -> None:
+        """Try the connection and the rights, change nothing; `DestinationProblem` says what is wrong."""
+        raise NotImplementedError
+
+    def apply(self, batch: Batch) -> Sequence[Failed]:
+        """Take a batch; what is not among the failed is kept, durably. Vendors' limits, `Retry-After` and the size of
+        their requests are dealt with in here."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Let go of connections."""
+
+
+class Copy(Destination):
+    """A destination that holds rows which can be read back: it keeps the state of its pipe with them, in the same
+    transaction or load, has tables of look-ups, and can be proved equal."""
+
+    batch_size: ClassVar[int] = 50_000
+
+    def state(self) -> str:
+        """The state that the last batch brought; empty if there was none. What only half arrived does not count."""
+        raise NotImplementedError
+
+    def lookup(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
+        """Have exactly these rows in a table of a look-up."""
+        raise NotImplementedError
+
+    def held(self, start_ms: int | None = None, end_ms: int | None = None) -> Iterator[tuple[str, int, int]]:
+        """Uuid, seq and begin (epoch milliseconds) of every record that is there and began at or after `start_ms` and
+        before `end_ms`."""
+        raise NotImplementedError
+
+
+class Nothing(Destination):
+    """Takes everything and keeps nothing: to try a source."""
+
+    def check(self) -> None:
+        """Nothing can be wrong."""
+
+    def apply(self, batch: Batch) -> Sequence[Failed]:
+        """Nothing fails."""
+        return ()

@@ -1,0 +1,322 @@
+"""How a pipe reads: a change feed by its cursor, an endpoint that has the list alone by days.
+
+Both give a sink batches with the place behind them, in this order: what came is noted as seen, then delivered with the
+place. So whoever is killed between any two steps reads something again, and misses nothing.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date, datetime, timedelta
+from itertools import islice
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from calldex.client import ApiError, ClientError, CursorExpired, Incomplete, Record, RightsChanged, Unreachable
+from calldex.client.flows import Value
+from calldex.clock import now, now_ms
+from calldex.sync.destinations import Change
+from calldex.sync.sink import Day, Place, Sink, began_ms, chosen, digest, gone
+from calldex.sync.source import PAGE, Endpoint
+from calldex.sync.state import StateFile
+
+KEEP_CURSOR_S: Final = 3600
+"""A cursor behind which nothing came is kept all the same after so long, before it is too old."""
+_FIRST_DAY: Final = date(2000, 1, 1)
+_TOKEN_REFUSED: Final = frozenset((400, 409, 410))
+
+Progress = Callable[[int, int | None], None]
+"""Told how many records came, and how many there are to come, where that is known."""
+
+
+class Unsound(ClientError):
+    """The endpoint answers what cannot be: a sync that went on would make the copy wrong."""
+
+
+class Reader:
+    """What both ways share: whose records, under which filters, with which fields, and into which sink."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        sink: Sink,
+        file: StateFile,
+        pipe: str,
+        *,
+        reads: str,
+        filters: Mapping[str, Value],
+        fields: Sequence[str],
+        match_rows: bool,
+        progress: Progress,
+    ) -> None:
+        self.endpoint = endpoint
+        self.sink = sink
+        self.file = file
+        self.pipe = pipe
+        self.reads = reads
+        self.filters = dict(filters)
+        self.fields = fields
+        self.match_rows = match_rows
+        self.progress = progress
+
+    def sweep(self, part: str, start_ms: int | None = None, end_ms: int | None = None) -> Iterator[Change]:
+        """The deletion of everything that the destination has of a time and did not come in a reading."""
+        if not self.match_rows:
+            return
+        rows = self.sink.held(start_ms, end_ms)
+        while some := [row[0] for row in islice(rows, PAGE)]:
+            yield from map(gone, self.file.unseen(self.pipe, part, some))
+
+    def swept(self, part: str, place: Place, start_ms: int | None = None, end_ms: int | None = None) -> int:
+        """Deliver these deletions; how many there are."""
+        total = 0
+        found = self.sweep(part, start_ms, end_ms)
+        while some := list(islice(found, self.sink.batch_size)):
+            self.sink.deliver(some, place)
+            total += len(some)
+        return total
+
+
+class FeedReader(Reader):
+    """Reads a change feed."""
+
+    problems: Mapping[str, str] = {}
+
+    def run(self, wait_s: int = 0) -> int:
+        """Read to the end of the feed; how many changes came. With `wait_s`, the server is asked to wait so long for
+        the first of them."""
+        try:
+            return self._follow(self._place(), wait_s)
+        except (RightsChanged, CursorExpired):
+            # What is held may be more than is seen now, or changes of it may be lost: everything comes anew.
+            return self._follow(self._begun(), 0)
+
+    def _place(self) -> Place:
+        """Where the reading goes on; at the beginning, if what was read there was something else, or the notes of a
+        reading of everything are lost."""
+        place = self.sink.place()
+        lost = bool(place.full and place.cursor) and not self.file.count_seen(self.pipe, place.full)
+        return self._begun() if place.reads != self.reads or place.cursor is None or lost else place
+
+    def _begun(self) -> Place:
+        """The place of a reading from the beginning. Of what is empty nothing has to be deleted at its end."""
+        self.file.forget_seen(self.pipe)
+        held = next(self.sink.held(), None) is not None
+        return Place(reads=self.reads, full=uuid.uuid4().hex if held else "")
+
+    def _follow(self, place: Place, wait_s: int) -> int:
+        total = 0
+        found: dict[str, Change] = {}
+        expected = None if place.cursor else self.endpoint.page({**self.filters, "per_page": 1})["total"]
+        for page in self.endpoint.changes(place.cursor, self.filters, wait_s if place.cursor else 0):
+            found |= {each["uuid"]: self._change(each) for each in page.changes}
+            if page.has_more and len(found) + PAGE <= self.sink.batch_size:
+                continue
+            total += len(found)
+            place = self._delivered(found, place, page.next_cursor)
+            self.progress(total, expected)
+            found = {}
+        if place.full:
+            total += self.swept(place.full, place)
+            self.sink.deliver((), msgspec.structs.replace(place, full=""))
+            self.file.forget_seen(self.pipe)
+        return total
+
+    def _change(self, told: Mapping[str, Any]) -> Change:
+        record = told["record"] if told["change"] == "upsert" else None
+        return Change(told["uuid"], told["seq"], None if record is None else chosen(record, self.fields))
+
+    def _delivered(self, found: Mapping[str, Change], place: Place, cursor: str) -> Place:
+        now_s = now_ms() // 1000
+        behind = msgspec.structs.replace(place, cursor=cursor, kept_s=now_s)
+        if place.full:
+            self.file.see(self.pipe, place.full, found)
+        if found or place.cursor is None or now_s - place.kept_s > KEEP_CURSOR_S:
+            self.sink.deliver(list(found.values()), behind)
+            return behind
+        return place
+
+    def range(self, start: str, end: str) -> int:
+        """Read some days from the beginning, and delete what of them did not come; how many changes that made."""
+        return self.again({"start_date": start, "end_date": end}, *bounds(start, end, "UTC"))
+
+    def again(self, filters: Mapping[str, Value], start_ms: int, end_ms: int) -> int:
+        """The same of what other filters choose, within the pipe's own: all that began in a time."""
+        place = self.sink.place()
+        part = f"again {uuid.uuid4().hex}"
+        held = {each: seq for each, seq, _ in self.sink.held(start_ms, end_ms)}
+        total = 0
+        for page in self.endpoint.changes(None, {**self.filters, "timezone": "UTC", **filters}):
+            came = {each["uuid"]: self._change(each) for each in page.changes}
+            self.file.see(self.pipe, part, came)
+            new = [each for each in came.values() if each.seq != held.get(each.uuid)]
+            if new:
+                self.sink.deliver(new, place)
+            total += len(new)
+        total += self.swept(part, place, start_ms, end_ms)
+        self.file.forget_seen(self.pipe, part)
+        return total
+
+
+class _TokenRefused(Exception):
+    """A search token that is too old, or not valid any more: its day begins anew."""
+
+
+class DayReader(Reader):
+    """Reads the list by days. What differs from what the destination holds waits in `_pending` until it fills a batch;
+    the place goes with it."""
+
+    def __init__(self, *args: Any, look_back: int, since: str | None, timezone: str, **given: Any) -> None:
+        super().__init__(*args, **given)
+        self._look_back = look_back
+        self._since = since
+        self._timezone = timezone
+        self._pending: dict[str, Change] = {}
+        self.problems: dict[str, str] = {}
+        """Days that could not be read whole, and why."""
+
+    def run(self, wait_s: int = 0, today: date | None = None) -> int:
+        """Read every day that is not whole yet, and those of the look-back; how many changes came.
+
+        A day that cannot be read whole is not marked as done: it stands in the place with the reason, and is read again
+        the next time.
+        """
+        today = today or now().astimezone(ZoneInfo(self._timezone)).date()
+        place = self.sink.place()
+        total = 0
+        if place.reads != self.reads or not place.first:
+            place = Place(reads=self.reads, first=self._since or self._first(today))
+            if self._since is None:  # nothing begins before: what there is of then is no more
+                self.file.forget_seen(self.pipe)
+                total += self.swept("none", place, None, bounds(place.first, place.first, self._timezone)[0])
+        return total + self._days(place, list(self._wanted(place, today)), str(today - timedelta(1)))
+
+    def _wanted(self, place: Place, today: date) -> Iterator[str]:
+        first = date.fromisoformat(place.first)
+        start = date.fromisoformat(place.through) + timedelta(1) if place.through else first
+        start = max(first, min(start, today - timedelta(self._look_back - 1)))
+        yield from sorted({*place.days, *(str(start + timedelta(n)) for n in range((today - start).days + 1))})
+
+    def range(self, start: str, end: str) -> int:
+        """Read some days whole, and delete what of them did not come; how many changes that made."""
+        last, first = date.fromisoformat(end), date.fromisoformat(start)
+        days = [str(first + timedelta(number)) for number in range((last - first).days + 1)]
+        place = self.sink.place()
+        return self._days(place, days, place.through)
+
+    def _days(self, place: Place, days: Sequence[str], most: str) -> int:
+        """Read days in their order; `most` is the last one that may be marked as done."""
+        total = 0
+        self.problems, self._pending = {}, {}
+        for done, day in enumerate(days):
+            place, count = self._tried(place, day)
+            total += count
+            if day not in place.days:
+                place = msgspec.structs.replace(place, through=max(place.through, min(day, most)))
+            if len(self._pending) >= self.sink.batch_size:
+                self._flush(place)
+            self.progress(done + 1, len(days))
+        if self._pending or place != self.sink.place():
+            self._flush(place)
+        return total
+
+    def _tried(self, place: Place, day: str) -> tuple[Place, int]:
+        try:
+            try:
+                return self._day(place, day)
+            except _TokenRefused:
+                return self._day(_with_day(place, day, None), day)
+        except (Incomplete, Unreachable, ApiError, _TokenRefused) as error:
+            if isinstance(error, ApiError) and error.status in (401, 403):
+                raise
+            self.problems[day] = str(error)
+            return _with_day(place, day, Day(problem=str(error)[:500])), 0
+
+    def _day(self, place: Place, day: str) -> tuple[Place, int]:
+        """Read a day, from where it was left; the place behind it, and how many changes it made."""
+        part = f"day {day}"
+        at = place.days.get(day, Day())
+        if not at.token or not self.file.count_seen(self.pipe, part):
+            self.file.forget_seen(self.pipe, part)
+            at = Day()
+        start_ms, end_ms = bounds(day, day, self._timezone)
+        held = {each: seq for each, seq, _ in self.sink.held(start_ms, end_ms)}
+        count, totals = 0, set() if at.total is None else {at.total}
+        while True:
+            page = self._page(day, at.token)
+            changes = self._changes(page["records"], day, start_ms, end_ms)
+            self.file.see(self.pipe, part, changes)
+            new = {each.uuid: each for each in changes.values() if each.seq != held.get(each.uuid)}
+            self._pending |= new
+            count += len(new)
+            totals.add(page["total"])
+            at = Day(token=page.get("search_token") or "", total=page["total"])
+            if not at.token:
+                break
+            if not changes:
+                raise Incomplete("the server gave an empty page and says that more follows")
+            place = _with_day(place, day, at)
+            if len(self._pending) >= self.sink.batch_size:
+                self._flush(place)
+        seen = self.file.count_seen(self.pipe, part)
+        # A server whose total moves in mid-walk cannot be proved wrong by it.
+        if len(totals) == 1 and seen not in totals:
+            raise Incomplete(f"{day} gave {seen} records of {totals.pop()}")
+        for each in self.sweep(part, start_ms, end_ms):
+            # What moved to a day before is there already, though the destination has it here still.
+            if each.uuid not in self._pending:
+                self._pending[each.uuid] = each
+                count += 1
+        self.file.forget_seen(self.pipe, part)
+        return _with_day(place, day, None), count
+
+    def _flush(self, place: Place) -> None:
+        self.sink.deliver(list(self._pending.values()), place)
+        self._pending = {}
+
+    def _page(self, day: str, token: str) -> dict[str, Any]:
+        asked = {**self.filters, "start_date": day, "end_date": day, "per_page": PAGE}
+        try:
+            return self.endpoint.page(asked | ({"search_token": token} if token else {}))
+        except ApiError as error:
+            if token and error.status in _TOKEN_REFUSED:
+                raise _TokenRefused(str(error)) from error
+            raise
+
+    def _changes(self, records: Sequence[Record], day: str, start_ms: int, end_ms: int) -> dict[str, Change]:
+        found = {}
+        for record in records:
+            if not start_ms <= began_ms(record) < end_ms:
+                raise Unsound(
+                    f"asked for {day}, the endpoint gave a record that began at {record.get('timestamp')}: it cuts days"
+                    f" in another zone than {self._timezone}; set `timezone` of the source to that of the key's owner"
+                )
+            kept = chosen(record, self.fields)
+            found[record["uuid"]] = Change(record["uuid"], digest(kept), kept)
+        return found
+
+    def _first(self, today: date) -> str:
+        """The first day that has records; today if there are none. Each step halves the days that it may be."""
+        low, high = _FIRST_DAY, today
+        while low < high:
+            middle = low + (high - low) // 2
+            page = self.endpoint.page({**self.filters, "end_date": middle, "per_page": 1})
+            low, high = (low, middle) if page["total"] else (middle + timedelta(1), high)
+        return str(low)
+
+
+def _with_day(place: Place, day: str, at: Day | None) -> Place:
+    """The place with a day that is not whole; None: it is."""
+    days = {name: each for name, each in place.days.items() if name != day}
+    return msgspec.structs.replace(place, days=days if at is None else {**days, day: at})
+
+
+def bounds(first: str, last: str, timezone: str) -> tuple[int, int]:
+    """Begin and end of days in a zone, as epoch milliseconds."""
+    zone = ZoneInfo(timezone)
+    start = datetime.combine(date.fromisoformat(first), datetime.min.time(), zone)
+    end = datetime.combine(date.fromisoformat(last) + timedelta(1), datetime.min.time(), zone)
+    return round(start.timestamp() * 1000), round(end.timestamp() * 1000)

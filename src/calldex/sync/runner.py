@@ -1,0 +1,306 @@
+"""A pipe at work: opens both its ends, reads, delivers, proves, and keeps how it fares."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+from calldex.client import ClientError, Unauthorized
+from calldex.client.flows import LOOKUPS
+from calldex.client.problems import ApiError
+from calldex.clock import now_ms
+from calldex.sync.config import Config, Pipe
+from calldex.sync.destinations import Context, DestinationProblem
+from calldex.sync.reading import DayReader, FeedReader, Progress, Unsound
+from calldex.sync.sink import Sink
+from calldex.sync.source import Endpoint, Kind
+from calldex.sync.state import Failure, StateFile
+from calldex.sync.verifying import verified
+
+_log: Final = structlog.get_logger(__name__)
+MOST_SHOWN: Final = 20
+_KIND: Final = "kind of the source"
+
+
+class Status(msgspec.Struct, kw_only=True, omit_defaults=False):
+    """How a pipe fares. Instants are epoch milliseconds."""
+
+    pipe: str
+    begun_ms: int
+    run_ms: int | None = None
+    """When it ran last."""
+    current_ms: int | None = None
+    """As of when the destination has everything; but for the records that failed."""
+    problem: str = ""
+    """Why the last run did not come to its end; empty if it did."""
+    later: bool = True
+    """Whether the same may work later."""
+    changes: int = 0
+    """How many the last run delivered."""
+    seconds: float = 0.0
+    requests: int = 0
+    failed: int = 0
+    """Records that the destination did not take."""
+    retried: int = 0
+    """Of these, those that are tried again."""
+    not_whole: dict[str, str] = {}
+    """Days that could not be read whole, and why."""
+    verified_ms: int | None = None
+    repaired: int | None = None
+    """How many records the last proof found different, and repaired."""
+    unequal: str = ""
+    """What the last proof found different and could not repair."""
+
+    @property
+    def done(self) -> bool:
+        """Whether the last run left nothing undone."""
+        return not (self.problem or self.failed or self.not_whole or self.unequal)
+
+
+class Worker:
+    """One pipe. One thread at a time uses it."""
+
+    def __init__(
+        self,
+        config: Config,
+        name: str,
+        file: StateFile,
+        *,
+        lock: threading.Lock,
+        stopping: threading.Event,
+        applied: Callable[[str, int], None] = lambda pipe, count: None,
+        progress: Callable[[str, int, int | None], None] = lambda what, done, total: None,
+    ) -> None:
+        self.name = name
+        self.pipe: Pipe = config.pipes[name]
+        self.status = status_of(file, name)
+        self._source = config.sources[self.pipe.from_]
+        self._target = config.destinations[self.pipe.to]
+        self._file = file
+        self._lock = lock
+        self.stopping = stopping
+        self.applied = applied
+        self._progress = progress
+        self._ends: tuple[Endpoint, Kind, Sink] | None = None
+        self._close: list[Callable[[], None]] = []
+
+    @property
+    def follows(self) -> bool:
+        """Whether the source has a feed that can be waited for; known once a run has opened it."""
+        return self._ends is not None and self._ends[1] == "calldex"
+
+    def close(self) -> None:
+        """Let go of both ends."""
+        for close in reversed(self._close):
+            close()
+        self._close.clear()
+        self._ends = None
+
+    def check(self) -> Kind:
+        """Try both ends, and change nothing; the kind of the source."""
+        with self._lock:
+            destination = self._target.made(self._target.options, self._context())
+            try:
+                destination.check()
+            finally:
+                destination.close()
+        endpoint = Endpoint(self._source, self.stopping)
+        try:
+            return self._source.kind or endpoint.kind()
+        finally:
+            endpoint.close()
+
+    def run(self, wait_s: int = 0, *, lookups: bool = True) -> int:
+        """Bring the destination up to date; how many changes that took. Raises nothing that can go wrong with either
+        end: it is in the status."""
+        with self._told() as told:
+            endpoint, _, sink = self._opened()
+            reader = self._reader()
+            sink.retry()
+            begun_ms = now_ms()
+            told.changes = reader.run(wait_s)
+            told.not_whole = dict(reader.problems)
+            if lookups and self.pipe.lookups and sink.has_tables:
+                self._lookups(endpoint, sink)
+            if not told.not_whole:
+                told.current_ms = begun_ms
+        return self.status.changes
+
+    def backfill(self, start: str, end: str) -> None:
+        """Read some days again, whatever the place."""
+        with self._told() as told:
+            self._opened()
+            reader = self._reader()
+            told.changes = reader.range(start, end)
+            told.not_whole = dict(reader.problems)
+
+    def verify(self) -> None:
+        """Bring the destination up to date, prove it equal, and repair what is not."""
+        self.run()
+        if self.status.problem:
+            return
+        with self._told() as told:
+            _, _, sink = self._opened()
+            found = verified(self._reader(), sink)
+            told.changes = found.repaired
+            told.repaired, told.unequal = found.repaired, found.unequal
+            told.verified_ms = now_ms()
+
+    def reset(self) -> None:
+        """Forget the place: the next run reads everything, and deletes what is no more."""
+        with self._told():
+            _, _, sink = self._opened()
+            sink.deliver(
+                (), msgspec.structs.replace(sink.place(), reads="", cursor=None, first="", through="", days={})
+            )
+            for name in LOOKUPS:
+                self._file.remembered(self.name).pop(_tag(name), None)
+
+    # --- inside -------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _told(self) -> Iterator[Status]:
+        """What happens within goes to the status, and to the log."""
+        begun = time.monotonic()
+        status = msgspec.structs.replace(self.status, problem="", changes=0, not_whole={})
+        status.run_ms = now_ms()
+        before = self._ends[0].requests if self._ends else 0
+        try:
+            yield status
+        except (ClientError, DestinationProblem) as error:
+            status.problem = str(error) or type(error).__name__
+            status.later = not isinstance(error, Unauthorized | Unsound)
+            self.close()  # the next run opens both ends anew
+        status.requests = self._ends[0].requests - before if self._ends else 0
+        status.seconds = round(time.monotonic() - begun, 3)
+        totals = self._file.totals(self.name)
+        status.failed, status.retried = totals.failed, totals.retried
+        self.status = status
+        self._file.tell(self.name, msgspec.json.encode(status).decode())
+        told = {"pipe": self.name, "changes": status.changes, "seconds": status.seconds, "failed": status.failed}
+        if status.problem:
+            _log.warning("pipe failed", **told, problem=status.problem)
+        elif status.not_whole:
+            _log.warning("pipe ran; some days are not whole", **told, days=status.not_whole)
+        elif status.changes:
+            _log.info("pipe ran", **told)
+
+    def _context(self) -> Context:
+        account = self._source.account or self.pipe.from_
+        return Context(self.name, account, tuple(self.pipe.fields), self._file.remembered(self.name))
+
+    def _opened(self) -> tuple[Endpoint, Kind, Sink]:
+        if self._ends is None:
+            with self._lock:
+                destination = self._target.made(self._target.options, self._context())
+            self._close.append(destination.close)
+            endpoint = Endpoint(self._source, self.stopping)
+            self._close.append(endpoint.close)
+            sink = Sink(destination, self._file, self.name, self._lock, lambda count: self.applied(self.name, count))
+            self._ends = endpoint, self._kind(endpoint), sink
+        return self._ends
+
+    def _kind(self, endpoint: Endpoint) -> Kind:
+        """What the source is: as the file says, as was found out before, or as it answers."""
+        if self._source.kind:
+            return self._source.kind
+        remembered = self._file.remembered(self.name)
+        key = f"{_KIND} {self._source.url}"
+        if key not in remembered:
+            remembered[key] = endpoint.kind()
+        return "calldex" if remembered[key] == "calldex" else "v2"
+
+    def _reader(self) -> FeedReader | DayReader:
+        endpoint, kind, sink = self._opened()
+        given: dict[str, Any] = {
+            "reads": self._reads(kind),
+            "filters": self.pipe.filters,
+            "fields": self.pipe.fields,
+            "match_rows": self.pipe.match_rows,
+            "progress": self._told_progress(),
+        }
+        if kind == "calldex":
+            return FeedReader(endpoint, sink, self._file, self.name, **given)
+        source = self._source
+        days: dict[str, Any] = {"look_back": source.look_back, "since": source.since, "timezone": source.timezone}
+        return DayReader(endpoint, sink, self._file, self.name, **given, **days)
+
+    def _told_progress(self) -> Progress:
+        return lambda done, total: self._progress(self.name, done, total)
+
+    def _reads(self, kind: Kind) -> str:
+        what = [self._source.url, kind, sorted(self.pipe.filters.items()), sorted(self.pipe.fields)]
+        return hashlib.sha256(msgspec.json.encode(what)).hexdigest()[:32]
+
+    def _lookups(self, endpoint: Endpoint, sink: Sink) -> None:
+        remembered = self._file.remembered(self.name)
+        for name in LOOKUPS:
+            try:
+                tag, rows = endpoint.lookup(name, remembered.get(_tag(name), ""))
+            except ApiError as error:
+                if error.status not in (403, 404):
+                    raise
+                continue  # the endpoint has none, or shows none to this key
+            if rows is not None and _sum(rows) != remembered.get(_sum_of(name)):
+                sink.lookup(name, rows)
+                remembered[_sum_of(name)] = _sum(rows)
+            if rows is not None:
+                remembered[_tag(name)] = tag
+
+
+def _tag(name: str) -> str:
+    return f"tag of {name}"
+
+
+def _sum_of(name: str) -> str:
+    return f"sum of {name}"
+
+
+def _sum(rows: Any) -> str:
+    return hashlib.sha256(msgspec.json.encode(rows)).hexdigest()
+
+
+def status_of(file: StateFile, name: str) -> Status:
+    """How a pipe fares, as it is kept."""
+    told = file.told(name)
+    return Status(pipe=name, begun_ms=now_ms()) if told is None else msgspec.json.decode(told, type=Status)
+
+
+def condition_of(status: Status, bound_s: int, now_ms: int) -> str:
+    """`unequal`: the last proof found what it could not repair; `behind`: not up to date for longer than it may be;
+    `new`: not yet up to date for the first time; else `ok`."""
+    if status.unequal:
+        return "unequal"
+    if now_ms - (status.begun_ms if status.current_ms is None else status.current_ms) > bound_s * 1000:
+        return "behind"
+    return "new" if status.current_ms is None else "ok"
+
+
+class Shown(msgspec.Struct, frozen=True, kw_only=True):
+    """How a pipe fares, as `status --json` shows it."""
+
+    status: Status
+    condition: str
+    lag_s: float | None
+    failures: list[Failure]
+
+
+def shown(file: StateFile, name: str, bound_s: int) -> Shown:
+    """The same with what failed, where a lag may be so many seconds."""
+    status, at_ms = status_of(file, name), now_ms()
+    lag_s = None if status.current_ms is None else (at_ms - status.current_ms) / 1000
+    condition = condition_of(status, bound_s, at_ms)
+    return Shown(status=status, condition=condition, lag_s=lag_s, failures=file.failures(name, MOST_SHOWN))
+
+
+def workers(config: Config, names: list[str], file: StateFile, **given: Any) -> Mapping[str, Worker]:
+    """The pipes of these names; those that go to one destination share its lock."""
+    locks = {name: threading.Lock() for name in config.destinations}
+    return {name: Worker(config, name, file, lock=locks[config.pipes[name].to], **given) for name in names}

@@ -1,0 +1,261 @@
+"""What is kept of pipes beside the file: a small SQLite database.
+
+Of every pipe, how it fares. Of a pipe whose destination holds no rows that can be read back (a CRM, another server)
+also its place, what was delivered, what failed and is to be tried again, and what the destination remembers. Of copies
+the truth lies in the destination: without this file they go on where they are.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, MutableMapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import msgspec
+
+from calldex.errors import DataDirInUse, WrongVersion
+from calldex.sync.destinations import Change, Failed
+
+VERSION: Final = 1
+_SCHEMA: Final = """
+CREATE TABLE place (pipe TEXT PRIMARY KEY, state TEXT NOT NULL) STRICT;
+CREATE TABLE status (pipe TEXT PRIMARY KEY, told TEXT NOT NULL) STRICT;
+CREATE TABLE delivered (pipe TEXT, uuid TEXT, seq INTEGER NOT NULL, started_ms INTEGER NOT NULL,
+    PRIMARY KEY (pipe, uuid)) STRICT, WITHOUT ROWID;
+CREATE INDEX delivered_by_time ON delivered (pipe, started_ms);
+CREATE TABLE failed (pipe TEXT, uuid TEXT, seq INTEGER NOT NULL, record BLOB, message TEXT NOT NULL,
+    retry INTEGER NOT NULL, tries INTEGER NOT NULL, next_ms INTEGER NOT NULL, PRIMARY KEY (pipe, uuid)) STRICT;
+CREATE TABLE seen (pipe TEXT, part TEXT, uuid TEXT, PRIMARY KEY (pipe, part, uuid)) STRICT, WITHOUT ROWID;
+CREATE TABLE remembered (pipe TEXT, name TEXT, text TEXT NOT NULL, PRIMARY KEY (pipe, name)) STRICT, WITHOUT ROWID;
+"""
+FIRST_PAUSE_MS: Final = 60_000
+LONGEST_PAUSE_MS: Final = 6 * 3600 * 1000
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """A record that a destination did not take: the vendor's message, whether it is tried again, how often it was."""
+
+    uuid: str
+    message: str
+    retry: bool
+    tries: int
+
+
+class Totals(msgspec.Struct, frozen=True):
+    """How many records failed, and how many of them are tried again."""
+
+    failed: int
+    retried: int
+
+
+class StateFile:
+    """The database. One process at a time has it for writing; reading it is always possible."""
+
+    def __init__(self, path: Path, *, writing: bool = True) -> None:
+        self._lock = threading.RLock()
+        self._held: int | None = None
+        if writing:
+            self._held = os.open(path.with_name(path.name + ".lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(self._held)
+                raise DataDirInUse(f"another `calldex sync` works with {path}; only one does at a time") from None
+            path.touch(mode=0o600)  # records that failed are in it
+        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = FULL")
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        if version > VERSION:
+            self.close()
+            raise WrongVersion(f"{path} is of a newer Calldex ({version}; this one knows {VERSION})")
+        if version == 0:
+            self._db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._db.close()
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
+
+    @contextmanager
+    def commit(self) -> Iterator[None]:
+        """What is done within is durable together, or not at all."""
+        with self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+    def _one(self, sql: str, *values: Any) -> Any:
+        with self._lock:
+            found = self._db.execute(sql, values).fetchone()
+        return None if found is None else found[0]
+
+    # --- how pipes fare -----------------------------------------------------------------------------------------------
+
+    def told(self, pipe: str) -> str | None:
+        """How a pipe fares, as it was told last."""
+        found: str | None = self._one("SELECT told FROM status WHERE pipe = ?", pipe)
+        return found
+
+    def tell(self, pipe: str, told: str) -> None:
+        """Keep how a pipe fares."""
+        with self._lock:
+            self._db.execute("INSERT OR REPLACE INTO status VALUES (?, ?)", (pipe, told))
+
+    # --- pipes into what cannot be read back --------------------------------------------------------------------------
+
+    def place(self, pipe: str) -> str:
+        """The state of a pipe; empty if there is none."""
+        return self._one("SELECT state FROM place WHERE pipe = ?", pipe) or ""
+
+    def keep_place(self, pipe: str, state: str) -> None:
+        """Keep the state of a pipe."""
+        with self._lock:
+            self._db.execute("INSERT OR REPLACE INTO place VALUES (?, ?)", (pipe, state))
+
+    def differing(self, pipe: str, changes: Sequence[Change]) -> list[Change]:
+        """Those of the changes that are not delivered yet, nor failed as they are: these come when they are due."""
+        with self._lock:
+            return [change for change in changes if not self._dealt_with(pipe, change)]
+
+    def _dealt_with(self, pipe: str, change: Change) -> bool:
+        failed = self._one("SELECT seq FROM failed WHERE pipe = ? AND uuid = ?", pipe, change.uuid)
+        if failed is not None:
+            return bool(failed == change.seq)
+        found = self._one("SELECT seq FROM delivered WHERE pipe = ? AND uuid = ?", pipe, change.uuid)
+        return found is None if change.record is None else bool(found == change.seq)
+
+    def delivered(
+        self, pipe: str, changes: Iterable[tuple[Change, int]], failed: Sequence[Failed], now_ms: int
+    ) -> None:
+        """Note what became of changes (with the begin of each): delivered, or failed and when to try again."""
+        why = {each.uuid: each for each in failed}
+        with self.commit():
+            for change, started_ms in changes:
+                if change.uuid in why:
+                    self._failed(pipe, change, why[change.uuid], now_ms)
+                    continue
+                self._db.execute("DELETE FROM failed WHERE pipe = ? AND uuid = ?", (pipe, change.uuid))
+                if change.record is None:
+                    self._db.execute("DELETE FROM delivered WHERE pipe = ? AND uuid = ?", (pipe, change.uuid))
+                else:
+                    row = (pipe, change.uuid, change.seq, started_ms)
+                    self._db.execute("INSERT OR REPLACE INTO delivered VALUES (?, ?, ?, ?)", row)
+
+    def _failed(self, pipe: str, change: Change, why: Failed, now_ms: int) -> None:
+        tries = 1 + (self._one("SELECT tries FROM failed WHERE pipe = ? AND uuid = ?", pipe, change.uuid) or 0)
+        next_ms = now_ms + min(FIRST_PAUSE_MS * 2 ** min(tries - 1, 16), LONGEST_PAUSE_MS)
+        record = None if change.record is None else msgspec.json.encode(change.record)
+        row = (pipe, change.uuid, change.seq, record, why.message[:2000], why.retry, tries, next_ms)
+        self._db.execute("INSERT OR REPLACE INTO failed VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+
+    def due(self, pipe: str, now_ms: int, most: int) -> list[Change]:
+        """Records that failed and are to be tried again now."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT uuid, seq, record FROM failed WHERE pipe = ? AND retry AND next_ms <= ?"
+                " ORDER BY next_ms LIMIT ?",
+                (pipe, now_ms, most),
+            ).fetchall()
+        return [
+            Change(uuid, seq, None if record is None else msgspec.json.decode(record)) for uuid, seq, record in rows
+        ]
+
+    def failures(self, pipe: str, most: int) -> list[Failure]:
+        """Records that failed, the latest to be tried first."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT uuid, message, retry, tries FROM failed WHERE pipe = ? ORDER BY next_ms DESC LIMIT ?",
+                (pipe, most),
+            ).fetchall()
+        return [Failure(uuid, message, bool(retry), tries) for uuid, message, retry, tries in rows]
+
+    def totals(self, pipe: str) -> Totals:
+        """How many records failed."""
+        with self._lock:
+            found = self._db.execute("SELECT count(*), sum(retry) FROM failed WHERE pipe = ?", (pipe,)).fetchone()
+        return Totals(found[0], found[1] or 0)
+
+    def held(self, pipe: str, start_ms: int | None, end_ms: int | None) -> Iterator[tuple[str, int, int]]:
+        """Uuid, seq and begin of what was delivered, of a time."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT uuid, seq, started_ms FROM delivered WHERE pipe = ? AND started_ms >= ? AND started_ms < ?",
+                (pipe, -(1 << 62) if start_ms is None else start_ms, (1 << 62) if end_ms is None else end_ms),
+            ).fetchall()
+        yield from rows
+
+    def remembered(self, pipe: str) -> MutableMapping[str, str]:
+        """What the destination of a pipe remembers."""
+        return _Remembered(self, pipe)
+
+    # --- what was seen of a part that is read whole -------------------------------------------------------------------
+
+    def see(self, pipe: str, part: str, uuids: Iterable[str]) -> None:
+        """Note that these came in a reading."""
+        with self.commit():
+            self._db.executemany("INSERT OR IGNORE INTO seen VALUES (?, ?, ?)", ((pipe, part, one) for one in uuids))
+
+    def unseen(self, pipe: str, part: str, uuids: Sequence[str]) -> list[str]:
+        """Those of some uuids that did not come."""
+        sql = "SELECT 1 FROM seen WHERE pipe = ? AND part = ? AND uuid = ?"
+        return [uuid for uuid in uuids if self._one(sql, pipe, part, uuid) is None]
+
+    def count_seen(self, pipe: str, part: str) -> int:
+        """How many came."""
+        return int(self._one("SELECT count(*) FROM seen WHERE pipe = ? AND part = ?", pipe, part))
+
+    def forget_seen(self, pipe: str, part: str | None = None) -> None:
+        """Begin a reading anew; without a part, all of the pipe."""
+        with self._lock:
+            self._db.execute("DELETE FROM seen WHERE pipe = ? AND part = coalesce(?, part)", (pipe, part))
+
+
+class _Remembered(MutableMapping[str, str]):
+    """Texts by name, of one pipe."""
+
+    def __init__(self, file: StateFile, pipe: str) -> None:
+        self._file = file
+        self._pipe = pipe
+
+    def __getitem__(self, name: str) -> str:
+        found = self._file._one("SELECT text FROM remembered WHERE pipe = ? AND name = ?", self._pipe, name)  # noqa: SLF001 - one class in two halves
+        if found is None:
+            raise KeyError(name)
+        return str(found)
+
+    def __setitem__(self, name: str, text: str) -> None:
+        with self._file.commit():
+            self._file._db.execute("INSERT OR REPLACE INTO remembered VALUES (?, ?, ?)", (self._pipe, name, text))  # noqa: SLF001 - likewise
+
+    def __delitem__(self, name: str) -> None:
+        with self._file.commit():
+            self._file._db.execute("DELETE FROM remembered WHERE pipe = ? AND name = ?", (self._pipe, name))  # noqa: SLF001 - likewise
+
+    def __iter__(self) -> Iterator[str]:
+        with self._file._lock:  # noqa: SLF001 - likewise
+            rows = self._file._db.execute("SELECT name FROM remembered WHERE pipe = ?", (self._pipe,)).fetchall()  # noqa: SLF001 - likewise
+        return iter([name for (name,) in rows])
+
+    def __len__(self) -> int:
+        return int(self._file._one("SELECT count(*) FROM remembered WHERE pipe = ?", self._pipe))  # noqa: SLF001 - likewise

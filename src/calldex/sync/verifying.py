@@ -1,0 +1,104 @@
+"""Whether a destination is equal to what the source shows, and its repair.
+
+Calldex tells checksums: of each day, then of the hours of a day that differs; what began in an hour that differs is
+read again. Another endpoint has none, so there everything is read and compared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+
+from calldex.clock import now
+from calldex.sync.reading import DayReader, FeedReader
+from calldex.sync.sink import Sink
+
+_MS: Final = 1000
+_DAY_MS: Final = 86_400_000
+_HOUR_MS: Final = 3_600_000
+_TIMES: Final = 3
+"""Records change while they are compared: what differs is looked at so often before it is called different."""
+
+Sums = dict[str, tuple[int, str]]
+"""How many records each time has, by its begin (ISO 8601), and their sum."""
+
+
+class Verified(msgspec.Struct, frozen=True):
+    """How many records differed and were repaired, and what differs all the same; empty where all is equal."""
+
+    repaired: int
+    unequal: str
+
+
+def verified(reader: FeedReader | DayReader, sink: Sink) -> Verified:
+    """Compare, repair, and compare again."""
+    if isinstance(reader, DayReader):
+        return _by_reading(reader, sink)
+    repaired = 0
+    for _ in range(_TIMES):
+        if not (days := _differing(reader, sink)):
+            return Verified(repaired, "")
+        for day in days:
+            repaired += _repaired(reader, sink, day)
+        reader.run()
+    days = _differing(reader, sink)
+    return Verified(repaired, f"these days (UTC) differ: {', '.join(days)}" if days else "")
+
+
+def _by_reading(reader: DayReader, sink: Sink) -> Verified:
+    place = sink.place()
+    repaired = reader.range(place.first, str(now().date() + timedelta(1)))
+    problems = "; ".join(f"{day}: {why}" for day, why in reader.problems.items())
+    return Verified(repaired, problems and f"these days could not be read whole: {problems}")
+
+
+def _differing(reader: FeedReader, sink: Sink) -> list[str]:
+    theirs = _told(reader, {"level": "day"})
+    ours = _sums(sink.held(), _DAY_MS, lambda at: str(at.date()))
+    return sorted(day for day in theirs.keys() | ours.keys() if theirs.get(day) != ours.get(day))
+
+
+def _repaired(reader: FeedReader, sink: Sink, day: str) -> int:
+    start_ms = round(datetime.fromisoformat(f"{day}T00:00:00+00:00").timestamp() * _MS)
+    theirs = _told(reader, {"level": "hour", "start_date": day, "end_date": day})
+    ours = _sums(sink.held(start_ms, start_ms + _DAY_MS), _HOUR_MS, _hour)
+    total = 0
+    for hour in sorted(theirs.keys() | ours.keys()):
+        if theirs.get(hour) != ours.get(hour):
+            at_ms = round(datetime.fromisoformat(hour).timestamp() * _MS)
+            begin, end = (_instant(at_ms + more) for more in (0, _HOUR_MS))
+            total += reader.again({"start_date": begin, "end_date": end}, at_ms, at_ms + _HOUR_MS)
+    return total
+
+
+def _told(reader: FeedReader, asked: dict[str, Any]) -> Sums:
+    found = reader.endpoint.client.checksums(**{**reader.filters, "timezone": "UTC", **asked})
+    return {_begin(each["from"], asked["level"]): (each["count"], each["hash"]) for each in found["checksums"]}
+
+
+def _begin(text: str, level: str) -> str:
+    return text if level == "day" else _hour(datetime.fromisoformat(text))
+
+
+def _hour(at: datetime) -> str:
+    return at.astimezone(UTC).replace(minute=0, second=0, microsecond=0).isoformat()
+
+
+def _instant(ms: int) -> str:
+    return datetime.fromtimestamp(ms / _MS, UTC).isoformat().replace("+00:00", "Z")
+
+
+def _sums(rows: Iterable[tuple[str, int, int]], unit_ms: int, told: Any) -> Sums:
+    found: dict[int, tuple[int, int]] = {}
+    for uuid, seq, began in rows:
+        count, total = found.get(began // unit_ms, (0, 0))
+        part = int.from_bytes(hashlib.sha256(f"{uuid}:{seq}".encode()).digest()[:8], "big")
+        found[began // unit_ms] = count + 1, total + part
+    return {
+        told(datetime.fromtimestamp(at * unit_ms / _MS, UTC)): (count, f"{total % 2**64:016x}")
+        for at, (count, total) in found.items()
+    }

@@ -1,0 +1,88 @@
+"""The file of `calldex sync`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from calldex.errors import BadSettings, UnreadableInput
+from calldex.sync.config import Config, load, seconds
+
+GOOD = """
+[source.main]
+url = "http://127.0.0.1:8080"
+key = "env:CDR_KEY"
+
+[destination.out]
+kind = "nothing"
+
+[pipe.calls]
+from = "main"
+to = "out"
+every = "5m"
+filters = { type = "inbound,outbound", agent_ids = [1, 2] }
+"""
+
+
+def read(folder: Path, text: str) -> Config:
+    """What a file with this text says, where the environment has a key."""
+    path = folder / "sync.toml"
+    path.write_text(text)
+    return load(path, {"CDR_KEY": "cdx_secret", "EMPTY": ""})
+
+
+def problems(folder: Path, text: str) -> dict[str, str]:
+    """What is wrong with a file, by member."""
+    with pytest.raises(BadSettings) as wrong:
+        read(folder, text)
+    return {problem.parameter: str(problem) for problem in wrong.value.problems}
+
+
+def test_what_stands_in_the_file(tmp_path: Path) -> None:
+    """Sources, destinations and pipes by name; `env:` and `file:` stand for what is elsewhere."""
+    config = read(tmp_path, GOOD)
+    assert "cdx_secret" == config.sources["main"].key
+    assert {"type": "inbound,outbound", "agent_ids": [1, 2]} == config.pipes["calls"].filters
+    assert 300 == seconds(config.pipes["calls"].every or "")
+    assert tmp_path / "sync.toml.state" == config.state
+    (tmp_path / "key").write_text("cdx_other\n")
+    assert "cdx_other" == read(tmp_path, GOOD.replace("env:CDR_KEY", "file:key")).sources["main"].key
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "member", "words"),
+    [
+        ("env:CDR_KEY", "env:NONE", "source.main.key", "'env:NONE': the environment has no such variable"),
+        ("env:CDR_KEY", "env:EMPTY", "source.main.key", "or an empty one"),
+        ("env:CDR_KEY", "file:none", "source.main.key", "No such file"),
+        ("env:CDR_KEY", "cdx_plain", "source.main.key", '"env:NAME" or "file:PATH"'),
+        ("http://127", "ftp://127", "source.main.url", "http"),
+        ('every = "5m"', 'every = "soon"', "pipe.calls.every", "'soon'"),
+        ('every = "5m"', 'evrey = "5m"', "pipe.calls.evrey", "did you mean 'every'"),
+        ('to = "out"', 'to = "oat"', "pipe.calls.to", "Valid: out"),
+        ('from = "main"', 'from = "man"', "pipe.calls.from", "did you mean 'main'"),
+        ('kind = "nothing"', 'kind = "postgre"', "destination.out.kind", "postgre"),
+        ('kind = "nothing"', 'kind = "nothing"\nurl = "x"', "destination.out.url", "unknown member"),
+        ("[source.main]", "[sources.main]", "sources", "did you mean 'source'"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, old: str, new: str, member: str, words: str) -> None:
+    """By its member, with what was given and what is valid, and without a secret."""
+    found = problems(tmp_path, GOOD.replace(old, new, 1))
+    assert words in found[member]
+    assert "cdx_plain" not in str(found)
+
+
+def test_everything_wrong_is_told_at_once(tmp_path: Path) -> None:
+    """Not one at a time."""
+    text = GOOD.replace("env:CDR_KEY", "env:NONE").replace('"5m"', '"x"').replace('to = "out"', 'to = "no"')
+    assert {"source.main.key", "pipe.calls.every"} <= problems(tmp_path, text).keys()
+
+
+def test_no_file(tmp_path: Path) -> None:
+    """Says how one is made."""
+    with pytest.raises(UnreadableInput, match="sync init"):
+        load(tmp_path / "none.toml")
+    with pytest.raises(UnreadableInput, match="not TOML"):
+        read(tmp_path, "[")
