@@ -391,10 +391,10 @@ def test_without_the_scope_it_would_be_found(
 
 
 def test_without_the_bits_of_a_reach_it_would_be_found(centre: Centre, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If every party of agent, queue, campaign and teams were within every reach, the comparison would fail."""
+    """If every combination of agent, queue, campaign and teams were within every reach, the comparison would fail."""
     asker = centre.hire([(READS, {"teams": (13,)})])
     # What the columns and the index in memory both ask.
-    monkeypatch.setattr("calldex.store.embedded.parties._reached", lambda parties, scope: b"\1" * len(parties))
+    monkeypatch.setattr("calldex.store.embedded.combinations._reached", lambda known, scope: b"\1" * len(known))
     assert list(wrong(centre, asker, {}))
 
 

@@ -40,7 +40,7 @@ FITS = {
     Op.ANY_OF_SET: {Kind.ID_SET},
     Op.ANY_TEXT: {Kind.WORD},
     Op.ANY_TEXT_OF_SET: {Kind.TEXT_SET},
-    Op.ANY_BIT: {Kind.MASK},
+    Op.ANY_BIT: {Kind.BITS},
     Op.LONGER: {Kind.NUMBER},
     Op.SHORTER: {Kind.NUMBER},
     Op.KNOWN_LONGER: {Kind.SECONDS},
@@ -74,8 +74,8 @@ def test_columns_are_made_of_attributes() -> None:
     """Each column comes from an attribute that records have; vocabularies are where they are needed."""
     attributes = get_type_hints(Cdr)
     assert [] == [column.name for column in COLUMNS if column.attribute not in attributes]
-    assert {Kind.CODE, Kind.MASK} == {column.kind for column in COLUMNS if column.words}
-    assert [] == [column.name for column in COLUMNS if column.kind in {Kind.CODE, Kind.MASK} and not column.words]
+    assert {Kind.CODE, Kind.BITS} == {column.kind for column in COLUMNS if column.words}
+    assert [] == [column.name for column in COLUMNS if column.kind in {Kind.CODE, Kind.BITS} and not column.words]
 
 
 @pytest.mark.parametrize("filter_", FILTERS, ids=lambda filter_: filter_.name)
@@ -95,7 +95,7 @@ def test_filters_fit_their_columns(filter_: object) -> None:
 def test_vocabularies_fit() -> None:
     """A code fits one byte, a mask 63 bits; no word is there twice, in whatever letter case."""
     for column in COLUMNS:
-        assert len(column.words) <= {Kind.CODE: 255, Kind.MASK: 62}.get(column.kind, 0)
+        assert len(column.words) <= {Kind.CODE: 255, Kind.BITS: 62}.get(column.kind, 0)
         assert len(column.words) == len({word.lower() for word in column.words})
 
 

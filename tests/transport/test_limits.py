@@ -27,7 +27,7 @@ from calldex.networks import Networks
 from calldex.node import Node
 from calldex.settings import Settings
 from calldex.transport.limits import STRANGER_BURST, STRANGER_RATE, Buckets, Limits
-from calldex.transport.proxies import origin_of
+from calldex.transport.proxies import forwarded
 from tests.api.conftest import Api, Site, people
 from tests.api.serving import Server, data_of, next_reply
 
@@ -258,7 +258,7 @@ TRUSTED = Networks("10.0.0.0/8,2001:db8:aaaa::/48")
 def client(headers: Mapping[str, str] | list[tuple[str, str]], peer: str = PEER) -> str:
     """Whose a request is."""
     given = headers.items() if isinstance(headers, Mapping) else headers
-    return origin_of(peer, Headers(raw=[(k.lower().encode(), v.encode("latin-1")) for k, v in given]), TRUSTED)[0]
+    return forwarded(peer, Headers(raw=[(k.lower().encode(), v.encode("latin-1")) for k, v in given]), TRUSTED)[0]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from typing import Any, Final, get_args, get_origin
 import msgspec
 
 from calldex.access import Explanation, Mask, Reach, ReachLine
+from calldex.admin.exports import ShownSchedule
 from calldex.admin.keys import ListedKey, MadeKey
 from calldex.admin.missed import Mark
 from calldex.admin.names import NameOfCode, NameOfId
@@ -195,6 +196,17 @@ _OF_TYPE: Final[dict[Any, Any]] = {
         Ways(openid=True),
         Peaks(duration_s=61.5, channels=[[0, 3, 127, 90], [64, 2, 0, 1]]),
         Alive(),
+        ShownSchedule(
+            id=1,
+            name="nightly",
+            at="02:00",
+            timezone="Europe/London",
+            target="lake",
+            parameters={"format": "parquet", "type": "inbound"},
+            made_by="ana@example.com",
+            created_at=_BEGAN,
+            next_at=datetime(2026, 2, 1, 2, 0, tzinfo=UTC),
+        ),
         ShownExport(
             id="5f0c9a1e77b2d3045f0c9a1e77b2d304",
             state="done",

@@ -20,6 +20,7 @@ from calldex import __version__
 from calldex.cli.audit import audit
 from calldex.cli.care import backup, check, restore, settings
 from calldex.cli.exporting import export
+from calldex.cli.exports import exports
 from calldex.cli.importing import import_
 from calldex.cli.migrating import migrate
 from calldex.cli.people import accounts, keys, users
@@ -34,7 +35,7 @@ from calldex.errors import CalldexError
 
 _SECTIONS: Final[dict[str, tuple[click.Command, ...]]] = {
     "Run": (demo, serve),
-    "Records": (import_, search, export, sources, quarantine),
+    "Records": (import_, search, export, exports, sources, quarantine),
     "Copies": (sync,),
     "People": (accounts, users, teams, groups, keys, names, access, sessions, openid),
     "Care": (check, backup, restore, schema, migrate, settings, audit),

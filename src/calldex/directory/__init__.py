@@ -48,6 +48,7 @@ from calldex.directory.model import (
 )
 from calldex.directory.openid import Openid, OpenidClient, OpenidProviders
 from calldex.directory.people import People
+from calldex.directory.schedules import Schedule, Schedules
 from calldex.directory.sealing import SEALING_FILE, Sealing
 from calldex.directory.sessions import Client, Device, Session, SessionOwner, SignedIn
 from calldex.directory.signin import Signin
@@ -78,6 +79,7 @@ __all__ = [
     "Openid",
     "OpenidClient",
     "SavedView",
+    "Schedule",
     "Seen",
     "Session",
     "SessionOwner",
@@ -94,7 +96,20 @@ __all__ = [
 
 
 class Directory(
-    Accounts, People, Groups, Keys, Teams, Sources, Signin, OpenidProviders, Audit, Ledgers, Exports, Marks, Views
+    Accounts,
+    People,
+    Groups,
+    Keys,
+    Teams,
+    Sources,
+    Signin,
+    OpenidProviders,
+    Audit,
+    Ledgers,
+    Exports,
+    Schedules,
+    Marks,
+    Views,
 ):
     """The directory database, opened and brought to this version.
 

@@ -109,6 +109,11 @@ class Exports(Part):
             credential=maker.credential,
         )
 
+    def account_name(self, account_id: int) -> str:
+        """The name of an account."""
+        with self._db.read() as connection:
+            return next(each.name for each in read_accounts(connection) if each.id == account_id)
+
     def add_export(self, export: Export) -> None:
         """Keep a new one; `TooMany` if its maker has too many."""
         own = (exports.c.account_id == export.account_id, exports.c.user_id == export.user_id)

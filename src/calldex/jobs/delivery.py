@@ -6,6 +6,7 @@ is given up (obstore sees to it, also when the pieces end in an error).
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Iterable, Iterator
@@ -17,8 +18,9 @@ from typing import Any, Final
 import msgspec
 
 from calldex.datadir import HALF
+from calldex.directory import Directory
 from calldex.errors import CalldexError, Forbidden, NotFound, Unavailable
-from calldex.targets import Bucket
+from calldex.targets import S3, Bucket, bucket_of
 
 PART: Final = 8 << 20
 """Bytes of a part of an upload; a bucket takes 10,000 of them, 80 GB."""
@@ -37,6 +39,28 @@ class Credentials(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"Credentials({self.access_key_id!r}, ...)"
+
+
+def credentials_of(directory: Directory, target: str) -> Credentials | None:
+    """What is kept of a target's."""
+    kept = directory.target_secret(target)
+    return None if kept is None else msgspec.json.decode(kept, type=Credentials)
+
+
+def deliver(place: str, name: str, pieces: Iterable[bytes], credentials: Credentials | None) -> None:
+    """Bring a file of this name, below a folder, to a place of the setting `export_targets`. Raises as `write_object`;
+    `Unavailable` for a folder that cannot be written now, as its disk may be away."""
+    if place.startswith(S3):
+        write_object(bucket_of(place).below(name), pieces, credentials)
+        return
+    path = Path(place, name)
+    try:
+        if not Path(place).is_dir():
+            raise FileNotFoundError(errno.ENOENT, "there is no such folder")
+        path.parent.mkdir(exist_ok=True)
+        write_file(path, pieces)
+    except OSError as error:
+        raise Unavailable(f"{path} cannot be written: {error.strerror}", retry_after=30) from None
 
 
 def write_file(path: Path, pieces: Iterable[bytes]) -> None:

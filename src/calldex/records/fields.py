@@ -123,7 +123,7 @@ class Kind(Enum):
     """Whole number below 2**31."""
     ID = auto()
     """An id, below 2**53."""
-    MASK = auto()
+    BITS = auto()
     """One bit for each word of a vocabulary."""
     WORD = auto()
     """Short text of few different values."""
@@ -163,12 +163,12 @@ COLUMNS: Final = (
     Column("campaign_id", Kind.ID, "campaign_id"),
     Column("team_ids", Kind.ID_SET, "teams", member="id"),
     Column("wrapup_code", Kind.WORD, "wrapup_code"),
-    Column("events", Kind.MASK, "events", EVENT_TYPES, member="type"),
+    Column("events", Kind.BITS, "events", EVENT_TYPES, member="type"),
     Column("duration_s", Kind.NUMBER, "duration_s"),
     Column("caller", Kind.PHONE, "from_"),
     Column("callee", Kind.PHONE, "to"),
     Column("tags", Kind.TEXT_SET, "tags"),
-    Column("flags", Kind.MASK, "flags", FLAGS),
+    Column("flags", Kind.BITS, "flags", FLAGS),
     Column("has_recording", Kind.YES_NO, "recording"),
     Column("answer_ms", Kind.ANSWER, "answered_at"),
     Column("talk_s", Kind.SECONDS, "talk_s"),

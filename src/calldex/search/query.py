@@ -297,7 +297,7 @@ def _codes(filter_: Filter, text: str) -> tuple[Value, ...]:
     return tuple(filter_.words.index(word) + 1 for word in _words(filter_, text))
 
 
-def _mask(filter_: Filter, text: str) -> tuple[Value, ...]:
+def _bits(filter_: Filter, text: str) -> tuple[Value, ...]:
     return (sum(1 << filter_.words.index(word) for word in _words(filter_, text)),)
 
 
@@ -387,7 +387,7 @@ _READ: Final[Mapping[Op, Callable[[Filter, str], tuple[Value, ...]]]] = {
     Op.ANY_OF_SET: _ids,
     Op.ANY_TEXT: _texts,
     Op.ANY_TEXT_OF_SET: _texts,
-    Op.ANY_BIT: _mask,
+    Op.ANY_BIT: _bits,
     Op.LONGER: _seconds,
     Op.SHORTER: _seconds,
     Op.KNOWN_LONGER: _seconds,

@@ -117,7 +117,7 @@ class AlreadyAnswered(Exception):
         self.answer = answer
 
 
-class Ready(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class Prepared(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A record as stores keep it: its uuid, its columns (`sql.values`) and its JSON. See `sql.ready`."""
 
     uuid: str
@@ -128,7 +128,7 @@ class Ready(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
     """What is written in one commit, all of it or nothing.
 
-    `records` in the order in which they arrived, `Ready` where another process has read them; `removed`, uuids that
+    `records` in the order in which they arrived, `Prepared` where another process has read them; `removed`, uuids that
     ceased to be interactions of their own, or that their source took back; `rows`, rows of calls of `source`; `rejects`
     for the quarantine; `released`, ids to be taken out of it. `receipt` makes the answer to remember under an
     idempotency key from the outcomes of the batch; when it raises `IdempotencyMismatch` or `AlreadyAnswered`, nothing
@@ -139,7 +139,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     format: str
     origin: str
-    records: Sequence[Cdr | Ready] = ()
+    records: Sequence[Cdr | Prepared] = ()
     removed: Sequence[str] = ()
     rows: Sequence[KeptRow] = ()
     rejects: Sequence[Reject] = ()

@@ -55,7 +55,7 @@ from calldex.store.clickhouse.schema import CDR_TYPES, LOCAL, PLAIN, UUID_TABLE,
 from calldex.store.clickhouse.upgrade import Upgrade
 from calldex.store.clickhouse.writing import Changes, Known, loaded_places, loaded_versions
 from calldex.store.commits import Commits, Point
-from calldex.store.sql import Sql, behind, both, uuid_bytes, where
+from calldex.store.sql import Sql, conjunction, following, uuid_bytes, where
 
 _TOTALS: Final = 4096
 _MENTIONS: Final = 256
@@ -214,7 +214,7 @@ class ClickhouseStore:
             return {}
         mine = Sql("account_id = ?", (account_id,))
         among = _placed(account_id, list({uuid for _, uuid in places}))
-        condition = both(mine, among, CLICKHOUSE.live(_whole(account_id), point.seq, point.void))
+        condition = conjunction(mine, among, CLICKHOUSE.live(_whole(account_id), point.seq, point.void))
         found = self.hosts.rows(
             Sql(
                 f"SELECT uuid, seq, started_ms, SHA256(json) FROM {CDR_TABLE} WHERE {condition.text}",
@@ -283,8 +283,8 @@ class ClickhouseStore:
         uuids = _uuids(query)
         condition = where(plain, read.as_of, _TOGETHER if uuids else CLICKHOUSE, read.void)
         if uuids:
-            condition = both(condition, _placed(account_id, uuids))  # behind the scope, which has the account
-        condition = both(condition, *callbacks.asked(plain, asked, stretch, read))
+            condition = conjunction(condition, _placed(account_id, uuids))  # behind the scope, which has the account
+        condition = conjunction(condition, *callbacks.asked(plain, asked, stretch, read))
         return Sql(f"FROM {CDR_TABLE}{' FINAL' if uuids else ''} WHERE {condition.text}", condition.parameters)
 
     def _read(self, query: Query, as_of: int) -> callbacks.As:
@@ -342,10 +342,10 @@ class ClickhouseStore:
         found = Slice(b"", 0, None)
         for stretch in self._stretches(query, as_of, skip + limit, after):
             source = self._from(query, as_of, stretch)
-            terms = [] if after is None else [behind(after, CLICKHOUSE)]
+            terms = [] if after is None else [following(after, CLICKHOUSE)]
             if stretch[0] is not None:
                 terms.append(Sql("started_ms >= ?", (stretch[0],)))
-            found = self._sliced(both(source, *terms), limit, total=total, skip=skip)
+            found = self._sliced(conjunction(source, *terms), limit, total=total, skip=skip)
             if found.count == limit:
                 break
         return found
@@ -361,7 +361,7 @@ class ClickhouseStore:
             may = "TRUE" if callbacks.everything(asked) else callbacks.MISSED
             rows = read.rows("started_ms", plain, may)
             if after is not None:
-                rows = both(rows, behind(after, CLICKHOUSE))
+                rows = conjunction(rows, following(after, CLICKHOUSE))
             most = _AHEAD * records
             while True:
                 found = self.hosts.rows(
@@ -440,7 +440,7 @@ class ClickhouseStore:
         point = self._seen(account_id, as_of)
         live = CLICKHOUSE.live(_whole(account_id), min(as_of, point.seq), point.void)
         mine = Sql("account_id = ?", (account_id,))
-        condition = both(mine, live, _placed(account_id, [uuid_bytes(uuid) for uuid in uuids]))
+        condition = conjunction(mine, live, _placed(account_id, [uuid_bytes(uuid) for uuid in uuids]))
         rows = self.hosts.rows(
             Sql(f"SELECT uuid, written_ms FROM {CDR_TABLE} WHERE {condition.text}", condition.parameters)
         )
@@ -450,7 +450,7 @@ class ClickhouseStore:
         """See `Store.history`."""
         point = self.fresh(account_id)
         mine = Sql("account_id = ? AND seq <= ?", (account_id, point.seq))
-        condition = both(mine, _placed(account_id, [uuid_bytes(uuid)]))
+        condition = conjunction(mine, _placed(account_id, [uuid_bytes(uuid)]))
         rows = self.hosts.rows(
             Sql(
                 f"SELECT seq, max(seq_to), max(content), max(written_ms), max(json) AS text FROM {CDR_TABLE}"
@@ -516,7 +516,7 @@ class ClickhouseStore:
         point = self.fresh(account_id)
         upto = min(upto, point.seq)
         self._commits.purged(account_id, upto)
-        gone_by = both(Sql("account_id = ? AND seq_to <> seq", (account_id,)), ended(upto, point.void))
+        gone_by = conjunction(Sql("account_id = ? AND seq_to <> seq", (account_id,)), ended(upto, point.void))
         gone = Sql(
             f"account_id = ? AND content = 1 AND seq IN (SELECT seq FROM {CDR_TABLE} WHERE {gone_by.text})",
             (account_id, *gone_by.parameters),
@@ -524,7 +524,7 @@ class ClickhouseStore:
         ((count,),) = self.hosts.rows(Sql(f"SELECT count() FROM {CDR_TABLE} WHERE {gone.text}", gone.parameters))
         # Parts change one after another: a version must not outlive the row that tells of its end.
         self._delete(gone)
-        self._delete(both(Sql("content = 0"), gone_by))
+        self._delete(conjunction(Sql("content = 0"), gone_by))
         return int(count)
 
     def _forget(self, account_id: int, span: Span) -> None:

@@ -21,8 +21,8 @@ from calldex.store.sql import (
     any_of,
     any_text_in_text,
     any_uuid,
-    both,
     by_ids,
+    conjunction,
     number,
     uuid_bytes,
 )
@@ -57,7 +57,7 @@ def _is(lower: str) -> Callable[[Condition], Sql]:
 
     def write(condition: Condition) -> Sql:
         key = Sql(f"{condition.column}_key = ?", (prefix_key(str(condition.values[0])),))
-        return both(key, same(condition))
+        return conjunction(key, same(condition))
 
     return write
 
@@ -110,7 +110,7 @@ DUCKDB: Final = Dialect(
         Kind.CODE: "UTINYINT",
         Kind.NUMBER: "INTEGER",
         Kind.ID: "BIGINT",
-        Kind.MASK: "BIGINT",
+        Kind.BITS: "BIGINT",
         Kind.WORD: "VARCHAR",
         # Searching parts of numbers reads the whole column: uncompressed it takes two thirds of the time.
         Kind.PHONE: "VARCHAR USING COMPRESSION uncompressed",
@@ -131,7 +131,7 @@ SQLITE: Final = Dialect(
         Kind.CODE: "INTEGER",
         Kind.NUMBER: "INTEGER",
         Kind.ID: "INTEGER",
-        Kind.MASK: "INTEGER",
+        Kind.BITS: "INTEGER",
         Kind.WORD: "TEXT",
         Kind.PHONE: "TEXT",
         Kind.ID_SET: "TEXT",

@@ -29,7 +29,7 @@ from calldex.store import (
     Head,
     Outcome,
     Position,
-    Ready,
+    Prepared,
     Slice,
     Version,
 )
@@ -40,7 +40,7 @@ from calldex.store.embedded.proof import Fault, Readers, faults
 from calldex.store.embedded.schema import LEDGER
 from calldex.store.embedded.sqlite import commit
 from calldex.store.embedded.sqlite import rows as _all
-from calldex.store.sql import LIVE, VALUE_NAMES, behind, both, layout, ready, uuid_bytes, values, where
+from calldex.store.sql import LIVE, VALUE_NAMES, conjunction, following, layout, prepared, uuid_bytes, values, where
 
 _KEPT: Final = ("seq", "seq_to", "account_id", "uuid", *VALUE_NAMES)
 ROW_NAMES: Final = (*_KEPT, "number")
@@ -262,7 +262,7 @@ class Ledger:
     def _put(self, batch: Batch, before: int, number: int, now: int) -> tuple[Written, list[tuple[Any, ...]]]:
         rows = [
             (seq, LIVE, batch.account_id, uuid_bytes(made.uuid), *made.values, made.json, now)
-            for seq, made in enumerate(map(_ready, batch.records), before + 1)
+            for seq, made in enumerate(map(_prepared, batch.records), before + 1)
         ]
         new = self._put_new(rows)
         outcomes, begun = self._accepted(rows) if new else self._put_versions(batch.account_id, rows, before)
@@ -547,7 +547,7 @@ class Ledger:
         """The next records of a query that names uuids, newest first."""
         condition = where(query, as_of, SQLITE)
         if after is not None:
-            condition = both(condition, behind(after, SQLITE))
+            condition = conjunction(condition, following(after, SQLITE))
         with self.reader() as reader:
             found = _all(
                 reader,
@@ -652,8 +652,8 @@ def renew(path: Path) -> str:
     return store_id
 
 
-def _ready(record: Cdr | Ready) -> Ready:
-    return record if isinstance(record, Ready) else ready(record)
+def _prepared(record: Cdr | Prepared) -> Prepared:
+    return record if isinstance(record, Prepared) else prepared(record)
 
 
 def is_ledger(connection: sqlite.Connection) -> bool:
