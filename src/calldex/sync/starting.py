@@ -12,9 +12,32 @@ DESTINATIONS: Final = {
         ("schema", "Schema of the tables", "calls"),
     ),
     "duckdb": (("path", "File", "warehouse.duckdb"),),
+    "hubspot": (("token", "Variable of the environment that holds the private app's token", "HUBSPOT_TOKEN"),),
+    "salesforce": (
+        ("url", "Variable of the environment that holds the organization's address", "SALESFORCE_URL"),
+        ("client_id", "Id of the connected app", ""),
+        ("client_secret", "Variable of the environment that holds its secret", "SALESFORCE_SECRET"),
+    ),
+    "zendesk": (
+        ("url", "Variable of the environment that holds the account's address", "ZENDESK_URL"),
+        ("email", "E-mail of the agent whose token it is", ""),
+        ("token", "Variable of the environment that holds the API token", "ZENDESK_TOKEN"),
+        ("app_id", "Id of a Zendesk app", ""),
+    ),
+    "bitrix24": (
+        ("url", "Variable of the environment that holds the account's address", "BITRIX24_URL"),
+        ("client_id", "Id of the local application", ""),
+        ("client_secret", "Variable of the environment that holds its secret", "BITRIX24_SECRET"),
+        ("refresh_token", "Variable of the environment that holds its first refresh token", "BITRIX24_REFRESH_TOKEN"),
+        ("agent", "Id of the user to whom calls belong", "1"),
+    ),
+    "push": (
+        ("url", "Variable of the environment that holds the address", "HOOK_URL"),
+        ("secret", "Variable of the environment that holds the secret (whsec_…)", "HOOK_SECRET"),
+    ),
 }
 """What is asked for each kind: the member, the question, and what is taken where nothing is answered."""
-_FROM_THE_ENVIRONMENT: Final = frozenset(("url", "key", "token", "secret"))
+_FROM_THE_ENVIRONMENT: Final = frozenset(("url", "key", "token", "secret", "client_secret", "refresh_token"))
 
 _TEXT: Final = """\
 # What `calldex sync` keeps up to date. A text can be "env:NAME" (a variable of the environment) or "file:PATH";

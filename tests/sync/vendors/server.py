@@ -101,6 +101,7 @@ class Vendor:
         self.requests: list[Request] = []
         self.faults: list[tuple[str, Fault]] = []
         self.refused = 0
+        self.latency_s = 0.0
         self.hidden = False
         """Whether searches find nobody: they lag behind what is made."""
         self.lock = threading.RLock()
@@ -167,6 +168,7 @@ class Vendor:
         with self.lock:
             self.requests.append(request)
             fault = self._fault(request.path)
+        time.sleep(self.latency_s)
         try:
             answer = fault(lambda: self._within(request)) if fault else self._within(request)
         except Cut:

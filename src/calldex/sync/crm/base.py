@@ -111,15 +111,16 @@ class Crm(Destination):
     def __init__(self, options: Any, context: Context) -> None:
         super().__init__(options, context)
         self.http: Http = self.connect()
+        self._prepared = False
         self._memory = context.remembered
 
     def connect(self) -> Http:
         """The vendor's API."""
         raise NotImplementedError
 
-    def prepare(self) -> None:
-        """Try the connection and the rights; make what the CRM needs to know our calls. Raises `Unavailable`,
-        `Refused`."""
+    def prepare(self, *, make: bool) -> None:
+        """Try the connection and the rights; if told to, make what the CRM lacks to know our calls. Raises
+        `Unavailable`, `Refused`."""
         raise NotImplementedError
 
     def read(self, record: Mapping[str, Any]) -> Call:
@@ -155,7 +156,7 @@ class Crm(Destination):
     def check(self) -> None:
         """See `Destination`."""
         try:
-            self.prepare()
+            self.prepare(make=False)
         except (Refused, Unavailable, Unsure) as error:
             raise DestinationProblem(str(error)) from None
 
@@ -166,6 +167,9 @@ class Crm(Destination):
     def apply(self, batch: Batch) -> Sequence[Failed]:
         """See `Destination`."""
         try:
+            if not self._prepared:
+                self.prepare(make=True)
+                self._prepared = True
             calls, failed = self._calls(batch)
             contacts = self._contacts(call.customer_e164 for call in calls)
             items, lacking = self._items(calls, contacts)

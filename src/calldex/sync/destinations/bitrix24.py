@@ -109,7 +109,7 @@ class Bitrix24(Crm):
             self.context.remembered[_REFRESH] = body["refresh_token"]
             self._token = body["access_token"]
 
-    def prepare(self) -> None:
+    def prepare(self, *, make: bool) -> None:
         """See `Crm`."""
         scopes = self.http.send("POST", "/rest/scope", json={}).body["result"]
         lacking = [scope for scope in ("telephony", "crm") if scope not in scopes]

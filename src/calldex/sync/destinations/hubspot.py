@@ -64,14 +64,14 @@ class HubSpot(Crm):
             tries=options.tries,
         )
 
-    def prepare(self) -> None:
-        """See `Crm`. The property by which calls are known is made if there is none."""
+    def prepare(self, *, make: bool) -> None:
+        """See `Crm`: the property by which calls are known."""
         try:
             found = self.http.send("GET", f"{_PROPERTY}/{UNIQUE}").body
         except Refused as refused:
             if refused.status != 404:
                 raise
-            found = self.http.send("POST", _PROPERTY, json=_UNIQUE_PROPERTY).body
+            found = self.http.send("POST", _PROPERTY, json=_UNIQUE_PROPERTY).body if make else _UNIQUE_PROPERTY
         if not found.get("hasUniqueValue"):
             raise Refused(400, f"HubSpot's property {UNIQUE} of calls does not have unique values; delete it there")
 

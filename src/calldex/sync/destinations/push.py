@@ -115,8 +115,10 @@ class Push(Crm):
             tries=options.tries,
         )
 
-    def prepare(self) -> None:
-        """Whether somebody listens there; nothing is sent but a question for the methods."""
+    def prepare(self, *, make: bool) -> None:
+        """Whether somebody listens there; nothing is sent but a question for the methods, and that only to check."""
+        if make:
+            return
         try:
             self.http.send("OPTIONS", "")
         except Refused:

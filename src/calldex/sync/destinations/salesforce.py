@@ -109,7 +109,7 @@ class Salesforce(Crm):
         if used.isdigit() and limit.isdigit() and int(used) > int(limit) * self.options.quota_share:
             raise Unavailable(f"{used} of the organization's {limit} requests of 24 hours are used; calls wait")
 
-    def prepare(self) -> None:
+    def prepare(self, *, make: bool) -> None:
         """See `Crm`."""
         name = self.options.external_id
         fields = self.http.send("GET", f"{self._base}/sobjects/Task/describe").body["fields"]

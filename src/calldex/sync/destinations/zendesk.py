@@ -29,7 +29,7 @@ class ZendeskOptions(CrmOptions, frozen=True, kw_only=True):
     email: str
     """Of the agent whose API token it is."""
     token: str
-    app_id: Annotated[int, Meta(ge=1)]
+    app_id: Annotated[int, Meta(ge=1)] | Annotated[str, Meta(pattern=r"^[0-9]{1,18}$")]
     """The id of a Zendesk app; one that is private to the account will do."""
     requests_per_minute: Annotated[int, Meta(ge=1, le=10_000)] = 200
     """What the plan allows, until Zendesk tells it."""
@@ -60,7 +60,7 @@ class Zendesk(Crm):
             tries=options.tries,
         )
 
-    def prepare(self) -> None:
+    def prepare(self, *, make: bool) -> None:
         """See `Crm`."""
         user = self.http.send("GET", f"{_USERS}/me").body["user"]
         if user.get("id") is None:
@@ -76,7 +76,7 @@ class Zendesk(Crm):
         user = self.user(call)
         status = "completed" if call.answered else "abandoned_in_queue" if call.disposition == "abandoned" else None
         given = {
-            "app_id": self.options.app_id,
+            "app_id": int(self.options.app_id),
             "from_line": caller,
             "to_line": callee,
             "direction": call.direction,
