@@ -7,6 +7,7 @@ import os
 import random
 import sys
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -90,17 +91,17 @@ def _recent(record: Cdr, by: timedelta) -> bool:
     return record.started_at + by > datetime.now(UTC) - timedelta(days=1, hours=12)
 
 
-def killed(rig: Rig, front: Front, story: Story, chance: random.Random, times: int) -> None:
-    """Let a sync run beside the story, killed so many times and started again: each time a moment after one of its
-    requests, so that a busy machine only makes it take longer."""
+def killed(rig: Rig, front: Front, story: Story, chance: random.Random, lives: Sequence[int]) -> None:
+    """Let a sync run beside the story, killed and started again: in each of its lives a moment after so many requests,
+    so that a busy machine only makes it take longer."""
     starting = multiprocessing.get_context("forkserver")
     starting.set_forkserver_preload(list(_PRELOADED))
     given = {name: value for name, value in rig.text["pipe"]["calls"].items() if name not in ("from", "to")}
     words = (str(rig.folder), rig.text["source"]["main"]["url"], rig.environment["CDR_KEY"])
-    for _ in range(times):
+    for requests in lives:
         process = starting.Process(target=sync, args=(*words, rig.text["destination"]["out"], given), daemon=True)
         process.start()
-        until = front.seen.total() + chance.randint(1, 15)
+        until = front.seen.total() + requests
         deadline = time.monotonic() + LONGEST_LIFE_S
         while front.seen.total() < until:
             assert time.monotonic() < deadline, "the sync does nothing"

@@ -17,6 +17,7 @@ from calldex.client import Record
 KINDS: Final = {
     "postgres": "calldex.sync.destinations.warehouse:Postgres",
     "duckdb": "calldex.sync.destinations.warehouse:Duckdb",
+    "files": "calldex.sync.destinations.files:Files",
     "dlt": "calldex.sync.destinations.warehouse:Dlt",
     "calldex": "calldex.sync.destinations.calldex:Calldex",
     "nothing": "calldex.sync.destinations:Nothing",
