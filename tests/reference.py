@@ -63,6 +63,7 @@ _ONE: Final[Mapping[str, Callable[[Cdr, str], bool]]] = {
     "events": lambda c, v: bool({event.type for event in c.events} & _words(v)),
     "agent_ids": lambda c, v: str(c.agent_id) in _listed(v),
     "queue_ids": lambda c, v: str(c.queue_id) in _listed(v),
+    "passed_queues": lambda c, v: not {c.queue, *(event.queue for event in c.events)}.isdisjoint(_listed(v)),
     "campaign_ids": lambda c, v: str(c.campaign_id) in _listed(v),
     "team_ids": lambda c, v: bool({str(team.id) for team in c.teams} & _listed(v)),
     "wrapup_codes": lambda c, v: c.wrapup_code in _listed(v),
@@ -81,7 +82,7 @@ _ONE: Final[Mapping[str, Callable[[Cdr, str], bool]]] = {
 }
 _LISTS: Final = (
     *("type", "disposition", "end_reasons", "events", "agent_ids", "queue_ids", "campaign_ids", "team_ids"),
-    *("wrapup_codes", "wrapup_code_ids", "tags", "flags", "uuid"),
+    *("wrapup_codes", "wrapup_code_ids", "tags", "flags", "uuid", "passed_queues"),
 )
 
 

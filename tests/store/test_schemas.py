@@ -31,18 +31,22 @@ FROZEN: Final = {
     "cluster_0001_versions": "29b1ce79e481242605d0f03ba8853211353e2e2c45d90619d1f1761dbea937bb",
     "cluster_0002_tags": "941b27567edd9c479e54a9f43218911f3f07ace1ee51aacffef796639646851b",
     "cluster_0003_statistics": "65b10d53d8297e66fb65dbba423d7f278a18883ea7cc2e35a252f0cb38e4674e",
+    "cluster_0004_queues": "d079532827504ebe3abe04d867c70af838092f663d252454c4fc489a1b9fdc31",
     "columns_0001_versions": "d4d3774b97aa8ae1d53c3bac9ebc1981f303afe26e055c475ea101e41292b9ce",
     "columns_0002_tags": "9730188c79255d4671da22c5bb2ca89bd5fa887afff68b0feda1d1d0a53bc78b",
     "columns_0003_statistics": "241c58191971855b6a930544cd6896248bd151107ffffcb0bef4222c1ed70192",
     "columns_0004_numbering": "33caa39485b895cf5beb068d6ce808a8cdc9a7a8e192d6692cbbcaf5d9afff80",
+    "columns_0005_queues": "f9e2a3376bcb5785ae4fb90b7c23aa44a85858c16aaa93807a8407d8a9f9cfaa",
     "ledger_0001_versions": "73f201a94d368e10ec399c5588be0def92373dbe8fa8733bd37cb12be2fd24ba",
     "ledger_0002_links": "f16fa328e16c99a8171406b4719775ae8893e96ca6e4483e64729637ad44b9a4",
     "ledger_0003_tags": "0bf445cb9534376c473cd2a7f5e1a3ef3939359bc288aedbe6587260d3fe0c52",
     "ledger_0004_statistics": "be42f667e06b40f3214fea3808433171d5bb2a37378742aca0b7bd95f1f05382",
     "ledger_0005_numbering": "f5e23b3ea2f818db2dea73bd71efb1db09b7ca1202b2bccbe3f410e8f0d983fb",
+    "ledger_0006_queues": "23dc0b5d57537c74fc7b52d07f53b3ec732ba8f261de9a7555c6767cdeed008f",
     "plain_0001_versions": "aab3e28872648391d200c33d41550d8b74ead31ca5d107fda7a2060ba70c4135",
     "plain_0002_tags": "035e24fea25faae4c437fac306f4dbaa2041fa816882d50db496514702ca907e",
     "plain_0003_statistics": "188deaafcabd4e930ffe86bbed773dbd6cf1796129775bd10e438b76da614ca6",
+    "plain_0004_queues": "9679a2d38887b1f239f6a11358bc7ec340b5e9bbd792738c06d04a664d704edb",
 }
 """The SHA-256 of every migration. What has been released never changes; a new file adds a line."""
 FIRST_COVERED: Final = (

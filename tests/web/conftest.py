@@ -21,7 +21,7 @@ from calldex.node import Node
 from calldex.recordings.places import INVENTED
 from calldex.records.record import Cdr
 from calldex.settings import Settings
-from tests.api.conftest import USERS, people, write
+from tests.api.conftest import people, write
 from tests.api.serving import Server
 
 CHROMIUM: Final = shutil.which("chromium")
@@ -62,7 +62,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         keys = people(node)
         write_all(node, records)
         node.directory.add_source("demo", "jsonl", {"recordings": INVENTED})
-        for name in ("admin", "analyst", "phone", "other"):
+        agent = next(each for each in sorted(records, key=lambda each: each.started_at, reverse=True) if each.agent)
+        name, agent_id = str(agent.agent), agent.agent_id or 0
+        node.directory.add_user("agent@main.example.com", name, "agent", account="main", agent_id=agent_id)
+        for name in ("admin", "analyst", "phone", "other", "agent"):
             node.directory.set_password(email_of(name), PASSWORD)
     server = Server(data)
     yield Place(server, keys, sorted(records, key=lambda each: (each.started_at, each.uuid), reverse=True))
@@ -71,7 +74,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 
 def email_of(name: str) -> str:
     """The e-mail address of one of the people."""
-    return f"{name}@{USERS[name][0]}.example.com"
+    return f"{name}@{'other' if name == 'other' else 'main'}.example.com"
 
 
 def write_all(node: Node, records: list[Cdr]) -> None:

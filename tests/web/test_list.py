@@ -12,7 +12,7 @@ from playwright.sync_api import Page, Route, expect
 from tests.web.conftest import PASSWORD, RECORDS, Opened, Place, list_at, total, until
 
 
-def asked(place: Place, **params: object) -> httpx.Response:
+def asked(place: Place, /, **params: object) -> httpx.Response:
     """What the API says to the admin's key."""
     headers = {"Authorization": f"Bearer {place.keys['admin']}"}
     return httpx.get(f"{place.url}/api/v2/cdr", params=params, headers=headers, timeout=60)  # type: ignore[arg-type]

@@ -300,7 +300,7 @@ def needed_for(filter_: Filter, mask: Mask) -> Permission | None:
         if column.attribute in RECORDINGS:
             return "listen"
         return "see_details" if column.attribute in DETAILS else "see_sensitive"
-    if column.kind is Kind.TEXT_SET and mask.numbers and not mask.match:
+    if column.kind in {Kind.TEXT_SET, Kind.PASSED} and mask.numbers and not mask.match:
         return "match_numbers"  # somebody may have written a number among them
     return None
 

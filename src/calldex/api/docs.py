@@ -1,4 +1,4 @@
-"""`/docs`: the OpenAPI document as a page for people.
+"""`/docs/plain`: the OpenAPI document as one page for people. (`/docs`, of the page, can also send requests.)
 
 Made once, at start, without any script; fetches nothing from anywhere, and is not allowed to.
 """
@@ -17,7 +17,7 @@ from typing import Any, Final
 from calldex.api.endpoint import Json
 
 OPENAPI_PATH: Final = "/openapi.json"
-PAGE_PATH: Final = "/docs"
+PAGE_PATH: Final = "/docs/plain"
 _STYLE: Final = """
 :root { color-scheme: light dark; --edge: light-dark(#e3e4e2, #2a2f36); --soft: light-dark(#f8f8f6, #1a1e23);
   --ink: light-dark(#1c1f23, #e4e7ea); --quiet: light-dark(#5c636b, #9aa3ad); --accent: light-dark(#1d56bd, #84b4ff); }

@@ -139,6 +139,8 @@ class Kind(Enum):
     """When the interaction was answered: milliseconds after its begin and one more, 0 where it was not."""
     TEXT_SET = auto()
     """Several texts, as `text_set` writes them."""
+    PASSED = auto()
+    """The texts that the record and its events have for one thing, each once, as `text_set` writes them."""
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -176,6 +178,7 @@ COLUMNS: Final = (
     Column("wait_s", Kind.SECONDS, "wait_s"),
     Column("hold_s", Kind.SECONDS, "hold_s"),
     Column("wrapup_s", Kind.SECONDS, "wrapup_s"),
+    Column("passed_queues", Kind.PASSED, "events", member="queue"),
 )
 COLUMN: Final = {column.name: column for column in COLUMNS}
 
@@ -410,6 +413,14 @@ _CHOOSING: Final = (
         column="queue_id",
         description=f"Ids of queues, from the look-up `queues`. {_LISTED}",
         example="501",
+    ),
+    Filter(
+        name="passed_queues",
+        op=Op.ANY_TEXT_OF_SET,
+        column="passed_queues",
+        description="A record matches if it passed any of these queues, whichever handled it last: their names, as"
+        f" `queue` of the record or of its events has them, exactly. {_LISTED}",
+        example="Support",
     ),
     Filter(
         name="team_ids",

@@ -174,6 +174,7 @@ _EXPRESSIONS: Final[Mapping[Kind, str]] = {
     Kind.PHONE: "r.{attribute} or '', prefix_key(r.{attribute} or '')",
     Kind.ID_SET: "id_set(tuple({all})) if r.{attribute} else ''",
     Kind.TEXT_SET: "text_set(r.{attribute}) if r.{attribute} else ''",
+    Kind.PASSED: "text_set(passed(r.{member}, {all})) if r.{member} or r.{attribute} else ''",
     Kind.YES_NO: "int(r.{attribute} is not None)",
     Kind.SECONDS: "0 if r.{attribute} is None else r.{attribute} + 1",
     Kind.ANSWER: "0 if r.{attribute} is None else max(to_ms(r.{attribute}) - to_ms(r.started_at), 0) + 1",
@@ -191,7 +192,9 @@ def _compiled() -> Callable[[Cdr], tuple[int | str, ...]]:
         elif column.kind is Kind.BITS:
             codes[column.name] = {word: 1 << bit for bit, word in enumerate(column.words)}
     parts = [
-        _EXPRESSIONS[column.kind].format(name=column.name, attribute=column.attribute, all=_all(column))
+        _EXPRESSIONS[column.kind].format(
+            name=column.name, attribute=column.attribute, member=column.member, all=_all(column)
+        )
         for column in COLUMNS
     ]
     known = {
@@ -200,6 +203,7 @@ def _compiled() -> Callable[[Cdr], tuple[int | str, ...]]:
         "prefix_key": prefix_key,
         "id_set": id_set,
         "text_set": text_set,
+        "passed": _passed,
         "to_ms": to_ms,
     }
     made: Callable[[Cdr], tuple[int | str, ...]] = eval(  # noqa: S307 - the text is made of the table alone
@@ -210,6 +214,10 @@ def _compiled() -> Callable[[Cdr], tuple[int | str, ...]]:
 
 def _all(column: Column) -> str:
     return f"[each.{column.member} for each in r.{column.attribute}]" if column.member else f"r.{column.attribute}"
+
+
+def _passed(last: str | None, met: Iterable[str | None]) -> tuple[str, ...]:
+    return tuple(sorted({name for name in (last, *met) if name}))
 
 
 def _bits(words: Iterable[str], bits: Mapping[str, int]) -> int:

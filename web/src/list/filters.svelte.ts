@@ -39,8 +39,8 @@ const LOOKUPS: Record<string, string> = {
     wrapup_codes: 'wrapup_codes',
 };
 /** Which words of the language file a filter's values are. */
-const VOCABULARY: Record<string, string> = { end_reasons: 'end_reason', events: 'event', flags: 'flag', has_recording: 'yesno', withheld: 'yesno' };
-const NO_FILTERS = ['page', 'per_page', 'search_token', 'key', 'start_date', 'end_date', 'timezone', 'wrapup_code_ids', 'wrapup_code_ids_not'];
+const VOCABULARY: Record<string, string> = { end_reasons: 'end_reason', events: 'event', flags: 'flag', has_recording: 'yesno', withheld: 'yesno', callback_state: 'callback_state' };
+const NO_FILTERS = ['page', 'per_page', 'search_token', 'key', 'start_date', 'end_date', 'timezone', 'wrapup_code_ids', 'wrapup_code_ids_not', 'callback_hours'];
 
 /** Words that only old clients use; each has a newer one beside it. */
 const OLD_TYPES = ['campaign', 'callback', 'queue-callback', 'scheduled-callback'];

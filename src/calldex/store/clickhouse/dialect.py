@@ -113,6 +113,7 @@ CLICKHOUSE: Final = Dialect(
         Kind.PHONE: "String",
         Kind.ID_SET: "LowCardinality(String)",
         Kind.TEXT_SET: "LowCardinality(String)",
+        Kind.PASSED: "LowCardinality(String)",
         Kind.YES_NO: "UInt8",
         Kind.SECONDS: "UInt32",
         Kind.ANSWER: "UInt64",
