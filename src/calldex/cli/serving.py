@@ -14,7 +14,7 @@ import msgspec
 
 from calldex.cli import options, output
 from calldex.cli.command import Command
-from calldex.clock import now_ms
+from calldex.clock import now, now_ms
 from calldex.errors import Conflict, UnreadableInput
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class _End(click.ParamType[datetime]):
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
         """The instant."""
         if value == "today":
-            return datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(hours=1)
+            return now().replace(second=0, microsecond=0) - timedelta(hours=1)
         try:
             return datetime.combine(date.fromisoformat(value), datetime_time.min, UTC) + timedelta(days=1)
         except (ValueError, OverflowError):
