@@ -486,7 +486,7 @@ def test_kommo_takes_the_calls_of_those_it_knows(made: Made) -> None:
         vendor.calls[uuid_of(1)][name] for name in ("direction", "duration", "call_status")
     )
     vendor.known.add(f"+{customer(2)}")
-    assert [] == crm.apply(changed([call(2), call(1, comment="later")]))
+    assert [] == crm.apply(changed([call(2), call(1, disposition="busy")]))
     assert [uuid_of(2)] == [one["uniq"] for one in vendor.requests[-1].body]
 
 

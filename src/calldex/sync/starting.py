@@ -12,6 +12,11 @@ DESTINATIONS: Final = {
         ("schema", "Schema of the tables", "calls"),
     ),
     "duckdb": (("path", "File", "warehouse.duckdb"),),
+    "files": (("path", "Folder, or s3://bucket/prefix", "calls"), ("format", "parquet or delta", "parquet")),
+    "calldex": (
+        ("url", "Variable of the environment that holds its address", "TARGET_URL"),
+        ("key", "Variable of the environment that holds a key that may ingest", "TARGET_KEY"),
+    ),
     "hubspot": (("token", "Variable of the environment that holds the private app's token", "HUBSPOT_TOKEN"),),
     "salesforce": (
         ("url", "Variable of the environment that holds the organization's address", "SALESFORCE_URL"),
