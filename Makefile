@@ -41,6 +41,7 @@ static: .venv/calldex.stamp .venv/dev.stamp
 
 bench: .venv/calldex.stamp .venv/dev.stamp  ## speed and memory, measured on this machine
 	$(BIN)/python -m bench.run
+	$(BIN)/python -m bench.page
 
 bench-peers: .venv/calldex.stamp .venv/dev.stamp  ## the same questions to Debian's PostgreSQL (apt-get install postgresql), in one run
 	$(BIN)/python -m bench.peers

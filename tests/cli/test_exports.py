@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
+import httpx
 import pytest
 
 from calldex.directory import Directory
-from tests.cli.tools import calldex
+from tests.cli.tools import SECONDS, calldex, jsonl, serving
 
 
 @pytest.fixture
@@ -58,3 +60,23 @@ def test_none_is_made_without_a_server(placed: Path) -> None:
     """The list is empty, and what is not there cannot be cancelled."""
     assert [] == json.loads(calldex("exports", "list", "--json", data=placed).stdout)
     assert 1 == calldex("exports", "cancel", "5f0c9a1e77b2d304", data=placed).exit_code
+
+
+@pytest.mark.slow
+def test_a_server_makes_them(people: Path) -> None:
+    """By itself, what is asked for over HTTP; its owner sees and deletes it."""
+    assert 0 == calldex("import", "-", data=people, stdin=jsonl(2_000)).exit_code
+    key = calldex("keys", "create", "ana@example.com", data=people).stdout.strip()
+    with serving("serve", data=people) as (base, _):
+        headers = {"Authorization": f"Bearer {key}"}
+        made = httpx.post(f"{base}/api/v2/cdr/exports", params={"format": "csv"}, headers=headers).json()
+        deadline = time.monotonic() + SECONDS
+        while (found := httpx.get(f"{base}/api/v2/cdr/exports/{made['id']}", headers=headers).json())["link"] is None:
+            assert time.monotonic() < deadline, found
+            time.sleep(0.05)
+        streamed = httpx.get(f"{base}/api/v2/cdr/export", params={"format": "csv"}, headers=headers)
+        assert streamed.content == httpx.get(base + found["link"]).content
+        listed = json.loads(calldex("exports", "list", "--json", data=people).stdout)
+        assert [(made["id"], "done", "ana@example.com")] == [(e["id"], e["state"], e["made_by"]) for e in listed]
+        assert 0 == calldex("exports", "cancel", made["id"], data=people).exit_code
+        assert 404 == httpx.get(base + found["link"]).status_code

@@ -193,6 +193,19 @@ def test_a_place_that_is_away_is_tried_again(site: Site, monkeypatch: pytest.Mon
     assert ("failed", True) == (run.state, "no such folder" in str(run.reason))
 
 
+def test_a_bucket_that_refuses(site: Site, bucket: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong secret is no reason to try again: the run has failed, and says why, without the secret."""
+    site.node.directory.set_target_secret(
+        "lake", json.dumps({"access_key_id": ACCESS_KEY, "secret_access_key": "a wrong secret"})
+    )
+    made = asked(site, name="refused", target="lake")
+    later(site, monkeypatch)
+    (run,) = [each for each in site.node.directory.exports(1, None) if each.schedule_id == made["id"]]
+    assert ("failed", True) == (run.state, "SignatureDoesNotMatch" in str(run.reason))
+    assert "a wrong secret" not in str(run.reason)
+    assert {} == bucket.objects
+
+
 def test_it_has_the_rights_of_its_maker(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a key that was revoked nothing is made any more."""
     key = site.node.directory.create_key("analyst@main.example.com", ("read",))

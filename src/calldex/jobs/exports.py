@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from functools import partial
 from traceback import format_exc
@@ -70,8 +71,10 @@ class ExportJobs:
                 self._wake.clear()
                 try:
                     await self.look()
-                except (CalldexError, OSError) as error:
-                    _log.warning("exports_not_looked_for", reason=str(error))
+                except CalldexError as error:
+                    _log.warning("exports_not_looked_for", reason=error.message)
+                except Exception:  # noqa: BLE001 -- it is tried again, and the log has the reason
+                    _log.error("exports_not_looked_for", exception=format_exc())
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), LOOK_S)
         finally:
@@ -81,7 +84,7 @@ class ExportJobs:
 
     async def look(self) -> None:
         """Begin everything that is to be made, and clear away what has expired."""
-        for export in await asyncio.to_thread(self._tidied):
+        for export in await asyncio.to_thread(self._tidied, frozenset(self._tasks)):
             if export.id not in self._tasks:
                 self._tasks[export.id] = task = asyncio.create_task(self._job(export))
                 task.add_done_callback(partial(self._ended, export.id))
@@ -94,12 +97,12 @@ class ExportJobs:
         await self.look()
         await asyncio.gather(*self._tasks.values())
 
-    def _tidied(self) -> list[Export]:
-        """What is to be made, oldest first."""
+    def _tidied(self, being_made: AbstractSet[str]) -> list[Export]:
+        """What is to be made, oldest first. The files of those that are being made now are theirs to remove."""
         node = self.files.name()
         run_due(self._node, node, now_ms())
         self._directory.drop_exports(now_ms())
-        self.files.sweep([*self._directory.kept_exports(node), *self._tasks])
+        self.files.sweep([*self._directory.kept_exports(node), *being_made])
         return self._directory.open_exports(node)[::-1]
 
     # --- one of them --------------------------------------------------------------------------------------------------
@@ -110,9 +113,6 @@ class ExportJobs:
         for tries in range(1, MOST_TRIES + 1):
             try:
                 await self._made(export.id)
-                break
-            except NotFound:  # it was deleted
-                await asyncio.to_thread(self.files.remove, export.id)
                 break
             except CalldexError as error:
                 if isinstance(error, DiskFull) or not isinstance(error, Unavailable) or tries == MOST_TRIES:

@@ -488,4 +488,12 @@ export default {
     'docs.cut': '{count} Bytes; gezeigt werden die ersten 100.000',
     'docs.plain': 'Auf einer Seite',
     'docs.schema': 'Felder',
+    'admin.export-schedules': 'Geplante Exporte',
+    'field.at': 'Um',
+    'field.target': 'Wohin',
+    'field.parameters': 'Was',
+    'field.made_by': 'Von',
+    'field.next_at': 'Nächster',
+    'field.filters': 'Filter, wie in einer Adresse',
+    'export.schedules': 'Zeitpläne',
 } satisfies Words;

@@ -486,4 +486,12 @@ export default {
     'docs.cut': '{count} bytes; the first 100,000 are shown',
     'docs.plain': 'On one page',
     'docs.schema': 'Members',
+    'admin.export-schedules': 'Export schedules',
+    'field.at': 'At',
+    'field.target': 'Where to',
+    'field.parameters': 'What',
+    'field.made_by': 'By',
+    'field.next_at': 'Next',
+    'field.filters': 'Filters, as in an address',
+    'export.schedules': 'Schedules',
 };

@@ -488,4 +488,12 @@ export default {
     'docs.cut': '{count} bytes; se muestran los primeros 100.000',
     'docs.plain': 'En una página',
     'docs.schema': 'Miembros',
+    'admin.export-schedules': 'Exportaciones programadas',
+    'field.at': 'Hora',
+    'field.target': 'Destino',
+    'field.parameters': 'Qué',
+    'field.made_by': 'De',
+    'field.next_at': 'Próxima',
+    'field.filters': 'Filtros, como en una dirección',
+    'export.schedules': 'Programaciones',
 } satisfies Words;

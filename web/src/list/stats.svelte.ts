@@ -9,10 +9,6 @@ export interface Stats {
 }
 
 let missing = false;
-const KEY = 'calldex.statistics';
-
-/** Whether the server had statistics the last time: then there is room for them before they come. */
-export const expected = (): boolean => localStorage.getItem(KEY) === 'yes';
 
 /** Into what times are cut, so that a picture has enough of them and not too many. */
 export function bucketOf(start: string | null, end: string | null): 'hour' | 'day' | 'week' {
@@ -32,13 +28,10 @@ export function statistics(query: string, wanted: Record<string, string>, signal
 export async function stats(query: string, wanted: Record<string, string>, signal?: AbortSignal): Promise<Stats | null> {
     if (missing) return null;
     try {
-        const found = await statistics(query, wanted, signal);
-        localStorage.setItem(KEY, 'yes');
-        return found;
+        return await statistics(query, wanted, signal);
     } catch (error) {
         if (error instanceof ApiError) {
             missing = error.status === 404;
-            if (missing) localStorage.removeItem(KEY);
             return null;
         }
         throw error;
