@@ -89,10 +89,10 @@ def test_a_ledger_takes_a_fifth(tmp_path: Path, records: list[Ready]) -> None:
     """Also of records that nobody knew when the dictionary was made, and from the first one on."""
     with closing(embedded(tmp_path)) as store:
         for record in records:
-            put(store, [record], wait=False)  # type: ignore[list-item]
+            put(store, [record], wait=False)
             if record is records[50]:
                 break
-        put(store, records[51:])  # type: ignore[arg-type]
+        put(store, records[51:])
         assert b",".join(record.json for record in records[:0:-1])[:500] == answer(store, everything())[1][:500]
     kept = list(stored(tmp_path))
     assert len(records) == len(kept)
@@ -102,7 +102,7 @@ def test_a_ledger_takes_a_fifth(tmp_path: Path, records: list[Ready]) -> None:
 def test_another_dictionary(tmp_path: Path, records: list[Ready]) -> None:
     """What was written by the one before stays readable beside what is written by the newest."""
     with closing(embedded(tmp_path)) as store:
-        put(store, records[:700])  # type: ignore[arg-type]
+        put(store, records[:700])
         whole = answer(store, everything())
     made = zstandard.train_dictionary(4096, [record.json for record in records], dict_id=7)
     with closing(apsw.Connection(str(tmp_path / LEDGER_FILE))) as ledger:
@@ -110,7 +110,7 @@ def test_another_dictionary(tmp_path: Path, records: list[Ready]) -> None:
     with closing(embedded(tmp_path)) as store:
         store.settle()
         assert whole == answer(store, everything())
-        put(store, records[600:1400])  # type: ignore[arg-type]
+        put(store, records[600:1400])
         assert 1400 == answer(store, everything())[0]
         assert [] == store.integrity() == disagreeing(store)
     used = [zstandard.get_frame_parameters(one).dict_id for one in stored(tmp_path)]

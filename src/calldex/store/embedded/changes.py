@@ -41,7 +41,8 @@ class LedgerLog:
                 (places[0], *condition.parameters, *places[1:], account_id, limit + 1),
             )
         self._ledger.refuse_damaged(row[0] for row in found[:limit])
-        texts = iter(self._ledger.plain([(row[0], row[6]) for row in found[:limit] if row[6] is not None]))
+        meant_ = [row for row in found[:limit] if row[6] is not None]
+        texts = iter(self._ledger.plain([row[0] for row in meant_], [row[6] for row in meant_]))
         changes = [
             Change(
                 number,

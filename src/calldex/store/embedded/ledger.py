@@ -446,14 +446,14 @@ class Ledger:
         if self.damaged and (found := next((seq for seq in seqs if seq in self.damaged), None)) is not None:
             raise _damaged(self.damaged[found])
 
-    def plain(self, found: Sequence[tuple[int, bytes]]) -> Sequence[Any]:
+    def plain(self, seqs: Sequence[int], stored: Sequence[bytes]) -> Sequence[Any]:
         """The JSON of some versions, of their places and what lies there, to be joined or made bytes. `RecordDamaged`
         if one cannot be decompressed, found before or not."""
         try:
-            return self.packing.unpack([stored for _, stored in found])
+            return self.packing.unpack(stored)
         except Garbled as error:
             with self.reader() as reader:
-                ((uuid,),) = _all(reader, "SELECT uuid FROM version WHERE seq = ?", (found[error.place][0],))
+                ((uuid,),) = _all(reader, "SELECT uuid FROM version WHERE seq = ?", (int(seqs[error.place]),))
             raise _damaged(str(UUID(bytes=uuid))) from error
 
     # --- reading ------------------------------------------------------------------------------------------------------
@@ -542,7 +542,7 @@ class Ledger:
                 self.numbering.number(account_id, seq),
                 None if seq_to == LIVE else self.numbering.number(account_id, abs(seq_to)),
                 uuid,
-                None if json is None else bytes(self.plain([(seq, json)])[0]),
+                None if json is None else bytes(self.plain([seq], [json])[0]),
                 written_ms,
             )
             for seq, seq_to, json, written_ms in found
@@ -572,7 +572,7 @@ class Ledger:
         self.refuse_damaged(row[0] for row in found)
         *_, started_ms, uuid = found[-1]
         last = Position(started_ms, str(UUID(bytes=uuid)))
-        return Slice(b",".join(self.plain([row[:2] for row in found])), len(found), last)
+        return Slice(b",".join(self.plain([row[0] for row in found], [row[1] for row in found])), len(found), last)
 
     def purged_upto(self, account_id: int) -> int:
         """The greatest commit number whose superseded versions have been dropped from an account."""
@@ -587,16 +587,12 @@ class Ledger:
         if self.damaged:
             self.refuse_damaged(map(int, seqs))
         with self.reader() as reader:
-            found = _all(
-                reader,
-                "SELECT seq, CAST(json AS BLOB) FROM carray(?) CROSS JOIN version ON seq = value"
-                " WHERE json IS NOT NULL",
-                (sqlite.carray(seqs),),
-            )
+            asked = "SELECT CAST(json AS BLOB) FROM carray(?) CROSS JOIN version ON seq = value WHERE json IS NOT NULL"
+            found = [stored for (stored,) in _all(reader, asked, (sqlite.carray(seqs),))]
             last = _all(reader, "SELECT started_ms, uuid FROM version WHERE seq = ?", (int(seqs[-1]),))
-        if not last:
-            return Slice(b"", 0, None)
-        return Slice(b",".join(self.plain(found)), len(found), Position(last[0][0], str(UUID(bytes=last[0][1]))))
+        if not last or len(found) < len(seqs):
+            return Slice(b"", len(found), None)
+        return Slice(b",".join(self.plain(seqs, found)), len(found), Position(last[0][0], str(UUID(bytes=last[0][1]))))
 
     def uuids(self, seqs: Any) -> list[bytes]:
         """The uuids of some versions, given as for `joined`, in that order; of those that are kept."""

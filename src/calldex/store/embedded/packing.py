@@ -7,7 +7,6 @@ dictionaries'.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import resources
@@ -19,10 +18,7 @@ import zstandard
 from calldex.store.embedded.sqlite import Connection, rows
 
 LEVEL: Final = 3
-_AT_ONCE: Final = 512
-_MANY: Final = 1_000
-_THREADS: Final = min(os.cpu_count() or 1, 2)
-"""So many texts are decompressed by so many threads: it takes as long as all else about a page."""
+_AT_ONCE: Final = 256
 _MOST: Final = 1 << 28
 """More bytes than any record has: whatever says to become more is damaged."""
 _REFUSALS: Final = (zstandard.ZstdError, ValueError, MemoryError)
@@ -97,14 +93,18 @@ class Packing:
         """The JSON of some versions, as bytes or what can be joined like them. Raises `Garbled`."""
         if len(stored) > 1 and not any(each.startswith(_PLAIN) for each in stored):
             try:
-                found = self._decoder(self._newest).multi_decompress_to_buffer(
-                    list(stored), threads=_THREADS if len(stored) >= _MANY else 0
-                )
+                return self._unpacked(stored)
             except _REFUSALS:
                 pass  # one of them is of another dictionary, or damaged
-            else:
-                return [found[place] for place in range(len(found))]
         return [self._plain(each, place) for place, each in enumerate(stored)]
+
+    def _unpacked(self, stored: Sequence[bytes]) -> list[Any]:
+        """All of them at once, but for so many that they lie in the processor's cache; nobody else waits meanwhile."""
+        decoder, texts = self._decoder(self._newest), list[Any]()
+        for begin in range(0, len(stored), _AT_ONCE):
+            found = decoder.multi_decompress_to_buffer(list(stored[begin : begin + _AT_ONCE]))
+            texts += [found[place] for place in range(len(found))]
+        return texts
 
     def readable(self, stored: Sequence[bytes]) -> list[bytes | None]:
         """The same, where those that are damaged are None: whatever is sent is not what they are."""
