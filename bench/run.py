@@ -17,6 +17,7 @@ import msgspec
 
 from bench import figures
 from bench.access import access
+from bench.exporting import exporting
 from bench.machine import Machine, machine
 from bench.narrow import codings, crowds, far, narrow
 from bench.posting import posting
@@ -66,6 +67,7 @@ def measure(folder: Path, records: int) -> Result:
         note(far(server))
         note(codings(server))
         note(crowds(server))
+        note(exporting(server, file))
         note({"memory_mb": server.memory_mb()})
     note(access(data))
     note(figures.page_against_engine(data))

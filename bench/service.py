@@ -18,6 +18,7 @@ from urllib.parse import urlencode
 import msgspec
 
 START_LIMIT_S = 600.0
+_PIECE = 1 << 20
 
 
 def calldex(data: Path, *words: str) -> str:
@@ -68,6 +69,17 @@ class Server:
         headers = {"Authorization": f"Bearer {self.ingest_key}", "Content-Type": "application/x-ndjson"}
         self._connection.request("POST", "/api/ingest/v1/records", body, headers)
         return self._body()
+
+    def export(self, name: str) -> tuple[int, int]:
+        """Read an export in this format: how many records it told, and how many bytes came."""
+        target = f"/api/v2/cdr/export?{urlencode({'key': self.key, 'format': name})}"
+        self._connection.request("GET", target, headers={"Accept-Encoding": "identity"})
+        reply, size = self._connection.getresponse(), 0
+        if reply.status != 200:
+            raise RuntimeError(f"{reply.status}: {reply.read()[:500].decode()}")
+        while piece := reply.read(_PIECE):
+            size += len(piece)
+        return int(reply.headers["Calldex-Expected-Records"]), size
 
     def _body(self) -> bytes:
         reply = self._connection.getresponse()

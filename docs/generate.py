@@ -27,6 +27,7 @@ from calldex.errors import CalldexError, Unavailable
 from calldex.exports.request import ExportRequest
 from calldex.formats import RowFormat, formats
 from calldex.inputs import parameters_of
+from calldex.networks import Origins
 from calldex.node import Node
 from calldex.records.codec import Record
 from calldex.records.fields import FIELDS, FILTERS, MAX_VALUES, Filter, Parameter
@@ -362,7 +363,7 @@ def _shape_of(kind: types.Type) -> str:
 def _shape_of_ours(kind: type) -> str:
     if issubclass(kind, Address):
         return ", ".join(f"`{example}`" for example in kind.examples)
-    return "path" if kind is Path else "list of networks"
+    return "path" if kind is Path else "list of origins" if kind is Origins else "list of networks"
 
 
 def _limits(kind: types.IntType | types.FloatType) -> str:

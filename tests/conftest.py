@@ -22,10 +22,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whatever order chance made: those first whose ClickHouse lies in folders of their own. A process can have one
     such engine at a time, and the others share one from then on."""
     items.sort(key=lambda item: item.path.name != "test_migrate.py")
-    # A browser beside other work may paint, and a cluster of processes may answer, later than a test waits: such a test
-    # gets two more tries. Nothing of ours passes by it: what is wrong is wrong each time.
+    # A cluster of processes may answer later than a test waits: such a test gets two more tries. Nothing of ours passes
+    # by it: what is wrong is wrong each time.
     for item in items:
-        if {"web", "cluster", "clickhouse"} & set(item.path.relative_to(TESTS).parts):
+        if {"cluster", "clickhouse"} & set(item.path.relative_to(TESTS).parts):
             item.add_marker(pytest.mark.flaky(reruns=2, reruns_delay=1))
 
 

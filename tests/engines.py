@@ -19,7 +19,7 @@ from calldex.access import Scope
 from calldex.directory import Directory
 from calldex.records.record import Cdr
 from calldex.search.query import Query
-from calldex.store import Batch, Outcome, Ready, Store
+from calldex.store import Batch, Outcome, Prepared, Store
 from calldex.store.clickhouse import ClickhouseStore
 from calldex.store.clickhouse.address import Address
 from calldex.store.embedded import EmbeddedStore
@@ -83,7 +83,7 @@ def knowing_json(ledger: sqlite3.Connection, file: Path) -> sqlite3.Connection:
 ENGINES: Final[Mapping[str, Opener]] = {"embedded": embedded, "chdb": chdb}
 
 
-def put(store: Store, records: Sequence[Cdr | Ready], account_id: int = 1, *, wait: bool = True) -> list[Outcome]:
+def put(store: Store, records: Sequence[Cdr | Prepared], account_id: int = 1, *, wait: bool = True) -> list[Outcome]:
     """Write records in one commit."""
     return store.write(
         Batch(account_id=account_id, source="", format="jsonl", origin="test", records=records), wait=wait

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -63,6 +63,7 @@ _ONE: Final[Mapping[str, Callable[[Cdr, str], bool]]] = {
     "events": lambda c, v: bool({event.type for event in c.events} & _words(v)),
     "agent_ids": lambda c, v: str(c.agent_id) in _listed(v),
     "queue_ids": lambda c, v: str(c.queue_id) in _listed(v),
+    "passed_queues": lambda c, v: not {c.queue, *(event.queue for event in c.events)}.isdisjoint(_listed(v)),
     "campaign_ids": lambda c, v: str(c.campaign_id) in _listed(v),
     "team_ids": lambda c, v: bool({str(team.id) for team in c.teams} & _listed(v)),
     "wrapup_codes": lambda c, v: c.wrapup_code in _listed(v),
@@ -81,7 +82,7 @@ _ONE: Final[Mapping[str, Callable[[Cdr, str], bool]]] = {
 }
 _LISTS: Final = (
     *("type", "disposition", "end_reasons", "events", "agent_ids", "queue_ids", "campaign_ids", "team_ids"),
-    *("wrapup_codes", "wrapup_code_ids", "tags", "flags", "uuid"),
+    *("wrapup_codes", "wrapup_code_ids", "tags", "flags", "uuid", "passed_queues"),
 )
 
 
@@ -91,6 +92,43 @@ def _none_of(name: str) -> Callable[[Cdr, str], bool]:
 
 MEANING: Final = {**_ONE, **{f"{name}_not": _none_of(name) for name in _LISTS}}
 """What each filter asks of a record."""
+
+_MISSED: Final = {
+    *("failed", "busy", "no_answer", "rejected", "abandoned", "missed", "system_abandoned", "answered_by_VM"),
+    *("system_reject", "route_unavailable"),
+}
+_OUT: Final = {"outbound", "dialer", "click_to_call", "queue_callback", "scheduled_callback"}
+
+
+def is_missed(cdr: Cdr) -> bool:
+    """Whether it is an inbound call that nobody took."""
+    return cdr.type == "inbound" and cdr.disposition in _MISSED
+
+
+def answer_to(cdr: Cdr, records: Iterable[Cdr], hours: int) -> tuple[str, Cdr | None]:
+    """What became of a missed call, and the record that tells it."""
+    wanted = _lower(cdr.from_ or "")
+    found: list[tuple[datetime, int, str, str, Cdr]] = []
+    for other in records:
+        late = other.started_at - cdr.started_at
+        if not wanted or other.disposition != "answered" or not timedelta(0) < late <= timedelta(hours=hours):
+            continue
+        if other.type in _OUT and _lower(other.to or "") == wanted:
+            found.append((other.started_at, 1, other.uuid, "returned", other))
+        if other.type == "inbound" and _lower(other.from_ or "") == wanted:
+            found.append((other.started_at, 2, other.uuid, "answered_later", other))
+    return min(found)[3:] if found else ("open", None)
+
+
+def _related(records: Iterable[Cdr], cdr: Cdr, given: Mapping[str, str]) -> bool:
+    """Whether a record is as the filters say that look at others."""
+    hours = int(given.get("callback_hours", "24"))
+    state = answer_to(cdr, records, hours)[0] if is_missed(cdr) else ""
+    return all(
+        (state in _words(given[name])) != name.endswith("_not")
+        for name in ("callback_state", "callback_state_not")
+        if name in given
+    )
 
 
 def within_days(cdr: Cdr, given: Mapping[str, str], zone: str) -> bool:
@@ -104,11 +142,13 @@ def within_days(cdr: Cdr, given: Mapping[str, str], zone: str) -> bool:
 
 def answer(records: Iterable[Cdr], given: Mapping[str, str], zone: str = "UTC") -> list[Cdr]:
     """The records that a search finds, newest first."""
+    records = list(records)
     wanted = {name: value for name, value in given.items() if value.strip()}
     found = [
         cdr
         for cdr in records
         if all(MEANING[name](cdr, value) for name, value in wanted.items() if name in MEANING)
         and within_days(cdr, wanted, zone)
+        and _related(records, cdr, wanted)
     ]
     return sorted(found, key=lambda cdr: (cdr.started_at, UUID(cdr.uuid).int), reverse=True)

@@ -7,7 +7,7 @@ from typing import Final, TypeVar, cast
 
 from hypothesis import strategies as st
 
-from calldex.records.fields import FILTER
+from calldex.records.fields import CALLBACK_STATES, FILTER
 from calldex.records.record import (
     DISPOSITIONS,
     END_REASONS,
@@ -67,6 +67,7 @@ IDS: Final = st.sampled_from((1, 2, 12, 21, 121, 2**53 - 1))
 CODES: Final = st.sampled_from(
     ("0100", "0200", "100", "Sale made", "\xfcber", "Sale, big", '5" pipe', '"quoted"', "  x,")
 )
+QUEUES: Final = st.sampled_from(("701", "702", "Sales, big", 'a "b"', "x\x1fy"))
 TAGS: Final = st.one_of(
     st.sampled_from(("vip", "VIP", "vi", "p", "a.c", "abc", "a|b", "[x", "\xfc\x1fb", "\x1e1", "\\", '"', "%", "n\0l")),
     st.text(min_size=1, max_size=8),
@@ -168,13 +169,15 @@ SEARCHABLE: Final = st.builds(
     to=maybe(NUMBERS),
     end_reason=maybe(st.sampled_from(END_REASONS)),
     agent_id=maybe(IDS),
+    queue=maybe(QUEUES),
     queue_id=maybe(IDS),
     teams=st.lists(st.builds(Team, IDS), max_size=3).map(tuple),
     campaign_id=maybe(IDS),
     wrapup_code=maybe(CODES),
     duration_s=LENGTHS,
     events=st.lists(
-        st.builds(Event, type=st.sampled_from(EVENT_TYPES), at=st.just(CHANGES_OF_CLOCKS[0])), max_size=2
+        st.builds(Event, type=st.sampled_from(EVENT_TYPES), at=st.just(CHANGES_OF_CLOCKS[0]), queue=maybe(QUEUES)),
+        max_size=2,
     ).map(tuple),
     tags=st.lists(TAGS, max_size=3).map(tuple),
     recording=maybe(NAMES),
@@ -225,6 +228,8 @@ def _value(draw: st.DrawFn, name: str, cdr: Cdr) -> str:
             own_number = (cdr.from_ if name == "from" else cdr.to) or "44"
             near = (own_number, own_number, own_number[:-1] or "1", f"{own_number[:63]}1", _swapped(own_number))
             return draw(st.sampled_from(near))
+        case "callback_state":
+            return _listed(draw, draw(st.lists(st.sampled_from(CALLBACK_STATES), min_size=1, max_size=2)))
         case "type" | "disposition" | "end_reasons" | "events" | "flags":
             return _spelled(draw, name.removesuffix("_not"), cdr)
         case "agent_ids" | "queue_ids" | "campaign_ids":
@@ -250,7 +255,10 @@ def _value(draw: st.DrawFn, name: str, cdr: Cdr) -> str:
 
 
 def _other(draw: st.DrawFn, name: str, cdr: Cdr) -> str:
-    match name:
+    match name.removesuffix("_not"):
+        case "passed_queues":
+            passed = [name for name in (cdr.queue, *(event.queue for event in cdr.events)) if name]
+            return _listed(draw, [_quoted(name) for name in (*passed, draw(QUEUES))])
         case "party":
             return _part(draw, draw(st.sampled_from((cdr.from_, cdr.to))) or "44", inside=True)
         case "withheld" | "has_recording":

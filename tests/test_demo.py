@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import tracemalloc
+from bisect import bisect_right
 from collections import Counter, defaultdict
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import islice, pairwise
@@ -17,10 +18,12 @@ from hypothesis import strategies as st
 
 from calldex.demo import END, Centre, centre, interactions, users
 from calldex.demo.cast import customers
-from calldex.demo.course import CALLBACKS
+from calldex.demo.course import ANY_TAGS, CALLBACKS, COMMENTS, SOLD, SPOKEN, TAGS, launch, outage
+from calldex.demo.roster import Staff
 from calldex.records.record import DISPOSITIONS, END_REASONS, EVENT_TYPES, INTERACTION_TYPES, Cdr, to_ms
 
 ENOUGH = 20_000
+DAYS = 28
 ON_ANY_CALL = {"answered", "failed"}
 ON_PLACED_CALLS = {"busy", "no_answer", "rejected", "machine_answered", "system_reject"}
 ON_CONVERSATIONS = {"waiting", "active", "archived"}
@@ -52,14 +55,14 @@ FICTION = re.compile(
 
 @pytest.fixture(scope="module")
 def sample() -> list[Cdr]:
-    """What a middling centre did in the usual 90 days."""
-    return list(interactions(ENOUGH, seed=1))
+    """What a middling centre did in four weeks."""
+    return list(interactions(ENOUGH, seed=1, days=DAYS))
 
 
 @pytest.fixture(scope="module")
 def cast() -> Centre:
     """The people of `sample`."""
-    return centre(1)
+    return centre(1, ENOUGH, DAYS)
 
 
 def seconds(begin: datetime | None, end: datetime | None) -> int | None:
@@ -125,8 +128,14 @@ def check_events(cdr: Cdr) -> None:
     assert bool(holds) == (cdr.hold_s is not None)
     assert sum(holds) <= (cdr.hold_s or 0) < sum(holds) + len(holds) + 1
     assert [leg.started_at for leg in cdr.legs] == sorted(leg.started_at for leg in cdr.legs)
-    if cdr.legs:
-        assert (cdr.legs[-1].agent, cdr.legs[-1].ended_at) == (cdr.agent, cdr.ended_at)
+    assert all(leg.ended_at is not None and cdr.started_at <= leg.started_at <= leg.ended_at for leg in cdr.legs)
+    assert all(leg.ended_at <= cdr.ended_at for leg in cdr.legs if leg.ended_at and cdr.ended_at)
+    if cdr.disposition == "answered":
+        (own,) = [leg for leg in cdr.legs if leg.talk_s is not None and leg.agent == cdr.agent]
+        assert (cdr.answered_at, cdr.ended_at, cdr.talk_s) == (own.answered_at, own.ended_at, own.talk_s)
+    transfers = [event for event in cdr.events if event.type == "attended_transfer"]
+    consulted = [(leg.agent, leg.ended_at) for leg in cdr.legs if leg.application == "Consultation"]
+    assert consulted == [(event.to_agent, event.at) for event in transfers]
 
 
 def check_json(cdr: Cdr) -> None:
@@ -180,6 +189,7 @@ def test_any_centre_is_coherent(records: int, seed: int, end: datetime, days: in
     assert len(cdrs) == records
     last = to_ms(end)
     assert all(last - days * 86_400_000 <= to_ms(cdr.started_at) < last for cdr in cdrs)
+    assert all(to_ms(cdr.ended_at) < last + 3_600_000 for cdr in cdrs if cdr.ended_at is not None)
     check_all(cdrs)
 
 
@@ -189,6 +199,7 @@ def test_an_end_in_the_busiest_hour_cuts_nothing_in_two() -> None:
     for seed in range(30):
         cdrs = list(interactions(40, seed, end, days=1))
         assert (40, True) == (len(cdrs), cdrs[-1].started_at < end)
+        assert all(cdr.ended_at < end + timedelta(hours=1) for cdr in cdrs if cdr.ended_at is not None)
         check_whole(cdrs)
 
 
@@ -198,7 +209,7 @@ def test_the_same_seed_gives_the_same_bytes_everywhere() -> None:
     for cdr in interactions(5_000, seed=42):
         digest.update(msgspec.json.encode(cdr) + b"\n")
     digest.update(msgspec.json.encode(centre(42)))
-    assert digest.hexdigest() == "bd93b0869550f89f44f5a250deb843ec170da2ffa64482d0d2ee1cbd3782329c"
+    assert digest.hexdigest() == "6d8a3f9f7c1f8c7ce69ca8d794a5526aa9982e7cd7987617e1eedae22da95fe4"
 
 
 def test_another_seed_is_another_centre() -> None:
@@ -209,11 +220,11 @@ def test_another_seed_is_another_centre() -> None:
 
 
 def test_memory_does_not_grow_with_the_number() -> None:
-    """Ten million records can be asked for; only those taken are made, and none is kept."""
+    """A million records of a usual centre can be asked for; only those taken are made, and none is kept."""
     list(interactions(10, seed=3))  # what is made once for all
     tracemalloc.start()
     try:
-        taken = sum(1 for _ in islice(interactions(10_000_000, seed=3), 10_000))
+        taken = sum(1 for _ in islice(interactions(1_000_000, seed=3, days=360), 10_000))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -239,9 +250,9 @@ def test_optional_fields_are_filled_and_empty(sample: list[Cdr]) -> None:
 
 
 def test_mix_of_types(sample: list[Cdr]) -> None:
-    """A little more than half comes in; all the rest is there in smaller parts."""
+    """Somewhat more than half comes in; all the rest is there in smaller parts."""
     parts = {kind: count / ENOUGH for kind, count in Counter(cdr.type for cdr in sample).items()}
-    assert 0.5 < parts["inbound"] < 0.6
+    assert 0.5 < parts["inbound"] < 0.64
     assert max(part for kind, part in parts.items() if kind != "inbound") < 0.15
 
 
@@ -256,17 +267,180 @@ def test_arrivals_follow_the_day_and_the_week(sample: list[Cdr]) -> None:
     assert {"system_abandoned", "answered_by_VM"} == {cdr.disposition for cdr in night}
 
 
-def test_queues_are_longer_at_busy_hours(sample: list[Cdr]) -> None:
-    """Callers wait longer, and more of them give up, when more of them call."""
-    waits: dict[int, list[int]] = defaultdict(list)
-    lost: dict[int, list[bool]] = defaultdict(list)
+def occupied(sample: list[Cdr]) -> dict[str, list[tuple[int, int]]]:
+    """By agent, from when to when (ms) each was rung, talked or worked on afterwards, in order of begin."""
+    found: dict[str, list[tuple[int, int]]] = defaultdict(list)
     for cdr in sample:
-        if cdr.type == "inbound" and cdr.queue is not None and cdr.started_at.weekday() < 5:
-            lost[cdr.started_at.hour].append(cdr.disposition == "abandoned")
-            if cdr.disposition == "answered":
-                waits[cdr.started_at.hour].append(cdr.wait_s or 0)
-    assert median(waits[10]) > 1.5 * median(waits[17])
-    assert mean(lost[10]) > 1.5 * mean(lost[17])
+        for leg in cdr.legs:
+            assert leg.agent is not None
+            assert leg.ended_at is not None
+            after = (cdr.wrapup_s or 0) if leg.agent == cdr.agent and leg.ended_at == cdr.ended_at else 0
+            found[leg.agent].append((to_ms(leg.started_at), to_ms(leg.ended_at) + after * 1000))
+    return {agent: sorted(spells) for agent, spells in found.items()}
+
+
+def test_nobody_is_in_two_calls_at_once(sample: list[Cdr]) -> None:
+    """Whoever is rung, talks, consults or works on after a call does nothing else meanwhile."""
+    for agent, spells in occupied(sample).items():
+        assert [] == [(agent, one, other) for one, other in pairwise(spells) if other[0] < one[1]]
+
+
+def test_nobody_idles_while_somebody_waits(sample: list[Cdr], cast: Centre) -> None:
+    """Whenever a caller waits, everybody who is at work and may take the call is occupied, or was away for a moment
+    because their telephone rang in vain or lost its connection."""
+    work = occupied(sample)
+    away = {agent.name: list[int]() for agent in cast.agents}
+    for cdr in sample:
+        for leg in cdr.legs:
+            if leg.ended_at and leg.agent and (leg.disposition == "NO ANSWER" or cdr.wrapup_s == 0):
+                away[leg.agent].append(to_ms(leg.ended_at))
+    seats = Staff(cast, 1, 0, {}).seats
+    queues = {queue.name: queue for queue in cast.queues}
+    checked = 0
+    for cdr in sample:
+        queued = next((to_ms(event.at) for event in cdr.events if event.type == "queued"), None)
+        if cdr.type != "inbound" or queued is None or cdr.queue is None:
+            continue
+        left = to_ms(cdr.legs[0].started_at if cdr.legs else cdr.ended_at or cdr.started_at)
+        if left - queued < 5_000:
+            continue
+        for at in (queued + 1, (queued + left) // 2, left - 1):
+            for seat in seats:
+                if queues[cdr.queue].skill not in seat.agent.skills or seat.at_work(at) != at:
+                    continue
+                name = seat.agent.name
+                place = bisect_right(work[name], (at, 2**63)) - 1
+                busy = place >= 0 and at <= work[name][place][1] + 1_000
+                assert busy or any(0 <= at - since <= 600_000 for since in away[name]), (cdr.uuid, name, at)
+                checked += 1
+    assert checked > 2_000
+
+
+def test_callers_are_served_in_turn(sample: list[Cdr]) -> None:
+    """Who came into a queue first is the first for whom a telephone rings."""
+    turns: dict[str, list[tuple[datetime, datetime]]] = defaultdict(list)
+    for cdr in sample:
+        if cdr.type == "inbound" and cdr.queue is not None and cdr.legs:
+            queued = next(event.at for event in cdr.events if event.type == "queued")
+            turns[cdr.queue].append((queued, cdr.legs[0].started_at))
+    for turn in turns.values():
+        rung = [rang for _, rang in sorted(turn)]
+        assert rung == sorted(rung)
+
+
+def test_queues_differ_as_their_staff_does(sample: list[Cdr]) -> None:
+    """Most calls are taken at once, those of a queue that is short of people wait longer, and more of them are lost."""
+    level: dict[str, list[bool]] = defaultdict(list)
+    lost: dict[str, list[bool]] = defaultdict(list)
+    talks: dict[str, list[int]] = defaultdict(list)
+    for cdr in sample:
+        if cdr.type == "inbound" and cdr.queue is not None and cdr.wait_s is not None:
+            lost[cdr.queue].append(cdr.disposition == "abandoned")
+            level[cdr.queue].append(cdr.disposition == "answered" and cdr.wait_s <= 20)
+            if cdr.talk_s is not None:
+                talks[cdr.queue].append(cdr.talk_s)
+    assert 0.6 < mean(map(mean, level.values())) < 0.95
+    assert mean(level["Technical support"]) < mean(level["Orders and delivery"]) - 0.1
+    assert mean(lost["Technical support"]) > mean(lost["Orders and delivery"]) + 0.05
+    assert mean(talks["Technical support"]) > 1.5 * mean(talks["Payments"])
+    assert 0.03 < mean([each for queue in lost.values() for each in queue]) < 0.15
+
+
+def test_a_large_centre_waits_less(sample: list[Cdr]) -> None:
+    """Ten times the calls and the people who they need: the same load per head, and fewer who give up."""
+    large = list(islice(interactions(10 * ENOUGH, seed=1, days=DAYS), 20_000))
+
+    def lost(records: list[Cdr]) -> float:
+        return mean(cdr.disposition == "abandoned" for cdr in records if cdr.type == "inbound" and cdr.queue)
+
+    assert 4 * len(centre(1, ENOUGH, DAYS).agents) < len(centre(1, 10 * ENOUGH, DAYS).agents)
+    assert lost(large) < lost(sample) / 1.5
+
+
+def test_who_was_not_answered_calls_again_or_is_called(sample: list[Cdr]) -> None:
+    """About a third of those who gave up call again within the hour; some are called by an agent; some are lost."""
+    calls: dict[str, list[Cdr]] = defaultdict(list)
+    for cdr in sample:
+        if cdr.from_ is not None and cdr.to is not None:
+            calls[cdr.from_ if cdr.type == "inbound" else cdr.to].append(cdr)
+    again, called = list[bool](), list[bool]()
+    for cdr in sample:
+        if cdr.disposition == "abandoned" and cdr.from_ is not None and cdr.ended_at is not None:
+            later = [each for each in calls[cdr.from_] if each.started_at >= cdr.ended_at]
+            again.append(
+                any(each.did == cdr.did and each.started_at - cdr.ended_at < timedelta(hours=1) for each in later)
+            )
+            called.append(any(each.type in {"outbound", *CALLBACKS} for each in later))
+    assert len(again) > 500
+    assert 0.2 < mean(again) < 0.45
+    assert 0.2 < mean(called) < 0.6
+    assert mean(map(any, zip(again, called, strict=True))) < 0.9
+
+
+def test_the_dialer_keeps_the_law(sample: list[Cdr]) -> None:
+    """Of those who answer the dialer, at most 3 % find nobody, and some do."""
+    found = Counter(cdr.disposition for cdr in sample if cdr.type == "dialer")
+    assert 0 < found["dialer_abandoned"] <= 0.03 * (found["dialer_abandoned"] + found["answered"])
+
+
+def test_one_day_is_a_bad_one(sample: list[Cdr]) -> None:
+    """In the outage many more call the technicians, most wait in vain, and who gets through hears of it."""
+    begin, end = outage(to_ms(END))
+    usual, bad = list[bool](), list[bool]()
+    for cdr in sample:
+        if cdr.queue == "Technical support" and cdr.type == "inbound":
+            inside = begin <= to_ms(cdr.started_at) < end
+            (bad if inside else usual).append(cdr.disposition == "abandoned")
+            told = cdr.wrapup_code == "0330"
+            assert not told or begin <= to_ms(cdr.started_at) < end + 3_600_000
+    assert len(bad) > 0.04 * len(usual)
+    assert mean(bad) > 2 * mean(usual)
+
+
+def test_a_campaign_was_launched(sample: list[Cdr]) -> None:
+    """While it ran, the dialer worked for it, and more people called the sales team."""
+    begin, end = launch(to_ms(END))
+    upgrade = [cdr for cdr in sample if cdr.campaign == "Broadband upgrade"]
+    assert all(begin <= to_ms(cdr.started_at) < end for cdr in upgrade)
+    assert len(upgrade) > 0.2 * sum(cdr.type == "dialer" for cdr in sample)
+    sales = Counter(begin <= to_ms(cdr.started_at) < end for cdr in sample if cdr.queue == "New business")
+    assert sales[True] / 10 > 1.3 * sales[False] / (DAYS - 10)
+
+
+def test_notes_agree_with_the_call(sample: list[Cdr]) -> None:
+    """Nothing is sold in seconds, what was passed on is called so, and labels and comments fit the code."""
+    spoken = {text for texts in SPOKEN.values() for text in texts}
+    for cdr in sample:
+        code = cdr.wrapup_code
+        if code in SOLD and cdr.type in CALLS:
+            assert (cdr.talk_s or 0) >= 75
+        passed = any(event.type.endswith("_transfer") for event in cdr.events)
+        assert passed == (code in {"0310", "0920"})
+        if code == "0910":
+            assert cdr.talk_s is None
+        if code in {"0600", "0610", "0430"}:
+            assert cdr.campaign in {"Satisfaction survey", "Overdue invoices"}
+        assert cdr.comment is None or code is not None
+        assert cdr.comment is None or cdr.comment in (*COMMENTS.get(code or "", ()), *spoken)
+        assert cdr.tags == () or cdr.tags in (*TAGS.get(code or "", ()), *ANY_TAGS)
+
+
+def test_people_have_days_off(sample: list[Cdr], cast: Centre) -> None:
+    """Everybody works on many days and nobody on every one; some are away for a whole week."""
+    days: dict[str, set[int]] = defaultdict(set)
+    for agent, spells in occupied(sample).items():
+        days[agent] = {begin // 86_400_000 for begin, _ in spells}
+    weekdays = sorted({day for worked in days.values() for day in worked if (day + 3) % 7 < 5})
+    voices = [agent.name for agent in cast.agents if "writing" not in agent.skills]
+    assert all(len(days[name]) > 8 for name in voices)
+    missing = {name: [day for day in weekdays if day not in days[name]] for name in voices}
+    assert any(len(off) >= 5 for off in missing.values())
+    assert sum(map(len, missing.values())) < 0.3 * len(voices) * len(weekdays)
+
+
+def test_records_are_as_long_as_real_ones(sample: list[Cdr]) -> None:
+    """About a kilobyte of JSON."""
+    assert 900 < mean(len(msgspec.json.encode(cdr)) for cdr in sample) < 1_250
 
 
 def test_talks_are_skewed_as_talks_are(sample: list[Cdr]) -> None:
@@ -288,7 +462,7 @@ def test_callers_return_and_nobody_is_real(sample: list[Cdr]) -> None:
     assert [] == [number for number in sorted({*spoken, *numbers}) if not FICTION.fullmatch(number)]
 
 
-def test_a_caller_keeps_his_account(sample: list[Cdr]) -> None:
+def test_a_caller_keeps_their_account(sample: list[Cdr]) -> None:
     """The external account id belongs to the customer, whoever calls whom."""
     accounts: dict[str, set[str | None]] = defaultdict(set)
     for cdr in sample:
@@ -357,7 +531,7 @@ def test_the_cast_fits_together(seed: int) -> None:
     assert [team for user in everybody for team in user.supervises] == [team.id for team in cast.teams]
     assert teams == {team for user in everybody for team in user.member_of}
     assert set(cast.skills) == {skill for user in everybody for skill in user.skills}
-    assert teams == {queue.team_id for queue in cast.queues}
+    assert teams >= {queue.team_id for queue in cast.queues}
     assert all(1 <= number < 10_000 for agent in cast.agents for number in (agent.id, int(agent.extension)))
     for ids in (
         [team.id for team in cast.teams],

@@ -37,7 +37,7 @@ from calldex.records.record import Cdr, Event, Leg, canonical, from_ms
 from calldex.search.query import PAGES, parse
 from calldex.search.token import KEY_BYTES, Sealer
 from calldex.transport.cookies import SESSION, cookie_of, refuse_foreign
-from calldex.transport.proxies import origin_of
+from calldex.transport.proxies import forwarded
 from calldex.transport.replies import coding_for, tag_matches
 from calldex.transport.requests import query_pairs
 from tests.formats.tools import PLAIN
@@ -201,7 +201,7 @@ ENTRIES: Final[dict[str, tuple[Callable[[int], Any], Callable[[Any], object], in
     "encodings": (repeated("gzip;q=0"), coding_for.__wrapped__, 20_000),
     "forwarded": (
         lambda size: Headers({"forwarded": 'for="' * size, "x-forwarded-for": "1," * size}),
-        refused(lambda headers: origin_of("127.0.0.1", headers, Networks("127.0.0.0/8"))), 5_000,
+        refused(lambda headers: forwarded("127.0.0.1", headers, Networks("127.0.0.0/8"))), 5_000,
     ),
     "tokens": (repeated("A"), refused(SEALER.unseal), 20_000),
     "what the audit notes": (

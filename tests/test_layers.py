@@ -16,7 +16,7 @@ MODULE_LINES = 700
 FUNCTION_LINES = 70
 
 PURE = (
-    *("recent", "records", "access", "search.query", "search.token", "audit.chain", "store.sql"),
+    *("records", "access", "search.query", "search.token", "audit.chain", "store.sql"),
     *("store.aggregates", "store.embedded.dialect", "store.clickhouse.dialect"),
     *("store.clickhouse.address", "store.clickhouse.schema", "store.clickhouse.writing"),
 )
@@ -116,6 +116,21 @@ def other_ways_to_records(module: str, source: str) -> Iterator[str]:
                 yield f"{module} asks a store for {asked}"
 
 
+def other_clocks(module: str, source: str) -> Iterator[str]:
+    """Whatever tells a module the time, but `clock`; a migration is frozen as it was."""
+    if module == "clock" or within(module, ("directory.migrations",)):
+        return
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case (
+                ast.Attribute(value=ast.Name(id="time" as asked), attr="time" | "time_ns" as what)
+                | ast.Attribute(
+                    value=ast.Name(id="datetime" | "date" as asked), attr="now" | "utcnow" | "today" as what
+                )
+            ):
+                yield f"{module} asks {asked}.{what}"
+
+
 def oversize(source: str) -> Iterator[str]:
     """What is missing or too long in a module: its docstring, its lines, the lines of a function."""
     tree = ast.parse(source)
@@ -156,6 +171,19 @@ def test_there_is_one_way_to_records(path: Path) -> None:
 def test_another_way_to_records_is_seen(source: str, expected: str) -> None:
     """Each way around the reader is found."""
     assert expected in list(other_ways_to_records("api.cdr", source))
+
+
+@pytest.mark.parametrize("path", sources(f"src/{PACKAGE}"), ids=module_name)
+def test_there_is_one_clock(path: Path) -> None:
+    """What time it is, every module asks `clock`, so that all agree and a test can set it."""
+    assert [] == list(other_clocks(module_name(path), path.read_text()))
+
+
+@pytest.mark.parametrize("source", ["time.time_ns() // 1_000", "int(time.time())", "datetime.now(UTC)", "date.today()"])
+def test_another_clock_is_seen(source: str) -> None:
+    """Each way to ask the time is found, but in the clock itself."""
+    assert 1 == len(list(other_clocks("node", source)))
+    assert [] == list(other_clocks("clock", source))
 
 
 @pytest.mark.parametrize("engine", ENGINES)

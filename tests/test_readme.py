@@ -1,7 +1,7 @@
 """README's commands, run as they are written.
 
 What runs is told by the word behind the fence: `sh` runs against a demo, all such blocks in their order in one shell;
-`python` after them, each by itself, in an environment where the client finds the demo;
+`python` after them, each by itself, in an environment where the client finds the demo; `js` is run by `test_loops`;
 the last command of `sh serve` serves, in a folder of its own; `sh make` holds targets of the Makefile; `text` and
 `json` are for reading. Only the port is another than a reader gets.
 """
@@ -38,7 +38,7 @@ def blocks(word: str) -> list[str]:
 
 @pytest.fixture
 def shell(tmp_path: Path) -> dict[str, str]:
-    """The environment of a reader who stands in his clone and has `calldex` on his path; `curl` fails on an error."""
+    """The environment of a reader in their clone who has `calldex` on their path; `curl` fails on an error."""
     for name in ("bin", "clone"):
         (tmp_path / name).mkdir()
     (tmp_path / "clone" / "tests").symlink_to(ROOT / "tests")
@@ -136,5 +136,5 @@ def test_the_targets_exist() -> None:
 
 def test_every_block_says_what_it_is() -> None:
     """No block is left out by a fence nobody knows."""
-    assert {kind for kind, _ in BLOCKS} <= {"sh", "sh make", "sh serve", "python", "text", "json"}
+    assert {kind for kind, _ in BLOCKS} <= {"sh", "sh make", "sh serve", "python", "js", "text", "json"}
     assert 2 * len(BLOCKS) == len(re.findall(r"^```", TEXT, re.MULTILINE))

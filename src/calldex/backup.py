@@ -12,7 +12,6 @@ import fcntl
 import hashlib
 import os
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Final
 import msgspec
 
 from calldex import __version__
+from calldex.clock import now_ms
 from calldex.datadir import DIRECTORY_FILE, HALF, LOCK_FILE, Lock, is_served
 from calldex.directory import Directory
 from calldex.errors import Conflict, DataDirInUse, DiskFull, UnreadableInput, UsageProblem
@@ -84,7 +84,7 @@ def backup(node: Node, target: Path) -> Manifest:
             (half / name).chmod(0o600)
         manifest = Manifest(
             calldex=__version__,
-            made_ms=time.time_ns() // 1_000_000,
+            made_ms=now_ms(),
             files=tuple(_described(half / name) for name in _FILES),
             damaged=tuple(damaged),
         )

@@ -5,6 +5,7 @@ Pure. One address has one spelling here, however it came: an IPv4 address in IPv
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -12,6 +13,8 @@ from typing import Final
 
 MOST_NETWORKS: Final = 100
 _CACHED: Final = 4096
+_ORIGIN: Final = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[1-9][0-9]{0,4})?")
+_LONGEST_ORIGIN: Final = 300
 _SITE_BITS: Final = 64
 """The part of an IPv6 address that is its owner's to choose."""
 
@@ -71,6 +74,37 @@ class Networks:
 
     def __repr__(self) -> str:
         return f"Networks({str(self)!r})"
+
+
+class Origins:
+    """A list of origins as browsers send them, given as text with commas or as several texts:
+    `https://reports.example.com`."""
+
+    __slots__ = ("listed",)
+
+    def __init__(self, given: str | Sequence[str] = ()) -> None:
+        """Read it; `ValueError` names what is no origin. One that stands for all (`*`) is none."""
+        texts = [text.strip() for text in given.split(",") if text.strip()] if isinstance(given, str) else given
+        if len(texts) > MOST_NETWORKS:
+            raise ValueError(f"{len(texts)} origins are given; {MOST_NETWORKS} may be")
+        if not all(isinstance(text, str) for text in texts):
+            raise ValueError("an origin is text")
+        for text in texts:
+            if len(text) > _LONGEST_ORIGIN or not _ORIGIN.fullmatch(text):
+                raise ValueError(f"{text[:100]!r} is no origin")
+        self.listed: tuple[str, ...] = tuple(dict.fromkeys(texts))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Origins) and self.listed == other.listed
+
+    def __hash__(self) -> int:
+        return hash(self.listed)
+
+    def __str__(self) -> str:
+        return ",".join(self.listed)
+
+    def __repr__(self) -> str:
+        return f"Origins({str(self)!r})"
 
 
 def _within(small: IPv4Network | IPv6Network, large: IPv4Network | IPv6Network) -> bool:

@@ -20,6 +20,7 @@ import structlog
 
 from calldex.access import Principal, Scope, owner_of
 from calldex.audit.writer import Auditor
+from calldex.clock import now_ms
 from calldex.datadir import DIRECTORY_FILE, Belonging, Lock, keep_reserve, use_reserve
 from calldex.directory import Directory
 from calldex.directory.sealing import SEALING_FILE
@@ -127,15 +128,15 @@ class Node:
         self.directory.flush_seen()
         self.directory.flush_touches()
         self.directory.flush_sessions()
-        now_ms = time.time_ns() // 1_000_000
-        self.directory.drop_sessions(now_ms)
-        self.directory.drop_failures(now_ms)
-        self.audit.keep(now_ms, self.settings.audit_days)
+        at_ms = now_ms()
+        self.directory.drop_sessions(at_ms)
+        self.directory.drop_failures(at_ms)
+        self.audit.keep(at_ms, self.settings.audit_days)
         self.settle_calls()
         if time.monotonic() < self._purge_at:
             return 0
         self._purge_at = time.monotonic() + self.store.capabilities.purge_every_s
-        return self.store.purge(now_ms)
+        return self.store.purge(at_ms)
 
     def records(self) -> int:
         """How many records are kept, of all accounts. Raises what searches raise."""
@@ -146,7 +147,7 @@ class Node:
         """Take those calls to be over whose end is overdue; how many. None while searches cannot be answered."""
         if not self.store.state().ready:
             return 0
-        return settle(self.directory, self.store, time.time_ns() // 1_000_000)
+        return settle(self.directory, self.store, now_ms())
 
     def __enter__(self) -> Self:
         return self

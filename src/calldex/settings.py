@@ -22,7 +22,9 @@ from msgspec import Meta, inspect
 
 from calldex.address import Address, DirectoryAddress, StoreAddress
 from calldex.errors import BadSettings, Problem, UnreadableInput, suggest
-from calldex.networks import Networks
+from calldex.networks import Networks, Origins
+from calldex.targets import VALID as VALID_TARGETS
+from calldex.targets import Targets
 from calldex.texts import is_whole
 
 _T = TypeVar("_T")
@@ -107,6 +109,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Networks,
         Meta(description="Networks from which `/metrics` is answered; it tells how busy every account is."),
     ] = Networks("127.0.0.0/8,::1/128")
+    cors_origins: Annotated[
+        Origins,
+        Meta(
+            description="Origins whose pages may read the API by GET, with a key and never with a cookie, as"
+            " `https://reports.example.com`; of none, no page of another site may."
+        ),
+    ] = Origins()
     tls_cert: Annotated[
         Path | None,
         Meta(description="PEM file of the certificate, and of those between it and the root; read again on SIGHUP."),
@@ -115,6 +124,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     export_days: Annotated[
         int, Meta(ge=1, le=365, description="Days for which an export that was made in the background is kept.")
     ] = 7
+    export_targets: Annotated[
+        Targets,
+        Meta(
+            description="Folders and buckets that schedules may export to, by name: `nightly=/srv/exports`,"
+            " `lake=s3://bucket/prefix`; see docs/guides/exports.md."
+        ),
+    ] = Targets()
     audit_days: Annotated[
         int, Meta(ge=0, le=36_500, description="Days for which the audit's entries are kept; 0 keeps all of them.")
     ] = 400
@@ -258,5 +274,9 @@ def _valid(name: str) -> str:
             return ", ".join(map(str, words))
         case inspect.Metadata(type=inspect.CustomType(cls=kind)) if kind is Networks:
             return "networks, as 10.0.0.0/8 or ::1"
+        case inspect.Metadata(type=inspect.CustomType(cls=kind)) if kind is Origins:
+            return "origins, as https://reports.example.com, each named; * is none"
+        case inspect.Metadata(type=inspect.CustomType(cls=kind)) if kind is Targets:
+            return VALID_TARGETS
         case _:
             return "a path"

@@ -14,6 +14,7 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
+from calldex.address import DirectoryAddress
 from calldex.api import export_jobs
 from calldex.api.app import public
 from calldex.demo import interactions
@@ -24,6 +25,7 @@ from calldex.exports.request import Made
 from calldex.jobs import exports as jobs
 from calldex.jobs import making
 from calldex.jobs.exports import ExportJobs
+from calldex.jobs.files import ExportFiles
 from calldex.node import Node
 from calldex.search import reader
 from calldex.settings import Settings
@@ -141,7 +143,7 @@ def test_a_link_is_worth_nothing_else(made: Site, monkeypatch: pytest.MonkeyPatc
         assert 400 == made.api.get(wrong).status_code
     assert 400 == made.api.get(f"{PATH}/{one['id']}/file", made.keys["admin"]).status_code
     assert 401 == made.api.get(f"{PATH}/{one['id']}").status_code
-    monkeypatch.setattr(export_jobs, "_now_ms", lambda: 2**50)
+    monkeypatch.setattr(export_jobs, "now_ms", lambda: 2**50)
     assert 410 == fetched(made, one).status_code
 
 
@@ -388,7 +390,7 @@ def test_what_has_expired_goes(made: Site, monkeypatch: pytest.MonkeyPatch) -> N
     export = done(made)
     folder = made.node.settings.data / "exports"
     (folder / "abandoned.half").write_bytes(b"")
-    monkeypatch.setattr(jobs, "_now_ms", lambda: 2**50)
+    monkeypatch.setattr(jobs, "now_ms", lambda: 2**50)
     settle(made)
     assert 404 == made.api.get(f"{PATH}/{export['id']}", made.keys["admin"]).status_code
     assert [] == list(folder.iterdir())
@@ -414,3 +416,43 @@ def test_another_node_has_it(made: Site) -> None:
 def test_what_is_wrong_is_told_at_once(made: Site, params: dict[str, str]) -> None:
     """Not when it is made."""
     assert 400 == made.api.request("POST", PATH, params=params, headers=bearer(made)).status_code
+
+
+def test_nobody_is_kept_waiting_by_another(made: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks for many has one made at a time; another one's is made beside it."""
+    many = [asked(made)["id"] for _ in range(3)]
+    other = asked(made, "analyst")["id"]
+    gate, half, begun = threading.Event(), ExportFiles.half, list[str]()
+
+    def held(self: ExportFiles, id_: str) -> Path:
+        begun.append(id_)
+        if id_ in many:
+            gate.wait(10)
+        return half(self, id_)
+
+    async def made_beside() -> None:
+        await exporting(made).look()
+        for _ in range(1000):
+            if made.node.directory.export(other).state == "done":
+                break
+            await asyncio.sleep(0.01)
+        state = made.node.directory.export(other).state
+        waiting = [id_ for id_ in many if id_ in begun]
+        gate.set()
+        await exporting(made).settled()
+        assert ("done", 1) == (state, len(waiting))
+
+    monkeypatch.setattr(ExportFiles, "half", held)
+    made.api.runner.run(made_beside())
+    assert ["done"] * 3 == [shown(made, id_)["state"] for id_ in many]
+
+
+def test_a_node_has_a_name_where_there_are_several(tmp_path: Path) -> None:
+    """Of its own, and the same after a restart; alone it has none."""
+    shared = DirectoryAddress("postgresql://nobody@localhost/none")
+    names = []
+    for folder in ("one", "two", "one"):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        names.append(ExportFiles(Settings(data=tmp_path / folder, directory=shared)).name())
+    assert names[0] == names[2] != names[1]
+    assert "" == ExportFiles(Settings(data=tmp_path)).name()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from calldex.access import Reach
+from calldex.demo import interactions
 from calldex.directory import GroupChanges, TeamChanges
 from calldex.records.record import Cdr, Team
 from tests.api.conftest import Site, write
@@ -68,7 +69,7 @@ def test_what_records_name_is_listed(named: Site, path: str, expected: list[dict
 def test_what_is_hidden_is_not_listed(
     named: Site, reach: Reach, sensitive: tuple[str, ...], expected: list[dict[str, str]]
 ) -> None:
-    """Who sees no wrap-up codes in records finds none in the look-up, and no description of what he sees without."""
+    """Who sees no wrap-up codes in records finds none in the look-up, and no description of what they see without."""
     directory = named.node.directory
     directory.put_group("main", None, GroupChanges(name="Blind", permissions=("see_cdrs",), reach=reach))
     key = directory.create_key(directory.add_user("eve@example.com", "Eve", groups=("Blind",)).email)
@@ -150,7 +151,7 @@ def test_users_are_listed_in_the_contracts_shape(empty: Site) -> None:
     [("name", "adm"), ("email", "ADMIN@MAIN"), ("sag", "admin"), ("timezone", "utc"), ("extension", "")],
 )
 def test_users_are_filtered(site: Site, filter_: str, value: str) -> None:
-    """A filter that fits leaves the user in; one that does not, leaves him out; an empty one is not given."""
+    """A filter that fits leaves the user in; one that does not, leaves them out; an empty one is not given."""
     users = site.api.get("/api/v3/cdr/users", site.keys["admin"], None, **{filter_: value}).json()
     assert "admin@main.example.com" in {user["email"] for user in users}
     if value:
@@ -164,3 +165,12 @@ def test_unknown_parameters_are_refused(site: Site, path: str) -> None:
     assert ("nam", "x") == (problem["parameter"], problem["given"])
     reply = site.api.get("/api/v3/cdr/users?name=a&name=b", site.keys["admin"])
     assert "given more than once" == reply.json()["problems"][0]["message"]
+
+
+def test_an_unchanged_look_up_is_not_sent_again(named: Site) -> None:
+    """Whoever has it and says so by its tag gets 304, until it names something else."""
+    url, key = "/api/v2/cdr/queues", named.keys["admin"]
+    tag = {"If-None-Match": named.api.get(url, key).headers["etag"]}
+    assert (304, b"") == ((reply := named.api.get(url, key, tag)).status_code, reply.content)
+    write(named.node, "main", [cdr(next(interactions(1, seed=5)), queue="Service", queue_id=11)])
+    assert 200 == named.api.get(url, key, tag).status_code

@@ -181,7 +181,7 @@ class Links(HTMLParser):
 
 def test_the_page_fetches_nothing(site: Site) -> None:
     """The page has no script, refers to nothing outside, and its policy lets a browser fetch nothing."""
-    reply = site.api.get("/docs")
+    reply = site.api.get("/docs/plain")
     assert "text/html; charset=utf-8" == reply.headers["content-type"]
     policy = reply.headers["content-security-policy"]
     assert "default-src 'none'" in policy
@@ -195,7 +195,7 @@ def test_the_page_fetches_nothing(site: Site) -> None:
 
 def test_the_page_shows_everything(site: Site) -> None:
     """Every path, parameter and field is on the page, with a line that can be tried."""
-    text = site.api.get("/docs").text
+    text = site.api.get("/docs/plain").text
     document = site.api.get("/openapi.json").json()
     for path in document["paths"]:
         assert f"<code>{path}</code>" in text

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
+from collections import Counter, defaultdict
+from datetime import datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
@@ -69,6 +71,8 @@ def test_buckets_are_in_the_zone(site: Site) -> None:
         ({"measures": "calls,calls"}, "more than once"),
         ({"group_by": "queue,queue"}, "more than once"),
         ({"per_page": "10"}, "unknown"),
+        ({"measures": "occupancy", "bucket": "hour"}, "no finer"),
+        ({"measures": "occupancy", "group_by": "queue"}, "agent, team"),
     ],
 )
 def test_what_is_refused(site: Site, asked: dict[str, Any], told: str) -> None:
@@ -93,3 +97,67 @@ def test_a_copy_is_proved_equal(site: Site) -> None:
     records = site.api.get(CHECKSUMS, site.keys["admin"], timezone="UTC", level="record").json()["checksums"]
     assert {change["uuid"] for change in page["changes"]} == {one["uuid"] for one in records}
     assert 403 == site.api.get(CHECKSUMS, site.keys["phone"]).status_code
+
+
+@pytest.mark.parametrize("group", ["agent", "team"])
+@pytest.mark.parametrize("bucket", ["", "day", "weekday"])
+def test_occupancy_is_of_agents_days(site: Site, group: str, bucket: str) -> None:
+    """By what a walk over the same records gives: talk and wrap-up, in the time from the first to the last."""
+    zone = ZoneInfo("America/New_York")
+    days: dict[tuple[Any, ...], list[Any]] = defaultdict(list)
+    for one in site.cdr(per_page=10_000).json()["records"]:
+        if one["disposition"] == "answered" and one["agent_id"] and one["talk_s"] is not None:
+            begin = datetime.fromisoformat(one["started_at"])
+            day, wrapped = begin.astimezone(zone).date(), one["wrapup_s"] or 0
+            cut = {"": None, "day": day.isoformat(), "weekday": day.isoweekday()}[bucket]
+            for key in [one["agent_id"]] if group == "agent" else [team["id"] for team in one["teams"]] or [None]:
+                end = begin + timedelta(seconds=one["duration_s"] + wrapped)
+                days[cut, key, one["agent_id"], day].append((begin, end, one["talk_s"] + wrapped))
+    busy: Counter[Any] = Counter()
+    shift: Counter[Any] = Counter()
+    for (cut, key, *_), several in days.items():
+        busy[cut, key] += sum(each[2] for each in several)
+        shift[cut, key] += (max(e[1] for e in several) - min(e[0] for e in several)).total_seconds()
+    asked = {"bucket": bucket} if bucket else {}
+    found = stats(site, group_by=group, measures="occupancy,calls", timezone=zone.key, **asked)
+    told = {(one.get("bucket"), one[f"{group}_id"]): one["occupancy"] for one in found["groups"]}
+    assert {key: round(busy[key] / shift[key], 4) for key in busy} == {
+        key: value for key, value in told.items() if value is not None
+    }
+    assert list(found["groups"][0])[-2:] == ["occupancy", "calls"]
+    assert 0 < found["total"]["occupancy"] < 1
+
+
+@pytest.mark.parametrize("bucket", ["hour", "day", "week", "month"])
+def test_begins_are_told_for_programs(site: Site, bucket: str) -> None:
+    """As instants in milliseconds, or on the zone's clock without an offset: the same moments."""
+    zone = ZoneInfo("America/New_York")
+
+    def told(times: str) -> list[Any]:
+        return [one["bucket"] for one in stats(site, bucket=bucket, timezone=zone.key, times=times)["groups"]]
+
+    moments = [datetime.fromtimestamp(ms / 1000, zone) for ms in told("epoch_ms")]
+    assert [moment.strftime("%Y-%m-%dT%H:%M:%S") for moment in moments] == told("local")
+    if bucket == "hour":
+        assert moments == [datetime.fromisoformat(text) for text in told("utc")]
+    else:
+        assert [moment.date().isoformat() for moment in moments] == told("utc")
+
+
+def test_files_tell_times_for_programs(site: Site) -> None:
+    """CSV does, in milliseconds or on the zone's clock; other formats have their own way."""
+    asked = {"format": "csv", "fields": "uuid,started_at,answered_at,from", "timezone": "America/New_York"}
+
+    def rows(times: str) -> list[list[str]]:
+        reply = site.api.get("/api/v2/cdr/export", site.keys["admin"], None, **asked, times=times)
+        return [line.split(",") for line in reply.text.splitlines()[1:]]
+
+    for plain, local, epoch in zip(rows("utc"), rows("local"), rows("epoch_ms"), strict=True):
+        for at in (1, 2):
+            begin = datetime.fromisoformat(plain[at]) if plain[at] else None
+            assert epoch[at] == (str(round(begin.timestamp() * 1000)) if begin else "")
+            wall = begin and begin.astimezone(ZoneInfo("America/New_York")).replace(tzinfo=None)
+            assert local[at] == (wall.isoformat(timespec="milliseconds") if wall else "")
+        assert (plain[0], plain[3]) == (local[0], local[3]) == (epoch[0], epoch[3])
+    refused = site.api.get("/api/v2/cdr/export", site.keys["admin"], None, format="ndjson", times="local")
+    assert (400, True) == (refused.status_code, "with format csv" in refused.text)

@@ -12,7 +12,7 @@ import pytest
 
 from calldex import __version__
 from calldex.cli import main
-from calldex.records.fields import DAY_PARAMETERS, FILTERS
+from calldex.records.fields import DAY_PARAMETERS, FILTER_PARAMETERS, FILTERS
 from calldex.settings import Settings
 from tests.cli.tools import ROOT, calldex
 
@@ -65,7 +65,8 @@ def test_help_waits_for_no_engine() -> None:
 def test_search_has_every_filter() -> None:
     """The options of `search` are the filters of the API under all of their names, and the days."""
     options = {name for option in main.commands["search"].params for name in option.opts}
-    names = {name for each in FILTERS for name in (each.name, *each.aliases)} | {each.name for each in DAY_PARAMETERS}
+    names = {name for each in FILTERS for name in (each.name, *each.aliases)}
+    names |= {each.name for each in (*FILTER_PARAMETERS, *DAY_PARAMETERS)}
     own = {"--limit", "--all", "--format", "--account", "--data"}
     assert {"--" + name.replace("_", "-") for name in names} == options - own
 

@@ -11,8 +11,8 @@ from calldex.cli import process
 
 _MANY = """
 import sys, structlog
-from calldex.cli.process import _log_to_stderr
-_log_to_stderr("console", "info", serving=True)
+from calldex.cli.process import log_to_stderr
+log_to_stderr("console", "info", serving=True)
 log = structlog.get_logger("x")
 for number in range({count}):
     log.info("counted", number=number, error=None)

@@ -9,6 +9,7 @@ import signal
 import socket
 import stat
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -61,8 +62,8 @@ def test_a_taken_port_is_told(data: Path) -> None:
 
 
 def test_the_demo_works_as_it_says(data: Path) -> None:
-    """Its key opens its records; the second start serves the same ones with another key, a demo of another seed is
-    refused, and one that was interrupted is completed."""
+    """Its key opens its records, which go up to now; the second start serves the same ones with another key, a demo of
+    another seed or end is refused, and one that was interrupted is completed."""
     uuids = []
     keys = set()
     for words in (("--records", 500, "--seed", 5), ()):
@@ -72,10 +73,16 @@ def test_the_demo_works_as_it_says(data: Path) -> None:
             keys.add(key[0])
             reply = httpx.get(f"{url}/api/v2/cdr", headers={"Authorization": f"Bearer {key[0]}"})
             uuids.append([record["uuid"] for record in reply.json()["records"]])
+            newest = datetime.fromisoformat(reply.json()["records"][0]["started_at"])
+            assert timedelta(0) < datetime.now(UTC) - newest < timedelta(days=7)
     assert (500, 2) == (len(uuids[0]), len(keys))
     assert uuids[0] == uuids[1]
     other = calldex("demo", "--seed", 6, "--port", 0, data=data)
     assert (1, True) == (other.exit_code, "holds a demo of 500 records with seed 5" in other.stderr)
+    other = calldex("demo", "--end", "2026-09-30", "--port", 0, data=data)
+    assert (1, True) == (other.exit_code, "that ends with" in other.stderr)
+    wrong = calldex("demo", "--end", "yesterday", "--port", 0, data=data)
+    assert (2, True) == (wrong.exit_code, "neither `today` nor a date as 2026-09-30" in wrong.stderr)
     (data / "demo.json").write_text('{"records": 500, "seed": 5, "complete": false}')
     for lost in (*data.glob("ledger.*"), *data.glob("columns.*"), *data.glob("directory.*")):
         lost.unlink()

@@ -50,8 +50,13 @@ def process(*words: object, data: Path | None = None) -> subprocess.Popen[bytes]
 
 
 def ended(started: subprocess.Popen[bytes], stdin: bytes | None = None) -> tuple[int, str, str]:
-    """Exit code, output and errors of a command, when it has ended."""
-    out, err = started.communicate(stdin, timeout=SECONDS)
+    """Exit code, output and errors of a command, when it has ended. One that goes on is killed, and the test fails."""
+    try:
+        out, err = started.communicate(stdin, timeout=SECONDS)
+    except subprocess.TimeoutExpired:
+        started.kill()
+        out, err = started.communicate()
+        raise AssertionError(f"it still ran after {SECONDS} s: {out!r} {err!r}") from None
     return started.returncode, out.decode(), err.decode()
 
 

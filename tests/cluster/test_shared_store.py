@@ -137,7 +137,7 @@ def test_a_store_of_another_version(hosts: Cluster, tmp_path: Path) -> None:
     """It is left alone."""
     hosts.execute("CREATE DATABASE newer")
     for statement in ddl():
-        hosts.execute(statement.replace("calldex schema 1", "calldex schema 9"), database="newer")
+        hosts.execute(statement.replace(f"calldex schema {VERSION}", "calldex schema 9"), database="newer")
     code, told = refused(hosts.address(database="newer"), tmp_path, "--store", hosts.password)
     assert (7, True) == (
         code,

@@ -123,6 +123,19 @@ def test_texts_say_what_the_api_serves(name: str, read: Callable[[bytes], list[d
     assert [] == read(made(name, []))
 
 
+def test_rows_with_escapes_stand_between_others() -> None:
+    """In their order; a text that looks like JSON is a text, and null is what has no quotes."""
+    plain = [
+        msgspec.structs.replace(awkward(n), comment=text, agent=None, events=(), legs=(), tags=(), custom={})
+        for n, text in enumerate(("null", "[1,2]", "{}", None, "a,b"))
+    ]
+    mixed = [*plain[:2], awkward(7), awkward(8), *plain[2:]]
+    assert objects(mixed) == read_csv(made("csv", mixed))
+    assert b'comment,agent\r\n"null",\r\n"[1,2]",\r\n"{}",\r\n,\r\n"a,b",\r\n' == made(
+        "csv", plain, ("comment", "agent")
+    )
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.lists(cdrs(), min_size=1, max_size=4))
 def test_any_records(records: list[Cdr]) -> None:

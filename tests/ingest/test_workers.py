@@ -25,7 +25,7 @@ from calldex.ingest.pipeline import Ingest, Summary
 from calldex.ingest.workers import Block, Mention
 from calldex.records import codec
 from calldex.records.record import Cdr, from_ms, time_uuid
-from calldex.store import Ready, Reject
+from calldex.store import Prepared, Reject
 from tests.engines import answer, embedded, everything
 from tests.strategies import cdrs
 
@@ -47,7 +47,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
     return processes
 
 
-def read(chunks: Sequence[bytes], alone: int, source: str = "crm") -> tuple[list[Ready], list[Reject], set[Mention]]:
+def read(chunks: Sequence[bytes], alone: int, source: str = "crm") -> tuple[list[Prepared], list[Reject], set[Mention]]:
     """All that a stream holds, of which so many bytes are read in this process."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(workers, "ALONE", alone)

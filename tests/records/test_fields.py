@@ -40,7 +40,7 @@ FITS = {
     Op.ANY_OF_SET: {Kind.ID_SET},
     Op.ANY_TEXT: {Kind.WORD},
     Op.ANY_TEXT_OF_SET: {Kind.TEXT_SET},
-    Op.ANY_BIT: {Kind.MASK},
+    Op.ANY_BIT: {Kind.BITS},
     Op.LONGER: {Kind.NUMBER},
     Op.SHORTER: {Kind.NUMBER},
     Op.KNOWN_LONGER: {Kind.SECONDS},
@@ -61,12 +61,12 @@ def test_fields_are_those_of_a_record() -> None:
 
 
 def test_every_column_is_filtered_by() -> None:
-    """A column that no filter asks for is kept for statistics alone, and every filter but those by what is no part of a
-    record, its uuid and its version, has its column."""
-    asked = {filter_.column for filter_ in FILTERS if filter_.op not in {Op.ANY_UUID, Op.SINCE}}
+    """A column that no filter asks for is kept for statistics alone, as all lengths are but one; every filter but those
+    by what is no part of a record, its uuid, its version and what others tell of it, has its column."""
+    asked = {filter_.column for filter_ in FILTERS if filter_.op not in {Op.ANY_UUID, Op.SINCE, Op.CALLED_BACK}}
     measured = {column.name for column in COLUMNS if column.kind in {Kind.SECONDS, Kind.ANSWER}}
     assert asked | measured == set(COLUMN)
-    assert not asked & measured
+    assert {"wait_s"} == asked & measured
     assert len(COLUMNS) == len(COLUMN)
 
 
@@ -74,16 +74,16 @@ def test_columns_are_made_of_attributes() -> None:
     """Each column comes from an attribute that records have; vocabularies are where they are needed."""
     attributes = get_type_hints(Cdr)
     assert [] == [column.name for column in COLUMNS if column.attribute not in attributes]
-    assert {Kind.CODE, Kind.MASK} == {column.kind for column in COLUMNS if column.words}
-    assert [] == [column.name for column in COLUMNS if column.kind in {Kind.CODE, Kind.MASK} and not column.words]
+    assert {Kind.CODE, Kind.BITS} == {column.kind for column in COLUMNS if column.words}
+    assert [] == [column.name for column in COLUMNS if column.kind in {Kind.CODE, Kind.BITS} and not column.words]
 
 
 @pytest.mark.parametrize("filter_", FILTERS, ids=lambda filter_: filter_.name)
 def test_filters_fit_their_columns(filter_: object) -> None:
     """Operator and kind go together, and words are those of the column, in its order."""
     found = next(each for each in FILTERS if each is filter_)
-    if found.op in {Op.ANY_UUID, Op.SINCE}:
-        assert found.column in {"uuid", "written_ms"}
+    if found.op in {Op.ANY_UUID, Op.SINCE, Op.CALLED_BACK}:
+        assert found.column in {"uuid", "written_ms", "callback"}
         return
     column = COLUMN[found.column]
     assert column.kind in FITS[found.op]
@@ -95,7 +95,7 @@ def test_filters_fit_their_columns(filter_: object) -> None:
 def test_vocabularies_fit() -> None:
     """A code fits one byte, a mask 63 bits; no word is there twice, in whatever letter case."""
     for column in COLUMNS:
-        assert len(column.words) <= {Kind.CODE: 255, Kind.MASK: 62}.get(column.kind, 0)
+        assert len(column.words) <= {Kind.CODE: 255, Kind.BITS: 62}.get(column.kind, 0)
         assert len(column.words) == len({word.lower() for word in column.words})
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from calldex.access import Scope
 from calldex.demo import interactions
-from calldex.records.record import DISPOSITIONS, Cdr, Team, time_uuid
+from calldex.records.record import DISPOSITIONS, Cdr, Team, time_uuid, to_ms
 from calldex.sealing import KEY_BYTES, Sealing
 from calldex.search import statistics
 from calldex.search.feed import ChangeFeed
@@ -181,6 +181,26 @@ def test_every_measure_can_be_measured(shared: Store, account: int, new_account:
     assert list(ALL_MEASURES) == list(told_of(account))
     told = told_of(new_account())
     assert (0, 0, None, None) == tuple(told[name] for name in ("calls", "talk_s", "avg_talk_s", "answered_rate"))
+
+
+def test_agents_days_are_measured(shared: Store, account: int, records: list[Cdr]) -> None:
+    """How long each agent was busy, of how long, by the days of the zone."""
+    days: dict[Any, list[tuple[int, int, int]]] = defaultdict(list)
+    for record in records:
+        if record.disposition == "answered" and record.agent_id and record.talk_s is not None:
+            begin, wrapped = to_ms(record.started_at), (record.wrapup_s or 0) * 1000
+            day = record.started_at.astimezone(ZONE).date()
+            days[record.agent_id, day].append(
+                (begin, begin + record.duration_s * 1000 + wrapped, record.talk_s * 1000 + wrapped)
+            )
+    expected: dict[Any, tuple[int, int]] = defaultdict(lambda: (0, 0))
+    for (agent, _), several in days.items():
+        busy, shift = expected[agent]
+        span = max(each[1] for each in several) - min(each[0] for each in several)
+        expected[agent] = busy + sum(each[2] for each in several), shift + span
+    grouping = Grouping(("agent_id",), None, (), offsets_of(ZONE, None, None), shifts=True)
+    rows = shared.aggregate(everything(account), shared.head(account), grouping)
+    assert expected == {agent: (int(busy), int(shift)) for agent, busy, shift in rows}
 
 
 @pytest.mark.parametrize("level", ["day", "hour", "record"])

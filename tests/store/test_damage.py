@@ -5,11 +5,13 @@ A file is damaged while nobody has it open, or under a store that is running.
 
 from __future__ import annotations
 
+import itertools
 import random
 import shutil
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
@@ -262,7 +264,7 @@ def test_questions_wait_while_columns_are_made_again(kept: tuple[Path, Path, Ans
 def test_what_is_written_while_columns_are_made_is_seen(
     kept: tuple[Path, Path, Answers], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: int
 ) -> None:
-    """Who writes while the columns are being made, and then searches, finds all that he wrote."""
+    """Who writes while the columns are being made, and then searches, finds all that they wrote."""
     closed, _, expected = kept
     monkeypatch.setattr("calldex.store.embedded._CHUNK", 8)
     folder = tmp_path / "data"
@@ -296,7 +298,7 @@ def test_settling_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_waiting_for_what_was_written_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who writes, or erases, while the columns stand still is told so after a time; what he did is kept."""
+    """Who writes, or erases, while the columns stand still is told so after a time; what they did is kept."""
     going_on = threading.Event()
     apply = Columns.apply
     monkeypatch.setattr(Columns, "apply", lambda *given: going_on.wait(60) and apply(*given))
@@ -397,3 +399,30 @@ def test_a_damaged_ledger_is_told(tmp_path: Path) -> None:
 
     with pytest.raises(UnreadableInput, match=r"the ledger .* (is damaged|cannot be opened)"):
         opened_and_checked()
+
+
+def test_what_is_acknowledged_while_the_columns_start_is_seen_by_the_first_search(tmp_path: Path) -> None:
+    """Writers go on while they are made again: whoever then asks sees all that was acknowledged before."""
+    with closing(embedded(tmp_path)) as store:
+        put(store, [record(n) for n in range(300)])
+    numbers, acknowledged = itertools.count(300), list(range(300))
+    for _ in range(5):
+        (tmp_path / COLUMNS_FILE).unlink()
+        stop = threading.Event()
+        with closing(embedded(tmp_path)) as store, ThreadPoolExecutor(4) as writers:
+
+            def write(store: Store = store, stop: threading.Event = stop) -> None:
+                while not stop.is_set():
+                    n = next(numbers)
+                    put(store, [record(n)])
+                    acknowledged.append(n)
+
+            writing = [writers.submit(write) for _ in range(4)]
+            while not store.state().ready:
+                pass
+            before = len(acknowledged)
+            found = answer(store, everything())[0]
+            stop.set()
+            for each in writing:
+                each.result()
+        assert before <= found

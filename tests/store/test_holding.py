@@ -221,7 +221,7 @@ def test_a_clock_that_is_set_back_dates_no_commit_before_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By their dates it is told what may be dropped."""
-    told = clock(monkeypatch, "calldex.store.embedded.ledger")
+    told = clock(monkeypatch, "calldex.clock")
     with closing(embedded(tmp_path)) as store:
         for shift in (0, -3600, 60, -86_400 * 400):
             told.shift_s = shift
@@ -233,7 +233,7 @@ def test_a_clock_that_is_set_back_dates_no_commit_before_another(
 def test_a_clock_that_is_set_forward_drops_nothing_young(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that started with a clock of 1970 keeps what walks see, when the right time comes; later it is
     dropped."""
-    told = clock(monkeypatch, "calldex.store.embedded.ledger", "calldex.store.embedded.turns")
+    told = clock(monkeypatch, "calldex.clock", "calldex.store.embedded.turns")
     told.shift_s = -time.time()
     with closing(embedded(tmp_path, superseded_kept_s=100)) as store:
         put(store, [record(1)])

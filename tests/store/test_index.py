@@ -1,4 +1,4 @@
-"""The index: searches of some parties or numbers are answered from memory, and no differently."""
+"""The index: searches of some combinations or numbers are answered from memory, and no differently."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ UUIDS = [f"01980c1e-6f3a-8d21-9a3b-5c1f0e7d2b{at:02d}" for at in range(12)]
 
 
 def records() -> st.SearchStrategy[Cdr]:
-    """Few parties, numbers and instants, so that many records share them; also of before 1970."""
+    """Few combinations, numbers and instants, so that many records share them; also of before 1970."""
     return st.builds(
         Cdr,
         uuid=st.sampled_from(UUIDS),
@@ -197,11 +197,11 @@ def test_what_check_finds_in_an_index(tmp_path: Path) -> None:
     with closing(embedded(tmp_path)) as store:
         named = {"from_": "447700900001", "to": "44", "disposition": "answered"}
         put(store, [msgspec.structs.replace(lasting(at), **named, wrapup_code=f"{at}") for at in range(5)])
-        for name in ("seqs", "started_ms", "parties", *index.KEPT, "caller", "by_number"):
+        for name in ("seqs", "started_ms", "combinations", *index.KEPT, "caller", "by_number"):
             made = indexed(store)
             assert [] == disagreeing(store)
             (segment,) = made.segments(1)
-            beside = {"seqs": segment.seqs, "started_ms": segment.started_ms, "parties": segment.parties}
+            beside = {"seqs": segment.seqs, "started_ms": segment.started_ms, "combinations": segment.combinations}
             column = {**beside, **segment.kept, "by_number": segment.by_number["callee"]}[name]
             column[0] = column[1] if name == "by_number" else (int(column[0]) + 1) % 5
             assert ["1 2001-09-09: 5 5"] == disagreeing(store) or name == "started_ms", name

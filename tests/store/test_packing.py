@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calldex.demo import interactions
-from calldex.store import Ready
+from calldex.store import Prepared
 from calldex.store.embedded import LEDGER_FILE
 from calldex.store.embedded.packing import Garbled, Packing
-from calldex.store.sql import ready
+from calldex.store.sql import prepared
 from tests.engines import answer, disagreeing, embedded, everything, put
 
 JSON: Final = st.dictionaries(st.text(max_size=8), st.text(max_size=40), max_size=8).map(
@@ -26,9 +26,9 @@ JSON: Final = st.dictionaries(st.text(max_size=8), st.text(max_size=40), max_siz
 
 
 @pytest.fixture(scope="module")
-def records() -> list[Ready]:
+def records() -> list[Prepared]:
     """Records of a contact centre that the dictionary was not made of."""
-    return [ready(cdr) for cdr in interactions(1_500, 5)]
+    return [prepared(cdr) for cdr in interactions(1_500, 5)]
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def test_what_goes_in_comes_out(packing: Packing, texts: list[tuple[bytes, bool]
 
 
 @given(kind=st.sampled_from(["changed", "cut", "longer"]), at=st.integers(0, 10_000), mask=st.integers(1, 255))
-def test_no_changed_byte_goes_unseen(packing: Packing, records: list[Ready], kind: str, at: int, mask: int) -> None:
+def test_no_changed_byte_goes_unseen(packing: Packing, records: list[Prepared], kind: str, at: int, mask: int) -> None:
     """Nor one more or less: what comes out is what was, or it is refused, and the place of it is told."""
     texts = [record.json for record in records[:3]]
     packed = packing.pack(texts)
@@ -85,7 +85,7 @@ def test_no_changed_byte_goes_unseen(packing: Packing, records: list[Ready], kin
     assert readable in (texts, [texts[0], None, texts[2]])
 
 
-def test_a_ledger_takes_a_fifth(tmp_path: Path, records: list[Ready]) -> None:
+def test_a_ledger_takes_a_fifth(tmp_path: Path, records: list[Prepared]) -> None:
     """Also of records that nobody knew when the dictionary was made, and from the first one on."""
     with closing(embedded(tmp_path)) as store:
         for record in records:
@@ -99,7 +99,7 @@ def test_a_ledger_takes_a_fifth(tmp_path: Path, records: list[Ready]) -> None:
     assert sum(map(len, kept)) < 0.22 * sum(len(record.json) for record in records)
 
 
-def test_another_dictionary(tmp_path: Path, records: list[Ready]) -> None:
+def test_another_dictionary(tmp_path: Path, records: list[Prepared]) -> None:
     """What was written by the one before stays readable beside what is written by the newest."""
     with closing(embedded(tmp_path)) as store:
         put(store, records[:700])

@@ -23,7 +23,7 @@ from calldex.store.embedded.chain import COVERED
 from calldex.store.embedded.ledger import Ledger
 from calldex.store.embedded.reader import LedgerReader, proved
 from calldex.store.embedded.schema import LEDGER
-from calldex.store.sql import VALUE_NAMES, ready, uuid_bytes
+from calldex.store.sql import VALUE_NAMES, prepared, uuid_bytes
 from tests.engines import LONG_S, answer, embedded, everything, knowing_json, put
 
 LIVE: Final = 1 << 62
@@ -242,7 +242,7 @@ def test_a_ledger_from_before_there_were_links(tmp_path: Path) -> None:
         ledger.execute("INSERT INTO meta VALUES ('store_id', 'old')")
         ledger.execute("PRAGMA user_version = 1")
         for seq in range(41, 61):  # those before were superseded by them, and dropped
-            made = ready(canonical(record(seq)))
+            made = prepared(canonical(record(seq)))
             values = dict(zip(VALUE_NAMES, made.values, strict=True))
             row: dict[str, Any] = {name: values[name] for name in names}
             row |= {"seq": seq, "seq_to": LIVE, "account_id": 1, "uuid": uuid_bytes(made.uuid)}

@@ -16,7 +16,7 @@ from calldex.store import Position, Span
 from calldex.store.clickhouse.client import bound
 from calldex.store.clickhouse.dialect import CLICKHOUSE
 from calldex.store.embedded.dialect import DUCKDB, SQLITE
-from calldex.store.sql import VALUE_NAMES, Dialect, Sql, behind, both, where
+from calldex.store.sql import VALUE_NAMES, Dialect, Sql, conjunction, following, where
 from tests.clickhouse.parser import clickhouse_reads
 
 SCOPES: Final = (
@@ -61,7 +61,7 @@ def test_every_engine_reads_what_is_written_for_it(engine: str, scope: Scope) ->
     given = [{}, days, *({f.name: f.example} for f in FILTERS), {f.name: f.example for f in FILTERS} | days]
     for each in given:
         query = parse(each.items(), scope, "UTC")[0]
-        condition = both(where(query, 9, dialect, void), behind(POSITION, dialect))
+        condition = conjunction(where(query, 9, dialect, void), following(POSITION, dialect))
         assert reads(condition), condition.text
 
 

@@ -41,10 +41,22 @@ ASKED: Final[tuple[dict[str, str], ...]] = (
     {"tags": "vip", "disposition": "answered", "queue_ids": "501"},
     *({name: "vip,renewal"} for name in ("tags_not",)),
     *({"has_recording": "yes"}, {"has_recording": "no", "flags_not": "provisional"}, {"withheld": "yes"}),
+    *({"passed_queues": text} for text in ("Support", "Sales,Support", "none")),
     *({"party": "4420"}, {"queue_ids_not": "501"}, {"changed_since": "2001-01-01T00:00:00Z"}),
 )
 LACKING: Final = {"tags": "vip"}
-NEW: Final = ("tags", "flags", "has_recording", "answer_ms", "talk_s", "ring_s", "wait_s", "hold_s", "wrapup_s")
+NEW: Final = (
+    "tags",
+    "flags",
+    "has_recording",
+    "answer_ms",
+    "talk_s",
+    "ring_s",
+    "wait_s",
+    "hold_s",
+    "wrapup_s",
+    "passed_queues",
+)
 """The columns that version 1 had not."""
 
 

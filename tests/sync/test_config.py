@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from calldex.errors import BadSettings, UnreadableInput
 from calldex.sync.config import Config, load, seconds
+from calldex.sync.reading import bounds
 
+CHANGED = ("2026-10-25", "2026-03-29", "2026-11-01")
 GOOD = """
 [source.main]
 url = "http://127.0.0.1:8080"
@@ -86,3 +90,30 @@ def test_no_file(tmp_path: Path) -> None:
         load(tmp_path / "none.toml")
     with pytest.raises(UnreadableInput, match="not TOML"):
         read(tmp_path, "[")
+
+
+def test_two_pipes_do_not_contend(tmp_path: Path) -> None:
+    """One that deletes what it does not see is alone with the records of an account, though not with others'."""
+    copy = GOOD.replace('kind = "nothing"', 'kind = "duckdb"\npath = "copy.duckdb"')
+    more = '[pipe.more]\nfrom = "{}"\nto = "out"\n'
+    assert (
+        "the pipe calls brings the account main there" in problems(tmp_path, copy + more.format("main"))["pipe.more.to"]
+    )
+    assert {"calls", "more"} == read(tmp_path, GOOD + more.format("main")).pipes.keys()
+    other = '[source.other]\nurl = "http://127.0.0.1:8081"\nkey = "env:CDR_KEY"\n'
+    assert {"calls", "more"} == read(tmp_path, copy + other + more.format("other")).pipes.keys()
+
+
+def test_nothing_of_the_extra_is_imported_without_need() -> None:
+    """What has no extra can use the command line, and every destination that needs none of it."""
+    modules = "calldex.cli.sync, calldex.sync.runner, calldex.sync.service, calldex.sync.destinations.calldex"
+    heavy = ("dlt", "pyarrow", "deltalake", "phonenumbers")
+    script = f"import sys, {modules}; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert "[]" == done.stdout.strip()
+
+
+def test_a_day_has_as_many_hours_as_it_has() -> None:
+    """Also where the clock is changed."""
+    hours = [(end - start) // 3_600_000 for start, end in (bounds(day, day, "Europe/Berlin") for day in CHANGED)]
+    assert [25, 23, 24] == hours

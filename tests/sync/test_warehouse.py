@@ -149,3 +149,16 @@ def test_duckdb(source: Source, tmp_path: Path) -> None:
         found = connection.execute("SELECT * FROM calls.cdrs")
         rows = [dict(zip([column[0] for column in found.description], row, strict=True)) for row in found.fetchall()]
     assert without_nulls(source.records()) == {row["uuid"]: record(row) for row in rows}
+
+
+def test_days_of_another_zone(source: Source, database: Database, tmp_path: Path) -> None:
+    """An endpoint that cuts days elsewhere than the file says is refused, and nothing is deleted for it."""
+    with Front(source.url, v2=True) as front:
+        pipe = rig(tmp_path, source, database, front.url)
+        pipe.run()
+        there = database.records()
+        pipe.text["source"]["main"]["timezone"] = "Asia/Tokyo"
+        status = pipe.run()
+        assert "set `timezone` of the source" in status.problem
+        assert not status.later
+        assert there == database.records()

@@ -62,11 +62,19 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         keys = people(node)
         write_all(node, records)
         node.directory.add_source("demo", "jsonl", {"recordings": INVENTED})
-        for name in ("admin", "analyst", "phone"):
-            node.directory.set_password(f"{name}@main.example.com", PASSWORD)
+        agent = next(each for each in sorted(records, key=lambda each: each.started_at, reverse=True) if each.agent)
+        name, agent_id = str(agent.agent), agent.agent_id or 0
+        node.directory.add_user("agent@main.example.com", name, "agent", account="main", agent_id=agent_id)
+        for name in ("admin", "analyst", "phone", "other", "agent"):
+            node.directory.set_password(email_of(name), PASSWORD)
     server = Server(data)
     yield Place(server, keys, sorted(records, key=lambda each: (each.started_at, each.uuid), reverse=True))
     server.end()
+
+
+def email_of(name: str) -> str:
+    """The e-mail address of one of the people."""
+    return f"{name}@{'other' if name == 'other' else 'main'}.example.com"
 
 
 def write_all(node: Node, records: list[Cdr]) -> None:
@@ -117,7 +125,7 @@ def cookies(place: Place) -> Callable[[str], list[dict[str, str]]]:
 
     def of(name: str) -> list[dict[str, str]]:
         if name not in known:
-            given = {"email": f"{name}@main.example.com", "password": PASSWORD}
+            given = {"email": email_of(name), "password": PASSWORD}
             reply = httpx.post(f"{place.url}/api/session", json=given, headers={"Origin": place.url}, timeout=60)
             assert reply.is_success, reply.text
             known[name] = [{"name": name, "value": value, "url": place.url} for name, value in reply.cookies.items()]

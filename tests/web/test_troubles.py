@@ -125,10 +125,10 @@ def test_axe_finds_nothing(place: Place, watched: Opened, page: Page, scheme: st
     assert [] == violations(tab)
 
 
-def violations(page: Page) -> list[str]:
-    """What axe finds, in short. Trusted types keep its script out of a page that is served: so the policy is passed
-    over by the browser's own door."""
-    found = Axe().run(page).response["violations"]
+def violations(page: Page, only: str | None = None) -> list[str]:
+    """What axe finds, in short, by all of its rules or by one. Trusted types keep its script out of a page that is
+    served: so the policy is passed over by the browser's own door."""
+    found = Axe().run(page, options=None if only is None else {"runOnly": [only]}).response["violations"]
     return [f"{each['id']}: {[node['html'][:160] for node in each['nodes'][:3]]}" for each in found]
 
 
@@ -151,11 +151,21 @@ def test_nothing_is_cut_on_a_phone(
 def test_little_is_loaded_before_the_first_rows(
     place: Place, watched: Opened, cookies: Callable[[str], list[dict[str, str]]]
 ) -> None:
-    """Script and style are at most 100 KB as they travel."""
+    """Script and style are at most 100 KB as they travel; there are few requests, elements and listeners."""
     context = watched()
     context.add_cookies(cookies("admin"))  # type: ignore[arg-type]
     page = context.new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
     list_at(page, place.url)
+    expect(page.locator("footer")).to_contain_text("answered")
+    assert len([each for each in asked if "/api/" in each]) <= 8, asked
+    assert [] == [each for each in asked if not each.startswith(place.url)]
+    assert page.evaluate("document.querySelectorAll('*').length") < 1_500
+    session = context.new_cdp_session(page)
+    session.send("Performance.enable")
+    measured = {each["name"]: each["value"] for each in session.send("Performance.getMetrics")["metrics"]}
+    assert measured["JSEventListeners"] < 150
     loaded = page.evaluate(
         "performance.getEntriesByType('resource').filter(each => each.name.includes('/assets/'))"
         ".reduce((sum, each) => sum + each.encodedBodySize, 0)"

@@ -37,6 +37,8 @@ Permission = Literal[
     "manage_users",
     "manage_access",
     "read_audit",
+    "mark_missed",
+    "share_views",
 ]
 PERMISSIONS: Final[Mapping[Permission, str]] = {
     "see_cdrs": "see the records within reach",
@@ -51,6 +53,8 @@ PERMISSIONS: Final[Mapping[Permission, str]] = {
     "manage_users": "manage users, teams, keys and names",
     "manage_access": "manage groups, and who is in them",
     "read_audit": "read the audit",
+    "mark_missed": "mark missed calls as done",
+    "share_views": "share saved searches with the account",
 }
 KeyScope = Literal["read", "ingest", "manage"]
 SCOPES: Final[Mapping[KeyScope, frozenset[Permission]]] = {
@@ -67,7 +71,7 @@ SCOPES: Final[Mapping[KeyScope, frozenset[Permission]]] = {
         )
     ),
     "ingest": frozenset(("ingest",)),
-    "manage": frozenset(("manage_users", "manage_access", "read_audit")),
+    "manage": frozenset(("manage_users", "manage_access", "read_audit", "mark_missed", "share_views")),
 }
 """The permissions that a key with this scope leaves to its user; every permission is in one of them."""
 
@@ -100,7 +104,12 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
 _READS: Final[tuple[Permission, ...]] = tuple(p for p in get_args(Permission) if p in SCOPES["read"])
 ROLES: Final[Mapping[Role, Group]] = {
     "admin": Group(id=None, name="Admin", permissions=get_args(Permission), reach=Reach(whole=True)),
-    "supervisor": Group(id=None, name="Supervisor", permissions=_READS, reach=Reach(supervised=True)),
+    "supervisor": Group(
+        id=None,
+        name="Supervisor",
+        permissions=(*_READS, "mark_missed", "share_views"),
+        reach=Reach(supervised=True),
+    ),
     "analyst": Group(id=None, name="Analyst", permissions=_READS, reach=Reach(whole=True)),
     "agent": Group(id=None, name="Agent", permissions=_READS, reach=Reach(own=True)),
     "hardware_phone": Group(id=None, name="Hardware phone", permissions=(), reach=Reach()),
@@ -291,7 +300,7 @@ def needed_for(filter_: Filter, mask: Mask) -> Permission | None:
         if column.attribute in RECORDINGS:
             return "listen"
         return "see_details" if column.attribute in DETAILS else "see_sensitive"
-    if column.kind is Kind.TEXT_SET and mask.numbers and not mask.match:
+    if column.kind in {Kind.TEXT_SET, Kind.PASSED} and mask.numbers and not mask.match:
         return "match_numbers"  # somebody may have written a number among them
     return None
 

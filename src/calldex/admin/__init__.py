@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from calldex.admin import account, care, groups, keys, names, quarantine, signin, sources, teams, users
+from calldex.admin import account, care, exports, groups, keys, names, quarantine, signin, sources, teams, users
 from calldex.admin.verb import Verb
 
 VERBS: Final[tuple[Verb, ...]] = (
@@ -22,6 +22,7 @@ VERBS: Final[tuple[Verb, ...]] = (
     *sources.VERBS,
     *quarantine.VERBS,
     *care.VERBS,
+    *exports.VERBS,
 )
 VERB: Final = {verb.id: verb for verb in VERBS}
 """By what programs call them."""

@@ -1,18 +1,24 @@
-"""Sources: where records come from, and calls made again from the rows of one. The owner's alone: a source is named on
-the machine that reads it, and one name is one source over all accounts."""
+"""Sources: where records come from, and calls made again from the rows of one. Changed by the owner alone: a source is
+named on the machine that reads it, and one name is one source over all accounts."""
 
 from __future__ import annotations
 
+from collections import Counter
+from datetime import datetime
+from itertools import islice
 from typing import Final, Literal
 
 import msgspec
 
-from calldex.admin.verb import Call, Nothing, Verb, by_owner
+from calldex.admin.verb import EITHER, Call, Listing, Nothing, Paging, Verb, by_owner, paged
 from calldex.directory import Directory, Source
 from calldex.errors import BadSettings, NotFound, Problem, suggest
 from calldex.formats import formats, settings_of
 from calldex.ingest.rebuild import Rebuild, row_format
 from calldex.ingest.rebuild import Step as RebuildStep
+from calldex.records.record import from_ms
+
+MOST_COUNTED: Final = 1_000
 
 
 class NewSource(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +47,38 @@ class Feeding(msgspec.Struct, frozen=True, kw_only=True):
 
     source: str | None
     format: str | None
+
+
+class SourceState(msgspec.Struct, frozen=True, kw_only=True):
+    """A source of the account: its format, since when there is it, and how many pieces of it lie in the quarantine, of
+    the account's oldest 1,000 there."""
+
+    name: str
+    format: str
+    created_at: datetime
+    quarantined: int
+
+
+def list_account_sources(call: Call, paging: Paging) -> Listing[SourceState]:
+    """List the account's sources.
+
+    Without their settings, which name folders and hosts of the server.
+    """
+    account_id = call.actor.account_id
+    unread = Counter(piece.source for piece in islice(call.node.store.quarantined(account_id), MOST_COUNTED))
+    return paged(
+        [
+            SourceState(
+                name=source.name,
+                format=source.format,
+                created_at=from_ms(source.created_at),
+                quarantined=unread[source.name],
+            )
+            for source in call.directory.sources()
+            if source.account_id == account_id
+        ],
+        paging,
+    )
 
 
 def list_sources(call: Call, _: Nothing) -> list[Source]:
@@ -110,6 +148,7 @@ def _home(directory: Directory, name: str) -> str:
 
 
 VERBS: Final[tuple[Verb, ...]] = (
+    Verb("GET", "/sources", list_account_sources, EITHER),
     by_owner(list_sources),
     by_owner(show_source, home=_home),
     by_owner(create_source, "source_added"),

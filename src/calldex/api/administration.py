@@ -1,11 +1,11 @@
-"""The administration over HTTP: `/api/admin/v1`, made of the verbs of `admin`.
+"""The administration over HTTP: `/api/admin/v1`, made of the verbs of `admin`; and of other verbs that change what the
+directory keeps, at addresses of their own.
 
 A request becomes a verb's subject and what it is given, its result a reply. Decides nothing.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from calldex.admin import VERBS
+from calldex.admin import VERBS, missed, views
 from calldex.admin.verb import Doer, Nothing, Verb, do
 from calldex.api.audited import actor_of
 from calldex.api.endpoint import ERRORS, ID_SCHEMA, Endpoint, Handler, parameter, query_of
@@ -30,7 +30,11 @@ BODY_LIMIT: Final = 1 << 20
 CSV: Final = "text/csv"
 AT_ONCE: Final = 2
 WAITING: Final = 64
-_IN_PATH: Final = {"id": ID_SCHEMA, "code": {"type": "string", "minLength": 1, "maxLength": 64}}
+_IN_PATH: Final[dict[str, dict[str, Any]]] = {
+    "id": ID_SCHEMA,
+    "code": {"type": "string", "minLength": 1, "maxLength": 64},
+    "uuid": {"type": "string"},
+}
 
 
 class Administration:
@@ -45,7 +49,7 @@ class Administration:
         """The handler that does something."""
 
         async def handle(request: Request) -> Response:
-            actor, pairs = await caller(request, self._node.directory, query_pairs(request), _now_ms())
+            actor, pairs = await caller(request, self._node.directory, query_pairs(request))
             doer = Doer(principal=actor, actor=actor_of(request, actor))
             subject = "".join(map(str, request.path_params.values()))
 
@@ -65,10 +69,6 @@ class Administration:
             return reply
 
         return handle
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def _response(verb: Verb, reply: Any, accept: str) -> Response:
@@ -102,7 +102,7 @@ def _too_many() -> CalldexError:
     return TooMany("too many requests that administer are running and waiting; try again shortly", retry_after=1)
 
 
-def _endpoint(verb: Verb) -> Endpoint:
+def _endpoint(verb: Verb, prefix: str = PREFIX, tag: str = "Administration") -> Endpoint:
     parameters = [
         parameter(name, f"The {name}.", schema, where="path")
         for name, schema in _IN_PATH.items()
@@ -117,10 +117,10 @@ def _endpoint(verb: Verb) -> Endpoint:
         body = {JSON: verb.takes}
     return Endpoint(
         method=verb.method,
-        path=PREFIX + verb.path,
+        path=prefix + verb.path,
         handler=_handler(verb),
         id=verb.id,
-        tag="Administration",
+        tag=tag,
         summary=verb.summary,
         description=verb.description,
         gives=None if verb.gives is type(None) else verb.gives,
@@ -139,4 +139,8 @@ def _handler(verb: Verb) -> Callable[[Any], Handler]:
     return lambda handlers: handlers.administration.of(verb)
 
 
-ENDPOINTS: Final = tuple(_endpoint(verb) for verb in VERBS if verb.path)
+ENDPOINTS: Final = (
+    *(_endpoint(verb) for verb in VERBS if verb.path),
+    *(_endpoint(verb, "", "Missed calls") for verb in missed.VERBS),
+    *(_endpoint(verb, "", "Saved views") for verb in views.VERBS),
+)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
 from typing import Final
@@ -14,6 +14,7 @@ import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
@@ -25,11 +26,12 @@ from calldex.api.changes import Changed
 from calldex.api.docs import POLICY, page
 from calldex.api.endpoint import Handler
 from calldex.api.export_jobs import BackgroundExports
-from calldex.api.exports import Exports
+from calldex.api.exports import EXPECTED, Exports
 from calldex.api.health import Health
 from calldex.api.history import History
 from calldex.api.ingest import Posts
 from calldex.api.lookups import Lookups
+from calldex.api.missed import MissedCalls
 from calldex.api.openapi import document
 from calldex.api.openid import OpenidSignIn
 from calldex.api.recordings import RecordingFiles
@@ -54,6 +56,7 @@ SMALL_POSTS_AT_ONCE: Final = 32
 SMALL_POSTS_WAITING: Final = 512
 STREAMS_AT_ONCE: Final = 4
 STREAMS_WAITING: Final = 16
+CORS_AGE_S: Final = 600
 
 
 class Handlers(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +68,7 @@ class Handlers(msgspec.Struct, frozen=True, kw_only=True):
     exports: Exports
     export_jobs: BackgroundExports
     statistics: Statistics
+    missed: MissedCalls
     lookups: Lookups
     posts: Posts
     administration: Administration
@@ -103,6 +107,7 @@ def public(node: Node) -> Starlette:
         exports=Exports(node, reader),
         export_jobs=BackgroundExports(node, reader, exporting),
         statistics=Statistics(node, reader),
+        missed=MissedCalls(node, reader),
         lookups=Lookups(node, reader),
         posts=Posts(node, posts, small, metrics),
         administration=Administration(node),
@@ -122,13 +127,32 @@ def public(node: Node) -> Starlette:
     ]
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(Edge, metrics=metrics, limits=limits, trusted=settings.trusted_proxies)],
+        middleware=[
+            Middleware(Edge, metrics=metrics, limits=limits, trusted=settings.trusted_proxies),
+            *_cors(settings.cors_origins.listed),
+        ],
         exception_handlers={CalldexError: _refused, HTTPException: _refused},
     )
     app.state.metrics, app.state.limits, app.state.backpressure = metrics, limits, backpressure
     app.state.exporting = exporting
     app.router.redirect_slashes = False  # a redirect would repeat the key that stands in the query string
     return app
+
+
+def _cors(origins: Sequence[str]) -> list[Middleware]:
+    """What lets pages of other sites read the API. Never with cookies: they come with a key."""
+    if not origins:
+        return []
+    return [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=origins,
+            allow_methods=("GET",),
+            allow_headers=("Authorization", "Content-Type", "If-None-Match", "X-Request-Id"),
+            expose_headers=(EXPECTED, "Content-Disposition", "ETag", "Retry-After", "X-Request-Id"),
+            max_age=CORS_AGE_S,
+        )
+    ]
 
 
 async def _made(body: bytes, media_type: str, headers: Mapping[str, str], request: Request) -> Response:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
@@ -100,9 +99,7 @@ class AuditReader:
 
     async def get(self, request: Request) -> Response:
         """Entries, newest first."""
-        principal, pairs = await caller(
-            request, self._node.directory, query_pairs(request), time.time_ns() // 1_000_000
-        )
+        principal, pairs = await caller(request, self._node.directory, query_pairs(request))
         async with audited(self._node.audit, request, principal, ACTION) as noted:
             permit(principal, NEEDS)
             given = only(pairs, tuple(AUDIT_FILTERS))

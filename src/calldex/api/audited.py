@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
 
+import msgspec
 from starlette.requests import Request
 
 from calldex.access import Principal
-from calldex.audit.chain import Action, Actor
+from calldex.audit.chain import Action, Actor, Seer
 from calldex.audit.noting import Noted, noting
 from calldex.audit.writer import Auditor
+from calldex.directory import SessionOwner
 from calldex.search.reader import Caller
 from calldex.transport.requests import address_of
 
@@ -28,7 +30,7 @@ def caller_of(request: Request, principal: Principal, *, streams: bool = False) 
 
 def actor_of(request: Request, principal: Principal) -> Actor:
     """Who acts, by a request that they sent."""
-    return Actor(
+    actor = Actor(
         actor=principal.email,
         account_id=principal.account_id,
         user_id=principal.user_id,
@@ -36,3 +38,6 @@ def actor_of(request: Request, principal: Principal) -> Actor:
         address=address_of(request),
         request_id=request.scope["calldex.request_id"],
     )
+    if isinstance(principal, SessionOwner) and principal.seen_as:
+        return Seer(**msgspec.structs.asdict(actor), seen_as=principal.seen_as)
+    return actor

@@ -100,7 +100,7 @@ class ChangesRequest(Own, frozen=True):
         return None if instant.tzinfo is None else to_ms(instant)
 
 
-CHANGES: Final = Reading(action="changes_read", takes=Parameters(ChangesRequest), waits=False)
+CHANGES: Final = Reading(action="changes_read", takes=Parameters(ChangesRequest, related=False), waits=False)
 """What the store committed is told also while it cannot search yet."""
 
 
@@ -135,8 +135,7 @@ class Changed:
 
     async def get(self, request: Request) -> Response:
         """A page, or a stream of pages."""
-        now_ms = time.time_ns() // 1_000_000
-        owner, pairs = await caller(request, self._directory, await pairs_of(request), now_ms)
+        owner, pairs = await caller(request, self._directory, await pairs_of(request))
         if EVENTS in request.headers.get("accept", ""):
             return StreamReply(lambda: self._events(request, owner, pairs))
         coding = coding_for(request.headers.get("accept-encoding", ""))

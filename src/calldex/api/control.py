@@ -5,8 +5,8 @@ owner can open, and a command that has the directory to itself calls it in its o
 asks nobody who they are: the permissions of the file are the authority.
 
 `POST /verbs/<verb>` does a verb of the administration (`admin`), with its subject and account in the query string.
-`POST /search` takes a `Search` and gives a page of its records. `POST /import` takes a stream of bytes of any length,
-what `Import` says in its query string, and replies with a `Summary`.
+`POST /search` takes a `Search` and gives a page of its records, `POST /export` a file of them in frames. `POST /import`
+takes a stream of bytes of any length, what `Import` says in its query string, and replies with a `Summary`.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from calldex.access import Principal
 from calldex.admin import VERB
 from calldex.admin.quarantine import note_ingest
 from calldex.admin.verb import MAIN, Doer, do
+from calldex.api.owners_export import file_of
 from calldex.api.owners_search import Search, page_of
 from calldex.audit.chain import OWNER, Actor
 from calldex.errors import BadRequest, CalldexError, NotFound, Unavailable
@@ -40,6 +41,7 @@ from calldex.node import Node
 from calldex.search.reader import Reader
 from calldex.transport.replies import JSON, error_reply
 from calldex.transport.requests import body_of
+from calldex.transport.streams import StreamReply
 from calldex.transport.workers import Workers
 
 BODY_LIMIT: Final = 24 << 20
@@ -69,8 +71,10 @@ class Import(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 def control(node: Node) -> Starlette:
     """The app over a node, which stays the caller's to close."""
     workers = Workers("owner", READING_AT_ONCE, READING_WAITING, _too_many)
-    reader = node.reader({"searches": workers, "streams": workers}, lambda _: None)
-    handlers = {"verbs/{name}": _doing(node), "search": _searching(node, reader), "import": _importing(node)}
+    exporting = Workers("owner-export", READING_AT_ONCE, READING_WAITING, _too_many)
+    reader = node.reader({"searches": workers, "streams": exporting}, lambda _: None)
+    handlers = {"verbs/{name}": _doing(node), "search": _searching(node, reader), "export": _exporting(node, reader)}
+    handlers |= {"import": _importing(node)}
     routes = [Route(f"/{name}", _cancelled(node, handle), methods=["POST"]) for name, handle in handlers.items()]
     return Starlette(routes=routes, exception_handlers={CalldexError: _refused})
 
@@ -127,6 +131,14 @@ def _doing(node: Node) -> Handler:
 def _searching(node: Node, reader: Reader) -> Handler:
     async def handle(request: Request) -> Response:
         return _json(await page_of(node, reader, from_json(await body_of(request, BODY_LIMIT), Search)))
+
+    return handle
+
+
+def _exporting(node: Node, reader: Reader) -> Handler:
+    async def handle(request: Request) -> Response:
+        asked = from_json(await body_of(request, BODY_LIMIT), Search)
+        return StreamReply(lambda: file_of(node, reader, asked))
 
     return handle
 

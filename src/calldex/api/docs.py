@@ -1,4 +1,4 @@
-"""`/docs`: the OpenAPI document as a page for people.
+"""`/docs/plain`: the OpenAPI document as one page for people. (`/docs`, of the page, can also send requests.)
 
 Made once, at start, without any script; fetches nothing from anywhere, and is not allowed to.
 """
@@ -9,14 +9,15 @@ import base64
 import hashlib
 import re
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from html import escape
+from importlib.resources import files
 from typing import Any, Final
 
 from calldex.api.endpoint import Json
 
 OPENAPI_PATH: Final = "/openapi.json"
-PAGE_PATH: Final = "/docs"
+PAGE_PATH: Final = "/docs/plain"
 _STYLE: Final = """
 :root { color-scheme: light dark; --edge: light-dark(#e3e4e2, #2a2f36); --soft: light-dark(#f8f8f6, #1a1e23);
   --ink: light-dark(#1c1f23, #e4e7ea); --quiet: light-dark(#5c636b, #9aa3ad); --accent: light-dark(#1d56bd, #84b4ff); }
@@ -42,15 +43,18 @@ _CODE: Final = re.compile(r"`([^`]+)`")
 _START: Final = """# The address at which this page is served, and a user API key.
 export CALLDEX=http://127.0.0.1:8080 KEY=…
 curl -G "$CALLDEX/api/v2/cdr" -H "Authorization: Bearer $KEY" -d per_page=10"""
-_WALK: Final = """# Every answered call of January, page by page, into one file.
-token=
-while [ "$token" != null ]; do
-  curl -sG "$CALLDEX/api/v2/cdr" -H "Authorization: Bearer $KEY" \\
-    -d disposition=answered -d start_date=2026-01-01 -d end_date=2026-01-31 -d per_page=10000 \\
-    -d search_token="$token" > page.json
-  jq -c '.records[]' page.json >> january.jsonl
-  token=$(jq -r .search_token page.json)
-done"""
+LOOPS: Final[Mapping[str, Mapping[str, str]]] = {
+    loop: {kind: files("calldex.api.loops").joinpath(f"{loop}.{kind}").read_text() for kind in ("sh", "py", "mjs")}
+    for loop in ("walk", "feed", "export", "stats")
+}
+"""Programs that get everything, by what they do: for a shell, for Python, and for Node. Each stops on an error, and its
+file gets its name when it is whole. `tests/test_loops.py` runs them."""
+_LOOP_OF: Final = {"search_cdr": "walk", "read_changes": "feed", "export_cdr": "export", "read_stats": "stats"}
+_LANGUAGES: Final = {
+    "sh": "In a shell, with the address as URL",
+    "py": "In Python, by CALLDEX_URL and CALLDEX_KEY",
+    "mjs": "In JavaScript, for Node",
+}
 
 
 def page(document: Json) -> bytes:
@@ -89,8 +93,8 @@ def _operation(path: str, method: str, operation: Json) -> Iterator[str]:
     yield f'<p><span class="method">{method.upper()}</span> <code>{escape(path)}</code></p>'
     yield _prose(operation["description"])
     yield f"<pre>{escape(_curl(path, method, operation))}</pre>"
-    if operation["operationId"] == "search_cdr":
-        yield f"<pre>{escape(_WALK)}</pre>"
+    for kind, text in LOOPS.get(_LOOP_OF.get(operation["operationId"], ""), {}).items():
+        yield f"<p>{_LANGUAGES[kind]}:</p><pre>{escape(text)}</pre>"
     if "parameters" in operation:
         yield from _table(
             "Parameters",

@@ -18,7 +18,7 @@ from starlette.responses import Response
 from calldex.access import SCOPES, KeyScope, Permission
 from calldex.audit.chain import Action
 from calldex.inputs import parameters_of
-from calldex.records.fields import DAY_PARAMETERS, FILTERS, Filter, Op, Parameter
+from calldex.records.fields import DAY_PARAMETERS, FILTER_PARAMETERS, FILTERS, Filter, Op, Parameter
 from calldex.search.query import Parameters
 from calldex.transport.replies import JSON
 
@@ -86,7 +86,7 @@ def taken(parameters: Parameters[Any]) -> tuple[Json, ...]:
     return (
         *query_of(own),
         *(map(_query, DAY_PARAMETERS) if parameters.days else ()),
-        *(_filters() if parameters.filters else ()),
+        *(_filters(related=parameters.related) if parameters.filters else ()),
     )
 
 
@@ -114,8 +114,12 @@ def _query(declared: Parameter) -> Json:
     return parameter(declared.name, declared.description, declared.schema, declared.example)
 
 
-def _filters() -> Iterator[Json]:
+def _filters(*, related: bool) -> Iterator[Json]:
+    if related:
+        yield from map(_query, FILTER_PARAMETERS)
     for filter_ in FILTERS:
+        if filter_.op is Op.CALLED_BACK and not related:
+            continue
         words = ", ".join(f"`{word}`" for word in filter_.all_words)
         described = filter_.description + (f" Values: {words}." if words else "")
         for name in (filter_.name, *filter_.aliases):
@@ -132,7 +136,7 @@ def _schema(filter_: Filter) -> Json:
             return {"type": "string", "format": "date-time"}
         case Op.LONGER | Op.SHORTER | Op.KNOWN_LONGER | Op.KNOWN_SHORTER:
             return {"type": "integer", "minimum": 0, "maximum": 2**31 - 1}
-        case Op.ANY_WORD | Op.ANY_BIT:
+        case Op.ANY_WORD | Op.ANY_BIT | Op.CALLED_BACK:
             items: Json = {"enum": [*filter_.all_words]}
         case Op.ANY_ID | Op.ANY_OF_SET:
             items = {"pattern": _ID}

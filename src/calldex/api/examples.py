@@ -11,16 +11,21 @@ from typing import Any, Final, get_args, get_origin
 import msgspec
 
 from calldex.access import Explanation, Mask, Reach, ReachLine
+from calldex.admin.exports import ShownSchedule
 from calldex.admin.keys import ListedKey, MadeKey
+from calldex.admin.missed import Mark
 from calldex.admin.names import NameOfCode, NameOfId
 from calldex.admin.signin import SessionsEnded, UserSession
+from calldex.admin.sources import SourceState
 from calldex.admin.users import ShownUser
 from calldex.admin.verb import Listing
+from calldex.admin.views import ViewInfo
 from calldex.api.audit import AuditEntry, AuditPage
 from calldex.api.changes import FeedChange, FeedReply
 from calldex.api.export_jobs import ExportList, ShownExport
 from calldex.api.health import Alive
 from calldex.api.history import FieldChange, HistoryReply, RecordVersion
+from calldex.api.missed import CallAnswer, MissedCaller, MissedReply
 from calldex.api.openid import Ways
 from calldex.api.signin import SessionReply, SignedInUser
 from calldex.api.statistics import Checksum, ChecksumReply, StatsReply
@@ -165,6 +170,7 @@ _OF_TYPE: Final[dict[Any, Any]] = {
             members=("ana@example.com",),
             system=False,
         ),
+        SourceState(name="pbx", format="asterisk", created_at=_BEGAN, quarantined=0),
         NameOfId(501, "Sales", pinned=True),
         NameOfCode("0100", "0100: Sale", pinned=False),
         Account(1, "main", "Europe/London"),
@@ -190,6 +196,17 @@ _OF_TYPE: Final[dict[Any, Any]] = {
         Ways(openid=True),
         Peaks(duration_s=61.5, channels=[[0, 3, 127, 90], [64, 2, 0, 1]]),
         Alive(),
+        ShownSchedule(
+            id=1,
+            name="nightly",
+            at="02:00",
+            timezone="Europe/London",
+            target="lake",
+            parameters={"format": "parquet", "type": "inbound"},
+            made_by="ana@example.com",
+            created_at=_BEGAN,
+            next_at=datetime(2026, 2, 1, 2, 0, tzinfo=UTC),
+        ),
         ShownExport(
             id="5f0c9a1e77b2d3045f0c9a1e77b2d304",
             state="done",
@@ -242,6 +259,44 @@ _OF_TYPE[StatsReply] = StatsReply(
 )
 _OF_TYPE[ChecksumReply] = ChecksumReply(
     checksums=[Checksum(from_="2026-11-01", count=812, hash="5f0c9a1e77b2d304")], as_of=901234, timezone="Europe/London"
+)
+_MARK: Final = Mark(uuid=_UUID, by="bo@example.com", at=_LATER, note="sent a mail")
+_OF_TYPE[Mark] = _MARK
+_OF_TYPE[MissedReply] = MissedReply(
+    missed=[
+        MissedCaller(
+            uuid=_UUID,
+            from_="447700900412",
+            to="442079460018",
+            did="442079460018",
+            queue="Sales",
+            queue_id=501,
+            disposition="abandoned",
+            state="returned",
+            attempts=1,
+            first_missed_at=_BEGAN,
+            last_missed_at=_BEGAN,
+            answer=CallAnswer("01980c23-02b0-8d21-9a3b-5c1f0e7d2b45", _LATER, "Ana Ruiz", 1201),
+            time_to_return_s=300,
+            uuids=[_UUID],
+            mark=_MARK,
+            done=True,
+        )
+    ],
+    total=1,
+    page=1,
+    search_token=None,
+    callback_hours=24,
+)
+_OF_TYPE[ViewInfo] = ViewInfo(
+    id=3,
+    name="Lost calls",
+    query="type=inbound&disposition=abandoned",
+    shared=True,
+    own=False,
+    by="bo@example.com",
+    created_at=_BEGAN,
+    changed_at=_LATER,
 )
 _OF_TYPE[HistoryReply] = HistoryReply(
     versions=[

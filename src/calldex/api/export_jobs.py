@@ -21,6 +21,7 @@ from calldex.api.audited import audited, caller_of
 from calldex.api.endpoint import ERRORS, Endpoint, parameter, taken
 from calldex.audit.chain import Actor, searched
 from calldex.audit.noting import noting
+from calldex.clock import now_ms
 from calldex.directory import Export, maker_of
 from calldex.directory.tables import ExportState
 from calldex.errors import BadToken, Conflict, Gone, NotFound, OtherNode, ScopeChanged, TooMany
@@ -97,9 +98,9 @@ class BackgroundExports:
 
     async def add(self, request: Request) -> Response:
         """Ask for one."""
-        owner, pairs = await caller(request, self._directory, await pairs_of(request), _now_ms())
+        owner, pairs = await caller(request, self._directory, await pairs_of(request))
         async with self._reader.open(caller_of(request, owner), ASK, pairs) as search:
-            now_ms = _now_ms()
+            at_ms = now_ms()
             given = [pair for pair in pairs if pair[1].strip() and pair[0] not in ("format", "timezone")]
             export = Export(
                 id=secrets.token_hex(16),
@@ -107,8 +108,8 @@ class BackgroundExports:
                 parameters=[*given, ("format", search.own.format), ("timezone", search.timezone)],
                 scope=search.scope.fingerprint(),
                 store_id=self._node.store.store_id,
-                created_at=now_ms,
-                expires_at=now_ms + self._node.settings.export_days * DAY_MS,
+                created_at=at_ms,
+                expires_at=at_ms + self._node.settings.export_days * DAY_MS,
                 **maker_of(owner),
             )
             search.noted.target, search.noted.status = export.id, 202
@@ -120,7 +121,7 @@ class BackgroundExports:
 
     async def list(self, request: Request) -> Response:
         """Those of the caller; of the whole account for who manages rights."""
-        owner, pairs = await caller(request, self._directory, query_pairs(request), _now_ms())
+        owner, pairs = await caller(request, self._directory, query_pairs(request))
         only(pairs, ())
         permit(owner, EITHER)
         whose = None if _manages(owner) else owner.user_id
@@ -129,7 +130,7 @@ class BackgroundExports:
 
     async def show(self, request: Request) -> Response:
         """One of them."""
-        owner, pairs = await caller(request, self._directory, query_pairs(request), _now_ms())
+        owner, pairs = await caller(request, self._directory, query_pairs(request))
         only(pairs, ())
         permit(owner, EITHER)
         export = await self._run(request, lambda: self._own(owner, request.path_params["id"]))
@@ -137,7 +138,7 @@ class BackgroundExports:
 
     async def remove(self, request: Request) -> Response:
         """Stop and forget it."""
-        owner, pairs = await caller(request, self._directory, query_pairs(request), _now_ms())
+        owner, pairs = await caller(request, self._directory, query_pairs(request))
         only(pairs, ())
         async with audited(self._node.audit, request, owner, "export_removed") as noted:
             permit(owner, EITHER)
@@ -220,13 +221,13 @@ class BackgroundExports:
         link = self._links.unseal(given.get("link", ""), Link)
         if link is None or link.id != request.path_params["id"]:
             raise BadToken("link is not one of ours, or was changed; read the export again for another one")
-        if link.until_ms <= _now_ms():
+        if link.until_ms <= now_ms():
             raise Gone("this link has expired; read the export again for another one")
         return link
 
     def _shown(self, export: Export, to: Principal) -> ShownExport:
         own = (export.account_id, export.user_id) == (to.account_id, to.user_id)
-        until_ms = min(_now_ms() + LINK_MS, export.expires_at)
+        until_ms = min(now_ms() + LINK_MS, export.expires_at)
         fetched = own and export.state == "done" and export.schedule_id is None
         link = self._links.seal(Link(export.id, until_ms)) if fetched else None
         return ShownExport(
@@ -261,10 +262,6 @@ def _manages(owner: Principal) -> bool:
 
 def _reply(members: ShownExport | ExportList, status: int = 200) -> Response:
     return Response(msgspec.json.encode(members), status, {"Cache-Control": "no-store"}, JSON)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def _too_many() -> TooMany:

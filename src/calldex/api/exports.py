@@ -6,7 +6,6 @@ off, and never ends cleanly (`transport.streams`).
 
 from __future__ import annotations
 
-import time
 from typing import Final
 
 from starlette.requests import Request
@@ -14,8 +13,9 @@ from starlette.responses import Response
 
 from calldex.api.audited import caller_of
 from calldex.api.endpoint import ERRORS, Endpoint, taken
-from calldex.exports import FORMATS, UPDATED_AT, Format, Layout, chosen
-from calldex.exports.request import ExportRequest, Made
+from calldex.clock import now
+from calldex.exports import FORMATS, UPDATED_AT, Format
+from calldex.exports.request import ExportRequest, Made, made
 from calldex.node import Node
 from calldex.search.query import Parameters
 from calldex.search.reader import Batch, Reader, Reading
@@ -38,21 +38,19 @@ class Exports:
 
     async def get(self, request: Request) -> Response:
         """The file."""
-        now_ms = time.time_ns() // 1_000_000
-        owner, pairs = await caller(request, self._directory, await pairs_of(request), now_ms)
+        owner, pairs = await caller(request, self._directory, await pairs_of(request))
         coding = coding_for(request.headers.get("accept-encoding", ""))
 
         async def pieces() -> Pieces:
             asked = self._reader.open(caller_of(request, owner, streams=True), EXPORT, pairs)
             async with asked as search, search.stream(dated=UPDATED_AT in search.own.fields) as stream:
                 format_ = FORMATS[search.own.format]
-                columns = chosen(search.own.fields)
-                layout = Layout(columns, search.timezone, stream.total, bool(search.own.fields))
-                made = Made(format_, layout, ends=search.own.end is not None)
-                file = File(made, "identity" if format_.compressed else coding)
+                file = File(
+                    made(search.own, search.timezone, stream.total), "identity" if format_.compressed else coding
+                )
                 try:
                     begun = await stream.run(file.begin)
-                    yield Head(format_.media_type, _headers(format_, layout, now_ms), file.coding)
+                    yield Head(format_.media_type, _headers(format_, stream.total), file.coding)
                     yield begun
                     async for piece in stream.through(file.add):
                         yield piece
@@ -88,11 +86,11 @@ class File:
         self._made.close()
 
 
-def _headers(format_: Format, layout: Layout, now_ms: int) -> dict[str, str]:
-    day = time.strftime("%Y-%m-%d", time.gmtime(now_ms / 1000))
+def _headers(format_: Format, total: int) -> dict[str, str]:
+    day = f"{now():%Y-%m-%d}"
     return {
         **PRIVATE,
-        EXPECTED: str(layout.total),
+        EXPECTED: str(total),
         "Content-Disposition": f'attachment; filename="calls-{day}.{format_.suffix}"',
     }
 

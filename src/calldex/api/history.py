@@ -5,7 +5,6 @@ Compared is what the asker is served: a change that their mask withholds is none
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any, Final
@@ -62,7 +61,7 @@ class History:
 
     async def get(self, request: Request) -> Response:
         """A record's versions."""
-        owner, pairs = await caller(request, self._directory, await pairs_of(request), time.time_ns() // 1_000_000)
+        owner, pairs = await caller(request, self._directory, await pairs_of(request))
         text: str = request.path_params["uuid"]
         uuid = plain_uuid(text)
         if uuid is None:

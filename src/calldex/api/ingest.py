@@ -10,7 +10,6 @@ import codecs
 import hashlib
 import math
 import re
-import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
@@ -25,6 +24,7 @@ from calldex.access import Permission, Principal, permit
 from calldex.api.audited import audited
 from calldex.api.endpoint import ERRORS, Endpoint, parameter
 from calldex.audit.chain import Action
+from calldex.clock import now_ms
 from calldex.directory import KeyOwner
 from calldex.errors import BadParameters, BadRequest, Problem, TooLarge, UnsupportedMedia
 from calldex.formats import LINE_LIMIT
@@ -133,7 +133,7 @@ class Posts:
     ) -> Response:
         """The reply that `carry_out` makes of account, media type, body and receipt key; the audit is told its
         counts."""
-        owner, pairs = await caller(request, self._node.directory, query_pairs(request), time.time_ns() // 1_000_000)
+        owner, pairs = await caller(request, self._node.directory, query_pairs(request))
         async with audited(self._node.audit, request, owner, action) as noted:
             permit(owner, NEEDS)
             only(pairs, ())
@@ -165,7 +165,7 @@ class Posts:
             reply = _reply(pieces, outcomes)
             newest_ms = max((to_ms(record.started_at) for record in records), default=0)
             words = [found.outcome for found in reply.records]
-            self._node.ingest.tally.count("", time.time_ns() // 1_000_000, words, newest_ms)
+            self._node.ingest.tally.count("", now_ms(), words, newest_ms)
             return msgspec.json.encode(reply)
 
         return self._node.ingest.post(account_id, records, receipt_key, digest, answer)

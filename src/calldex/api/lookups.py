@@ -6,7 +6,7 @@ what their reach itself lists. What the mask hides in records is not listed eith
 
 from __future__ import annotations
 
-import time
+import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Final
 
@@ -23,7 +23,7 @@ from calldex.errors import Forbidden
 from calldex.node import Node
 from calldex.search.query import O, Own, Parameters
 from calldex.search.reader import Reader, Reading, Search
-from calldex.transport.replies import JSON, PRIVATE, sized
+from calldex.transport.replies import JSON, PRIVATE, coding_for, sized, tag_matches
 from calldex.transport.requests import caller, pairs_of
 
 KINDS: Final[Mapping[str, NamedKind]] = {
@@ -105,15 +105,21 @@ class Lookups:
     async def _answer(
         self, request: Request, name: str, reading: Reading[O], listed: Callable[[Search[O]], Listed]
     ) -> Response:
-        owner, pairs = await caller(request, self._directory, await pairs_of(request), time.time_ns() // 1_000_000)
+        owner, pairs = await caller(request, self._directory, await pairs_of(request))
         async with self._reader.open(caller_of(request, owner), reading, pairs, target=name) as search:
             accept = request.headers.get("accept-encoding", "")
 
             def answer() -> tuple[Response, int]:
                 found = listed(search)
-                return sized(msgspec.json.encode(found), accept, JSON, PRIVATE), len(found)
+                body = msgspec.json.encode(found)
+                tag = f"{hashlib.sha256(body).hexdigest()[:32]}-{coding_for(accept)}"
+                headers = {**PRIVATE, "ETag": f'"{tag}"'}
+                if tag_matches(request.headers.get("if-none-match"), tag):
+                    return Response(None, 304, headers), 0
+                return sized(body, accept, JSON, headers), len(found)
 
             reply, search.noted.rows = await search.run(answer)
+            search.noted.status = reply.status_code
         return reply
 
 
@@ -149,7 +155,7 @@ def _endpoint(name: str, kind: NamedKind) -> Endpoint:
         needs=LOOK_UP.needs,
         action=LOOK_UP.action,
         limit=LOOK_UP.places,
-        errors=ERRORS,
+        errors=(304, *ERRORS),
     )
 
 
@@ -168,6 +174,6 @@ ENDPOINTS: Final = (
         action=LIST_USERS.action,
         limit=LIST_USERS.places,
         parameters=taken(LIST_USERS.takes),
-        errors=ERRORS,
+        errors=(304, *ERRORS),
     ),
 )

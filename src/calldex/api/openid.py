@@ -16,8 +16,9 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from calldex.api.endpoint import Endpoint, parameter
-from calldex.api.signin import Sessions, now_ms
+from calldex.api.signin import Sessions
 from calldex.audit.chain import ITSELF, Action, Actor, entry
+from calldex.clock import now_ms
 from calldex.directory import Client, OpenidClient, SignedIn, User
 from calldex.errors import BadRequest, CalldexError, Forbidden, NotFound, TooMany
 from calldex.node import Node
@@ -113,7 +114,19 @@ class OpenidSignIn:
         return response
 
     async def callback(self, request: Request) -> Response:
-        """Begin a session of who comes back from the provider, and send the browser to the page."""
+        """Begin a session of who comes back from the provider, and send the browser to the page; where it did not
+        work, a browser is sent to sign in, which says so. The address names the kind of failure alone: whoever makes
+        somebody follow a link decides nothing that they read there."""
+        try:
+            return await self._finish(request)
+        except CalldexError as failure:
+            if "text/html" not in request.headers.get("accept", ""):
+                raise
+            request.scope["calldex.error"] = failure.code
+            kind = {403: "refused", 400: "late"}.get(failure.status, "failed")
+            return RedirectResponse(f"/signin?openid={kind}", 303, {"Cache-Control": "no-store"})
+
+    async def _finish(self, request: Request) -> Response:
         begun = self._sessions.seal.unseal(OPENID, cookie_of(request, OPENID), Begun)
         at_ms = now_ms()
         if begun is None or at_ms >= begun.began_ms + ATTEMPT_S * 1000:

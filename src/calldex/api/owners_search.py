@@ -43,14 +43,14 @@ async def page_of(node: Node, reader: Reader, asked: Search) -> Found:
     """The page."""
     owner = await anyio.to_thread.run_sync(node.owner, asked.account)
     caller = Caller(owner, Actor(actor=OWNER, account_id=owner.account_id))
-    parameters = await anyio.to_thread.run_sync(_with_ids, node.directory, owner.account_id, asked.parameters)
+    parameters = await anyio.to_thread.run_sync(with_ids, node.directory, owner.account_id, asked.parameters)
     async with reader.open(caller, SEARCH, parameters) as search:
         page = await search.run(lambda: search.page(search.place(search.own), search.own))
         search.told(page.count)
     return Found(msgspec.Raw(b"[" + page.json + b"]"), page.total, page.token)
 
 
-def _with_ids(directory: Directory, account_id: int, parameters: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+def with_ids(directory: Directory, account_id: int, parameters: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     """The parameters, with ids in place of names where ids belong. What is no list is left to the search."""
     found = []
     for name, value in parameters:

@@ -8,10 +8,10 @@ first.
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from typing import Final
 
 import msgspec
+from cachetools import LRUCache
 
 from calldex.transport.replies import Coding
 
@@ -33,24 +33,16 @@ class PageCache:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._pages: OrderedDict[str, CachedPage] = OrderedDict()
-        self._bytes = 0
+        self._pages: LRUCache[str, CachedPage] = LRUCache(LIMIT, getsizeof=lambda page: len(page.body))
 
     def get(self, tag: str) -> CachedPage | None:
         """The page of a tag, if it is still kept."""
         with self._lock:
-            page = self._pages.get(tag)
-            if page is not None:
-                self._pages.move_to_end(tag)
-            return page
+            return self._pages.get(tag)
 
     def put(self, tag: str, page: CachedPage) -> None:
         """Keep a page."""
         if len(page.body) > LARGEST:
             return
         with self._lock:
-            if tag not in self._pages:
-                self._pages[tag] = page
-                self._bytes += len(page.body)
-            while self._bytes > LIMIT:
-                self._bytes -= len(self._pages.popitem(last=False)[1].body)
+            self._pages[tag] = page

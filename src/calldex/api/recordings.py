@@ -7,7 +7,6 @@ Whoever sees the record and may listen hears it; each time is noted in the audit
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from typing import Final, Literal, TypeVar
 
@@ -44,7 +43,7 @@ class RecordingFiles:
 
     async def play(self, request: Request) -> Response:
         """The recording as an MP3, or as it is stored (`form=stored`); `mode=download` to keep it."""
-        owner, pairs = await caller(request, self._node.directory, query_pairs(request), time.time_ns() // 1_000_000)
+        owner, pairs = await caller(request, self._node.directory, query_pairs(request))
         given = only(pairs, ("mode", "leg", "form"))
         mode = _word("mode", given.get("mode", "play"), ("play", "download"))
         stored_form = _word("form", given.get("form", "mp3"), ("mp3", "stored")) == "stored"
@@ -73,7 +72,7 @@ class RecordingFiles:
 
     async def peaks(self, request: Request) -> Response:
         """How loud it is over its length, for a picture of it."""
-        owner, pairs = await caller(request, self._node.directory, query_pairs(request), time.time_ns() // 1_000_000)
+        owner, pairs = await caller(request, self._node.directory, query_pairs(request))
         given = only(pairs, ("leg",))
         async with audited(self._node.audit, request, owner, "listen") as noted:
             noted.target = request.path_params["uuid"][:36]

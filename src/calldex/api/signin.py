@@ -9,10 +9,9 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
-import time
 from collections.abc import Callable
 from datetime import datetime
-from typing import Final, TypeVar, get_args
+from typing import Annotated, Final, TypeVar, get_args
 
 import msgspec
 from starlette.requests import Request
@@ -22,12 +21,13 @@ from calldex.access import Permission, Role, permissions_of
 from calldex.api.audited import actor_of, audited
 from calldex.api.endpoint import ID_SCHEMA, SIGNING_IN_ERRORS, Endpoint, parameter
 from calldex.audit.chain import Actor, entry
+from calldex.clock import now_ms
 from calldex.directory import Client, Device, SessionOwner, SignedIn
 from calldex.directory.sessions import LIFE_MS
 from calldex.errors import BadRequest, CalldexError, NotFound, TooMany, Unauthorized, UnsupportedMedia
 from calldex.node import Node
 from calldex.records.record import from_ms
-from calldex.transport.cookies import DEVICE, KEY_BYTES, SESSION, Seal, cookie_of, refuse_foreign, set_cookie
+from calldex.transport.cookies import DEVICE, KEY_BYTES, SEEN_AS, SESSION, Seal, cookie_of, refuse_foreign, set_cookie
 from calldex.transport.replies import JSON
 from calldex.transport.requests import address_of, body_of, media_type_of, only, query_pairs, session_of
 from calldex.transport.workers import Workers
@@ -57,6 +57,12 @@ class Code(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     code: str
 
 
+class SeeAs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The id of the user as whom one wants to see."""
+
+    user: Annotated[int, msgspec.Meta(ge=1, lt=2**53)]
+
+
 class NewPassword(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The password somebody has, and the one they want: 12 to 256 characters, not their e-mail address or a part of
     it."""
@@ -67,7 +73,8 @@ class NewPassword(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class SignedInUser(msgspec.Struct, frozen=True, kw_only=True):
     """Who is signed in, what they may, the zone their days are cut in, and when they have to sign in again at the
-    latest."""
+    latest. `seen_as`: the e-mail address of the user as whom they see; permissions, groups and zone are that one's
+    then."""
 
     email: str
     name: str
@@ -77,6 +84,7 @@ class SignedInUser(msgspec.Struct, frozen=True, kw_only=True):
     permissions: tuple[Permission, ...]
     timezone: str
     expires_at: datetime
+    seen_as: str | None = None
 
 
 class SessionReply(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,20 +143,40 @@ class Sessions:
     async def show(self, request: Request) -> Response:
         """Who is signed in."""
         only(query_pairs(request), ())
-        return await self._described(request, await session_of(request, self._directory, now_ms()))
+        return await self._described(request, await session_of(request, self._directory))
 
     async def sign_out(self, request: Request) -> Response:
         """End the session that asks."""
-        owner = await session_of(request, self._directory, now_ms())
+        owner = await session_of(request, self._directory, themselves=True)
         async with audited(self._node.audit, request, owner, "sign_out"):
             await self.run(request, lambda: self._directory.end_session(owner.session_id, owner.email))
         response = Response(None, 204, _HEADERS)
         set_cookie(response, request, SESSION, "", 0)
+        set_cookie(response, request, SEEN_AS, "", 0)
+        return response
+
+    async def see_as(self, request: Request) -> Response:
+        """See as another user from now on, in this browser: what they may read, and nothing else."""
+        owner = await session_of(request, self._directory, themselves=True)
+        given = await _given(request, SeeAs)
+        async with audited(self._node.audit, request, owner, "seen_as") as noted:
+            noted.target = str(given.user)
+            seen = await self.run(request, lambda: self._directory.seen_as(owner, given.user))
+            noted.target = seen.seen_as
+        response = await self._described(request, seen)
+        set_cookie(response, request, SEEN_AS, str(given.user), LIFE_MS // 1000)
+        return response
+
+    async def see_as_oneself(self, request: Request) -> Response:
+        """See as oneself again."""
+        await session_of(request, self._directory, themselves=True)
+        response = Response(None, 204, _HEADERS)
+        set_cookie(response, request, SEEN_AS, "", 0)
         return response
 
     async def change_password(self, request: Request) -> Response:
         """Change the password of who is signed in, and end their other sessions."""
-        owner = await session_of(request, self._directory, now_ms())
+        owner = await session_of(request, self._directory)
         given = await _given(request, NewPassword)
         client, at_ms = self.client_of(request), now_ms()
         async with audited(self._node.audit, request, owner, "password_changed"):
@@ -159,7 +187,7 @@ class Sessions:
         """Where the user who asks is signed in."""
         only(query_pairs(request), ())
         at_ms = now_ms()
-        owner = await session_of(request, self._directory, at_ms)
+        owner = await session_of(request, self._directory, themselves=True)
         found = await self.run(request, lambda: self._directory.list_sessions(at_ms, owner.email))
         return _reply(
             [
@@ -178,7 +206,7 @@ class Sessions:
 
     async def end(self, request: Request) -> Response:
         """End one of the sessions of the user who asks."""
-        owner = await session_of(request, self._directory, now_ms())
+        owner = await session_of(request, self._directory)
         text: str = request.path_params["id"]
         if not _ID.fullmatch(text):
             raise NotFound(f"there is no session {text[:100]!r}; an id is a whole number")
@@ -229,6 +257,8 @@ class Sessions:
     def with_cookies(self, request: Request, signed: SignedIn, client: Client, response: Response) -> Response:
         """A response that gives the browser its session, and lets it be known as one that its user signed in with."""
         set_cookie(response, request, SESSION, signed.token, LIFE_MS // 1000)
+        if cookie_of(request, SEEN_AS):
+            set_cookie(response, request, SEEN_AS, "", 0)
         user_id = signed.session.user_id
         device = client.device
         if device is None or device.user_id != user_id:
@@ -249,13 +279,9 @@ class Sessions:
                 permissions=tuple(each for each in get_args(Permission) if each in permissions),
                 timezone=owner.timezone,
                 expires_at=from_ms(owner.expires_at),
+                seen_as=owner.seen_as or None,
             )
         )
-
-
-def now_ms() -> int:
-    """The time, in epoch milliseconds."""
-    return time.time_ns() // 1_000_000
 
 
 def _too_many() -> CalldexError:
@@ -335,6 +361,38 @@ ENDPOINTS: Final = (
         status=204,
         credential="session",
         action="sign_out",
+        limit="signing in",
+        errors=SIGNING_IN_ERRORS,
+    ),
+    Endpoint(
+        method="PUT",
+        path="/api/session/as",
+        handler=lambda handlers: handlers.sessions.see_as,
+        id="see_as",
+        tag="Signing in",
+        summary="See as another user",
+        description=(
+            "From then on this browser reads with the rights of that user, and changes nothing. Needs `manage_users` or"
+            " `manage_access`, and a user who may nothing that one may not oneself. Each request is in the audit under"
+            " one's own name, with theirs as `as`."
+        ),
+        gives=SignedInUser,
+        credential="session",
+        action="seen_as",
+        limit="signing in",
+        body={JSON: SeeAs},
+        errors=(*SIGNING_IN_ERRORS, 404, 413, 415),
+    ),
+    Endpoint(
+        method="DELETE",
+        path="/api/session/as",
+        handler=lambda handlers: handlers.sessions.see_as_oneself,
+        id="see_as_oneself",
+        tag="Signing in",
+        summary="See as oneself again",
+        description="Ends seeing as another user.",
+        status=204,
+        credential="session",
         limit="signing in",
         errors=SIGNING_IN_ERRORS,
     ),

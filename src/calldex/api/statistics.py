@@ -5,15 +5,14 @@ What can be grouped and measured stands in `search.statistics`; here it gets its
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from calldex.access import Scope
 from calldex.access.masking import masked_label
 from calldex.api.audited import caller_of
 from calldex.api.endpoint import ERRORS, Endpoint, taken
@@ -23,7 +22,20 @@ from calldex.node import Node
 from calldex.search import statistics
 from calldex.search.query import Own, Parameters
 from calldex.search.reader import Reader, Reading, Search
-from calldex.search.statistics import ALL_MEASURES, CHECKSUM, GROUP_COLUMN, Bucket, Group, Grouping
+from calldex.search.statistics import (
+    ALL_MEASURES,
+    CHECKSUM,
+    GROUP_COLUMN,
+    OCCUPANCY,
+    OCCUPIED_BY,
+    OCCUPIED_IN,
+    SHIFT,
+    Bucket,
+    Group,
+    Grouping,
+    Offsets,
+    Times,
+)
 from calldex.transport.replies import JSON, PRIVATE, sized
 from calldex.transport.requests import caller, pairs_of
 
@@ -55,6 +67,14 @@ class StatsRequest(Own, frozen=True):
         ]
         | None
     ) = None
+    times: Annotated[
+        Times,
+        msgspec.Meta(
+            description="How begins are told: `utc`, as said at `bucket`; `local`, on the clock of `timezone`, without"
+            " an offset; `epoch_ms`, in milliseconds since 1970.",
+            examples=["utc"],
+        ),
+    ] = "utc"
     measures: Annotated[
         tuple[str, ...],
         msgspec.Meta(
@@ -67,7 +87,9 @@ class StatsRequest(Own, frozen=True):
             " is known, and `waited_5_s` (10, 20, 30, 60, 120, 300, 600) those that waited so long at the most;"
             " shares from 0 to 1: `answered_rate`,"
             " `abandoned_rate`, `service_level` (answered within `service_level_s` of all that were answered or"
-            " abandoned), `service_level_of_answered` (of all that were answered).",
+            " abandoned), `service_level_of_answered` (of all that were answered), `occupancy` (talk, holds and wrap-up"
+            " in the time of agents, which is on each day from the begin of their first answered interaction to the end"
+            " of their last, as records do not tell when somebody was signed in; by agent, team, day and longer).",
             examples=[("calls", "answered", "talk_s")],
         ),
     ] = ("calls",)
@@ -83,6 +105,11 @@ class StatsRequest(Own, frozen=True):
                 yield Problem("measures", name[:100], f"there is no such measure{hint}", ", ".join(ALL_MEASURES))
             elif self.measures.count(name) > 1:
                 yield Problem("measures", name, "named more than once", "each measure once")
+        if OCCUPANCY in self.measures and not (
+            set(self.group_by) <= set(OCCUPIED_BY) and self.bucket in (None, *OCCUPIED_IN)
+        ):
+            valid = f"with group_by {', '.join(OCCUPIED_BY)}, and bucket {', '.join(OCCUPIED_IN)}"
+            yield Problem("measures", OCCUPANCY, "is of agents' days, and can be cut no finer", valid)
         for group in dict.fromkeys(self.group_by):
             if self.group_by.count(group) > 1:
                 yield Problem("group_by", group, "named more than once", "each once")
@@ -146,7 +173,7 @@ class Statistics:
         return await self._answer(request, CHECKSUMS, _checksums)
 
     async def _answer(self, request: Request, reading: Reading[Any], make: Any) -> Response:
-        owner, pairs = await caller(request, self._directory, await pairs_of(request), time.time_ns() // 1_000_000)
+        owner, pairs = await caller(request, self._directory, await pairs_of(request))
         accept = request.headers.get("accept-encoding", "")
         async with self._reader.open(caller_of(request, owner), reading, pairs) as search:
             return await search.run(lambda: sized(msgspec.json.encode(make(search)), accept, JSON, PRIVATE))
@@ -157,13 +184,20 @@ class Statistics:
         measures = statistics.measured(asked.measures, asked.service_level_s)
         by = tuple(GROUP_COLUMN[group] for group in asked.group_by)
         alike = statistics.alike(search.scope.vocabulary)
-        _, rows = search.aggregated(lambda offsets: Grouping(by, asked.bucket, measures, offsets, alike))
+        as_of, rows = search.aggregated(lambda offsets: Grouping(by, asked.bucket, measures, offsets, alike))
         whole = rows
         if by or asked.bucket:
-            _, whole = search.aggregated(lambda _: Grouping((), None, measures))
+            _, whole = search.aggregated(lambda _: Grouping((), None, measures), as_of)
+        keys = len(by) + (asked.bucket is not None)
+        shifts: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+        if OCCUPANCY in asked.measures:
+            for some, bucket in {(by, asked.bucket): None, ((), None): None}:
+                kind = partial(_shifts, some, bucket)
+                size = len(some) + (bucket is not None)
+                shifts |= {row[:size]: row[size:] for row in search.aggregated(kind, as_of)[1]}
         names = {group: self._names(search, kind) for group, kind in _NAMED.items() if group in asked.group_by}
-        groups = [_group(asked, row, names, search.scope) for row in rows] if by or asked.bucket else []
-        return StatsReply(groups=groups, total=_told(asked, whole[0]), timezone=search.timezone)
+        groups = [_group(search, row, names, shifts.get(row[:keys], ())) for row in rows if keys]
+        return StatsReply(groups=groups, total=_told(asked, whole[0], shifts.get((), ())), timezone=search.timezone)
 
     def _names(self, search: Search[StatsRequest], kind: NamedKind) -> dict[int, str]:
         scope = search.scope
@@ -171,13 +205,21 @@ class Statistics:
         return {one.id: label(one.name) for one in self._directory.lookup(scope.account_id, kind)}
 
 
+def _shifts(by: tuple[str, ...], bucket: Bucket | None, offsets: Offsets) -> Grouping:
+    return Grouping(by, bucket, (), offsets, shifts=True)
+
+
 def _group(
-    asked: StatsRequest, row: tuple[Any, ...], names: Mapping[Group, Mapping[int, str]], scope: Scope
+    search: Search[StatsRequest],
+    row: tuple[Any, ...],
+    names: Mapping[Group, Mapping[int, str]],
+    shift: tuple[Any, ...],
 ) -> dict[str, Any]:
+    asked, scope = search.own, search.scope
     found: dict[str, Any] = {}
     values = iter(row)
     if asked.bucket is not None:
-        found["bucket"] = statistics.bucket_told(asked.bucket, next(values))
+        found["bucket"] = statistics.bucket_told(asked.bucket, next(values), asked.times, search.timezone)
     for group in asked.group_by:
         value = statistics.group_told(group, next(values), scope.vocabulary)
         if group in names:
@@ -186,12 +228,13 @@ def _group(
         elif group == "wrapup_code" and scope.mask.numbers and value is not None:
             value = masked_label(value)
         found[group] = value
-    return found | _told(asked, tuple(values))
+    return found | _told(asked, tuple(values), shift)
 
 
-def _told(asked: StatsRequest, values: tuple[Any, ...]) -> dict[str, Any]:
+def _told(asked: StatsRequest, values: tuple[Any, ...], shift: tuple[Any, ...]) -> dict[str, Any]:
     measures = statistics.measured(asked.measures, asked.service_level_s)
-    return statistics.told(asked.measures, {each.name: value for each, value in zip(measures, values, strict=True)})
+    found = {each.name: value for each, value in zip(measures, values, strict=True)}
+    return statistics.told(asked.measures, found | {name: int(ms or 0) for name, ms in zip(SHIFT, shift, strict=False)})
 
 
 def _checksums(search: Search[ChecksumRequest]) -> ChecksumReply:

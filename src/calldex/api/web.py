@@ -28,7 +28,17 @@ POLICY: Final = (
 )
 """The page's `Content-Security-Policy`: nothing inline, nothing from elsewhere."""
 BUILT: Final = Path(__file__).parents[1] / "web"
-ADDRESSES: Final = ("/", "/signin", "/cdr/{uuid}", "/admin", "/admin/{part}")
+ADDRESSES: Final = (
+    "/",
+    "/signin",
+    "/cdr/{uuid}",
+    "/figures",
+    "/missed",
+    "/wallboard",
+    "/docs",
+    "/admin",
+    "/admin/{part}",
+)
 """The addresses of the page. What they show is decided in the browser."""
 _TYPES: Final[Mapping[str, str]] = {
     ".js": "text/javascript; charset=utf-8",
@@ -38,7 +48,7 @@ _TYPES: Final[Mapping[str, str]] = {
 _FOREVER: Final = "public, max-age=31536000, immutable"
 _UNBUILT: Final = (
     b"<!doctype html><title>Calldex</title><p>The page was not built: install the package (<code>make demo</code> does)"
-    b', or ask the API: <a href="/docs">/docs</a>.'
+    b', or ask the API: <a href="/docs/plain">/docs/plain</a>.'
 )
 
 

@@ -21,7 +21,7 @@ import msgspec
 from calldex.access.masking import NOBODY, masked_text
 from calldex.errors import BadParameters, Problem
 from calldex.inputs import form_of, words_of
-from calldex.records.fields import DAY_PARAMETERS, FILTER, Filter, Op
+from calldex.records.fields import DAY_PARAMETERS, FILTER, FILTER_PARAMETERS, Filter, Op
 from calldex.records.record import plain_uuid
 from calldex.texts import without_keys
 from calldex.zones import timezones
@@ -36,6 +36,10 @@ Action = Literal[
     "export_added",
     "export_removed",
     "export_fetched",
+    "export_delivered",
+    "export_scheduled",
+    "export_unscheduled",
+    "export_credentials_set",
     "changes_read",
     "ingest",
     "records_deleted",
@@ -45,6 +49,7 @@ Action = Literal[
     "sign_out",
     "password_changed",
     "session_ended",
+    "seen_as",
     "account_added",
     "account_changed",
     "user_added",
@@ -67,6 +72,11 @@ Action = Literal[
     "key_revoked",
     "audit_read",
     "audit_trimmed",
+    "missed_marked",
+    "missed_unmarked",
+    "view_added",
+    "view_changed",
+    "view_removed",
 ]
 """What there is to be noted. A name is that of a queue, a campaign or a wrap-up code."""
 Detail = Mapping[str, str | int]
@@ -100,6 +110,12 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     credential: str = ""
     address: str = ""
     request_id: str = ""
+
+
+class Seer(Actor, frozen=True, kw_only=True):
+    """Who sees as another user, with that one's e-mail address, which an entry has among its details, as `as`."""
+
+    seen_as: str
 
 
 class Entry(Actor, frozen=True, kw_only=True, omit_defaults=True):
@@ -139,7 +155,8 @@ def entry(
         detail={
             one_line(name, 64): one_line(v if name in _PLAIN else _items(v), _TEXT) if isinstance(v, str) else v
             for name, v in (detail or {}).items()
-        },
+        }
+        | ({"as": as_noted(actor.seen_as)} if isinstance(actor, Seer) else {}),
         rows=rows,
         status=status,
     )
@@ -211,7 +228,7 @@ def _shown(text: str, shows: Callable[[str], bool]) -> str:
 def _shows(filter_: Filter) -> Callable[[str], bool]:
     """Whether a value of a filter is of the shape that its filter has values of, and may be noted."""
     match filter_.op:
-        case Op.ANY_WORD | Op.ANY_BIT:
+        case Op.ANY_WORD | Op.ANY_BIT | Op.CALLED_BACK:
             words = {word.lower() for word in filter_.all_words}
             return lambda item: item.lower() in words
         case Op.ANY_ID | Op.ANY_OF_SET:
@@ -236,7 +253,7 @@ def _is_day(text: str) -> bool:
 _DAYS: Final[Mapping[str, Callable[[str], bool]]] = {
     parameter.name: (lambda text: text in timezones()) if parameter.name == "timezone" else _is_day
     for parameter in DAY_PARAMETERS
-}
+} | {parameter.name: lambda text: _is_whole(text, 6) for parameter in FILTER_PARAMETERS}
 
 
 @cache

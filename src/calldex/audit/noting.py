@@ -27,6 +27,7 @@ _READS: Final[frozenset[Action]] = frozenset(
         "export_fetched",
         "changes_read",
         "audit_read",
+        "seen_as",
         "sign_in",
         "sign_in_failed",
     )

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -28,6 +27,7 @@ import msgspec
 import structlog
 
 from calldex.audit.chain import OWNER, Action, Actor, Entry, Link, entry
+from calldex.clock import now_ms
 from calldex.directory import Directory
 from calldex.errors import CalldexError, DiskFull, Unavailable
 
@@ -138,7 +138,7 @@ class Auditor:
             raise _late() from None
 
     def _put(self, entry: Entry | None, done: _Done, loop: asyncio.AbstractEventLoop | None) -> None:
-        timed = entry and msgspec.structs.replace(entry, at_ms=time.time_ns() // 1_000_000)
+        timed = entry and msgspec.structs.replace(entry, at_ms=now_ms())
         with self._changed:
             if self._closed:
                 raise Unavailable("the audit is closed: the server is shutting down", retry_after=5)

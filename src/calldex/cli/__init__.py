@@ -19,6 +19,8 @@ import click
 from calldex import __version__
 from calldex.cli.audit import audit
 from calldex.cli.care import backup, check, restore, settings
+from calldex.cli.exporting import export
+from calldex.cli.exports import exports
 from calldex.cli.importing import import_
 from calldex.cli.migrating import migrate
 from calldex.cli.people import accounts, keys, users
@@ -28,11 +30,13 @@ from calldex.cli.searching import search
 from calldex.cli.serving import demo, serve
 from calldex.cli.signin import openid, sessions
 from calldex.cli.sources import quarantine, sources
+from calldex.cli.sync import sync
 from calldex.errors import CalldexError
 
 _SECTIONS: Final[dict[str, tuple[click.Command, ...]]] = {
     "Run": (demo, serve),
-    "Records": (import_, search, sources, quarantine),
+    "Records": (import_, search, export, exports, sources, quarantine),
+    "Copies": (sync,),
     "People": (accounts, users, teams, groups, keys, names, access, sessions, openid),
     "Care": (check, backup, restore, schema, migrate, settings, audit),
 }

@@ -23,8 +23,10 @@ import msgspec
 from calldex.admin.care import check_all, list_accounts
 from calldex.admin.verb import MOST_PER_PAGE, Call, Listing, Nothing, Paging, gives, name_of
 from calldex.api.control import Import, control
+from calldex.api.frames import Frame, Kind, unpacked
 from calldex.api.owners_search import Found, Search
 from calldex.check import Checked, of_files
+from calldex.cli.inprocess import InProcess
 from calldex.cli.options import resolved
 from calldex.cli.output import say
 from calldex.cli.process import prepare
@@ -125,14 +127,49 @@ class Control:
         body = self._reply(self._client.post("/import", params=_whole(parameters), content=_streamed(chunks)))
         return msgspec.json.decode(body, type=Summary)
 
-    def _reply(self, request: Coroutine[Any, Any, httpx2.Response]) -> bytes:
+    @contextmanager
+    def export(self, wanted: Search) -> Iterator[tuple[int, Iterator[tuple[int, bytes]]]]:
+        """How many records there are, and the pieces of a file of them, with how many records each is about. Raises
+        what the node raises, on the way as well; `Unavailable` if it stops without saying so."""
+        request = self._client.build_request("POST", "/export", content=_encoded(wanted))
+        response = self._run(self._client.send(request, stream=True))
         try:
-            response = self._runner.run(request)
+            if not response.is_success:
+                self._run(response.aread())
+                raise self._refusal(response)
+            frames = unpacked(response.aiter_bytes())
+            begin = self._frame(frames)
+            yield begin.records, self._pieces(frames)
+        finally:
+            self._runner.run(response.aclose())
+
+    def _pieces(self, frames: AsyncIterator[Frame]) -> Iterator[tuple[int, bytes]]:
+        while (frame := self._frame(frames)).kind is not Kind.END:
+            yield frame.records, frame.content
+
+    def _frame(self, frames: AsyncIterator[Frame]) -> Frame:
+        frame = self._run(_next_frame(frames))
+        if frame is None:
+            raise Unavailable("the server that owns the data directory stopped in the middle; try again")
+        if frame.kind is Kind.ERROR:
+            raise _raised(msgspec.json.decode(frame.content, type=_ErrorReply))
+        return frame
+
+    def _reply(self, request: Coroutine[Any, Any, httpx2.Response]) -> bytes:
+        response = self._run(request)
+        if response.is_success:
+            return response.content
+        raise self._refusal(response)
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        try:
+            return self._runner.run(work)
         except httpx2.TransportError as error:
             why = str(error) or type(error).__name__
             raise Unavailable(f"the server that owns the data directory went away ({why}); try again") from error
-        if response.is_success:
-            return response.content
+
+    @staticmethod
+    def _refusal(response: httpx2.Response) -> CalldexError:
         try:
             reply = msgspec.json.decode(response.content, type=_ErrorReply)
         except msgspec.DecodeError:
@@ -140,7 +177,11 @@ class Control:
                 f"the server that owns the data directory answered {response.status_code} to {response.url.path};"
                 " if it is of another version, restart it. Its log tells more"
             ) from None
-        raise _raised(reply)
+        return _raised(reply)
+
+
+async def _next_frame(frames: AsyncIterator[Frame]) -> Frame | None:
+    return await anext(frames, None)
 
 
 async def _streamed(chunks: Iterable[bytes]) -> AsyncIterator[bytes]:
@@ -249,7 +290,7 @@ def _transport(settings: Settings) -> Iterator[httpx2.AsyncBaseTransport]:
         with node:
             if node.is_new:
                 say(f"{settings.data} is a new data directory.")
-            yield httpx2.ASGITransport(control(node))
+            yield InProcess(control(node))
             return
 
 

@@ -38,7 +38,7 @@ _GZIP_MAGIC: Final = b"\x1f\x8b"
 Tell = Callable[[int], object]
 
 
-class Imported(msgspec.Struct, frozen=True, kw_only=True):
+class ImportedFile(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a file: counts of pieces as of `ingest.Summary`, and what went wrong while it was read."""
 
     file: str
@@ -178,7 +178,7 @@ def import_(
     from calldex.admin.sources import Feeding, check_feed
     from calldex.cli.client import connected
 
-    done: list[Imported] = []
+    done: list[ImportedFile] = []
     first_problem: UsageProblem | None = None
     try:
         with connected(data, new=True) as control, _progress(inputs) as watch:
@@ -202,7 +202,7 @@ def import_(
 
 def _imported(
     control: Control, given: Input, tell: Tell, *, source: str | None, format_: str | None, account: str
-) -> tuple[Imported, UsageProblem | None]:
+) -> tuple[ImportedFile, UsageProblem | None]:
     """Import one file. What is wrong with the file itself does not keep the others from being imported."""
     from calldex.api.control import Import
     from calldex.ingest.pipeline import Summary
@@ -222,7 +222,7 @@ def _imported(
     if problem is not None:
         output.say(f"Error: {problem.message}")
     counts = {name: getattr(summary, name) for name in _COUNTS}
-    return Imported(file=given.name, problem=problem.message if problem else None, **counts), problem
+    return ImportedFile(file=given.name, problem=problem.message if problem else None, **counts), problem
 
 
 def _recognised(given: Input, pieces: Iterator[bytes]) -> tuple[str | None, Iterator[bytes]]:
@@ -289,7 +289,7 @@ def _progress(inputs: list[Input]) -> Iterator[Callable[[Input], Tell]]:
         yield watch
 
 
-def _report(done: list[Imported], as_json: bool) -> None:
+def _report(done: list[ImportedFile], as_json: bool) -> None:
     # One interaction may have rows in several files, so those of all files are not added up.
     total = {name: sum(getattr(each, name) for each in done) for name in _COUNTS if name != "interactions"}
     if as_json:

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from calldex.errors import TooLarge
+from calldex.records.fields import DAY_PARAMETERS, FILTER_PARAMETERS, FILTERS, Filter, Parameter
 from calldex.settings import Origin, Settings, resolve
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -68,6 +69,22 @@ def referred(
 
     found = listed(context, option, values)
     return UNSET if found is UNSET else tuple(map(reference, found))
+
+
+def filters(command: Command) -> Command:
+    """An option for each filter of records, and for days, by its name; None where it is not given."""
+    every: tuple[Filter | Parameter, ...] = (*FILTERS, *FILTER_PARAMETERS, *DAY_PARAMETERS)
+    return all_of(*map(_filter_option, every))(command)
+
+
+def _filter_option(each: Filter | Parameter) -> Callable[[Command], Command]:
+    names = (each.name, *(each.aliases if isinstance(each, Filter) else ()))
+    return click.option(
+        *("--" + name.replace("_", "-") for name in names),
+        each.name,
+        metavar="TEXT",
+        help=f"{each.description.split(' Days are cut')[0]} As {each.example}.",
+    )
 
 
 def small_file(file: IO[bytes]) -> bytes:

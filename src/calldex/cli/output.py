@@ -18,6 +18,8 @@ from calldex.records.record import from_ms, to_ms
 if TYPE_CHECKING:
     from rich.console import Console
 
+Tell = Callable[[str, int, int], None]
+"""Is told what is worked on, what is done, of how much."""
 _WIDE: Final = 250
 """Columns of a table that goes to no terminal."""
 
@@ -120,15 +122,15 @@ def say(text: str) -> None:
 
 
 @contextmanager
-def progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar on a terminal for each thing that is worked on, a line elsewhere; told what it is, what is done, of how
-    much."""
+def progress(*, elsewhere: bool = True) -> Iterator[Tell]:
+    """A bar on a terminal for each thing that is worked on, a line elsewhere, or nothing; told what it is, what is
+    done, of how much."""
     terminal = console(err=True)
     if not terminal.is_terminal:
         told: set[str] = set()
 
         def tell(what: str, done: int, total: int) -> None:
-            if what not in told:
+            if elsewhere and what not in told:
                 told.add(what)
                 say(f"{what}: {total:,}")
 

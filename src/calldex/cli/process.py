@@ -34,7 +34,7 @@ def prepare(settings: Settings, origins: Mapping[str, Origin], *, serving: bool)
     from calldex.ingest.workers import GC_THRESHOLDS
 
     quiet = not serving and origins["log_level"] == "default"
-    _log_to_stderr(settings.log_format, "error" if quiet else settings.log_level, serving=serving)
+    log_to_stderr(settings.log_format, "error" if quiet else settings.log_level, serving=serving)
     if serving:
         data, version = str(settings.data), calldex.__version__
         structlog.get_logger(__name__).info("starting", version=version, data=data, process=os.getpid())
@@ -120,7 +120,8 @@ def _without_nothing(_logger: object, _method: str, event: EventDict) -> EventDi
     return {name: value for name, value in event.items() if value is not None}
 
 
-def _log_to_stderr(form: str, level: str, *, serving: bool) -> None:
+def log_to_stderr(form: str, level: str, *, serving: bool) -> None:
+    """Set up the log: its form (`auto`, `json`, else lines for people), and from which level on it tells."""
     is_json = form == "json" or (form == "auto" and not sys.stderr.isatty())
     # Formatted here: a formatter that shows local variables would show keys among them.
     render: list[structlog.typing.Processor] = [structlog.processors.format_exc_info]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import click
 import msgspec
@@ -16,10 +16,9 @@ import msgspec
 from calldex.cli import options, output
 from calldex.cli.command import Command
 from calldex.errors import UsageProblem
-from calldex.records.fields import DAY_PARAMETERS, FIELDS, FILTERS, Filter, Parameter
+from calldex.records.fields import FIELDS
 from calldex.search.query import MAX_PER_PAGE
 
-_Command = TypeVar("_Command", bound=Callable[..., Any])
 _Record = Mapping[str, Any]
 
 DEFAULT_LIMIT: Final = 100
@@ -41,23 +40,6 @@ _TABLE_ROWS: Final = 500
 """Rows of one table; more records come as several tables, so that memory does not grow with them."""
 
 
-def _filter_options(command: _Command) -> _Command:
-    every: tuple[Filter | Parameter, ...] = (*FILTERS, *DAY_PARAMETERS)
-    for each in reversed(every):
-        command = _filter_option(each)(command)
-    return command
-
-
-def _filter_option(each: Filter | Parameter) -> Callable[[_Command], _Command]:
-    names = (each.name, *(each.aliases if isinstance(each, Filter) else ()))
-    return click.option(
-        *("--" + name.replace("_", "-") for name in names),
-        each.name,
-        metavar="TEXT",
-        help=f"{each.description.split(' Days are cut')[0]} As {each.example}.",
-    )
-
-
 _EPILOG: Final = """\b
 Examples:
   calldex search --type inbound --disposition abandoned,missed --start-date 2026-09-01
@@ -70,7 +52,7 @@ Days are cut in --timezone, else in the account's zone, else in UTC. The size of
 
 
 @click.command(cls=Command, epilog=_EPILOG)
-@_filter_options
+@options.filters
 @click.option(
     "--limit",
     type=click.IntRange(min=1),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from datetime import time as datetime_time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,6 +14,7 @@ import msgspec
 
 from calldex.cli import options, output
 from calldex.cli.command import Command
+from calldex.clock import now, now_ms
 from calldex.errors import Conflict, UnreadableInput
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 DEMO_FILE: Final = "demo.json"
 DEMO_RECORDS: Final = 50_000
 DEMO_SEED: Final = 1
-DEMO_DAYS: Final = 90
+DEMO_DAYS: Final = 42
 DEMO_KEY_DAYS: Final = 7
 
 
@@ -51,6 +53,23 @@ class Demo(msgspec.Struct, frozen=True):
     records: int
     seed: int
     complete: bool
+    end: datetime = datetime(2026, 10, 1, tzinfo=UTC)
+    """Where its records end; those of older demos ended there."""
+
+
+class _End(click.ParamType[datetime]):
+    """With which the demo ends: a date, or `today`, which is an hour ago, so that all of it is over."""
+
+    name = "end"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """The instant."""
+        if value == "today":
+            return now().replace(second=0, microsecond=0) - timedelta(hours=1)
+        try:
+            return datetime.combine(date.fromisoformat(value), datetime_time.min, UTC) + timedelta(days=1)
+        except (ValueError, OverflowError):
+            self.fail(f"{value!r} is neither `today` nor a date as 2026-09-30", param, ctx)
 
 
 @click.command(
@@ -59,29 +78,32 @@ class Demo(msgspec.Struct, frozen=True):
 Examples:
   calldex demo
   calldex demo --records 1000000 --seed 7 --data /tmp/big --port 8081
+  calldex demo --end 2026-09-30 --data /tmp/fixed
 
-The same seed gives the same records. A demo that is there already is served as it is, with a new key.
+The same seed and end give the same records. A demo that is there already is served as it is, with a new key.
 """,
 )
 @click.option(
     "--records", type=click.IntRange(min=0), metavar="N", help=f"How many interactions.  [default: {DEMO_RECORDS}]"
 )
 @click.option("--seed", type=int, metavar="S", help=f"Random seed.  [default: {DEMO_SEED}]")
+@click.option(
+    "--end", type=_End(), metavar="DATE", help="The last day, UTC; `today` ends an hour ago.  [default: today]"
+)
 @options.data
 @options.every_setting
-def demo(records: int | None, seed: int | None, data: Path | None, **flags: object) -> None:
+def demo(records: int | None, seed: int | None, end: datetime | None, data: Path | None, **flags: object) -> None:
     """Make a believable contact centre, and serve it."""
     with _node(data, flags, free_port=True) as node:
-        made = _demo(node, records, seed)
+        made = _demo(node, records, seed, end)
 
         def announce(url: str) -> None:
-            from calldex.demo import centre, users
             from calldex.networks import is_loopback
             from calldex.onetime import OneTimeCode
             from calldex.texts import PREFIX_LENGTH
 
-            admin = next(user for user in users(centre(made.seed)) if user.role == "admin")
-            ends = time.time_ns() // 1_000_000 + DEMO_KEY_DAYS * 86_400_000
+            admin = next(user for user in node.directory.users() if user.role == "admin" and not user.disabled_at)
+            ends = now_ms() + DEMO_KEY_DAYS * 86_400_000
             key = node.directory.create_key(admin.email, expires_at=ends)
             node.audit.owner("key_created", node.directory.account().id, admin.email, key=key[:PREFIX_LENGTH])
             link = ""
@@ -92,8 +114,8 @@ def demo(records: int | None, seed: int | None, data: Path | None, **flags: obje
                     f"            signs {admin.name} in, once, within ten minutes\n"
                 )
             click.echo(
-                f"Calldex demo: {made.records:,} interactions over {DEMO_DAYS} days, seed {made.seed}, in"
-                f" {node.settings.data}\n\n"
+                f"Calldex demo: {made.records:,} interactions in {DEMO_DAYS} days up to {made.end:%Y-%m-%d %H:%M} UTC,"
+                f" seed {made.seed}, in {node.settings.data}\n\n"
                 f"{link}"
                 f"  Base URL  {url}\n"
                 f"  API key   {key}\n"
@@ -133,7 +155,7 @@ def _serve(node: Node, announce: Any) -> None:
 # --- the demo's data --------------------------------------------------------------------------------------------------
 
 
-def _demo(node: Node, records: int | None, seed: int | None) -> Demo:
+def _demo(node: Node, records: int | None, seed: int | None, end: datetime | None) -> Demo:
     """The demo that the data directory holds, or the one that it is given; `Conflict` if it holds something else.
 
     One that was interrupted is completed: what is there already is left unchanged.
@@ -144,6 +166,7 @@ def _demo(node: Node, records: int | None, seed: int | None) -> Demo:
         (known.records if known else DEMO_RECORDS) if records is None else records,
         (known.seed if known else DEMO_SEED) if seed is None else seed,
         complete=True,
+        end=(known.end if known else _End()("today")) if end is None else end,
     )
     used = any(node.store.head(account.id) for account in node.directory.accounts()) or node.directory.users()
     if known is None and used:
@@ -151,10 +174,11 @@ def _demo(node: Node, records: int | None, seed: int | None) -> Demo:
             f"{node.settings.data} holds data that is no demo; name another directory with --data,"
             " or serve it with `calldex serve`"
         )
-    if known is not None and (known.records, known.seed) != (wanted.records, wanted.seed):
+    if known is not None and msgspec.structs.replace(known, complete=True) != wanted:
         raise Conflict(
-            f"{node.settings.data} holds a demo of {known.records} records with seed {known.seed};"
-            " leave --records and --seed out to serve it, or name another directory with --data"
+            f"{node.settings.data} holds a demo of {known.records} records with seed {known.seed} that ends with"
+            f" {known.end:%Y-%m-%d %H:%M} UTC; leave --records, --seed and --end out to serve it, or name another"
+            " directory with --data"
         )
     if known is None or not known.complete:
         _write(path, msgspec.structs.replace(wanted, complete=False))
@@ -186,7 +210,7 @@ def _fill(node: Node, wanted: Demo) -> None:
     from calldex.formats.jsonl import JsonlSettings
     from calldex.ingest.calls import Feed
 
-    centre = demos.centre(wanted.seed)
+    centre = demos.centre(wanted.seed, wanted.records, DEMO_DAYS)
     known = {user.email for user in node.directory.users()}
     for team in centre.teams:
         node.directory.put_team("main", team.id, TeamChanges(name=team.name or str(team.id)))
@@ -206,7 +230,7 @@ def _fill(node: Node, wanted: Demo) -> None:
     feed = Feed(
         account_id=node.directory.account().id,
         source="",
-        format=_DemoFormat(demos.interactions(wanted.records, wanted.seed, days=DEMO_DAYS)),
+        format=_DemoFormat(demos.interactions(wanted.records, wanted.seed, wanted.end, DEMO_DAYS)),
         settings=JsonlSettings(),
     )
     with _progress(wanted.records) as tell:

@@ -20,7 +20,7 @@ from calldex.errors import BadParameters, Problem
 _SECRET_LIMIT: Final = 10_000
 
 
-def _secret(prompt: str, *, twice: bool = False) -> str:
+def secret_of(prompt: str, *, twice: bool = False) -> str:
     """A secret from the terminal, or else the first line of standard input."""
     if sys.stdin.isatty():
         return str(click.prompt(prompt, hide_input=True, confirmation_prompt=twice, err=True))
@@ -47,7 +47,7 @@ def set_password(email: str, data: Path | None) -> None:
     from calldex.admin.signin import set_password as set_
     from calldex.cli.client import connected
 
-    password = _secret("New password", twice=True)
+    password = secret_of("New password", twice=True)
     with connected(data) as control:
         ended = control.do(set_, UserPassword(password), subject=email).sessions
     output.say(f"{email} has a new password; {ended} of their sessions ended.")
@@ -157,7 +157,7 @@ def set_openid(
         if not is_pair:
             raise BadParameters([Problem("groups", given[:100], "has no =", "VALUE=GROUP")])
         mapped[value].append(group)
-    secret = _secret("Client secret")
+    secret = secret_of("Client secret")
     wanted = Provider(
         issuer=issuer,
         client_id=client_id,

@@ -12,7 +12,6 @@ It knows no store, no file, no account and no clock; whoever calls it decides wh
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Final
@@ -21,7 +20,7 @@ import msgspec
 
 from calldex.demo.cast import Campaign, Centre, DemoUser, Queue, WrapupCode, centre, users
 from calldex.demo.chance import Draw, draws
-from calldex.demo.course import CURVE, DAY, HALF_HOUR, WEEKDAYS, weekday
+from calldex.demo.course import CURVE, DAY, HALF_HOUR, WEEKDAYS, launch, outage, weekday
 from calldex.demo.floor import Floor
 from calldex.records.record import Cdr, to_ms
 
@@ -35,19 +34,19 @@ DAYS_LIMIT: Final = 3_660
 
 
 class _Slot(msgspec.Struct, frozen=True):
-    """Half an hour: when it begins (ms), how many interactions begin in it, how busy it is (1: a usual peak)."""
+    """Half an hour: when it begins (ms), and how many interactions begin in it."""
 
     begin: int
     records: int
-    load: float
 
 
 def interactions(records: int, seed: int, end: datetime = END, days: int = 90) -> Iterator[Cdr]:
     """So many interactions that begin in the `days` times 24 hours before `end`, in order of their start.
 
-    They are made one by one: memory does not grow with their number. A record named in another's `linked_uuids` is
-    among them and names that one too. `ValueError` for a negative number, days outside 1 to 3660, or an `end` without
-    a zone.
+    The centre is as large as so many ask for. They are made one by one: memory grows with what happens within an hour
+    or two, not with their number. A record named in another's `linked_uuids` is among them and names that one too. An
+    hour after the end all are over, but for conversations in writing that have no end yet. `ValueError` for a negative
+    number, days outside 1 to 3660, or an `end` without a zone.
     """
     if records < 0:
         raise ValueError(f"the number of records must not be negative; {records} was given")
@@ -59,43 +58,46 @@ def interactions(records: int, seed: int, end: datetime = END, days: int = 90) -
 
 
 def _interactions(records: int, seed: int, end: int, days: int) -> Iterator[Cdr]:
-    floor = Floor(centre(seed), seed, end)
-    promised = floor.promised
-    left = records
-    for start, load in _arrivals(seed, records, end, days):
-        if left == len(promised):
-            break
-        # Each arrival makes one record: the earliest promised one that is due or, if none is, a new one.
-        due = heapq.heappop(promised)[2] if promised and promised[0][0] <= start else None
-        left -= 1
-        floor.may_promise = left > len(promised)
-        yield floor.record(floor.begin(start, load) if due is None else floor.follow(due, load))
-    floor.may_promise = False
-    while promised:
-        yield floor.record(floor.follow(heapq.heappop(promised)[2], 0))
+    begin = end - days * DAY
+    floor = Floor(centre(seed, records, days), seed, begin, end)
+    for place, start in enumerate(_arrivals(seed, records, end, days)):
+        # What follows from other interactions takes the place of the next that would begin of itself.
+        floor.room = records - place
+        floor.play(start)
+        floor.room -= 1
+        if floor.extra:
+            floor.extra -= 1
+        else:
+            floor.begin(start)
+        yield from floor.records(start)
+    yield from floor.finish()
 
 
-def _arrivals(seed: int, records: int, end: int, days: int) -> Iterator[tuple[int, float]]:
-    """When each interaction begins (ms, rising), and how busy the centre is then."""
+def _arrivals(seed: int, records: int, end: int, days: int) -> Iterator[int]:
+    """When each interaction begins (ms, rising)."""
     draw = draws(seed, "arrivals")
     for slot in _slots(draw, records, end, days):
-        for start in sorted(slot.begin + int(draw() * HALF_HOUR) for _ in range(slot.records)):
-            yield start, slot.load
+        yield from sorted(slot.begin + int(draw() * HALF_HOUR) for _ in range(slot.records))
 
 
 def _slots(draw: Draw, records: int, end: int, days: int) -> Iterator[_Slot]:
-    """The half hours before the end, with their shares of the records. No day is quite like another."""
+    """The half hours before the end, with their shares of the records. No day is quite like another, one is a bad one,
+    and some belong to a campaign."""
     begin = end - days * DAY
+    bad, launched = outage(end), launch(end)
     moods = [92 + int(draw() * 17) for _ in range(days)]
 
     def weight(slot: int) -> int:
         at = begin + slot * HALF_HOUR
-        return CURVE[at % DAY // HALF_HOUR] * WEEKDAYS[weekday(at)] * moods[slot // 48]
+        usual = CURVE[at % DAY // HALF_HOUR] * WEEKDAYS[weekday(at)] * moods[slot // 48]
+        if bad[0] <= at < bad[1]:
+            return usual * 2
+        return usual * 6 // 5 if launched[0] <= at < launched[1] else usual
 
     whole = sum(weight(slot) for slot in range(48 * days))
     before = 0
     for slot in range(48 * days):
         own = weight(slot)
         count = records * (before + own) // whole - records * before // whole
-        yield _Slot(begin + slot * HALF_HOUR, count, own / 1_000_000)
+        yield _Slot(begin + slot * HALF_HOUR, count)
         before += own

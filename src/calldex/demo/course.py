@@ -96,11 +96,10 @@ PLACED: Final[dict[InteractionType, tuple[Disposition, ...]]] = {
     ),
     "dialer": spread(
         {
-            "answered": 34,
+            "answered": 38,
             "no_answer": 26,
             "machine_answered": 18,
             "busy": 8,
-            "dialer_abandoned": 4,
             "rejected": 4,
             "failed": 4,
             "system_reject": 2,
@@ -156,45 +155,82 @@ HAPPENINGS: Final[tuple[EventType, ...]] = spread(
         "parked": 2,
     }
 )
-EXITS: Final[tuple[EventType | None, ...]] = (None,) * 6 + ("exit_timeout", "exit_timeout", "exit_empty", "exit_key")
-"""How callers leave a queue whom nobody took: most hang up."""
 TAKEN: Final[tuple[EventType | None, ...]] = (None,) * 96 + ("pickup", "pickup", "forwarded", "forwarded")
 """How a call comes to another telephone than the one it was for."""
 TRANSFERS: Final[tuple[EventType, ...]] = spread({"attended_transfer": 2, "blind_transfer": 1, "queue_transfer": 1})
 
-PATIENCE: Final = lengths(48, 0.9, 2, 1_500)
-WAITS: Final = lengths(16, 1.1, 0.2, 900)
+PATIENCE: Final = lengths(95, 0.85, 3, 1_500)
 TALKS: Final = lengths(185, 0.85, 4, 5_400)
 HOLDS: Final = lengths(38, 0.8, 3, 600)
 CHATS: Final = lengths(540, 0.8, 20, 14_400)
 WRAPUPS: Final = lengths(22, 0.8, 1, 300)
 
-TAGS: Final = (
-    ("vip",),
-    ("complaint",),
-    ("follow-up",),
-    ("first contact",),
-    ("refund",),
-    ("upsell",),
-    ("fraud check",),
-    ("réclamation",),
-    ("devolución",),
-    ("delivery", "late"),
-    ("vip", "complaint"),
-)
-COMMENTS: Final = (
-    "Asked to be called back after 17:00.",
-    "Parcel shown as delivered, customer has not received it. Opened a trace with the carrier.",
-    "Explained the final invoice; satisfied.",
-    "Wants to speak to a supervisor if it happens again.",
-    "Router restarted, line stable afterwards.",
-    "Address changed, new contract sent by e-mail.",
-    "Cliente pide la factura en español y confirma el número de pedido.",
-    "Souhaite résilier à l'échéance, offre de fidélité envoyée.",
-    "Prefers to be contacted in the morning.",
-    "客户要求更改送货地址。",
-    "Refund approved, three to five working days.",
-    "Card declined twice, will pay by transfer.",
-    "Price matched with the competitor's offer.",
-    "Spoke with the account holder's daughter, authorised on file.",
-)
+AGAIN: Final = lengths(200, 1.1, 15, 3_000)
+"""After how long somebody calls again who was not answered."""
+RETURNS: Final = lengths(1_800, 0.9, 240, 14_400)
+"""After how long a missed call is returned."""
+
+SHORT_MS: Final = 20 * SECOND
+"""A conversation that is shorter came to nothing."""
+SOLD: Final = frozenset(("0100", "0320", "0400", "0420", "0500"))
+"""Codes of what takes its time."""
+SOLD_MS: Final = 75 * SECOND
+
+TAGS: Final = {
+    "0100": (("upsell",), ("first contact",), ("vip",)),
+    "0110": (("follow-up",),),
+    "0210": (("delivery", "late"), ("delivery",)),
+    "0220": (("complaint",), ("réclamation",), ("devolución",), ("vip", "complaint"), ("refund",)),
+    "0320": (("follow-up",),),
+    "0330": (("outage",),),
+    "0400": (("vip",),),
+    "0410": (("fraud check",), ("refund",)),
+    "0500": (("vip",), ("retained",)),
+}
+"""What labels go with a code; a conversation that ends in another code has none, or one of `ANY_TAGS`."""
+ANY_TAGS: Final = (("vip",), ("first contact",), ("follow-up",))
+COMMENTS: Final = {
+    "0100": ("Price matched with the competitor's offer.", "Ordered the larger package, contract sent by e-mail."),
+    "0110": ("Asked to be called back after 17:00.", "Prefers to be contacted in the morning."),
+    "0120": ("Happy with the present contract.", "Will think about it, does not want to be called again."),
+    "0200": ("Address changed, confirmation sent by e-mail.", "Explained the opening hours; satisfied."),
+    "0210": (
+        "Parcel shown as delivered, customer has not received it. Opened a trace with the carrier.",
+        "客户要求更改送货地址。",
+    ),
+    "0220": (
+        "Wants to speak to a supervisor if it happens again.",
+        "Refund approved, three to five working days.",
+    ),
+    "0300": ("Router restarted, line stable afterwards.", "New cable sent, works on Wi-Fi until then."),
+    "0310": ("Line test failed twice, second line takes over.",),
+    "0320": ("Engineer comes on Thursday between 8 and 12.",),
+    "0330": ("Affected by the outage, told to wait for the text message.",),
+    "0400": ("Card declined once, paid by transfer.", "Paid in full by card."),
+    "0410": ("Explained the final invoice; satisfied.",),
+    "0420": ("Pays in three parts from next month.",),
+    "0430": ("Promised to pay by Friday.",),
+    "0500": ("Stays for two more years at the lower price.",),
+    "0510": ("Moves abroad, contract ends with the month.", "Changed to a competitor, offer was declined."),
+    "0600": ("Very satisfied, would recommend us.",),
+}
+"""What agents write beside a code."""
+SPOKEN: Final = {
+    "español": ("Cliente pide la factura en español y confirma el número de pedido.", "Reclama el retraso del envío."),
+    "français": ("Demande une copie de la facture.", "Souhaite changer l'adresse de livraison, c'est fait."),
+}
+"""What agents of some skills write instead, whatever the code."""
+
+
+def outage(end: int) -> tuple[int, int]:
+    """When the bad day's outage began and ended (ms): a weekday morning of the last two weeks before the end."""
+    day = end // DAY - 9
+    while weekday(day * DAY) not in {1, 2, 3}:
+        day -= 1
+    return day * DAY + 19 * HALF_HOUR, day * DAY + 25 * HALF_HOUR
+
+
+def launch(end: int) -> tuple[int, int]:
+    """When the campaign of the demo ran (ms): ten days, some three weeks before the end."""
+    begin = (end // DAY - 24) * DAY
+    return begin, begin + 10 * DAY

@@ -1,174 +1,191 @@
-"""The people of a demo at work: one interaction after the other, as `course` says such things go."""
+"""The people of a demo at work: who calls waits for who is free, and everything else follows from that.
+
+A `Floor` plays what happens in order of time. An interaction is a `Draft` from its begin until all of it is known, when
+its record is made; records leave in order of their begin.
+"""
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import msgspec
 
 from calldex.demo.cast import (
+    MESSAGING,
     NO_CONTACT,
+    OUTREACH,
+    PASSED_ON,
+    SECOND_LINE,
     Agent,
     Campaign,
     Centre,
     Queue,
-    WrapupCode,
     customers,
-    wrapup_codes_by_team,
+    own_calls_by_team,
 )
 from calldex.demo.chance import draws, pick
 from calldex.demo.course import (
+    AGAIN,
     CALLBACKS,
     CHAT_ENDINGS,
     CHATS,
     CLOSED_TYPES,
-    COMMENTS,
     DAY,
     DIGITAL,
     ENDINGS,
-    EXITS,
+    HALF_HOUR,
     HAPPENINGS,
     HOLDS,
+    HOUR,
     LOOKUP,
     OPEN_TYPES,
     PATIENCE,
     PICKED_UP,
     PICKED_UP_MS,
     PLACED,
+    RETURNS,
     SECOND,
     SMS,
-    TAGS,
     TAKEN,
     TALKS,
     TRANSFERS,
     UNREACHED,
-    WAITS,
     WRAPUPS,
     is_open,
+    launch,
     next_open,
+    outage,
+    weekday,
 )
+from calldex.demo.notes import Draft, Notes, leg
+from calldex.demo.roster import Seat, Staff, first, idle
 from calldex.records.record import (
     Cdr,
-    CustomValue,
     Disposition,
-    EndReason,
     Event,
+    EventType,
     InteractionType,
     Leg,
     from_ms,
     time_uuid,
 )
 
-_CONVERSED: Final = frozenset({"answered", "archived", "active"})
 _TRIED: Final = frozenset({"no_answer", "busy", "rejected", "machine_answered"})
 _RINGS_IN_VAIN: Final = 15 * SECOND
+PAUSED: Final = 120 * SECOND
+"""How long nothing is given to an agent whose telephone rang in vain."""
+AWAY: Final = 600 * SECOND
+"""How long an agent is away whose telephone lost its connection."""
+_NOBODY: Final = 20 * 60 * SECOND
+"""If nobody will be there for so long, a queue sends its callers away at once."""
+_DIALS_AHEAD: Final = 16 * SECOND
+"""The dialer calls when an agent is expected to be free so soon."""
+_DIALER_WAITS: Final = 2 * SECOND
+"""So long somebody who was dialled may wait for an agent."""
+_CHATS_AT_ONCE: Final = 3
+_OVERTIME: Final = 40 * 60 * SECOND
+"""No talk goes on longer after the end of the demo."""
 
 
-class Draft(msgspec.Struct, gc=False):
-    """An interaction while it is made up; instants and lengths in ms. What follows from others is not here."""
-
-    uuid: str
-    type: InteractionType
-    start: int
-    disposition: Disposition = "failed"
-    answered: int | None = None
-    end: int | None = None
-    customer: int | None = None
-    caller: str | None = None
-    called: str | None = None
-    did: str | None = None
-    agent: Agent | None = None
-    queue: Queue | None = None
-    queued: int | None = None
-    campaign: Campaign | None = None
-    ring: int | None = None
-    hold: int | None = None
-    end_reason: EndReason | None = None
-    events: tuple[Event, ...] = ()
-    legs: tuple[Leg, ...] = ()
-    linked: tuple[str, ...] = ()
-    recorded: bool = False
+_Play = Callable[["Floor", Draft, int], None]
 
 
 class Floor:
-    """Makes the interactions of a centre, and keeps those that follow from earlier ones.
+    """What happens in a centre, in order of time.
 
-    A transferred call is two interactions, and so are a call whose caller asks to be called back and the callback.
-    Each names the other's uuid, so the later one is promised (drafted) when the earlier one is made, and waits in
-    `promised`, a heap by start, until whoever drives the floor finds it due and hands it to `follow`. Nothing is
-    promised while `may_promise` is false.
+    Whoever drives it says how many interactions more there may be (`room`) before each step; those that follow from
+    others (`extra`) take the places of some that would begin of themselves.
     """
 
-    def __init__(self, cast: Centre, seed: int, end: int) -> None:
-        self.promised: list[tuple[int, str, Draft]] = []
-        self.may_promise = False
+    def __init__(self, cast: Centre, seed: int, begin: int, end: int) -> None:
+        self.room = 0
+        self.extra = 0
         self._draw = draws(seed, "interactions")
         self._name = f"calldex demo {seed}"
         self._serial = 0
         self._end = end
+        self._outage = outage(end)
+        self._launch = launch(end)
+        self._later: list[tuple[int, int, _Play, Draft]] = []
+        self._drafts: list[tuple[int, int, Draft]] = []
         self._agents = cast.agents
         self._supervisors = tuple(person.name for person in cast.people if person.supervises)
-        self._team = {team.id: tuple(agent for agent in cast.agents if team in agent.teams) for team in cast.teams}
-        self._free_at = dict.fromkeys((agent.id for agent in cast.agents), 0)
-        # The first queues are the busiest.
-        self._queues = tuple(
-            queue for place, queue in enumerate(cast.queues) for _ in range(len(cast.queues) + 3 - place)
-        )
+        self._outreach, self._writing = cast.teams[OUTREACH].id, cast.teams[MESSAGING].id
+        self._staff = Staff(cast, seed, begin, {self._writing: _CHATS_AT_ONCE})
+        self._queues = tuple(queue for queue in cast.queues if queue.dids for _ in range(queue.share))
+        self._by_name = {queue.name: queue for queue in cast.queues}
+        self._written = tuple(queue for queue in cast.queues if not queue.dids)
+        self._desks = own_calls_by_team(cast)
         self._campaigns = cast.campaigns
+        self._dialled = [0, 0, 0]  # a day; how many who were dialled were answered on it, and how many were not
         self._own_numbers = tuple(number for queue in cast.queues for number in queue.dids)
-        self._numbers, self._accounts = customers(seed)
-        self._wrapup_codes = wrapup_codes_by_team(cast)
+        self._numbers, accounts = customers(seed)
+        self._notes = Notes(self._draw, cast, accounts, self._outage)
 
-    def begin(self, start: int, load: float) -> Draft:
-        """An interaction that begins of itself, at this instant; `load` is how busy the centre is (1: a usual peak)."""
+    def play(self, until: int) -> None:
+        """What was to happen up to an instant."""
+        later = self._later
+        while later and later[0][0] <= until:
+            at, _, how, draft = heapq.heappop(later)
+            how(self, draft, at)
+
+    def finish(self) -> Iterator[Cdr]:
+        """Everything that is still to happen; what begins after the end does not."""
+        while self._later:
+            at = self._later[0][0]
+            self.play(at)
+        yield from self.records(self._end)
+
+    def records(self, until: int) -> Iterator[Cdr]:
+        """The records of what began up to an instant, as far as there is nothing earlier of which not all is known."""
+        drafts = self._drafts
+        while drafts and drafts[0][0] <= until and drafts[0][2].known:
+            yield self._notes.record(heapq.heappop(drafts)[2])
+
+    def begin(self, start: int) -> None:
+        """An interaction that begins of itself at this instant."""
         draw = self._draw
-        open_now = is_open(start)
-        kind = pick(draw, OPEN_TYPES if open_now else CLOSED_TYPES)
-        draft = self._new(kind, start)
-        if kind == "inbound":
-            self._inbound(draft, load, open_now)
-        elif kind in DIGITAL:
-            self._digital(draft, load, open_now)
+        if is_open(start):
+            if self._outage[0] <= start < self._outage[1] and draw() < 0.6:
+                self._inbound(start, self._by_name["Technical support"])
+                return
+            launched = self._launch[0] <= start < self._launch[1]
+            if launched and draw() < 0.16:
+                self._inbound(start, self._by_name["New business"])
+                return
+            kind = "dialer" if launched and draw() < 0.1 else pick(draw, OPEN_TYPES)
+        else:
+            kind = pick(draw, CLOSED_TYPES)
+        if kind in DIGITAL:
+            self._digital(start, kind)
         elif kind == "outbound_sms":
-            self._sms(draft, open_now)
+            self._sms(start)
         elif kind == "HLR_lookup":
+            draft = self._new(kind, start)
             draft.called = self._customer(draft)
             draft.disposition = pick(draw, LOOKUP)
             draft.end = start + 150 + int(draw() * 2_400)
-        else:
-            self._place(draft)
-        return draft
-
-    def follow(self, draft: Draft, load: float) -> Draft:
-        """A promised interaction, made up now that its time has come."""
-        if draft.type in CALLBACKS:
-            self._place(draft)
-        elif draft.queue is not None:
-            self._wait(draft, draft.queue, draft.start, load)
-        else:
-            agent, draft.agent = draft.agent, None
-            if agent is not None and self._draw() < 0.94:
-                self._ring(draft, draft.start, agent)
-            else:
-                self._unreached(draft, "missed")
-        return draft
+        elif kind == "inbound" or not self._placed(start, kind):
+            self._inbound(start, pick(draw, self._queues))
 
     def _new(self, kind: InteractionType, start: int) -> Draft:
         self._serial += 1
-        return Draft(time_uuid(start, self._name, str(self._serial)), kind, start)
+        draft = Draft(time_uuid(start, self._name, str(self._serial)), kind, start)
+        heapq.heappush(self._drafts, (start, self._serial, draft))
+        return draft
 
-    def _promise(self, draft: Draft, kind: InteractionType, start: int) -> Draft | None:
-        """The draft of an interaction that will follow from this one, if there is room for it."""
-        if not self.may_promise or start >= self._end:
-            return None
-        later = self._new(kind, start)
-        later.customer = draft.customer
-        later.linked = (draft.uuid,)
-        draft.linked += (later.uuid,)
-        heapq.heappush(self.promised, (start, later.uuid, later))
-        return later
+    def _follows(self, start: int) -> bool:
+        """Whether there is room for an interaction that follows from another; if so, its place is taken."""
+        if self.extra >= self.room or start >= self._end:
+            return False
+        self.extra += 1
+        return True
+
+    def _plan(self, at: int, how: _Play, draft: Draft) -> None:
+        self._serial += 1
+        heapq.heappush(self._later, (at, self._serial, how, draft))
 
     def _customer(self, draft: Draft) -> str:
         """A customer's number; a few customers call often, most seldom."""
@@ -176,93 +193,149 @@ class Floor:
         draft.customer = customer = int(place * place * len(self._numbers))
         return self._numbers[customer]
 
-    def _available(self, team: Sequence[Agent], at: int) -> Agent:
-        """One of the team who is free, if three tries find one."""
-        agent = pick(self._draw, team)
-        for _ in range(2):
-            if self._free_at[agent.id] <= at:
-                break
-            agent = pick(self._draw, team)
-        return agent
-
-    def _other(self, agent: Agent) -> Agent:
-        while (other := pick(self._draw, self._agents)) is agent:
-            pass
-        return other
+    def _desk(self, at: int) -> Seat | None:
+        """Somebody who is idle and may place a call, if three tries find one."""
+        for _ in range(3):
+            if (seat := idle(self._staff.teams[pick(self._draw, self._desks)], at)) is not None:
+                return seat
+        return None
 
     # Calls that come in.
 
-    def _inbound(self, draft: Draft, load: float, open_now: bool) -> None:
+    def _inbound(self, start: int, queue: Queue) -> None:
         draw = self._draw
+        draft = self._new("inbound", start)
         number = self._customer(draft)
         if draw() < 0.02:  # withheld
             draft.customer = None
         else:
             draft.caller = number
-        queue = pick(draw, self._queues)
         draft.did = draft.called = pick(draw, queue.dids)
+        self._call(draft, queue)
+
+    def _call(self, draft: Draft, queue: Queue) -> None:
+        """A call to one of a queue's numbers: what is heard first, and whether it gets into the queue."""
+        draw, start = self._draw, draft.start
         outcome = draw()
-        if not open_now and outcome < 0.18:
-            self._voicemail(draft)
-        elif not open_now:
-            self._unreached(draft, "system_abandoned")
-        elif outcome < 0.035:
+        if not _takes_calls(queue, start):
+            if outcome < 0.18:
+                self._voicemail(draft)
+            else:
+                self._unreached(draft, "system_abandoned")
+        elif outcome < 0.015:
             self._unreached(draft, "missed")
-        elif outcome < 0.04:
+        elif outcome < 0.02:
             self._unreached(draft, "failed")
         else:
             menu = 2_000 + int(draw() * 14_000)
             if outcome < 0.4:
-                pressed = from_ms(draft.start + 1_500 + int(draw() * (menu - 1_500)))
+                pressed = from_ms(start + 1_500 + int(draw() * (menu - 1_500)))
                 draft.events = (Event(type="dtmf", at=pressed, detail=str(1 + int(draw() * 5))),)
-            self._wait(draft, queue, draft.start + menu, load)
+            draft.queue, draft.known = queue, False
+            self._plan(start + menu, Floor._enter, draft)
 
-    def _wait(self, draft: Draft, queue: Queue, at: int, load: float) -> None:
-        """From entering the queue to an agent, or to losing patience; busy hours mean longer waits and more losses."""
-        draw, busy = self._draw, load * load
-        draft.queue, draft.queued = queue, at
-        outcome = draw()
-        if outcome > 0.015 + 0.08 * busy:
-            ready = at + int(pick(draw, WAITS) * (0.25 + 1.75 * busy))
-            draft.events += (Event(type="queued", at=from_ms(at), queue=queue.name),)
-            agent = self._available(self._team[queue.team_id], ready)
-            self._ring(draft, self._not_taken(draft, ready) if outcome > 0.92 else ready, agent)
-            return
-        draft.disposition, draft.end_reason = "abandoned", "customer_disconnect"
-        draft.end = end = at + pick(draw, PATIENCE)
+    def _enter(self, draft: Draft, at: int) -> None:
+        """A caller enters the queue."""
+        queue = _of(draft)
+        draft.queued, draft.known = at, False
+        draft.patience = pick(self._draw, PATIENCE) * queue.patience // 100 * (4 + draft.again) // 4
         draft.events += (Event(type="queued", at=from_ms(at), queue=queue.name),)
-        left = pick(draw, EXITS)
-        if left is not None:
-            waited = (end - at) // SECOND
-            key = "1" if left == "exit_key" else None
-            draft.events += (Event(type=left, at=from_ms(end), queue=queue.name, duration_s=waited, detail=key),)
-            draft.end_reason = "timeout" if left == "exit_timeout" else None
-        if outcome < 0.04 and draft.caller is not None:
-            back_at = end + int((180 + draw() * 2_400) * SECOND)
-            if is_open(back_at) and (back := self._promise(draft, pick(draw, CALLBACKS), back_at)) is not None:
-                back.queue = queue
-                draft.events += (Event(type="callback_requested", at=from_ms(end), number=draft.caller),)
+        if first(self._staff.lines[queue.id], at).free - at > _NOBODY:
+            self._leave(draft, at + 1_000 + int(self._draw() * 3_000), "exit_empty")
+            return
+        self._offer(draft, at)
 
-    def _not_taken(self, draft: Draft, at: int) -> int:
-        """A telephone rings in vain before another is tried; when the other begins to ring."""
-        agent = pick(self._draw, self._agents)
-        until = at + _RINGS_IN_VAIN
-        leg = Leg(
-            started_at=from_ms(at),
-            ended_at=from_ms(until),
-            from_=draft.caller,
-            to=agent.extension,
-            agent=agent.name,
-            disposition="NO ANSWER",
-            duration_s=_RINGS_IN_VAIN // SECOND,
-        )
-        draft.legs = (leg,)
+    def _offer(self, draft: Draft, at: int) -> None:
+        """The call goes to who is free first, unless the caller, or the queue, has enough of waiting before."""
+        draw, queue = self._draw, _of(draft)
+        queued = draft.queued or at
+        seat = first(self._staff.lines[queue.id], at)
+        ready = max(at, seat.free)
+        limit = queued + min(draft.patience, queue.limit_s * SECOND)
+        if ready >= limit:
+            self._give_up(draft, limit)
+            return
+        rings = 1_000 + int(draw() * 8_000)
+        vain = draft.tried < 2 and draw() < 0.035
+        until = ready + (_RINGS_IN_VAIN if vain else rings)
+        if until > queued + draft.patience:  # hangs up while the telephone rings
+            until = queued + draft.patience
+            self._rang(draft, seat, ready, until)
+            seat.busy(until)
+            self._give_up(draft, until)
+        elif vain:
+            self._rang(draft, seat, ready, until)
+            seat.busy(until + PAUSED)
+            draft.tried += 1
+            self._plan(until, Floor._offer, draft)
+        else:
+            self._talk(draft, seat, ready, until)
+
+    def _rang(self, draft: Draft, seat: Seat, at: int, until: int) -> None:
+        """A telephone rings in vain."""
+        agent, seconds = seat.agent, (until - at) // SECOND
+        draft.legs += (leg(at, until, (draft.caller, agent.extension), agent, "NO ANSWER"),)
         queue = None if draft.queue is None else draft.queue.name
-        rang = Event(
-            type="ring_no_answer", at=from_ms(until), agent=agent.name, queue=queue, duration_s=_RINGS_IN_VAIN // SECOND
+        draft.events += (
+            Event(type="ring_no_answer", at=from_ms(until), agent=agent.name, queue=queue, duration_s=seconds),
         )
-        draft.events += (rang,)
-        return until
+
+    def _give_up(self, draft: Draft, at: int) -> None:
+        """A caller leaves the queue, and may ask to be called back."""
+        queued = draft.queued or at
+        if at - queued < draft.patience:
+            self._leave(draft, at, "exit_timeout")
+        elif at - queued > 20 * SECOND and draft.caller is not None and self._draw() < 0.12:
+            self._leave(draft, at, "exit_key")
+        else:
+            self._leave(draft, at, None)
+
+    def _leave(self, draft: Draft, at: int, how: EventType | None) -> None:
+        """A caller leaves the queue: they hang up, or how it is told."""
+        draw, queue = self._draw, _of(draft)
+        draft.disposition, draft.end_reason, draft.end, draft.known = "abandoned", "customer_disconnect", at, True
+        if how is not None:
+            waited = (at - (draft.queued or at)) // SECOND
+            key = "1" if how == "exit_key" else None
+            draft.events += (Event(type=how, at=from_ms(at), queue=queue.name, duration_s=waited, detail=key),)
+            draft.end_reason = "timeout" if how == "exit_timeout" else None
+        if draft.caller is None:
+            return
+        if how == "exit_key":
+            kind = pick(draw, CALLBACKS)
+            back_at = at + 180 * SECOND + int(draw() * (2_400 if kind == "queue_callback" else 14_400)) * SECOND
+            if _takes_calls(queue, back_at) and self._follows(back_at):
+                back = self._new(kind, back_at)
+                back.customer, back.queue, back.known = draft.customer, queue, False
+                back.linked, draft.linked = (draft.uuid,), (*draft.linked, back.uuid)
+                draft.events += (Event(type="callback_requested", at=from_ms(at), number=draft.caller),)
+                self._plan(back_at, Floor._call_back, back)
+                return
+        chance = draw()
+        if chance < 0.36 and draft.again < 3:
+            self._plan(at + pick(draw, AGAIN), Floor._redial, draft)
+        elif chance > 0.68:
+            self._plan(at + pick(draw, RETURNS), Floor._return, draft)
+
+    def _redial(self, missed: Draft, at: int) -> None:
+        """Somebody who was not answered calls again."""
+        if not self._follows(at):
+            return
+        draft = self._new("inbound", at)
+        draft.customer, draft.caller = missed.customer, missed.caller
+        draft.did = draft.called = missed.did
+        draft.again = missed.again + 1
+        self._call(draft, _of(missed))
+
+    def _return(self, missed: Draft, at: int) -> None:
+        """An agent returns a call that nobody took, as soon as one of the team is idle."""
+        seat = idle(self._staff.lines[_of(missed).id], at)
+        if seat is None or not is_open(at):
+            missed.again += 1
+            if missed.again < 9:
+                self._plan(next_open(at + HALF_HOUR // 2), Floor._return, missed)
+        elif self._follows(at):
+            self._to_customer(self._new("outbound", at), seat, missed.customer)
 
     def _voicemail(self, draft: Draft) -> None:
         greeted = draft.start + 9_000 + int(self._draw() * 6_000)
@@ -274,28 +347,118 @@ class Floor:
 
     # Calls that go out.
 
-    def _place(self, draft: Draft) -> None:
-        """A call that somebody here, or the dialer, makes."""
-        draw, start, kind = self._draw, draft.start, draft.type
-        disposition = pick(draw, PLACED[kind])
-        team = self._agents
+    def _placed(self, start: int, kind: InteractionType) -> bool:
+        """A call that somebody here, or the dialer, makes, if there is somebody for it."""
         if kind == "dialer":
-            draft.campaign = campaign = pick(draw, self._campaigns)
-            team = self._team[campaign.team_id]
-        elif draft.queue is not None:
-            team = self._team[draft.queue.team_id]
-        agent = self._available(team, start)
+            return self._dial(start)
+        seat = self._desk(start)
+        if seat is None:
+            return False
         if kind == "internal":
-            draft.caller, draft.called = agent.extension, self._other(agent).extension
-        else:
-            draft.caller = pick(draw, self._own_numbers)
-            draft.called = self._customer(draft) if draft.customer is None else self._numbers[draft.customer]
+            return self._internal(start, seat)
+        self._to_customer(self._new(kind, start), seat, None)
+        return True
+
+    def _to_customer(self, draft: Draft, seat: Seat, customer: int | None) -> None:
+        """An agent calls a customer."""
+        draw, start = self._draw, draft.start
+        disposition = pick(draw, PLACED[draft.type])
+        draft.customer = customer
+        draft.caller = pick(draw, self._own_numbers)
+        draft.called = self._customer(draft) if customer is None else self._numbers[customer]
         if disposition == "answered":
-            self._ring(draft, start + 400 + int(draw() * 2_000), agent)
+            self._talk(draft, seat, start, start + 1_400 + int(draw() * 24_000))
             return
-        if kind not in {"dialer", *CALLBACKS}:
-            draft.agent = agent
         self._unreached(draft, disposition)
+        if draft.type not in CALLBACKS:
+            self._tried(draft, seat)
+
+    def _tried(self, draft: Draft, seat: Seat) -> None:
+        """An agent's part in a call that reached nobody."""
+        draft.agent = agent = seat.agent
+        end = draft.end or draft.start
+        word = _LEG_WORDS.get(draft.disposition, "FAILED")
+        draft.legs = (leg(draft.start, end, (agent.extension, draft.called), agent, word),)
+        if draft.disposition in _TRIED:
+            draft.wrapup, draft.code = 1_000 + int(self._draw() * 8_000), NO_CONTACT
+        seat.busy(end + (draft.wrapup or 0))
+
+    def _internal(self, start: int, seat: Seat) -> bool:
+        """An agent calls another one who is idle."""
+        draw = self._draw
+        other = self._desk(start)
+        if other is None or other is seat:
+            return False
+        draft = self._new("internal", start)
+        draft.caller, draft.called = seat.agent.extension, other.agent.extension
+        if pick(draw, PLACED["internal"]) == "answered":
+            end = self._talk(draft, seat, start, start + 2_000 + int(draw() * 8_000))
+            other.busy(end)
+            draft.legs += (msgspec.structs.replace(draft.legs[0], agent=other.agent.name),)
+        else:
+            self._unreached(draft, "failed")
+            self._tried(draft, seat)
+        return True
+
+    def _dial(self, start: int) -> bool:
+        """The dialer calls a customer, because somebody is or soon will be free to talk; seldom, nobody is."""
+        draw = self._draw
+        line = self._staff.teams[self._outreach]
+        day, answered, lost = self._dialled
+        if day != start // DAY:
+            self._dialled = [start // DAY, 0, 0]
+            answered = lost = 0
+        ahead = _DIALS_AHEAD if lost * 50 <= answered else 0
+        if first(line, start).free > start + ahead:
+            return False
+        draft = self._new("dialer", start)
+        draft.campaign = pick(draw, self._running(start))
+        draft.caller = pick(draw, self._own_numbers)
+        draft.called = self._customer(draft)
+        disposition = pick(draw, PLACED["dialer"])
+        if disposition != "answered":
+            self._unreached(draft, disposition)
+            return True
+        rang = start + 3_000 + int(draw() * 20_000)
+        draft.ring, draft.known = rang - start, False
+        self._plan(rang, Floor._connect, draft)
+        return True
+
+    def _connect(self, draft: Draft, at: int) -> None:
+        """A customer whom the dialer called has answered."""
+        seat = first(self._staff.teams[self._outreach], at)
+        draft.known = True
+        if seat.free <= at + _DIALER_WAITS:
+            self._dialled[1] += 1
+            begin = max(at, seat.free)
+            self._talk(draft, seat, begin, begin)
+            return
+        self._dialled[2] += 1
+        draft.disposition, draft.end_reason = (
+            "dialer_abandoned",
+            pick(self._draw, UNREACHED["dialer_abandoned"].reasons),
+        )
+        draft.answered, draft.end = at, at + PICKED_UP_MS
+
+    def _running(self, start: int) -> tuple[Campaign, ...]:
+        """The campaigns of that day: some of the office's, by weeks, and the one that was launched."""
+        renewals, upgrade, survey, invoices, win_back = self._campaigns
+        if self._launch[0] <= start < self._launch[1]:
+            return (upgrade, upgrade, upgrade, survey)
+        week = start // DAY // 7
+        return (survey, (renewals, invoices, win_back)[week % 3], (invoices, win_back, renewals, renewals)[week % 4])
+
+    def _call_back(self, draft: Draft, at: int) -> None:
+        """Who asked for it is called back by who is free first."""
+        seat = first(self._staff.lines[_of(draft).id], at)
+        begin = max(at, seat.free)
+        draft.known = True
+        draft.caller = pick(self._draw, self._own_numbers)
+        draft.called = self._numbers[draft.customer or 0]
+        if begin - at > _NOBODY or pick(self._draw, PLACED[draft.type]) != "answered":
+            self._unreached(draft, "failed")
+            return
+        self._talk(draft, seat, begin, begin + 1_400 + int(self._draw() * 20_000))
 
     def _unreached(self, draft: Draft, disposition: Disposition) -> None:
         """The whole course of a call that reaches nobody."""
@@ -311,44 +474,55 @@ class Floor:
 
     # Talks.
 
-    def _ring(self, draft: Draft, at: int, agent: Agent) -> None:
-        """From the first ring to the end of the talk."""
-        draw, kind = self._draw, draft.type
-        draft.ring = ring = 1_000 + int(draw() * (8_000 if kind == "inbound" else 22_000))
-        draft.answered = answered = at + ring
-        draft.disposition, draft.agent, draft.end_reason = "answered", agent, pick(draw, ENDINGS)
-        talk = pick(draw, TALKS)
-        taken = Event(type="answered", at=from_ms(answered), agent=agent.name)
-        other_way = pick(draw, TAKEN) if kind in {"inbound", "internal"} else None
-        if other_way == "forwarded":
-            other = self._other(agent)
+    def _talk(self, draft: Draft, seat: Seat, at: int, answered: int) -> int:
+        """From the first ring at a seat to the end of the talk, which is given back, and of the work after it."""
+        draw, kind, agent = self._draw, draft.type, seat.agent
+        if draft.ring is None:
+            draft.ring = answered - at
+        draft.answered, draft.agent, draft.known = answered, agent, True
+        draft.disposition, draft.end_reason = "answered", pick(draw, ENDINGS)
+        talk = pick(draw, TALKS) * (55 if kind == "internal" else seat.pace) // 100
+        queue = draft.queue
+        if queue is not None:
+            talk = talk * queue.talk // 100
+            if queue.skill == "technical" and self._notes.is_outage(draft):
+                talk //= 2
+        talk = min(talk, self._end + _OVERTIME - answered)
+        if (other_way := pick(draw, TAKEN) if kind in {"inbound", "internal"} else None) == "forwarded":
+            other = pick(draw, self._agents)
             draft.events += (Event(type=other_way, at=from_ms(at), agent=other.name, number=agent.extension),)
         elif other_way is not None:
             draft.events += (Event(type=other_way, at=from_ms(answered), agent=agent.name),)
+        taken = Event(type="answered", at=from_ms(answered), agent=agent.name)
         if kind != "internal" and draw() < 0.97:
             draft.recorded = True
             draft.events += (taken, Event(type="recording_started", at=from_ms(answered + 250)))
         else:
             draft.events += (taken,)
         end = answered + talk
-        if draw() < 0.24:
+        if draw() < 0.2 and end < self._end:
             end = self._happenings(draft, answered, talk)
-        if kind == "inbound" and draw() < 0.06:
-            end = self._transfer(draft, agent, end)
+        if kind == "inbound" and draft.end_reason != "timeout" and draw() < 0.07:
+            end = self._passes_on(draft, end)
         draft.end = end
-        if draft.legs:
-            leg = Leg(
+        self._notes.close(draft, seat, end - answered)
+        away = AWAY if draft.end_reason == "timeout" else draft.wrapup or 0
+        seat.busy(end + away)
+        outgoing = kind not in {"inbound", "dialer"}
+        draft.legs += (
+            Leg(
                 started_at=from_ms(at),
                 answered_at=from_ms(answered),
                 ended_at=from_ms(end),
-                from_=draft.caller,
-                to=agent.extension,
+                from_=agent.extension if outgoing else draft.called if kind == "dialer" else draft.caller,
+                to=draft.called if outgoing else agent.extension,
                 agent=agent.name,
                 disposition="ANSWERED",
                 duration_s=(end - at) // SECOND,
                 talk_s=(end - answered) // SECOND,
-            )
-            draft.legs += (leg,)
+            ),
+        )
+        return end
 
     def _happenings(self, draft: Draft, answered: int, talk: int) -> int:
         """What happens during a talk, and when it ends; holds make it longer."""
@@ -369,9 +543,9 @@ class Floor:
                 event = Event(type=happening, at=at, duration_s=length // SECOND)
             elif happening == "dtmf":
                 event = Event(type=happening, at=at, detail=str(int(draw() * 10)))
-            elif happening == "conference":
-                other = pick(draw, self._agents)
-                event = Event(type=happening, at=at, agent=other.name, number=other.extension)
+            elif happening == "conference":  # with somebody who is not of the centre
+                number = self._numbers[int(draw() * len(self._numbers))]
+                event = Event(type=happening, at=at, agent=_name(draft.agent), number=number)
             elif happening == "agent_logged_off":
                 talk, draft.end_reason = moment, "timeout"
                 event = Event(type=happening, at=at, agent=_name(draft.agent))
@@ -383,154 +557,140 @@ class Floor:
         draft.hold = held or None
         return answered + talk + held + away
 
-    def _transfer(self, draft: Draft, agent: Agent, end: int) -> int:
-        """The talk goes on with somebody else as an interaction of its own; when that begins, which ends this one."""
+    def _passes_on(self, draft: Draft, end: int) -> int:
+        """The agent wants to pass the caller on when they have talked; when their own part ends."""
         draw = self._draw
-        how = pick(draw, TRANSFERS)
-        consulted = 6_000 + int(draw() * 50_000) if how == "attended_transfer" else 0
-        at = end + consulted
-        later = self._promise(draft, "inbound", at)
-        if later is None:
-            return end
-        later.caller, later.did = draft.caller, draft.did
+        draft.how, draft.known = pick(draw, TRANSFERS), False
+        draft.consulted = consulted = 6_000 + int(draw() * 50_000) if draft.how == "attended_transfer" else 0
         if consulted:
             draft.hold = (draft.hold or 0) + consulted
             draft.events += (Event(type="hold", at=from_ms(end), duration_s=consulted // SECOND),)
+        self._plan(end, Floor._transfer, draft)
+        return end + consulted
+
+    def _transfer(self, draft: Draft, at: int) -> None:
+        """The talk goes on with somebody else, as an interaction of its own, if there is one who is idle."""
+        draw, how, agent = self._draw, draft.how, draft.agent
+        draft.known = True
+        begin = at + draft.consulted
+        seat = None
+        technical = draft.queue is not None and draft.queue.skill == "technical"
+        queue = self._by_name["Second line"] if technical else pick(draw, self._queues)
         if how == "queue_transfer":
-            later.queue = queue = pick(draw, self._queues)
-            later.called = pick(draw, queue.dids)
-            draft.events += (Event(type=how, at=from_ms(at), agent=agent.name, queue=queue.name),)
+            if queue is draft.queue or not _takes_calls(queue, at):
+                return
         else:
-            later.agent = other = self._other(agent)
-            later.called = other.extension
-            draft.events += (
-                Event(type=how, at=from_ms(at), agent=agent.name, number=other.extension, to_agent=other.name),
-            )
+            seat = self._desk(at)
+            if seat is None or seat.agent is agent:
+                return
+        if agent is None or how is None or not self._follows(begin):
+            return
+        later = self._new("inbound", begin)
+        later.linked, draft.linked = (draft.uuid,), (*draft.linked, later.uuid)
+        later.customer, later.caller, later.did = draft.customer, draft.caller, draft.did
         draft.end_reason = "agent_disconnect"
-        return at
+        draft.code = SECOND_LINE if technical and seat is None else PASSED_ON
+        if seat is None:
+            later.queue, later.called = queue, pick(draw, queue.dids)
+            draft.events += (Event(type=how, at=from_ms(begin), agent=agent.name, queue=queue.name),)
+            self._enter(later, begin)
+            return
+        other = seat.agent
+        later.called = other.extension
+        draft.events += (
+            Event(type=how, at=from_ms(begin), agent=agent.name, number=other.extension, to_agent=other.name),
+        )
+        if draft.consulted:
+            draft.legs += (
+                Leg(
+                    started_at=from_ms(at),
+                    answered_at=from_ms(at + 2_000),
+                    ended_at=from_ms(begin),
+                    from_=agent.extension,
+                    to=other.extension,
+                    agent=other.name,
+                    application="Consultation",
+                    disposition="ANSWERED",
+                    duration_s=draft.consulted // SECOND,
+                ),
+            )
+        elif draw() < 0.06:
+            self._unreached(later, "missed")
+            self._rang(later, seat, begin, later.end or begin)
+            seat.busy((later.end or begin) + PAUSED)
+            return
+        rings = 0 if draft.consulted else 1_000 + int(draw() * 8_000)
+        self._talk(later, seat, begin, begin + rings)
 
     # Messages.
 
-    def _digital(self, draft: Draft, load: float, open_now: bool) -> None:
+    def _digital(self, start: int, kind: InteractionType) -> None:
         """A conversation in writing. Those of the last day may still be open: waiting for an agent, or active."""
-        draw, start, kind = self._draw, draft.start, draft.type
+        draw = self._draw
+        draft = self._new(kind, start)
         number, own = self._customer(draft), self._own_numbers[0]
         outcome = draw()
+        line = self._staff.teams[self._writing]
         if kind == "web_chat":  # a visitor of the site has no number
             draft.customer = None
         elif kind != "whatsapp":
             draft.caller, draft.called = f"24{draft.customer:013d}", f"100{own}"
-        elif open_now and outcome < 0.15:
+        elif outcome < 0.15 and (seat := idle(line, start)) is not None:
             draft.disposition, draft.caller, draft.called = "initiated", own, number
-            draft.agent = self._available(self._agents, start)
+            draft.agent = seat.agent
             draft.end = start + 1_000 + int(draw() * 4_000)
             return
         else:
             draft.caller, draft.called = number, own
-        draft.queue = queue = pick(draw, self._queues)
+        draft.queue = queue = self._written[kind == "web_chat"]
         draft.queued = start
         draft.events = (Event(type="queued", at=from_ms(start), queue=queue.name),)
-        recent = start >= self._end - DAY
-        answered = next_open(start) + int(pick(draw, WAITS) * (3 + 4 * load))
-        if answered >= self._end or (recent and outcome > 0.85):
+        opens = next_open(start)
+        seat = first(line, opens)
+        answered = max(opens, seat.free) + 4_000 + int(draw() * 40_000)
+        if answered >= self._end:
             draft.disposition = "waiting"
             return
         draft.disposition = "archived"
-        if outcome < 0.19:
-            draft.end, draft.end_reason = answered, "customer_disconnect"
+        patience = pick(draw, PATIENCE) * (2 if kind == "web_chat" else 600)
+        if answered - start > patience:
+            draft.end, draft.end_reason = start + patience, "customer_disconnect"
             return
-        draft.answered = answered
-        draft.agent = agent = self._available(self._team[queue.team_id], answered)
-        draft.events += (Event(type="answered", at=from_ms(answered), agent=agent.name),)
-        end = answered + pick(draw, CHATS)
-        if end >= self._end or (recent and outcome > 0.7):
+        draft.answered, draft.agent = answered, seat.agent
+        draft.events += (Event(type="answered", at=from_ms(answered), agent=seat.agent.name),)
+        end = answered + pick(draw, CHATS) * seat.pace // 100
+        if end >= self._end or (start >= self._end - DAY and outcome > 0.7):
             draft.disposition = "active"
+            seat.busy(answered + 600 * SECOND)
             return
         draft.end, draft.end_reason = end, pick(draw, CHAT_ENDINGS)
+        draft.wrapup, draft.code = pick(draw, WRAPUPS), pick(draw, self._notes.codes[self._writing])
+        seat.busy(end + draft.wrapup)
 
-    def _sms(self, draft: Draft, open_now: bool) -> None:
+    def _sms(self, start: int) -> None:
         """A message that an agent sends, or more often a program."""
         draw = self._draw
+        draft = self._new("outbound_sms", start)
         draft.caller, draft.called = pick(draw, self._own_numbers), self._customer(draft)
         draft.disposition = pick(draw, SMS)
-        draft.end = draft.start + 300 + int(draw() * 7_000)
-        if open_now and draw() < 0.3:
-            draft.agent = self._available(self._agents, draft.start)
-
-    # Records.
-
-    def record(self, draft: Draft) -> Cdr:
-        """The record of a draft, with what was noted after it."""
-        draw, start, answered, end = self._draw, draft.start, draft.answered, draft.end
-        agent, queue, campaign, customer = draft.agent, draft.queue, draft.campaign, draft.customer
-        conversed = agent is not None and draft.disposition in _CONVERSED
-        wrapup, code = self._wrapup(draft)
-        started_at = from_ms(start)
-        noted = draw()
-        return Cdr(
-            uuid=draft.uuid,
-            type=draft.type,
-            disposition=draft.disposition,
-            started_at=started_at,
-            answered_at=None if answered is None else from_ms(answered),
-            ended_at=None if end is None else from_ms(end),
-            from_=draft.caller,
-            to=draft.called,
-            did=draft.did,
-            end_reason=draft.end_reason,
-            agent=None if agent is None else agent.name,
-            agent_id=None if agent is None else agent.id,
-            queue=None if queue is None else queue.name,
-            queue_id=None if queue is None else queue.id,
-            teams=() if agent is None else agent.teams,
-            campaign=None if campaign is None else campaign.name,
-            campaign_id=None if campaign is None else campaign.id,
-            wrapup_code=None if code is None else code.code,
-            wrapup_description=None if code is None else code.description,
-            duration_s=_seconds(start, end) or 0,
-            talk_s=_seconds(answered, end) if conversed else None,
-            ring_s=_seconds(0, draft.ring),
-            wait_s=_seconds(draft.queued, end if answered is None else answered),
-            hold_s=_seconds(0, draft.hold),
-            wrapup_s=_seconds(0, wrapup),
-            events=draft.events,
-            legs=draft.legs,
-            linked_uuids=draft.linked,
-            recording=f"{started_at.date().isoformat()}/{draft.uuid}.mp3" if draft.recorded else None,
-            external_account_id=None if customer is None else self._accounts[customer],
-            tags=pick(draw, TAGS) if noted < 0.12 else (),
-            comment=pick(draw, COMMENTS) if conversed and 0.08 < noted < 0.15 else None,
-            score=40 + int(draw() * 121) / 2 if conversed and noted > 0.95 else None,
-            custom={} if customer is None or noted < 0.45 else self._custom(noted),
-            source="demo",
-        )
-
-    def _wrapup(self, draft: Draft) -> tuple[int | None, WrapupCode | None]:
-        """How long the agent works on after the end, and the code they choose; then they are free again."""
-        draw, agent, end = self._draw, draft.agent, draft.end
-        if agent is None or end is None:
-            return None, None
-        wrapup = code = None
-        if draft.disposition in _CONVERSED and draft.type != "internal":
-            wrapup, code = pick(draw, WRAPUPS), pick(draw, self._wrapup_codes[agent.teams[0].id])
-        elif draft.disposition in _TRIED:
-            wrapup, code = 1_000 + int(draw() * 8_000), NO_CONTACT
-        self._free_at[agent.id] = end + (wrapup or 0)
-        return wrapup, code
-
-    def _custom(self, noted: float) -> dict[str, CustomValue]:
-        """What a script of the company wrote beside the interaction."""
-        number = int(self._draw() * 900_000)
-        if noted < 0.75:
-            return {"order_id": f"SO-{100_000 + number}"}
-        if noted < 0.9:
-            return {"crm_ticket": 10_000 + number, "priority": ("low", "normal", "high")[number % 3]}
-        return {"order_id": f"SO-{100_000 + number}", "basket_eur": number / 100, "newsletter": number % 2 == 0}
+        draft.end = start + 300 + int(draw() * 7_000)
+        if draw() < 0.3 and is_open(start) and (seat := self._desk(start)) is not None:
+            draft.agent = seat.agent
 
 
-def _seconds(begin: int | None, end: int | None) -> int | None:
-    """Whole seconds from one instant (ms) to another, if both are known."""
-    return None if begin is None or end is None else (end - begin) // SECOND
+_LEG_WORDS: Final = {"no_answer": "NO ANSWER", "busy": "BUSY", "rejected": "BUSY", "machine_answered": "ANSWERED"}
+
+
+def _takes_calls(queue: Queue, at: int) -> bool:
+    """Whether a queue is open; those of the office only from 8 to 18 o'clock from Monday to Friday."""
+    return is_open(at) and (not queue.office or (8 * HOUR <= at % DAY < 18 * HOUR and weekday(at) < 5))
+
+
+def _of(draft: Draft) -> Queue:
+    """The queue of a draft that has one."""
+    if draft.queue is None:
+        raise ValueError(f"{draft.uuid} is in no queue")
+    return draft.queue
 
 
 def _name(agent: Agent | None) -> str | None:

@@ -26,6 +26,7 @@ from calldex.directory.exports import Export, Exports, Maker, maker_of
 from calldex.directory.groups import Groups
 from calldex.directory.keys import Keys
 from calldex.directory.ledgers import Ledgers
+from calldex.directory.marks import Marks, MissedMark
 from calldex.directory.model import (
     Account,
     GroupChanges,
@@ -47,11 +48,13 @@ from calldex.directory.model import (
 )
 from calldex.directory.openid import Openid, OpenidClient, OpenidProviders
 from calldex.directory.people import People
+from calldex.directory.schedules import Schedule, Schedules
 from calldex.directory.sealing import SEALING_FILE, Sealing
 from calldex.directory.sessions import Client, Device, Session, SessionOwner, SignedIn
 from calldex.directory.signin import Signin
 from calldex.directory.sources import Sources
 from calldex.directory.teams import Teams
+from calldex.directory.views import SavedView, Views
 from calldex.records.record import NamedKind
 
 __all__ = [
@@ -69,11 +72,14 @@ __all__ = [
     "KeyOwner",
     "ListedUser",
     "Maker",
+    "MissedMark",
     "NameEntry",
     "Named",
     "NamedKind",
     "Openid",
     "OpenidClient",
+    "SavedView",
+    "Schedule",
     "Seen",
     "Session",
     "SessionOwner",
@@ -89,7 +95,22 @@ __all__ = [
 ]
 
 
-class Directory(Accounts, People, Groups, Keys, Teams, Sources, Signin, OpenidProviders, Audit, Ledgers, Exports):
+class Directory(
+    Accounts,
+    People,
+    Groups,
+    Keys,
+    Teams,
+    Sources,
+    Signin,
+    OpenidProviders,
+    Audit,
+    Ledgers,
+    Exports,
+    Schedules,
+    Marks,
+    Views,
+):
     """The directory database, opened and brought to this version.
 
     `WrongVersion` if a newer Calldex wrote it, `UnreadableInput` if it is not one.

@@ -6,8 +6,9 @@ from msgspec import UNSET, UnsetType
 from sqlalchemy import insert, select, update
 
 from calldex.access.guard import Guard
+from calldex.clock import now_ms
 from calldex.directory.changes import changing
-from calldex.directory.database import Part, now_ms
+from calldex.directory.database import Part
 from calldex.directory.model import (
     Account,
     handle_problem,

@@ -16,7 +16,8 @@ from sqlalchemy import ColumnElement, Connection, LargeBinary, Row, bindparam, c
 
 from calldex.audit import chain
 from calldex.audit.chain import Actor, Entry, Fault, Link, Verified
-from calldex.directory.database import Database, Part, now_ms
+from calldex.clock import now_ms
+from calldex.directory.database import Database, Part
 from calldex.directory.tables import audit as entries
 from calldex.directory.tables import audit_chain
 from calldex.errors import CalldexError

@@ -17,8 +17,9 @@ from typing import Final, TypeVar
 import msgspec
 from sqlalchemy import Connection, Row, delete, func, select, update
 
+from calldex.clock import now_ms
 from calldex.directory import tables
-from calldex.directory.database import BUSY_TIMEOUT_MS, Database, now_ms
+from calldex.directory.database import BUSY_TIMEOUT_MS, Database
 from calldex.errors import Conflict, Unavailable
 from calldex.store import RECEIPT_MS, Batch, KeptRow, Quarantined, Receipt, Span
 from calldex.store.commits import Point

@@ -16,8 +16,9 @@ import msgspec
 from sqlalchemy import Connection, Table, create_engine, delete, func, insert, select, text, update
 from sqlalchemy.exc import DatabaseError, DataError
 
+from calldex.clock import now_ms
 from calldex.directory import tables
-from calldex.directory.database import Database, now_ms, version_of
+from calldex.directory.database import Database, version_of
 from calldex.errors import Conflict, UnreadableInput, WrongVersion
 from calldex.store import KeptRow, Quarantined, Receipt
 

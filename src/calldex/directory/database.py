@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import secrets
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -448,11 +447,6 @@ def _unavailable(error: DatabaseError) -> Unavailable:
     if _code(error) in _FULL:
         return DiskFull("there is no room left to write the directory database; nothing was changed")
     return Unavailable(f"the directory database cannot be used now: {_told(error)}", retry_after=1)
-
-
-def now_ms() -> int:
-    """The time, in epoch milliseconds."""
-    return time.time_ns() // 1_000_000
 
 
 class Part:

@@ -14,7 +14,8 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 
 from calldex.access import Principal, owner_of
-from calldex.directory.database import Part, now_ms
+from calldex.clock import now_ms
+from calldex.directory.database import Part
 from calldex.directory.principals import principals, read_accounts
 from calldex.directory.tables import ExportState, api_keys, exports, users
 from calldex.errors import NotFound, TooMany
@@ -107,6 +108,11 @@ class Exports(Part):
             vocabulary=key.vocabulary or person.vocabulary,
             credential=maker.credential,
         )
+
+    def account_name(self, account_id: int) -> str:
+        """The name of an account."""
+        with self._db.read() as connection:
+            return next(each.name for each in read_accounts(connection) if each.id == account_id)
 
     def add_export(self, export: Export) -> None:
         """Keep a new one; `TooMany` if its maker has too many."""

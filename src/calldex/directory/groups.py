@@ -15,8 +15,9 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from calldex.access import ROLES
 from calldex.access.guard import Guard
+from calldex.clock import now_ms
 from calldex.directory.changes import changing
-from calldex.directory.database import Part, now_ms
+from calldex.directory.database import Part
 from calldex.directory.model import Account, GroupChanges, GroupInfo, refuse
 from calldex.directory.principals import custom_group, find_account, role_groups
 from calldex.directory.refs import Refs

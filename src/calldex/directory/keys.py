@@ -19,7 +19,8 @@ from sqlalchemy import ColumnElement, Connection, bindparam, insert, or_, select
 
 from calldex.access import Principal
 from calldex.access.guard import Guard
-from calldex.directory.database import Database, Part, now_ms
+from calldex.clock import now_ms
+from calldex.directory.database import Database, Part
 from calldex.directory.model import (
     Key,
     KeyOwner,

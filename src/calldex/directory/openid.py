@@ -15,8 +15,9 @@ import msgspec
 from sqlalchemy import Connection, delete, select, update
 
 from calldex.access import ROLES, Role, outranks
+from calldex.clock import now_ms
 from calldex.directory.changes import changing
-from calldex.directory.database import Part, now_ms
+from calldex.directory.database import Part
 from calldex.directory.model import User, UserChanges, refuse, text_problem
 from calldex.directory.people import find_user
 from calldex.directory.principals import find_account, principals

@@ -16,7 +16,7 @@ from calldex.directory.model import Imported, ListedUser, User, UserChanges, Use
 from calldex.directory.people_csv import take_users
 from calldex.directory.principals import find_account, principals
 from calldex.directory.roster import Roster, read_users
-from calldex.directory.tables import api_keys, group_members, sessions, team_members, users
+from calldex.directory.tables import api_keys, group_members, saved_views, sessions, team_members, users
 from calldex.errors import NotFound, suggest
 
 _ALL: Final[tuple[KeyScope, ...]] = get_args(KeyScope)
@@ -93,14 +93,14 @@ class People(Part):
         return done
 
     def remove_user(self, email: str, *, guard: Guard | None = None) -> User:
-        """Remove a user with their keys, sessions and memberships. Their records stay, and so does their name in
-        look-ups. `Conflict` if their account would be left without an admin."""
+        """Remove a user with their keys, sessions, memberships and saved views. Their records stay, and so does their
+        name in look-ups. `Conflict` if their account would be left without an admin."""
         with changing(self._db, self.user(email).account, guard) as change:
             user = find_user(change.connection, email)
             change.touches((user.id,))
             if user.teams:
                 change.moves((user.id,))
-            for table in (api_keys, sessions, team_members, group_members):
+            for table in (api_keys, sessions, team_members, group_members, saved_views):
                 change.connection.execute(delete(table).where(table.c.user_id == user.id))
             change.connection.execute(delete(users).where(users.c.id == user.id))
         return user

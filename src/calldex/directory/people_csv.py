@@ -96,8 +96,7 @@ def _take(text: bytes, columns: tuple[str, ...], take: Callable[[_Cells], Done])
             done.append(take(found))
         except CalldexError as error:
             problems += _of_line(number, error)
-        if len(problems) > MOST_PROBLEMS:
-            problems[MOST_PROBLEMS:] = [Problem("file", "", f"has more problems than these {MOST_PROBLEMS}")]
+        if len(problems) > MOST_PROBLEMS:  # `BadParameters` tells that there are more
             break
     refuse(problems)
     return Imported.of(done)

@@ -13,8 +13,8 @@ import msgspec
 from msgspec import UNSET
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, insert, select, update
 
+from calldex.clock import now_ms
 from calldex.directory.changes import Change
-from calldex.directory.database import now_ms
 from calldex.directory.lookups import names_of
 from calldex.directory.members import Member, join, leave
 from calldex.directory.model import Done, User, UserChanges

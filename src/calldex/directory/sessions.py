@@ -13,10 +13,11 @@ import time
 from typing import Final
 
 import msgspec
+from cachetools import LRUCache
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, insert, select, update
 
-from calldex.access import Principal
-from calldex.access.guard import Guard
+from calldex.access import Principal, permit
+from calldex.access.guard import Guard, RightsGuard
 from calldex.directory.database import Database, Part
 from calldex.directory.people import find_user
 from calldex.directory.principals import ask_guard, find_account, principals
@@ -71,10 +72,12 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SessionOwner(Principal, frozen=True, kw_only=True):
-    """Whose a session is; it ends at epoch millisecond `expires_at` in any case."""
+    """Whose a session is; it ends at epoch millisecond `expires_at` in any case. Who sees as another user stays who
+    they are, with that one's rights to read: `seen_as` is the other's e-mail address."""
 
     session_id: int
     expires_at: int
+    seen_as: str = ""
 
 
 class SignedIn(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,7 +101,7 @@ class Sessions(Part):
         self._session_people = Snapshot(
             database, lambda connection: principals(connection, users.c.disabled_at.is_(None))
         )
-        self._session_memory: dict[bytes, _Remembered] = {}
+        self._session_memory: LRUCache[bytes, _Remembered] = LRUCache(_REMEMBERED)
         self._sessions_ended = 0
         self._session_lock = threading.Lock()
         self._session_touched: dict[int, int] = {}
@@ -134,9 +137,23 @@ class Sessions(Part):
             return None
         return self._owner_of(known.session, (self._session_people.known() or {}).get(known.session.user_id), at_ms)
 
+    def seen_as(self, owner: SessionOwner, user_id: int) -> SessionOwner:
+        """Whose a session is, with the rights to read of another user of the account, and no others. `NotFound` if
+        there is none of that id who can sign in; `Forbidden` for who may not see what others may, or whom the owner
+        does not outrank."""
+        permit(owner, ("manage_users", "manage_access"))
+        person = self._session_people.recent().get(user_id) or self._session_people.current().get(user_id)
+        if person is None or person.account_id != owner.account_id:
+            raise NotFound(f"there is no user {user_id} who can sign in")
+        RightsGuard(owner, lambda _: frozenset())(person)
+        rights = ("groups", "agent_id", "supervised_teams", "supervised_queues", "timezone")
+        seen = {name: getattr(person, name) for name in rights}
+        return msgspec.structs.replace(owner, scopes=("read",), seen_as=person.email, **seen)
+
     def _remembered(self, digest: bytes) -> _Remembered | None:
         """A session as it was in the database up to `RECHECK_S` ago."""
-        known = self._session_memory.get(digest)
+        with self._session_lock:
+            known = self._session_memory.get(digest)
         if known is None or known.generation != self._generation:
             return None
         return known if time.monotonic() < known.checked_at + RECHECK_S else None
@@ -249,12 +266,11 @@ class Sessions(Part):
         generation, checked_at = self._generation, time.monotonic()
         with self._db.read() as connection:
             found = _sessions(connection, sessions.c.hash == digest)
-        if not found:
-            self._session_memory.pop(digest, None)
-            return None
-        if len(self._session_memory) >= _REMEMBERED:
-            self._session_memory.clear()
-        known = self._session_memory[digest] = _Remembered(found[0], generation, checked_at)
+        with self._session_lock:
+            if not found:
+                self._session_memory.pop(digest, None)
+                return None
+            known = self._session_memory[digest] = _Remembered(found[0], generation, checked_at)
         return known
 
 

@@ -7,7 +7,8 @@ from typing import Final
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from calldex.directory.database import Part, now_ms
+from calldex.clock import now_ms
+from calldex.directory.database import Part
 from calldex.directory.model import Source, handle_problem, text_problem
 from calldex.directory.principals import find_account
 from calldex.directory.tables import accounts, sources

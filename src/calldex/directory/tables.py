@@ -28,7 +28,7 @@ from sqlalchemy import (
 from calldex.access import Role
 from calldex.records.record import NamedKind
 
-VERSION: Final = "0007"
+VERSION: Final = "0008"
 """The newest migration."""
 ExportState = Literal["queued", "running", "done", "failed"]
 PINNED_MS: Final = 2**62
@@ -240,6 +240,35 @@ sources: Final = Table(
     Column("format", String(64), nullable=False),
     Column("settings", JSON, nullable=False),
     Column("created_at", BigInteger, nullable=False),
+)
+
+# Missed calls that somebody took care of. `started_ms` is when the call began, so that those of some days are found.
+missed_marks: Final = Table(
+    "missed_marks",
+    metadata,
+    Column("account_id", ForeignKey("accounts.id"), primary_key=True),
+    Column("uuid", String(36), primary_key=True),
+    Column("started_ms", BigInteger, nullable=False),
+    Column("by", String(254), nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("note", String(500)),
+    Index("ix_missed_marks_started_ms", "account_id", "started_ms"),
+)
+
+# Searches that somebody saved, for themselves or for all of their account. `query` is the list's query string.
+saved_views: Final = Table(
+    "saved_views",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    _account_id(),
+    Column("user_id", ForeignKey("users.id"), nullable=False, index=True),
+    Column("name", String(64), nullable=False),
+    Column("query", String(4000), nullable=False),
+    Column("shared", Boolean, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("changed_at", BigInteger, nullable=False),
+    UniqueConstraint("account_id", "user_id", "name"),
+    sqlite_autoincrement=True,
 )
 
 secrets: Final = Table(

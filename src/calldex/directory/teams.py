@@ -12,8 +12,9 @@ from msgspec import UNSET
 from sqlalchemy import Connection, bindparam, delete, insert, select
 
 from calldex.access.guard import Guard
+from calldex.clock import now_ms
 from calldex.directory.changes import Change, changing
-from calldex.directory.database import Database, now_ms
+from calldex.directory.database import Database
 from calldex.directory.lookups import Lookups, names_of, pin, unname
 from calldex.directory.members import Member, join, leave, members_now, stays
 from calldex.directory.model import MOST_TEAMS, Done, Imported, TeamChanges, TeamInfo, id_problem, refuse

@@ -13,13 +13,13 @@ from typing import Final
 import msgspec
 
 from calldex.exports.arrow import Arrow
-from calldex.exports.columns import COLUMN, UPDATED_AT, Column, Layout, Writer, chosen
+from calldex.exports.columns import COLUMN, UPDATED_AT, Column, Layout, Times, Writer, chosen
 from calldex.exports.csv import Csv, CsvExcel, last_row
 from calldex.exports.lines import Json, Lines, last_object
 from calldex.exports.parquet import Parquet
 from calldex.exports.xlsx import Xlsx
 
-__all__ = ("COLUMN", "FORMATS", "UPDATED_AT", "Column", "Format", "Layout", "Writer", "chosen")
+__all__ = ("COLUMN", "FORMATS", "UPDATED_AT", "Column", "Format", "Layout", "Times", "Writer", "chosen")
 
 
 class Format(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from enum import Enum, auto
 from functools import lru_cache
-from typing import Any, Final, Protocol, get_type_hints
+from typing import Any, Final, Literal, Protocol, get_type_hints
 
 import msgspec
 
@@ -20,6 +20,9 @@ from calldex.records.record import Id, Instant, Score, Seconds
 
 UPDATED_AT: Final = "updated_at"
 """When the version was committed; it leaves only where it is asked for."""
+
+
+Times = Literal["utc", "local", "epoch_ms"]
 
 
 class Kind(Enum):
@@ -45,12 +48,14 @@ class Column(msgspec.Struct, frozen=True):
 
 class Layout(msgspec.Struct, frozen=True):
     """What a file is to hold: its columns, in which zone times are told where people read them, and how many records
-    will come. Without chosen columns, formats that can serve records as they are do so."""
+    will come. Without chosen columns, formats that can serve records as they are do so. `times`: how CSV for machines
+    tells them."""
 
     columns: tuple[Column, ...]
     timezone: str
     total: int
     chosen: bool = False
+    times: Times = "utc"
 
 
 class Writer(Protocol):

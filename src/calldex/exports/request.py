@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from calldex.errors import BadParameters, Problem
-from calldex.exports import COLUMN, FORMATS, Format, Layout, Writer, chosen
+from calldex.exports import COLUMN, FORMATS, Format, Layout, Times, Writer, chosen
 from calldex.search.query import Own
 
 FORMAT_WORDS = Literal["json", "ndjson", "csv", "csv-excel", "xlsx", "parquet", "arrow"]
@@ -52,15 +52,32 @@ class ExportRequest(Own, frozen=True):
         | None
     ) = None
 
+    times: Annotated[
+        Times,
+        msgspec.Meta(
+            description="How `csv` tells times, for programs that read no offset: `utc`, as the list does; `local`, on"
+            " the clock of `timezone`, without an offset; `epoch_ms`, in milliseconds since 1970.",
+            examples=["utc"],
+        ),
+    ] = "utc"
+
     def problems(self) -> Iterator[Problem]:
         """What does not go together."""
         if self.end is not None and FORMATS[self.format].last is None:
             valid = f"with format {', '.join(name for name, format_ in FORMATS.items() if format_.last)}"
             yield Problem("end", self.end, f"{self.format} has no lines", valid)
+        if self.times != "utc" and self.format != "csv":
+            yield Problem("times", self.times, f"{self.format} has a way of its own to tell times", "with format csv")
         try:
             chosen(self.fields)
         except BadParameters as error:
             yield from error.problems
+
+
+def made(own: ExportRequest, timezone: str, total: int, *, sums: bool = False) -> Made:
+    """The file that is asked for, of so many records, to be made; times for people are told in this zone."""
+    layout = Layout(chosen(own.fields), timezone, total, bool(own.fields), own.times)
+    return Made(FORMATS[own.format], layout, ends=own.end is not None, sums=sums)
 
 
 class Made:

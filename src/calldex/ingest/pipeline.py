@@ -7,7 +7,6 @@ format by name, opens no file, speaks no HTTP.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import chain, groupby, repeat
@@ -15,6 +14,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from calldex.clock import now_ms
 from calldex.directory import Directory, Seen
 from calldex.errors import IdempotencyMismatch
 from calldex.formats import UNFINISHED, Row, RowFormat
@@ -220,7 +220,7 @@ class Ingest:
 
     def _count(self, source: str, outcomes: Iterable[Outcome], rejected: int, newest_ms: int) -> None:
         words = chain((outcome.value for outcome in outcomes), repeat("rejected", rejected))
-        self.tally.count(source, time.time_ns() // 1_000_000, words, newest_ms)
+        self.tally.count(source, now_ms(), words, newest_ms)
 
     def _note(self, account_id: int, found: Iterable[Mention]) -> None:
         """Tell the directory what things are called."""

@@ -30,8 +30,8 @@ import msgspec
 from calldex.errors import Unavailable
 from calldex.formats import LINE_LIMIT, FormatSettings, LineFormat, RecordFormat
 from calldex.records.record import Cdr, NamedKind, Rejected, to_ms
-from calldex.store import Quarantined, Ready, Reject
-from calldex.store.sql import ready
+from calldex.store import Prepared, Quarantined, Reject
+from calldex.store.sql import prepared
 
 ALONE: Final = 8 << 20
 """How many bytes of a stream are read in this process before workers are started for the rest of it."""
@@ -58,7 +58,7 @@ _Part = tuple[int, bytes]
 class Block(msgspec.Struct, frozen=True, array_like=True):
     """Some pieces of a stream: records, what could not be read, and of each thing named the newest mention."""
 
-    records: list[Ready]
+    records: list[Prepared]
     rejects: list[Reject]
     mentions: list[Mention]
 
@@ -160,7 +160,7 @@ def read_blocks(
 
 def block(pieces: Iterable[Cdr | Rejected], source: str) -> Block:
     """What a format read, as it is stored; a record that names no source is of this one."""
-    records: list[Ready] = []
+    records: list[Prepared] = []
     rejects: list[Reject] = []
 
     def read() -> Iterator[Cdr]:
@@ -171,7 +171,7 @@ def block(pieces: Iterable[Cdr | Rejected], source: str) -> Block:
                 rejects.append(Reject(piece.reason, piece.where, piece.raw))
             else:
                 record = sourced(piece, source)
-                records.append(ready(record))
+                records.append(prepared(record))
                 yield record
 
     found = mentions(read())

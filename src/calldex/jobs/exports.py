@@ -9,23 +9,28 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from functools import partial
 from traceback import format_exc
 from typing import Any, Final
 
+import msgspec
 import structlog
 
 from calldex.access import Principal, permissions_of, scope_of
 from calldex.audit.chain import Actor
+from calldex.audit.noting import noting
+from calldex.clock import now_ms
 from calldex.directory import Directory, Export
-from calldex.errors import CalldexError, DiskFull, NotFound, ScopeChanged, Unavailable
-from calldex.exports import FORMATS, UPDATED_AT, Layout, chosen
-from calldex.exports.request import ExportRequest
+from calldex.errors import CalldexError, Conflict, DiskFull, NotFound, ScopeChanged, Unavailable
+from calldex.exports import FORMATS, UPDATED_AT
+from calldex.exports.request import ExportRequest, made
+from calldex.jobs.delivery import credentials_of, deliver, pieces_of
 from calldex.jobs.files import ExportFiles
 from calldex.jobs.making import Making, point_of
+from calldex.jobs.schedules import run_due
 from calldex.node import Node
 from calldex.search.query import Parameters
 from calldex.search.reader import Caller, Point, Reader, Reading, Search
@@ -52,6 +57,7 @@ class ExportJobs:
         self._reader = reader
         self._wake = asyncio.Event()
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._delivering = asyncio.Semaphore(AT_ONCE)
         self.files = ExportFiles(node.settings)
 
     def wake(self) -> None:
@@ -65,8 +71,10 @@ class ExportJobs:
                 self._wake.clear()
                 try:
                     await self.look()
-                except (CalldexError, OSError) as error:
-                    _log.warning("exports_not_looked_for", reason=str(error))
+                except CalldexError as error:
+                    _log.warning("exports_not_looked_for", reason=error.message)
+                except Exception:  # noqa: BLE001 -- it is tried again, and the log has the reason
+                    _log.error("exports_not_looked_for", exception=format_exc())
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), LOOK_S)
         finally:
@@ -76,7 +84,7 @@ class ExportJobs:
 
     async def look(self) -> None:
         """Begin everything that is to be made, and clear away what has expired."""
-        for export in await asyncio.to_thread(self._tidied):
+        for export in await asyncio.to_thread(self._tidied, frozenset(self._tasks)):
             if export.id not in self._tasks:
                 self._tasks[export.id] = task = asyncio.create_task(self._job(export))
                 task.add_done_callback(partial(self._ended, export.id))
@@ -89,11 +97,12 @@ class ExportJobs:
         await self.look()
         await asyncio.gather(*self._tasks.values())
 
-    def _tidied(self) -> list[Export]:
-        """What is to be made, oldest first."""
-        self._directory.drop_exports(_now_ms())
+    def _tidied(self, being_made: AbstractSet[str]) -> list[Export]:
+        """What is to be made, oldest first. The files of those that are being made now are theirs to remove."""
         node = self.files.name()
-        self.files.sweep([*self._directory.kept_exports(node), *self._tasks])
+        run_due(self._node, node, now_ms())
+        self._directory.drop_exports(now_ms())
+        self.files.sweep([*self._directory.kept_exports(node), *being_made])
         return self._directory.open_exports(node)[::-1]
 
     # --- one of them --------------------------------------------------------------------------------------------------
@@ -104,9 +113,6 @@ class ExportJobs:
         for tries in range(1, MOST_TRIES + 1):
             try:
                 await self._made(export.id)
-                break
-            except NotFound:  # it was deleted
-                await asyncio.to_thread(self.files.remove, export.id)
                 break
             except CalldexError as error:
                 if isinstance(error, DiskFull) or not isinstance(error, Unavailable) or tries == MOST_TRIES:
@@ -134,12 +140,19 @@ class ExportJobs:
         export = await asyncio.to_thread(self._directory.export, id_)
         if export.digest is None:
             export = await self._written(export)
+        if export.schedule_id is not None:
+            await self._delivered(export)
         await asyncio.to_thread(self._directory.end_export, id_, "done")
+        if export.schedule_id is not None:
+            await asyncio.to_thread(self.files.remove, id_)
 
     async def _written(self, export: Export) -> Export:
         principal = await asyncio.to_thread(self._permitted, export)
-        asked = self._reader.open(_caller(export, principal), MAKE, export.parameters, target=export.id)
+        asked = self._reader.open(Caller(principal, actor_of(export)), MAKE, export.parameters, target=export.id)
         async with asked as search:
+            if export.scope is None:  # of a schedule: from here on it is what its maker sees now
+                export = msgspec.structs.replace(export, scope=search.scope.fingerprint())
+                await asyncio.to_thread(self._keep, export, {"scope": export.scope})
             try:
                 done = await self._streamed(export, search)
             except OSError as error:
@@ -152,18 +165,48 @@ class ExportJobs:
         point = await asyncio.to_thread(point_of, export, FORMATS[own.format], self.files)
         async with search.stream(dated=UPDATED_AT in own.fields, at=point) as stream:
             begun = point or Point(as_of=stream.as_of, total=stream.total)
-            layout = Layout(chosen(own.fields), search.timezone, stream.total, bool(own.fields))
+            file = made(own, search.timezone, stream.total, sums=True)
 
             def save(**values: Any) -> None:
                 self._keep(export, values)
 
-            making = await stream.run(lambda: Making(export, layout, begun, self.files, save, ends=own.end is not None))
+            making = await stream.run(lambda: Making(export, file, begun, self.files, save))
             try:
                 async for _ in stream.through(making.add):
                     pass
                 return await stream.run(making.end)
             finally:
                 making.close()
+
+    # --- where it goes ------------------------------------------------------------------------------------------------
+
+    async def _delivered(self, export: Export) -> None:
+        """Bring it to where its schedule says."""
+        async with self._delivering, noting(self._node.audit, actor_of(export), "export_delivered") as noted:
+            noted.target, noted.rows = export.id, export.records
+            noted.detail = await asyncio.to_thread(self._deliver, export)
+
+    def _deliver(self, export: Export) -> dict[str, str]:
+        schedule = self._directory.scheduled(export)
+        targets = self._node.settings.export_targets
+        if schedule is None or schedule.target not in targets:
+            what = "its schedule" if schedule is None else f"{schedule.target} of the setting `export_targets`"
+            raise Conflict(f"{what} is not there any more")
+        account = self._directory.account_name(export.account_id)
+        format_ = FORMATS[dict(export.parameters)["format"]]
+        name = f"{account}/{schedule.name}-{export.day}.{format_.suffix}"
+        credentials = credentials_of(self._directory, schedule.target)
+        deliver(targets[schedule.target], name, self._while_running(export), credentials)
+        return {"place": schedule.target, "file": name}
+
+    def _while_running(self, export: Export) -> Iterator[bytes]:
+        """The file, piece by piece; an upload keeps no server from stopping."""
+        for piece in pieces_of(self.files.path(export.id)):
+            if self._node.stopping.is_set():
+                raise Unavailable("the server stopped; it is delivered when it is there again", retry_after=5)
+            yield piece
+
+    # --- rights -------------------------------------------------------------------------------------------------------
 
     def _keep(self, export: Export, values: Mapping[str, Any]) -> None:
         """Keep how far it is, as long as it is to be made; raises why it is not."""
@@ -190,18 +233,12 @@ def still_permitted(directory: Directory, export: Export) -> Principal:
     return principal
 
 
-def _caller(export: Export, principal: Principal) -> Caller:
-    actor = Actor(
-        actor=export.email, account_id=export.account_id, user_id=export.user_id, credential=export.credential
-    )
-    return Caller(principal, actor)
+def actor_of(export: Export) -> Actor:
+    """What the audit calls the maker of an export."""
+    return Actor(actor=export.email, account_id=export.account_id, user_id=export.user_id, credential=export.credential)
 
 
 def _failure(error: OSError) -> CalldexError:
     if error.errno in _FULL:
         return DiskFull("there is no room left on the disk; nothing of it is kept")
     return CalldexError(f"its file cannot be written: {error.strerror}")
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -16,7 +16,7 @@ from typing import IO, Any, Final
 import msgspec
 
 from calldex.directory import Export
-from calldex.exports import FORMATS, Format, Layout
+from calldex.exports import FORMATS, Format
 from calldex.exports.request import Made
 from calldex.jobs.files import ExportFiles
 from calldex.search.reader import Batch, Point
@@ -44,22 +44,20 @@ class Making:
     def __init__(
         self,
         export: Export,
-        layout: Layout,
+        made: Made,
         point: Point,
         files: ExportFiles,
         save: Callable[..., None],
-        *,
-        ends: bool,
     ) -> None:
         self._id = export.id
         self._files = files
         self._save = save
+        self._made = made
         self._format = FORMATS[dict(export.parameters).get("format", "ndjson")]
         self._records = self._bytes = 0
         self._saved_at = time.monotonic()
         half = files.half(export.id)
         files.check_room()
-        self._made = Made(self._format, layout, ends=ends, sums=True)
         if point.after is not None:
             self._file: IO[bytes] = half.open("r+b")
             self._go_on(point.passed, export.size)

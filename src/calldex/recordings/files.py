@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from calldex.clock import now_ms
 from calldex.errors import NotFound
 from calldex.recordings import invented
 from calldex.recordings.audio import Peaks, peaks_of, write_mp3
@@ -80,7 +80,7 @@ class Recordings:
         self._cache.mkdir(mode=0o700, exist_ok=True)
         kept = self._cache / (hashlib.sha256(identity.encode()).hexdigest() + suffix)
         if kept.is_file():
-            os.utime(kept, ns=(time.time_ns(), kept.stat().st_mtime_ns))  # used now, but the same as ever
+            os.utime(kept, ns=(now_ms() * 1_000_000, kept.stat().st_mtime_ns))  # used now, but the same as ever
             return kept
         half = kept.with_suffix(f".{os.getpid()}-{os.urandom(4).hex()}.half")
         try:

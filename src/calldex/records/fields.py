@@ -123,7 +123,7 @@ class Kind(Enum):
     """Whole number below 2**31."""
     ID = auto()
     """An id, below 2**53."""
-    MASK = auto()
+    BITS = auto()
     """One bit for each word of a vocabulary."""
     WORD = auto()
     """Short text of few different values."""
@@ -139,6 +139,8 @@ class Kind(Enum):
     """When the interaction was answered: milliseconds after its begin and one more, 0 where it was not."""
     TEXT_SET = auto()
     """Several texts, as `text_set` writes them."""
+    PASSED = auto()
+    """The texts that the record and its events have for one thing, each once, as `text_set` writes them."""
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -163,12 +165,12 @@ COLUMNS: Final = (
     Column("campaign_id", Kind.ID, "campaign_id"),
     Column("team_ids", Kind.ID_SET, "teams", member="id"),
     Column("wrapup_code", Kind.WORD, "wrapup_code"),
-    Column("events", Kind.MASK, "events", EVENT_TYPES, member="type"),
+    Column("events", Kind.BITS, "events", EVENT_TYPES, member="type"),
     Column("duration_s", Kind.NUMBER, "duration_s"),
     Column("caller", Kind.PHONE, "from_"),
     Column("callee", Kind.PHONE, "to"),
     Column("tags", Kind.TEXT_SET, "tags"),
-    Column("flags", Kind.MASK, "flags", FLAGS),
+    Column("flags", Kind.BITS, "flags", FLAGS),
     Column("has_recording", Kind.YES_NO, "recording"),
     Column("answer_ms", Kind.ANSWER, "answered_at"),
     Column("talk_s", Kind.SECONDS, "talk_s"),
@@ -176,6 +178,7 @@ COLUMNS: Final = (
     Column("wait_s", Kind.SECONDS, "wait_s"),
     Column("hold_s", Kind.SECONDS, "hold_s"),
     Column("wrapup_s", Kind.SECONDS, "wrapup_s"),
+    Column("passed_queues", Kind.PASSED, "events", member="queue"),
 )
 COLUMN: Final = {column.name: column for column in COLUMNS}
 
@@ -262,10 +265,13 @@ class Op(Enum):
     """There is no value, or there is one: as the value is 1 or 0."""
     SINCE = auto()
     """The version was committed at or after the instant (epoch milliseconds); its column is not one of `COLUMNS`."""
+    CALLED_BACK = auto()
+    """It is a missed call, and what other records tell of its caller since is one of the words (the values are codes);
+    its column is not one of `COLUMNS`."""
 
 
 LISTS: Final = frozenset(
-    (Op.ANY_WORD, Op.ANY_ID, Op.ANY_OF_SET, Op.ANY_TEXT, Op.ANY_TEXT_OF_SET, Op.ANY_BIT, Op.ANY_UUID)
+    (Op.ANY_WORD, Op.ANY_ID, Op.ANY_OF_SET, Op.ANY_TEXT, Op.ANY_TEXT_OF_SET, Op.ANY_BIT, Op.ANY_UUID, Op.CALLED_BACK)
 )
 """Those that take several values."""
 
@@ -301,6 +307,10 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
 
 TRANSFERS: Final = ("blind_transfer", "attended_transfer", "queue_transfer")
 EXITS: Final = ("exit_timeout", "exit_empty", "exit_key")
+CALLBACK_STATES: Final = ("open", "returned", "answered_later")
+"""What became of a missed call."""
+CALLBACK_HOURS: Final = 24
+MOST_CALLBACK_HOURS: Final = 720
 _LISTED: Final = "One or several, comma-separated."
 _TEXT: Final = "no wildcards, letters in any case"
 
@@ -405,6 +415,14 @@ _CHOOSING: Final = (
         example="501",
     ),
     Filter(
+        name="passed_queues",
+        op=Op.ANY_TEXT_OF_SET,
+        column="passed_queues",
+        description="A record matches if it passed any of these queues, whichever handled it last: their names, as"
+        f" `queue` of the record or of its events has them, exactly. {_LISTED}",
+        example="Support",
+    ),
+    Filter(
         name="team_ids",
         op=Op.ANY_OF_SET,
         column="team_ids",
@@ -493,6 +511,17 @@ _CHOOSING: Final = (
         example="yes",
     ),
     Filter(
+        name="callback_state",
+        op=Op.CALLED_BACK,
+        column="callback",
+        description="Inbound calls that nobody took, by what became of their caller within `callback_hours`: whichever"
+        " came first of an answered call to that number (`returned`) and an answered call from it (`answered_later`);"
+        " else `open`, as every call whose number is withheld. Calls beyond the reader's reach do not count."
+        f" {_LISTED}",
+        example="open",
+        words=CALLBACK_STATES,
+    ),
+    Filter(
         name="changed_since",
         op=Op.SINCE,
         column="written_ms",
@@ -550,6 +579,15 @@ DAY_PARAMETERS: Final = (
     ),
     Parameter("timezone", "IANA name of the zone in which days are cut.", "Europe/London", {"type": "string"}),
 )
+FILTER_PARAMETERS: Final = (
+    Parameter(
+        "callback_hours",
+        "Within how many hours a missed call counts as returned or answered later; only with `callback_state`.",
+        str(CALLBACK_HOURS),
+        {"type": "integer", "minimum": 1, "maximum": MOST_CALLBACK_HOURS, "default": CALLBACK_HOURS},
+    ),
+)
+"""What filters need beside their values."""
 KEY_PARAMETER: Final = Parameter(
     "key", "User API key; `Authorization: Bearer` does as well.", "", {"type": "string", "maxLength": 200}
 )

@@ -348,11 +348,21 @@ def _is_canonical(cdr: Cdr) -> bool:
         if number is not None and not (number.isascii() and number.isdigit()):
             return False
     return (
-        not cdr.legs
+        (not cdr.legs or all(map(_is_canonical_leg, cdr.legs)))
         and (cdr.agent is None or cdr.agent_id is not None)
         and (cdr.queue is None or cdr.queue_id is not None)
         and (cdr.campaign is None or cdr.campaign_id is not None)
     )
+
+
+def _is_canonical_leg(leg: Leg) -> bool:
+    for at in (leg.started_at, leg.answered_at, leg.ended_at):
+        if at is not None and (at.tzinfo is not UTC or at.microsecond % 1000):
+            return False
+    for number in (leg.from_, leg.to):
+        if number is not None and not (number.isascii() and number.isdigit()):
+            return False
+    return True
 
 
 _T = TypeVar("_T")

@@ -116,10 +116,14 @@ class Pager:
             found = self._store.slice(
                 query, place.as_of, limit=per_page, total=total, after=place.after, skip=place.skip
             )
-        passed = place.passed + place.skip + found.count
-        json = served(found.json, query.scope)
-        if found.last is None or passed >= total:
-            return Page(json, found.count, total, None)
+        token = self.following(query, place, total, found.count, found.last)
+        return Page(served(found.json, query.scope), found.count, total, token)
+
+    def following(self, query: Query, place: Place, total: int, count: int, last: Position | None) -> str | None:
+        """The token for what follows a page of so many, up to the last of them; None if nothing does."""
+        passed = place.passed + place.skip + count
+        if last is None or passed >= total:
+            return None
         token = Token(
             account_id=query.scope.account_id,
             filters=query.fingerprint(),
@@ -129,9 +133,9 @@ class Pager:
             total=total,
             page=place.page,
             passed=passed,
-            after=found.last,
+            after=last,
         )
-        return Page(json, found.count, total, self._sealer.seal(token))
+        return self._sealer.seal(token)
 
 
 def _backwards(page: int, issued_by: int) -> Problem:

@@ -21,7 +21,19 @@ import msgspec
 from calldex.access import PERMISSIONS, Scope, needed_for
 from calldex.errors import BadParameters, Forbidden, Problem, suggest
 from calldex.inputs import parameters_of, read_members
-from calldex.records.fields import DAY_PARAMETERS, FILTER, FILTERS, KEY_PARAMETER, LISTS, MAX_VALUES, Filter, Op
+from calldex.records.fields import (
+    CALLBACK_HOURS,
+    DAY_PARAMETERS,
+    FILTER,
+    FILTER_PARAMETERS,
+    FILTERS,
+    KEY_PARAMETER,
+    LISTS,
+    MAX_VALUES,
+    MOST_CALLBACK_HOURS,
+    Filter,
+    Op,
+)
 from calldex.records.record import is_rounded, is_withheld, plain_number, plain_uuid, to_ms
 from calldex.texts import listed
 from calldex.zones import timezones
@@ -53,13 +65,15 @@ class Condition(msgspec.Struct, frozen=True):
 class Query(msgspec.Struct, frozen=True, kw_only=True):
     """Which records are meant. A `Scope` is required: nobody asks without one.
 
-    `start_ms` is included, `end_ms` excluded, both about the instant at which an interaction began.
+    `start_ms` is included, `end_ms` excluded, both about the instant at which an interaction began. Within
+    `callback_hours` a missed call counts as returned or answered later.
     """
 
     scope: Scope
     where: tuple[Condition, ...] = ()
     start_ms: int | None = None
     end_ms: int | None = None
+    callback_hours: int = CALLBACK_HOURS
 
     def fingerprint(self) -> bytes:
         """16 bytes that differ when the filters differ (not the scope); a search token remembers them."""
@@ -67,7 +81,8 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
             (f"{'not ' if c.negated else ''}{c.op.name}", f"{c.column}{c.or_column}", sorted(map(str, c.values)))
             for c in self.where
         )
-        packed = msgspec.msgpack.encode((plain, self.start_ms, self.end_ms))
+        hours = () if self.callback_hours == CALLBACK_HOURS else (self.callback_hours,)
+        packed = msgspec.msgpack.encode((plain, self.start_ms, self.end_ms, *hours))
         return hashlib.blake2b(packed, digest_size=16).digest()
 
 
@@ -84,11 +99,15 @@ O = TypeVar("O", bound=Own)  # noqa: E741 -- as short as the type variables besi
 
 
 class Parameters(msgspec.Struct, Generic[O], frozen=True):
-    """What a route over records takes beside the key: its `own`, and whether filters and days are among it."""
+    """What a route over records takes beside the key: its `own`, and whether filters and days are among it; of the
+    filters, whether those that look at other records as well (`related`) are; and whether the hours of these may come
+    without them."""
 
     own: type[O]
     filters: bool = True
     days: bool = True
+    related: bool = True
+    hours_alone: bool = False
 
 
 class PageRequest(Own, frozen=True):
@@ -131,7 +150,7 @@ class PageRequest(Own, frozen=True):
 
 
 PAGES: Final = Parameters(PageRequest)
-PARAMETERS: Final = (*DAY_PARAMETERS, *parameters_of(PageRequest), KEY_PARAMETER)
+PARAMETERS: Final = (*FILTER_PARAMETERS, *DAY_PARAMETERS, *parameters_of(PageRequest), KEY_PARAMETER)
 """What a search takes beside filters."""
 
 
@@ -161,9 +180,31 @@ def parse(
         condition for filter_ in filters if (condition := _condition(filter_, given, problems)) is not None
     )
     start_ms, end_ms = _days(given, timezone, problems) if parameters.days else (None, None)
+    hours = _read(given, _HOURS, lambda text: _whole(text, 1, MOST_CALLBACK_HOURS), problems) or CALLBACK_HOURS
+    problems += _unrelated(given, parameters)
     own = _own(given, parameters.own, problems)
     _permitted(filters, given, scope)
-    return Query(scope=scope, where=conditions, start_ms=start_ms, end_ms=end_ms), own
+    query = Query(scope=scope, where=conditions, start_ms=start_ms, end_ms=end_ms, callback_hours=hours)
+    return query, own
+
+
+_HOURS: Final = FILTER_PARAMETERS[0].name
+_RELATED: Final = tuple(filter_.name for filter_ in FILTERS if filter_.op is Op.CALLED_BACK)
+
+
+def _unrelated(given: Mapping[str, str], parameters: Parameters[Any]) -> Iterable[Problem]:
+    """What is given of filters that look at other records, where they cannot be, or of their hours without them."""
+    if not parameters.related:
+        for name in (*_RELATED, _HOURS):
+            if name in given:
+                yield Problem(
+                    name,
+                    given[name][:100],
+                    "cannot be followed: it changes with other calls, which makes no new version of a record",
+                    "without it, or in the list, in exports and in statistics",
+                )
+    elif _HOURS in given and not parameters.hours_alone and given.keys().isdisjoint(_RELATED):
+        yield Problem(_HOURS, given[_HOURS][:100], "says nothing without callback_state", "with callback_state")
 
 
 def _own(given: Mapping[str, str], kind: type[O], problems: list[Problem]) -> O:
@@ -193,7 +234,8 @@ def _canonical(parameters: Parameters[Any]) -> Mapping[str, str]:
     """What a route takes, by every name that it may be given under."""
     days = DAY_PARAMETERS if parameters.days else ()
     own: type[Own] = parameters.own
-    others = (*days, *parameters_of(own), KEY_PARAMETER)
+    hours = FILTER_PARAMETERS if parameters.filters else ()
+    others = (*hours, *days, *parameters_of(own), KEY_PARAMETER)
     filters = {name: f.name for name, f in FILTER.items()} if parameters.filters else {}
     return filters | {parameter.name: parameter.name for parameter in others}
 
@@ -255,7 +297,7 @@ def _codes(filter_: Filter, text: str) -> tuple[Value, ...]:
     return tuple(filter_.words.index(word) + 1 for word in _words(filter_, text))
 
 
-def _mask(filter_: Filter, text: str) -> tuple[Value, ...]:
+def _bits(filter_: Filter, text: str) -> tuple[Value, ...]:
     return (sum(1 << filter_.words.index(word) for word in _words(filter_, text)),)
 
 
@@ -345,7 +387,7 @@ _READ: Final[Mapping[Op, Callable[[Filter, str], tuple[Value, ...]]]] = {
     Op.ANY_OF_SET: _ids,
     Op.ANY_TEXT: _texts,
     Op.ANY_TEXT_OF_SET: _texts,
-    Op.ANY_BIT: _mask,
+    Op.ANY_BIT: _bits,
     Op.LONGER: _seconds,
     Op.SHORTER: _seconds,
     Op.KNOWN_LONGER: _seconds,
@@ -354,6 +396,7 @@ _READ: Final[Mapping[Op, Callable[[Filter, str], tuple[Value, ...]]]] = {
     Op.YES: _yes_or_no,
     Op.LACKS: _yes_or_no,
     Op.SINCE: _instant,
+    Op.CALLED_BACK: _codes,
 }
 
 

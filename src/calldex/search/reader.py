@@ -25,9 +25,9 @@ shape; what leaves is what it makes of that:
         return StreamReply(pieces)
 
 Shapes: `page` and its `place` (an entity tag costs no reading), `count`, `stream` (batches of JSON, any number of
-records in constant memory as of one S), `history` (one record with its versions), `mentioned` (what look-ups list).
-`changes` (what came behind a commit). Aggregates are one more method of `Search`: it asks the store with the query, as
-of one S, refuses what the mask hides, and calls `told`.
+records in constant memory as of one S), `history` (one record with its versions), `mentioned` (what look-ups list),
+`missed` (missed calls by their callers), `changes` (what came behind a commit). Aggregates are one more method of
+`Search`: it asks the store with the query, as of one S, refuses what the mask hides, and calls `told`.
 
 Whoever waits, waits on the event loop; whatever reads, reads in a thread of the places (`Search.run`): one hop.
 """
@@ -48,6 +48,7 @@ from calldex.access.masking import served
 from calldex.audit.chain import Action, Actor, searched
 from calldex.audit.noting import Noted, noting
 from calldex.audit.writer import Auditor
+from calldex.clock import now_ms
 from calldex.errors import BadRequest, CalldexError, NotFound, StoreNotReady
 from calldex.records import codec
 from calldex.records.fields import Op
@@ -57,7 +58,7 @@ from calldex.search.feed import ChangeFeed, Cursor, FeedPage, Start, Versions
 from calldex.search.page import Page, Pager, Place
 from calldex.search.query import PAGES, Condition, O, PageRequest, Parameters, Query, parse
 from calldex.search.statistics import MOST_GROUPS, Grouping, Offsets, offsets_of
-from calldex.store import Mentioned, Position, Records, Store, Version
+from calldex.store import Mentioned, MissedAsk, MissedLine, Position, Records, Store, Version
 
 START_S: Final = 2.0
 """How long a search waits for a store that starts."""
@@ -139,8 +140,14 @@ class Stream:
         self._told = told
 
     async def run(self, work: Callable[[], _T]) -> _T:
-        """Do work in the stream's thread: what begins and ends a file."""
-        return await self._pool.run(work)
+        """Do work in the stream's thread: what begins and ends a file. Whoever is told to stop meanwhile does so when
+        it is done: nothing of a stream goes on behind its end."""
+        running = asyncio.ensure_future(self._pool.run(work))
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            await asyncio.wait({running})
+            raise
 
     async def through(self, write: Callable[[Batch], _T]) -> AsyncIterator[_T]:
         """What a format makes of each batch, read and written in one hop."""
@@ -149,9 +156,20 @@ class Stream:
             batch = next(self._batches, None)
             return None if batch is None else (batch, write(batch))
 
-        while (done := await self._pool.run(read)) is not None:
+        while (done := await self.run(read)) is not None:
             self._told(done[0].count)
             yield done[1]
+
+
+class MissedPage(msgspec.Struct, frozen=True):
+    """Some lines of missed calls, the records that they name first and are answered by, as served, by uuid; how many
+    lines there are in all, the number of the page, and the token for the rest."""
+
+    lines: Sequence[MissedLine]
+    records: Mapping[str, Mapping[str, Any]]
+    total: int
+    page: int
+    token: str | None
 
 
 class Shown(msgspec.Struct, frozen=True):
@@ -271,8 +289,8 @@ class Search(Generic[O]):
     def place(self, wanted: PageRequest) -> Place:
         """Which page of which walk is wanted. A walk begins with an hour, so that all of the hour's equal searches get
         equal bytes, their token included."""
-        now_ms = time.time_ns() // 1_000_000
-        return self._pager.place(self._query, wanted, now_ms - now_ms % _HOUR_MS)
+        at_ms = now_ms()
+        return self._pager.place(self._query, wanted, at_ms - at_ms % _HOUR_MS)
 
     def fingerprint(self, place: Place, wanted: PageRequest) -> str:
         """Differs when the page may differ; costs no reading."""
@@ -284,6 +302,41 @@ class Search(Generic[O]):
     def page(self, place: Place, wanted: PageRequest) -> Page:
         """The page; whoever sends it calls `told`, as they may have it from elsewhere."""
         return self._pager.read(self._query, place, wanted.per_page)
+
+    # --- missed calls -------------------------------------------------------------------------------------------------
+
+    @property
+    def days(self) -> tuple[int | None, int | None]:
+        """From when (included) until when (excluded) interactions begin that are asked for."""
+        return self._query.start_ms, self._query.end_ms
+
+    @property
+    def callback_hours(self) -> int:
+        """Within how many hours missed calls count as returned."""
+        return self._query.callback_hours
+
+    def missed(self, wanted: PageRequest, last: Sequence[str] | None, *, without: bool) -> MissedPage:
+        """A page of missed calls by their callers; of those alone that end with a call of `last`, or do not."""
+        kind = "all" if last is None else "others" if without else "some"
+        walk = msgspec.structs.replace(  # so that its tokens are not those of a list
+            self._query, where=(*self._query.where, Condition(Op.CALLED_BACK, "missed", (kind,)))
+        )
+        place = self._pager.place(walk, wanted, now_ms())
+        ask = MissedAsk(limit=wanted.per_page, after=place.after, skip=place.skip, last=last, without=without)
+        counted, lines = self._store.missed(self._query, place.as_of, ask)
+        total = counted if place.total is None else place.total
+        uuids = dict.fromkeys(uuid for line in lines for uuid in (line.uuids[0], line.answer_uuid) if uuid is not None)
+        position = lines[-1].position if lines else None
+        token = self._pager.following(walk, place, total, len(lines), position)
+        self.told(len(lines))
+        return MissedPage(lines, self._seen(list(uuids), place.as_of), total, place.page, token)
+
+    def _seen(self, uuids: Sequence[str], as_of: int) -> dict[str, dict[str, Any]]:
+        """Some records, as served, by their uuids."""
+        query = Query(scope=self.scope, where=(Condition(Op.ANY_UUID, "uuid", tuple(uuids)),))
+        found = self._store.slice(query, as_of, limit=len(uuids), total=len(uuids)).json if uuids else b""
+        records: list[dict[str, Any]] = msgspec.json.decode(b"[%b]" % served(found, self.scope))
+        return {record["uuid"]: record for record in records}
 
     # --- changes ------------------------------------------------------------------------------------------------------
 
@@ -309,11 +362,13 @@ class Search(Generic[O]):
 
     # --- aggregates ---------------------------------------------------------------------------------------------------
 
-    def aggregated(self, make: Callable[[Offsets], Grouping]) -> tuple[int, list[tuple[Any, ...]]]:
-        """As of which commit, and what is measured of each group. `make` is given the zone, as far from UTC as it is in
-        the days that are asked for, or that records can have."""
+    def aggregated(
+        self, make: Callable[[Offsets], Grouping], as_of: int | None = None
+    ) -> tuple[int, list[tuple[Any, ...]]]:
+        """As of which commit (the newest, if none is given), and what is measured of each group. `make` is given the
+        zone, as far from UTC as it is in the days that are asked for, or that records can have."""
         offsets = offsets_of(ZoneInfo(self.timezone), self._query.start_ms, self._query.end_ms)
-        as_of = self._head()
+        as_of = self._head() if as_of is None else as_of
         found = self._store.aggregate(self._query, as_of, make(offsets))
         if len(found) > MOST_GROUPS:
             raise BadRequest(f"that makes more than {MOST_GROUPS} groups; group by less, or ask for fewer days")

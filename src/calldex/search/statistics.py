@@ -8,7 +8,7 @@ that comes twice is two hours, a day that lacks one is a day.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, timedelta
+from datetime import date, datetime, time, timedelta
 from functools import lru_cache
 from typing import Any, Final, Literal, get_args
 from zoneinfo import ZoneInfo
@@ -18,11 +18,12 @@ import msgspec
 from calldex.access import Mask
 from calldex.errors import Forbidden
 from calldex.records.fields import COLUMN
-from calldex.records.record import DISPOSITIONS, INTERACTION_TYPES, from_ms
+from calldex.records.record import DISPOSITIONS, INTERACTION_TYPES, from_ms, to_ms
 from calldex.records.vocabulary import SERVED_AS, Vocabulary
 
 Bucket = Literal["hour", "day", "week", "month", "weekday", "hour_of_day"]
 Group = Literal["type", "disposition", "end_reason", "agent", "queue", "team", "campaign", "wrapup_code"]
+Times = Literal["utc", "local", "epoch_ms"]
 How = Literal["count", "sum", "avg", "median", "p90", "max", "hash"]
 
 HOUR_MS: Final = 3_600_000
@@ -72,6 +73,8 @@ class Grouping(msgspec.Struct, frozen=True):
     offsets: Offsets = ((0, 0),)
     alike: tuple[tuple[int, int], ...] = ()
     """Types (codes) that count as another, as they are one word in the reader's vocabulary."""
+    shifts: bool = False
+    """Measured is not `measures`, but for how many milliseconds agents were busy, and of how many: see `OCCUPANCY`."""
 
 
 CHECKSUM: Final = (Measure("count", "count"), Measure("hash", "hash"))
@@ -99,18 +102,25 @@ RATES: Final[Mapping[str, tuple[str, str]]] = {
     "service_level_of_answered": ("_in_time", "answered"),
 }
 """Shares from 0 to 1: of what, in what. `service_level` is of all that were answered or abandoned."""
-ALL_MEASURES: Final = (*MEASURES, *RATES)
-_ANSWERED: Final = DISPOSITIONS.index("answered") + 1
+OCCUPANCY: Final = "occupancy"
+"""The share of their time in which agents talked, held and wrapped up. Records do not say when somebody was signed in,
+so their time is, on each day of the zone, from the begin of their first answered interaction to the end of their last
+with its wrap-up; those count whose talk time is known. Of an hour, or a queue, that would say nothing."""
+SHIFT: Final = ("_busy_ms", "_shift_ms")
+OCCUPIED_BY: Final[tuple[Group, ...]] = ("agent", "team")
+OCCUPIED_IN: Final[tuple[Bucket, ...]] = ("day", "week", "month", "weekday")
+ALL_MEASURES: Final = (*MEASURES, *RATES, OCCUPANCY)
+ANSWERED_CODE: Final = DISPOSITIONS.index("answered") + 1
 _ABANDONED: Final = DISPOSITIONS.index("abandoned") + 1
 
 
 def measured(names: Sequence[str], service_level_s: int) -> tuple[Measure, ...]:
     """What has to be measured for what is wanted."""
     helpers = {
-        "_in_time": Measure("_in_time", "count", outcomes=(_ANSWERED,), waited_s=service_level_s),
-        "_offered": Measure("_offered", "count", outcomes=(_ANSWERED, _ABANDONED)),
+        "_in_time": Measure("_in_time", "count", outcomes=(ANSWERED_CODE,), waited_s=service_level_s),
+        "_offered": Measure("_offered", "count", outcomes=(ANSWERED_CODE, _ABANDONED)),
     }
-    needed = dict.fromkeys(part for name in names for part in RATES.get(name, (name,)))
+    needed = dict.fromkeys(part for name in names if name != OCCUPANCY for part in RATES.get(name, (name,)))
     return tuple(MEASURES.get(part) or helpers[part] for part in needed)
 
 
@@ -145,14 +155,22 @@ def _offset(zone: ZoneInfo, ms: int) -> int:
     return round(offset.total_seconds() * 1000)
 
 
-def bucket_told(bucket: Bucket, value: int) -> str | int:
+def bucket_told(bucket: Bucket, value: int, times: Times = "utc", timezone: str = "UTC") -> str | int:
     """A bucket as it is told: an hour by the instant of its begin, a day, week or month by its first day, the others by
-    their number (weekdays from 1, Monday)."""
-    if bucket == "hour":
-        return from_ms(value).strftime("%Y-%m-%dT%H:%M:%SZ")
+    their number (weekdays from 1, Monday). `times` other than `utc`: what begins at an instant by that, on the clock of
+    the zone without an offset, or in epoch milliseconds."""
     if bucket in ("weekday", "hour_of_day"):
         return value
-    return (date(1970, 1, 1) + timedelta(days=value // DAY_MS)).isoformat()
+    if bucket == "hour":
+        begin = from_ms(value)
+    else:
+        day = date(1970, 1, 1) + timedelta(days=value // DAY_MS)
+        if times == "utc":
+            return day.isoformat()
+        begin = datetime.combine(day, time(), ZoneInfo(timezone))
+    if times == "utc":
+        return begin.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return to_ms(begin) if times == "epoch_ms" else begin.astimezone(ZoneInfo(timezone)).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def alike(vocabulary: Vocabulary | None) -> tuple[tuple[int, int], ...]:
@@ -182,8 +200,8 @@ def told(names: Sequence[str], values: Mapping[str, Any]) -> dict[str, Any]:
     """The measures that are wanted, of what was measured."""
     found: dict[str, Any] = {}
     for name in names:
-        if name in RATES:
-            part, whole = (values[each] for each in RATES[name])
+        if name in RATES or name == OCCUPANCY:
+            part, whole = (values.get(each, 0) for each in RATES.get(name, SHIFT))
             found[name] = round(part / whole, 4) if whole else None
         else:
             value = values[name]

@@ -117,7 +117,7 @@ class AlreadyAnswered(Exception):
         self.answer = answer
 
 
-class Ready(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class Prepared(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A record as stores keep it: its uuid, its columns (`sql.values`) and its JSON. See `sql.ready`."""
 
     uuid: str
@@ -128,7 +128,7 @@ class Ready(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
     """What is written in one commit, all of it or nothing.
 
-    `records` in the order in which they arrived, `Ready` where another process has read them; `removed`, uuids that
+    `records` in the order in which they arrived, `Prepared` where another process has read them; `removed`, uuids that
     ceased to be interactions of their own, or that their source took back; `rows`, rows of calls of `source`; `rejects`
     for the quarantine; `released`, ids to be taken out of it. `receipt` makes the answer to remember under an
     idempotency key from the outcomes of the batch; when it raises `IdempotencyMismatch` or `AlreadyAnswered`, nothing
@@ -139,7 +139,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     format: str
     origin: str
-    records: Sequence[Cdr | Ready] = ()
+    records: Sequence[Cdr | Prepared] = ()
     removed: Sequence[str] = ()
     rows: Sequence[KeptRow] = ()
     rejects: Sequence[Reject] = ()
@@ -231,6 +231,35 @@ class Mentioned(msgspec.Struct, frozen=True, kw_only=True):
     wrapup_codes: frozenset[str]
 
 
+class MissedLine(msgspec.Struct, frozen=True):
+    """The missed calls of one caller that the same call answered, or that none did: when the first and the last began,
+    how many there are, the uuids of the newest, what became of them, and the call that answered them."""
+
+    first_ms: int
+    last_ms: int
+    attempts: int
+    uuids: Sequence[str]
+    state: int
+    answer_ms: int | None
+    answer_uuid: str | None
+
+    @property
+    def position(self) -> Position:
+        """Where the line stands: as its last call does."""
+        return Position(self.last_ms, self.uuids[0])
+
+
+class MissedAsk(msgspec.Struct, frozen=True, kw_only=True):
+    """Which lines are wanted: so many behind a position, after skipping some; `last` are the uuids of calls that one
+    must, or (`without`) must not, end with."""
+
+    limit: int
+    after: Position | None = None
+    skip: int = 0
+    last: Sequence[str] | None = None
+    without: bool = False
+
+
 class ChangeLog(Protocol):
     """What was committed, in the order of commits. As soon as a commit is acknowledged it is in here, whether or not it
     can be searched yet."""
@@ -284,6 +313,10 @@ class Records(Protocol):
     def aggregate(self, query: Query, as_of: int, grouping: Grouping) -> list[tuple[Any, ...]]:
         """What is measured of the groups of the records that match, in the order of their values: of each the begin of
         its bucket, if there are buckets, its values and its measures, as columns keep them. Of no group, one row."""
+
+    def missed(self, query: Query, as_of: int, ask: MissedAsk) -> tuple[int, list[MissedLine]]:
+        """How many lines of missed calls match, and some of them, the newest last call first: see `search.missed`. Of
+        no line that is given, the number may be 0 all the same."""
 
     def mentioned(self, scope: Scope) -> Mentioned:
         """What the live records of a scope name."""

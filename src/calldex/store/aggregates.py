@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from calldex.records.fields import COLUMN, Kind
-from calldex.search.statistics import DAY_MS, HOUR_MS, MOST_GROUPS, Bucket, Grouping, Measure
+from calldex.search.statistics import ANSWERED_CODE, DAY_MS, HOUR_MS, MOST_GROUPS, Bucket, Grouping, Measure
 from calldex.store.sql import Parameter, Sql
 
 
@@ -30,12 +30,16 @@ def aggregated(grouping: Grouping, rows: Sql, functions: Functions) -> Sql:
     is `FROM` and `WHERE` of the records."""
     parameters: list[Parameter] = []
     inner = ["*"]
-    if grouping.bucket is not None:
+    if grouping.bucket is not None or grouping.shifts:
         inner.append(f"{_wall(grouping, parameters)} AS wall")
     if "team_ids" in grouping.by:
         inner.append(f"{functions.teams} AS team")
     keys = [_type(grouping) if name == "type" else "team" if name == "team_ids" else name for name in grouping.by]
     buckets = [] if grouping.bucket is None else [_bucket(grouping.bucket, functions)]
+    if grouping.shifts:
+        return _shifts(
+            [*buckets, *keys], Sql(f"SELECT {', '.join(inner)} {rows.text}", (*parameters, *rows.parameters))
+        )
     measures = [_measure(each, functions) for each in grouping.measures]
     columns = ", ".join([*buckets, *keys, *(each.text for each in measures)])
     text = f"SELECT {columns} FROM (SELECT {', '.join(inner)} {rows.text})"
@@ -44,6 +48,26 @@ def aggregated(grouping: Grouping, rows: Sql, functions: Functions) -> Sql:
         text += f" GROUP BY {groups} ORDER BY {groups} LIMIT {MOST_GROUPS + 1}"
     values = (value for each in measures for value in each.parameters)
     return Sql(text, (*values, *parameters, *rows.parameters))
+
+
+def _shifts(keys: Sequence[str], rows: Sql) -> Sql:
+    """See `statistics.OCCUPANCY`: each agent's day first, then these together."""
+    named = [f"{key} AS k{number}" for number, key in enumerate(keys)]
+    wrapped = "CASE WHEN wrapup_s > 0 THEN wrapup_s - 1 ELSE 0 END"
+    day = f"{_floor('wall', DAY_MS)} AS day"
+    days = (
+        f"SELECT {', '.join([*named, 'agent_id AS who', day])},"
+        f" sum((talk_s - 1 + {wrapped}) * 1000) AS busy,"
+        f" max(started_ms + (duration_s + {wrapped}) * 1000) - min(started_ms) AS shift"
+        f" FROM ({rows.text}) WHERE agent_id > 0 AND talk_s > 0 AND disposition = {ANSWERED_CODE}"
+        f" GROUP BY {', '.join(str(number) for number in range(1, len(keys) + 3))}"
+    )
+    found = ", ".join([*(f"k{number}" for number in range(len(keys))), "sum(busy)", "sum(shift)"])
+    text = f"SELECT {found} FROM ({days})"
+    if keys:
+        groups = ", ".join(str(number) for number in range(1, len(keys) + 1))
+        text += f" GROUP BY {groups} ORDER BY {groups} LIMIT {MOST_GROUPS + 1}"
+    return Sql(text, rows.parameters)
 
 
 def _type(grouping: Grouping) -> str:

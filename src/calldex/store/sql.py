@@ -18,7 +18,7 @@ from calldex.records import codec
 from calldex.records.fields import COLUMNS, Column, Kind, Op, id_set, prefix_key, text_set
 from calldex.records.record import Cdr, to_ms
 from calldex.search.query import Condition, Query
-from calldex.store import Position, Ready, Span
+from calldex.store import Position, Prepared, Span
 
 LIVE: Final = 1 << 62
 """`seq_to` of a version that is not superseded."""
@@ -169,11 +169,12 @@ _EXPRESSIONS: Final[Mapping[Kind, str]] = {
     Kind.CODE: "codes[{name!r}][r.{attribute}]",
     Kind.NUMBER: "r.{attribute}",
     Kind.ID: "r.{attribute} or 0",
-    Kind.MASK: "mask({all}, codes[{name!r}]) if r.{attribute} else 0",
+    Kind.BITS: "bits({all}, codes[{name!r}]) if r.{attribute} else 0",
     Kind.WORD: "r.{attribute} or ''",
     Kind.PHONE: "r.{attribute} or '', prefix_key(r.{attribute} or '')",
     Kind.ID_SET: "id_set(tuple({all})) if r.{attribute} else ''",
     Kind.TEXT_SET: "text_set(r.{attribute}) if r.{attribute} else ''",
+    Kind.PASSED: "text_set(passed(r.{member}, {all})) if r.{member} or r.{attribute} else ''",
     Kind.YES_NO: "int(r.{attribute} is not None)",
     Kind.SECONDS: "0 if r.{attribute} is None else r.{attribute} + 1",
     Kind.ANSWER: "0 if r.{attribute} is None else max(to_ms(r.{attribute}) - to_ms(r.started_at), 0) + 1",
@@ -188,18 +189,21 @@ def _compiled() -> Callable[[Cdr], tuple[int | str, ...]]:
     for column in COLUMNS:
         if column.kind is Kind.CODE:
             codes[column.name] = {None: 0} | {word: code for code, word in enumerate(column.words, 1)}
-        elif column.kind is Kind.MASK:
+        elif column.kind is Kind.BITS:
             codes[column.name] = {word: 1 << bit for bit, word in enumerate(column.words)}
     parts = [
-        _EXPRESSIONS[column.kind].format(name=column.name, attribute=column.attribute, all=_all(column))
+        _EXPRESSIONS[column.kind].format(
+            name=column.name, attribute=column.attribute, member=column.member, all=_all(column)
+        )
         for column in COLUMNS
     ]
     known = {
         "codes": codes,
-        "mask": _mask,
+        "bits": _bits,
         "prefix_key": prefix_key,
         "id_set": id_set,
         "text_set": text_set,
+        "passed": _passed,
         "to_ms": to_ms,
     }
     made: Callable[[Cdr], tuple[int | str, ...]] = eval(  # noqa: S307 - the text is made of the table alone
@@ -212,7 +216,11 @@ def _all(column: Column) -> str:
     return f"[each.{column.member} for each in r.{column.attribute}]" if column.member else f"r.{column.attribute}"
 
 
-def _mask(words: Iterable[str], bits: Mapping[str, int]) -> int:
+def _passed(last: str | None, met: Iterable[str | None]) -> tuple[str, ...]:
+    return tuple(sorted({name for name in (last, *met) if name}))
+
+
+def _bits(words: Iterable[str], bits: Mapping[str, int]) -> int:
     mask = 0
     for word in words:
         mask |= bits[word]
@@ -231,20 +239,20 @@ def values_of(json: bytes) -> dict[str, int | str]:
     return dict(zip(VALUE_NAMES, values(_STORED.decode(json)), strict=True))
 
 
-def ready(cdr: Cdr) -> Ready:
+def prepared(cdr: Cdr) -> Prepared:
     """A record, in its canonical form, as stores keep it."""
-    return Ready(cdr.uuid, values(cdr), codec.encode(cdr))
+    return Prepared(cdr.uuid, values(cdr), codec.encode(cdr))
 
 
 def where(query: Query, as_of: int, dialect: Dialect, void: Sequence[Span] = ()) -> Sql:
     """The condition that a version is among the rows granted, was live as of a commit (those that are void count as if
     they were not there), and matches the filters."""
-    return both(granted(query.scope, dialect), dialect.live(query, as_of, void), *_filters(query, dialect))
+    return conjunction(granted(query.scope, dialect), dialect.live(query, as_of, void), *_filters(query, dialect))
 
 
 def meant(query: Query, dialect: Dialect) -> Sql:
     """The condition that a version is among the rows granted and matches the filters, whenever it was live."""
-    return both(granted(query.scope, dialect), *_filters(query, dialect))
+    return conjunction(granted(query.scope, dialect), *_filters(query, dialect))
 
 
 def _filters(query: Query, dialect: Dialect) -> list[Sql]:
@@ -291,13 +299,13 @@ def granted(scope: Scope, dialect: Dialect) -> Sql:
     )
 
 
-def behind(position: Position, dialect: Dialect) -> Sql:
+def following(position: Position, dialect: Dialect) -> Sql:
     """The condition that a record comes after a position, newest first. The first term lets engines skip by time."""
     at, uuid = position.started_ms, dialect.uuid(position.uuid)
     return Sql("started_ms <= ? AND (started_ms < ? OR uuid < ?)", (at, at, uuid))
 
 
-def both(*terms: Sql) -> Sql:
+def conjunction(*terms: Sql) -> Sql:
     """The conjunction of some conditions."""
     return Sql(
         " AND ".join(term.text for term in terms),

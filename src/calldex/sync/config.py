@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
@@ -20,7 +20,7 @@ from msgspec import Meta
 
 from calldex.errors import BadSettings, Problem, UnreadableInput, suggest
 from calldex.inputs import read_members
-from calldex.sync.destinations import KINDS, Destination
+from calldex.sync.destinations import KINDS, Copy, Destination
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -153,6 +153,8 @@ def parse(found: Mapping[str, Any], path: Path, environment: Mapping[str, str]) 
             problems.append(_unknown(f"pipe.{name}.from", pipe.from_, sources))
         if pipe is not None and pipe.to not in targets:
             problems.append(_unknown(f"pipe.{name}.to", pipe.to, targets))
+    if not problems:
+        problems += _contending(_whole(pipes), _whole(sources), _whole(targets))
     if not problems and not pipes:
         problems.append(Problem("pipe", "", "there is none", "[pipe.NAME] with `from` and `to`"))
     if problems:
@@ -160,6 +162,22 @@ def parse(found: Mapping[str, Any], path: Path, environment: Mapping[str, str]) 
     return Config(
         path=path, sources=_whole(sources), destinations=_whole(targets), pipes=_whole(pipes), watch=watch or Watch()
     )
+
+
+def _contending(
+    pipes: Mapping[str, Pipe], sources: Mapping[str, Source], targets: Mapping[str, Target]
+) -> Iterator[Problem]:
+    """Pipes that would delete each other's records: of one account, into one copy."""
+    first: dict[tuple[str, str], str] = {}
+    for name, pipe in pipes.items():
+        account = sources[pipe.from_].account or pipe.from_
+        if issubclass(targets[pipe.to].made, Copy) and (other := first.setdefault((pipe.to, account), name)) != name:
+            yield Problem(
+                f"pipe.{name}.to",
+                pipe.to,
+                f"the pipe {other} brings the account {account} there",
+                "another destination",
+            )
 
 
 class _Reader:

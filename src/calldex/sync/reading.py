@@ -6,7 +6,6 @@ place. So whoever is killed between any two steps reads something again, and mis
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
@@ -18,6 +17,7 @@ import msgspec
 
 from calldex.client import ApiError, ClientError, CursorExpired, Incomplete, Record, RightsChanged, Unreachable
 from calldex.client.flows import Value
+from calldex.clock import now, now_ms
 from calldex.sync.destinations import Change
 from calldex.sync.sink import Day, Place, Sink, began_ms, chosen, digest, gone
 from calldex.sync.source import PAGE, Endpoint
@@ -130,7 +130,7 @@ class FeedReader(Reader):
         return Change(told["uuid"], told["seq"], None if record is None else chosen(record, self.fields))
 
     def _delivered(self, found: Mapping[str, Change], place: Place, cursor: str) -> Place:
-        now_s = int(time.time())
+        now_s = now_ms() // 1000
         behind = msgspec.structs.replace(place, cursor=cursor, kept_s=now_s)
         if place.full:
             self.file.see(self.pipe, place.full, found)
@@ -184,7 +184,7 @@ class DayReader(Reader):
         A day that cannot be read whole is not marked as done: it stands in the place with the reason, and is read again
         the next time.
         """
-        today = today or datetime.now(ZoneInfo(self._timezone)).date()
+        today = today or now().astimezone(ZoneInfo(self._timezone)).date()
         place = self.sink.place()
         total = 0
         if place.reads != self.reads or not place.first:

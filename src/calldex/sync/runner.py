@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 import structlog
@@ -15,6 +15,7 @@ import structlog
 from calldex.client import ClientError, Unauthorized
 from calldex.client.flows import LOOKUPS
 from calldex.client.problems import ApiError
+from calldex.clock import now_ms
 from calldex.sync.config import Config, Pipe
 from calldex.sync.destinations import Context, DestinationProblem
 from calldex.sync.reading import DayReader, FeedReader, Progress, Unsound
@@ -24,21 +25,19 @@ from calldex.sync.state import Failure, StateFile
 from calldex.sync.verifying import verified
 
 _log: Final = structlog.get_logger(__name__)
-Condition = Literal["new", "ok", "behind", "unequal"]
 MOST_SHOWN: Final = 20
 _KIND: Final = "kind of the source"
 
 
 class Status(msgspec.Struct, kw_only=True, omit_defaults=False):
-    """How a pipe fares. Instants are epoch milliseconds; `condition` is what was told of it last."""
+    """How a pipe fares. Instants are epoch milliseconds."""
 
     pipe: str
     begun_ms: int
     run_ms: int | None = None
     """When it ran last."""
     current_ms: int | None = None
-    """As of when the destination has everything."""
-    condition: Condition = "new"
+    """As of when the destination has everything; but for the records that failed."""
     problem: str = ""
     """Why the last run did not come to its end; empty if it did."""
     later: bool = True
@@ -86,11 +85,16 @@ class Worker:
         self._target = config.destinations[self.pipe.to]
         self._file = file
         self._lock = lock
-        self._stopping = stopping
-        self._applied = applied
+        self.stopping = stopping
+        self.applied = applied
         self._progress = progress
         self._ends: tuple[Endpoint, Kind, Sink] | None = None
         self._close: list[Callable[[], None]] = []
+
+    @property
+    def follows(self) -> bool:
+        """Whether the source has a feed that can be waited for; known once a run has opened it."""
+        return self._ends is not None and self._ends[1] == "calldex"
 
     def close(self) -> None:
         """Let go of both ends."""
@@ -107,7 +111,7 @@ class Worker:
                 destination.check()
             finally:
                 destination.close()
-        endpoint = Endpoint(self._source, self._stopping)
+        endpoint = Endpoint(self._source, self.stopping)
         try:
             return self._source.kind or endpoint.kind()
         finally:
@@ -120,7 +124,7 @@ class Worker:
             endpoint, _, sink = self._opened()
             reader = self._reader()
             sink.retry()
-            begun_ms = time.time_ns() // 1_000_000
+            begun_ms = now_ms()
             told.changes = reader.run(wait_s)
             told.not_whole = dict(reader.problems)
             if lookups and self.pipe.lookups and sink.has_tables:
@@ -147,7 +151,7 @@ class Worker:
             found = verified(self._reader(), sink)
             told.changes = found.repaired
             told.repaired, told.unequal = found.repaired, found.unequal
-            told.verified_ms = time.time_ns() // 1_000_000
+            told.verified_ms = now_ms()
 
     def reset(self) -> None:
         """Forget the place: the next run reads everything, and deletes what is no more."""
@@ -166,7 +170,7 @@ class Worker:
         """What happens within goes to the status, and to the log."""
         begun = time.monotonic()
         status = msgspec.structs.replace(self.status, problem="", changes=0, not_whole={})
-        status.run_ms = time.time_ns() // 1_000_000
+        status.run_ms = now_ms()
         before = self._ends[0].requests if self._ends else 0
         try:
             yield status
@@ -197,9 +201,9 @@ class Worker:
             with self._lock:
                 destination = self._target.made(self._target.options, self._context())
             self._close.append(destination.close)
-            endpoint = Endpoint(self._source, self._stopping)
+            endpoint = Endpoint(self._source, self.stopping)
             self._close.append(endpoint.close)
-            sink = Sink(destination, self._file, self.name, self._lock, lambda count: self._applied(self.name, count))
+            sink = Sink(destination, self._file, self.name, self._lock, lambda count: self.applied(self.name, count))
             self._ends = endpoint, self._kind(endpoint), sink
         return self._ends
 
@@ -266,26 +270,34 @@ def _sum(rows: Any) -> str:
 def status_of(file: StateFile, name: str) -> Status:
     """How a pipe fares, as it is kept."""
     told = file.told(name)
-    return (
-        Status(pipe=name, begun_ms=time.time_ns() // 1_000_000)
-        if told is None
-        else msgspec.json.decode(told, type=Status)
-    )
+    return Status(pipe=name, begun_ms=now_ms()) if told is None else msgspec.json.decode(told, type=Status)
+
+
+def condition_of(status: Status, bound_s: int, now_ms: int) -> str:
+    """`unequal`: the last proof found what it could not repair; `behind`: not up to date for longer than it may be;
+    `new`: not yet up to date for the first time; else `ok`."""
+    if status.unequal:
+        return "unequal"
+    if now_ms - (status.begun_ms if status.current_ms is None else status.current_ms) > bound_s * 1000:
+        return "behind"
+    return "new" if status.current_ms is None else "ok"
 
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True):
     """How a pipe fares, as `status --json` shows it."""
 
     status: Status
+    condition: str
     lag_s: float | None
     failures: list[Failure]
 
 
-def shown(file: StateFile, name: str) -> Shown:
-    """The same with what failed."""
-    status = status_of(file, name)
-    lag_s = None if status.current_ms is None else round(time.time() - status.current_ms / 1000, 3)
-    return Shown(status=status, lag_s=lag_s, failures=file.failures(name, MOST_SHOWN))
+def shown(file: StateFile, name: str, bound_s: int) -> Shown:
+    """The same with what failed, where a lag may be so many seconds."""
+    status, at_ms = status_of(file, name), now_ms()
+    lag_s = None if status.current_ms is None else (at_ms - status.current_ms) / 1000
+    condition = condition_of(status, bound_s, at_ms)
+    return Shown(status=status, condition=condition, lag_s=lag_s, failures=file.failures(name, MOST_SHOWN))
 
 
 def workers(config: Config, names: list[str], file: StateFile, **given: Any) -> Mapping[str, Worker]:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -14,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from calldex.client import Record
+from calldex.clock import now_ms
 from calldex.sync.destinations import Batch, Change, Copy, Destination
 from calldex.sync.state import StateFile
 
@@ -94,13 +94,13 @@ class Sink:
             with self._lock:
                 failed = self._destination.apply(Batch(changes))
             begun = [(change, began_ms(change.record or {})) for change in changes]
-            self._file.delivered(self._pipe, begun, failed, time.time_ns() // 1_000_000)
+            self._file.delivered(self._pipe, begun, failed, now_ms())
             self._applied(len(changes) - len(failed))
 
     def retry(self) -> None:
         """Try again what failed, and is due."""
         if self._copy is None:
-            self._send(self._file.due(self._pipe, time.time_ns() // 1_000_000, self.batch_size))
+            self._send(self._file.due(self._pipe, now_ms(), self.batch_size))
 
     def held(self, start_ms: int | None = None, end_ms: int | None = None) -> Iterator[tuple[str, int, int]]:
         """Uuid, seq and begin of what the destination has, of a time."""

@@ -248,6 +248,13 @@ class _Remembered(MutableMapping[str, str]):
         with self._file.commit():
             self._file._db.execute("INSERT OR REPLACE INTO remembered VALUES (?, ?, ?)", (self._pipe, name, text))  # noqa: SLF001 - likewise
 
+    def update(self, other: Any = (), /, **more: str) -> None:
+        """Set several, durably together: at once where a CRM has a thousand."""
+        rows = [(self._pipe, name, text) for name, text in dict(other, **more).items()]
+        if rows:
+            with self._file.commit():
+                self._file._db.executemany("INSERT OR REPLACE INTO remembered VALUES (?, ?, ?)", rows)  # noqa: SLF001 - likewise
+
     def __delitem__(self, name: str) -> None:
         with self._file.commit():
             self._file._db.execute("DELETE FROM remembered WHERE pipe = ? AND name = ?", (self._pipe, name))  # noqa: SLF001 - likewise

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
+from calldex.clock import now
 from calldex.sync.reading import DayReader, FeedReader
 from calldex.sync.sink import Sink
 
@@ -50,7 +51,7 @@ def verified(reader: FeedReader | DayReader, sink: Sink) -> Verified:
 
 def _by_reading(reader: DayReader, sink: Sink) -> Verified:
     place = sink.place()
-    repaired = reader.range(place.first, str(datetime.now(UTC).date() + timedelta(1)))
+    repaired = reader.range(place.first, str(now().date() + timedelta(1)))
     problems = "; ".join(f"{day}: {why}" for day, why in reader.problems.items())
     return Verified(repaired, problems and f"these days could not be read whole: {problems}")
 

@@ -16,12 +16,14 @@ from calldex.errors import Forbidden
 from calldex.sealing import Sealing
 
 T = TypeVar("T", bound=msgspec.Struct)
-Name = Literal["calldex", "calldex_device", "calldex_openid"]
+Name = Literal["calldex", "calldex_device", "calldex_openid", "calldex_as"]
 SESSION: Final[Name] = "calldex"
 DEVICE: Final[Name] = "calldex_device"
 OPENID: Final[Name] = "calldex_openid"
+SEEN_AS: Final[Name] = "calldex_as"
+"""The id of the user as whom somebody sees. It needs no seal: whoever makes one up gets what they may, or less."""
 KEY_BYTES: Final = 64
-_READING: Final = frozenset({"GET", "HEAD"})
+READING: Final = frozenset({"GET", "HEAD"})
 
 
 def cookie_of(request: Request, name: Name) -> str:
@@ -69,7 +71,7 @@ def refuse_foreign(request: Request, *, proven: bool) -> None:
     site = request.headers.get("sec-fetch-site")
     origin = request.headers.get("origin")
     foreign = site in ("cross-site", "same-site")
-    if request.method in _READING:
+    if request.method in READING:
         step = (request.headers.get("sec-fetch-mode"), request.headers.get("sec-fetch-dest")) == (
             "navigate",
             "document",

@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Final, NoReturn
 
+from cachetools import LRUCache
 from starlette.types import Scope
 
 from calldex.errors import RateExceeded
 from calldex.networks import site_of
-from calldex.recent import remember
 from calldex.settings import Settings
 
 MOST_BUCKETS: Final = 100_000
@@ -40,7 +39,7 @@ class Buckets:
         self.policy = policy
         self.rate = rate
         self._span_s = burst / rate
-        self._full_at: OrderedDict[Hashable, float] = OrderedDict()
+        self._full_at: LRUCache[Hashable, float] = LRUCache(MOST_BUCKETS)
         told = f'"{policy}";q={burst};w={math.ceil(self._span_s)}'
         self._policy_header = (b"ratelimit-policy", told.encode())
 
@@ -50,7 +49,7 @@ class Buckets:
         left = self._left(full_at, now)
         if left >= 1:
             full_at += 1 / self.rate
-        remember(self._full_at, name, full_at, MOST_BUCKETS)
+        self._full_at[name] = full_at
         return int(left) - 1 if left >= 1 else None
 
     def is_empty(self, name: Hashable, now: float) -> bool:
@@ -82,7 +81,7 @@ class Limits:
             Buckets("address", settings.address_rate, settings.address_burst) if settings.address_rate else None
         )
         self._strangers = Buckets("no-key", STRANGER_RATE, STRANGER_BURST)
-        self._known: OrderedDict[Hashable, None] = OrderedDict()
+        self._known: LRUCache[Hashable, None] = LRUCache(MOST_BUCKETS)
 
     def arrive(self, scope: Scope) -> None:
         """A request came from the address in the scope; `RateExceeded` if that is one too many."""
@@ -103,7 +102,7 @@ class Limits:
         pair = (site, who)
         if pair not in self._known and self._strangers.is_empty(site, self._clock()):
             self._refuse(self._strangers, scope)
-        remember(self._known, pair, None, MOST_BUCKETS)
+        self._known[pair] = None
         if self._keys is not None:
             self._take(self._keys, who, scope)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
@@ -15,6 +14,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 import calldex
+from calldex.clock import now_ms
 from calldex.errors import CalldexError
 from calldex.node import Node
 from calldex.transport.backpressure import Backpressure
@@ -137,5 +137,5 @@ class _OfNode(Collector):
         for name, taken in self._node.ingest.tally.sources().items():
             last.add_metric((name,), taken.at_ms / 1000)
             if taken.newest_ms:
-                lag.add_metric((name,), time.time() - taken.newest_ms / 1000)
+                lag.add_metric((name,), (now_ms() - taken.newest_ms) / 1000)
         yield from (last, lag)

@@ -24,7 +24,7 @@ from calldex.networks import Networks, read_address, site_of
 from calldex.texts import without_keys
 from calldex.transport.limits import Limits
 from calldex.transport.metrics import Metrics
-from calldex.transport.proxies import origin_of
+from calldex.transport.proxies import forwarded
 from calldex.transport.replies import CLOSED_POLICY, SAFE_HEADERS, STRICT_TRANSPORT, error_reply
 from calldex.transport.shares import ASKER, Asker
 from calldex.transport.streams import BrokenOff
@@ -104,7 +104,7 @@ class Edge:
         """Find out whose the request is, and whether they may come."""
         peer = str(read_address(scope["client"][0])) if scope["client"] else NOWHERE
         scope["calldex.address"] = peer
-        scope["calldex.address"], scheme = origin_of(peer, headers, self._trusted)
+        scope["calldex.address"], scheme = forwarded(peer, headers, self._trusted)
         if scheme is not None:
             scope["scheme"] = scheme
         ASKER.set(Asker(0, ("address", site_of(scope["calldex.address"]))))  # until a key says more

@@ -231,12 +231,12 @@ class BoundedHttp(HttpToolsProtocol):
         self._unwatch_reply()
         if self.unsent():
             self._slow.add(self)
-            self._reply_check = self.loop.call_later(REPLY_SECONDS, self._judge_reply, self._untaken())
+            self._reply_check = self.loop.call_later(REPLY_SECONDS, self._judge_reply, self._unsent())
         else:
             self._slow.discard(self)
 
     def _judge_reply(self, before: int) -> None:
-        if before - self._untaken() < min(before, REPLY_BYTES_A_SECOND * REPLY_SECONDS):
+        if before - self._unsent() < min(before, REPLY_BYTES_A_SECOND * REPLY_SECONDS):
             self._cut("reply")
             self.transport.abort()
         else:
@@ -262,7 +262,7 @@ class BoundedHttp(HttpToolsProtocol):
             size += under_tls._transport.get_write_buffer_size()  # noqa: SLF001
         return size
 
-    def _untaken(self) -> int:
+    def _unsent(self) -> int:
         """How many bytes are written, but not in the hands of the client's system. Ours takes on much at once, so that
         for a while nothing would seem to move."""
         queue = fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(_INT.size))

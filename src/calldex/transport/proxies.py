@@ -22,7 +22,7 @@ _NODE: Final = re.compile(r"\[([^\]]*)\](?::\d{1,5})?|([^:]*)(?::\d{1,5})?")
 _PAIR: Final = re.compile(r'([!#$%&\'*+.^_`|~0-9A-Za-z-]+)=(?:([!#$%&\'*+.^_`|~0-9A-Za-z-]+)|"([^"\\]*)")')
 
 
-def origin_of(peer: str, headers: Headers, trusted: Networks) -> tuple[str, str | None]:
+def forwarded(peer: str, headers: Headers, trusted: Networks) -> tuple[str, str | None]:
     """The client's address, and the scheme they used if a proxy told it.
 
     The peer's own address unless that is a trusted proxy's, and also if that proxy wrote something that is no address.

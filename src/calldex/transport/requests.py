@@ -14,10 +14,12 @@ from urllib.parse import parse_qsl
 
 from starlette.requests import ClientDisconnect, Request
 
+from calldex.clock import now_ms
 from calldex.directory import Directory, KeyOwner, SessionOwner
 from calldex.errors import (
     BadParameters,
     BadRequest,
+    Forbidden,
     Problem,
     TooLarge,
     TooSlow,
@@ -27,7 +29,7 @@ from calldex.errors import (
     suggest,
 )
 from calldex.texts import as_item, is_whole
-from calldex.transport.cookies import SESSION, cookie_of, refuse_foreign
+from calldex.transport.cookies import READING, SEEN_AS, SESSION, cookie_of, refuse_foreign
 from calldex.transport.limits import Limits
 from calldex.transport.shares import ASKER, Asker
 from calldex.transport.workers import ClientGone
@@ -181,7 +183,7 @@ def address_of(request: Request) -> str:
     return found or (request.client.host if request.client else "")
 
 
-async def caller(request: Request, directory: Directory, pairs: Pairs, now_ms: int) -> tuple[Caller, Pairs]:
+async def caller(request: Request, directory: Directory, pairs: Pairs) -> tuple[Caller, Pairs]:
     """Who asks, by their key or else by the cookie of their session, and what is left of their parameters without the
     key.
 
@@ -204,28 +206,41 @@ async def caller(request: Request, directory: Directory, pairs: Pairs, now_ms: i
         _admit(request, ("key", found.key_id) if found else None)
         if found is None:
             raise Unauthorized
-        directory.touch_key(found.key_id, now_ms)
+        directory.touch_key(found.key_id, now_ms())
         request.scope["calldex.key"] = found.credential
         _asks(request, Asker(found.account_id, ("key", found.key_id)))
         owner = found
     else:
-        owner = await session_of(request, directory, now_ms)
+        owner = await session_of(request, directory)
     return owner, [(name, value) for name, value in pairs if name != "key"]
 
 
-async def session_of(request: Request, directory: Directory, now_ms: int) -> SessionOwner:
-    """Whose the session is that the request's cookie opens; `Unauthorized` without one, `Forbidden` for what another
-    site made their browser send."""
+async def session_of(request: Request, directory: Directory, *, themselves: bool = False) -> SessionOwner:
+    """Whose the session is that the request's cookie opens, with the rights of the user as whom they see, unless what
+    is asked for is about `themselves`. `Unauthorized` without a session, `Forbidden` for what another site made their
+    browser send, and for what would change something while they see as another."""
     token = cookie_of(request, SESSION)
-    owner = directory.known_session(token, now_ms) or await _found(lambda: directory.find_session(token, now_ms))
+    at_ms = now_ms()
+    owner = directory.known_session(token, at_ms) or await _found(lambda: directory.find_session(token, at_ms))
     _admit(request, ("session", owner.session_id) if owner else None)
     if owner is None:
         raise Unauthorized("you are not signed in any more") if token else Unauthorized
     refuse_foreign(request, proven=True)
     request.scope["calldex.key"] = owner.credential
     _asks(request, Asker(owner.account_id, ("session", owner.session_id)))
-    directory.touch_session(owner.session_id, now_ms)
-    return owner
+    directory.touch_session(owner.session_id, at_ms)
+    other = "" if themselves else cookie_of(request, SEEN_AS)
+    return await _as_seen(request, directory, owner, other) if other else owner
+
+
+async def _as_seen(request: Request, directory: Directory, owner: SessionOwner, other: str) -> SessionOwner:
+    """Whoever sees as another reads, and changes nothing."""
+    if not (other.isascii() and other.isdecimal() and len(other) <= 15):
+        raise BadRequest("the cookie that says as whom you see is none of ours; sign out")
+    seen = await _found(lambda: directory.seen_as(owner, int(other)))
+    if request.method not in READING:
+        raise Forbidden(f"you see as {seen.seen_as}, which changes nothing; end that first")
+    return seen
 
 
 def _asks(request: Request, asker: Asker) -> None:

@@ -69,6 +69,7 @@ class StreamReply(Response):
         finally:
             leaving.cancel()
             sending.cancel()
+            await asyncio.wait({sending})  # it gives back what it holds
 
     async def _send(self, scope: Scope, send: Send) -> None:
         begun = False

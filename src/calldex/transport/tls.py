@@ -6,7 +6,7 @@ Versions and ciphers are what current browsers and clients of the last ten years
 from __future__ import annotations
 
 import ssl
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +15,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
+from calldex.clock import now
 from calldex.errors import BadSettings, Problem
 from calldex.settings import Settings
 
@@ -90,14 +91,14 @@ def _check(cert: Path, key: Path) -> datetime:
     form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     if certificate.public_key().public_bytes(*form) != private.public_key().public_bytes(*form):
         raise _bad("tls_key", key, f"is not the key of the certificate in {cert}", "the key that was made with it")
-    begin, end, now = certificate.not_valid_before_utc, certificate.not_valid_after_utc, datetime.now(UTC)
-    if now >= end:
+    begin, end, at = certificate.not_valid_before_utc, certificate.not_valid_after_utc, now()
+    if at >= end:
         raise _bad("tls_cert", cert, f"expired at {end:%Y-%m-%d %H:%M:%S}Z", "a certificate that is valid now")
-    if now < begin:
+    if at < begin:
         raise _bad(
             "tls_cert", cert, f"is not valid before {begin:%Y-%m-%d %H:%M:%S}Z", "a certificate that is valid now"
         )
-    if end - now < WARN_BEFORE:
+    if end - at < WARN_BEFORE:
         _log.warning("certificate_expires_soon", file=str(cert), at=f"{end:%Y-%m-%d %H:%M:%S}Z")
     return end
 

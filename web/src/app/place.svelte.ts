@@ -50,7 +50,7 @@ export function follow(event: MouseEvent): void {
     const link = (event.target as Element).closest?.('a');
     if (!link || event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey) return;
     const href = link.getAttribute('href');
-    if (!href?.startsWith('/') || link.target || link.hasAttribute('download') || /^\/(api|docs|openid|recordings)\b/.test(href)) return;
+    if (!href?.startsWith('/') || link.target || link.hasAttribute('download') || /^\/(api|docs\/plain|openapi|openid|recordings)\b/.test(href)) return;
     event.preventDefault();
     place.go(href);
 }

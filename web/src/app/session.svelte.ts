@@ -10,6 +10,8 @@ export interface User {
     permissions: string[];
     timezone: string;
     expires_at: string;
+    /** The e-mail address of the user as whom they see. */
+    seen_as: string | null;
 }
 
 class Session {
@@ -48,6 +50,16 @@ class Session {
         }
         this.user = user;
         this.none = this.over = false;
+    }
+
+    /** See as another user; every tab begins anew, as nothing of what was seen before may stay. */
+    async seeAs(user: number): Promise<void> {
+        await send('PUT', '/api/session/as', { user });
+        location.assign('/');
+    }
+    async seeAsOneself(): Promise<void> {
+        await send('DELETE', '/api/session/as');
+        location.assign('/');
     }
 
     async end(): Promise<void> {

@@ -126,5 +126,8 @@ export function shape(disposition: string): string {
     return { good: '●', warn: '◐', bad: '✕', rest: '·' }[tone(disposition)];
 }
 
+/** What somebody calls in; of the others, nobody waits on the line, and no number is withheld. */
+export const VOICE = ['inbound', 'outbound', 'dialer', 'internal', 'click_to_call', 'queue_callback', 'scheduled_callback'];
+
 const ARROWS: Record<string, string> = { inbound: '↙', outbound: '↗', dialer: '⇉', click_to_call: '↗', queue_callback: '↩', internal: '↔', HLR_lookup: '?' };
 export const arrow = (type: string): string => ARROWS[type] ?? '✉';

@@ -1,8 +1,14 @@
 import { describe, expect, test } from 'vitest';
-import { instantOf, read, spanOf } from './dates';
+import de from '../lang/de';
+import es from '../lang/es';
+import { PRESETS, instantOf, read, spanOf } from './dates';
 
 const NOW = new Date('2026-11-29T10:20:30Z'); // a Sunday
 const LONDON = 'Europe/London';
+
+const named = (words: Record<string, unknown>): Record<string, string> => Object.fromEntries(PRESETS.map((preset) => [String(words[`preset.${preset}`]).toLowerCase(), preset]));
+const german = { language: 'de', named: named(de), to: de['date.to'] };
+const spanish = { language: 'es', named: named(es), to: es['date.to'] };
 
 describe('presets', () => {
     test.each([
@@ -44,7 +50,18 @@ describe('typed', () => {
         expect(read(text, LONDON, NOW)).toBeNull();
     });
     test('months in the language of the page', () => {
-        expect(read('3. März', 'Europe/Berlin', NOW, 'de')).toEqual({ start_date: '2026-03-03', end_date: '2026-03-03' });
+        expect(read('3. März', 'Europe/Berlin', NOW, german)).toEqual({ start_date: '2026-03-03', end_date: '2026-03-03' });
+    });
+    test.each([
+        ['Gestern', german, 'yesterday', ''],
+        ['letzte 7 Tage', german, 'last_7_days', ''],
+        ['gestern 9:00-12:00', german, '2026-11-28T09:00:00Z', '2026-11-28T12:00:00Z'],
+        ['1. Nov bis 5. Nov', german, '2026-11-01', '2026-11-05'],
+        ['yesterday', german, 'yesterday', ''],
+        ['ayer', spanish, 'yesterday', ''],
+        ['1 de noviembre a 5 de noviembre de 2026', spanish, '2026-11-01', '2026-11-05'],
+    ])('%s', (text, said, start_date, end_date) => {
+        expect(read(text, LONDON, NOW, said)).toEqual({ start_date, end_date });
     });
 });
 

@@ -87,6 +87,15 @@ function offsetOf(at: number, zone: string): number {
 const TIME = String.raw`(\d{1,2})(?:[:.](\d{2}))?\s*(am|pm)?`;
 const TIMES = new RegExp(`^${TIME}$`, 'i');
 
+/** The language that somebody types in besides English: what it calls the presets, in lower case, and its word for "to"
+ * between two days. */
+export interface Said {
+    language: string;
+    named: Record<string, string>;
+    to: string;
+}
+const ENGLISH: Said = { language: 'en', named: {}, to: 'to' };
+
 /** Names of months in English and in the person's language, by their first three letters. */
 function monthOf(text: string, language: string): number {
     const wanted = text.toLowerCase().replace('.', '');
@@ -99,16 +108,17 @@ function monthOf(text: string, language: string): number {
     return -1;
 }
 
-function dayOf(text: string, zone: string, now: Date, language: string): string | null {
+function dayOf(text: string, zone: string, now: Date, { language, named }: Said): string | null {
     const today = isoDay(now, zone);
     const plain = text.trim().toLowerCase();
-    if (plain === 'today') return today;
-    if (plain === 'yesterday') return plus(today, -1);
+    const meant = named[plain] ?? plain;
+    if (meant === 'today') return today;
+    if (meant === 'yesterday') return plus(today, -1);
     let found = /^(\d{4})-(\d{1,2})-(\d{1,2})$/.exec(plain);
     if (found) return valid(Number(found[1]), Number(found[2]) - 1, Number(found[3]));
     found = /^(\d{1,2})[./](\d{1,2})[./](\d{4})$/.exec(plain);
     if (found) return valid(Number(found[3]), Number(found[2]) - 1, Number(found[1]));
-    found = /^(\d{1,2})\.?\s+([\p{L}.]+)(?:,?\s+(\d{4}))?$/u.exec(plain);
+    found = /^(\d{1,2})\.?\s+(?:de\s+)?([\p{L}.]+)(?:,?\s+(?:de\s+)?(\d{4}))?$/u.exec(plain);
     const [number, name, year] = found ? [found[1], found[2], found[3]] : flipped(plain);
     if (!number || !name) return null;
     const month = monthOf(name, language);
@@ -141,18 +151,19 @@ function clockOf(text: string, half = ''): [number, number] | null {
 
 /** What somebody typed, as a span: "yesterday", "1 Nov", "1 Nov – 5 Nov", "1 Nov 9:00–12:00", "2026-11-01 14:00". Null
  * for what is not understood. */
-export function read(text: string, zone: string, now: Date, language = 'en'): Span | null {
-    const plain = text.trim().replaceAll('–', '-').replaceAll('—', '-').replace(/\s+to\s+/i, ' - ').replace(/\s+/g, ' ');
-    const preset = plain.toLowerCase().replaceAll(' ', '_');
+export function read(text: string, zone: string, now: Date, said: Said = ENGLISH): Span | null {
+    const between = new RegExp(`\\s+(?:to|${said.to})\\s+`, 'i');
+    const plain = text.trim().replaceAll('–', '-').replaceAll('—', '-').replace(between, ' - ').replace(/\s+/g, ' ');
+    const preset = said.named[plain.toLowerCase()] ?? plain.toLowerCase().replaceAll(' ', '_');
     if (isPreset(preset)) return { start_date: preset, end_date: '' };
-    const whole = dayOf(plain, zone, now, language);
+    const whole = dayOf(plain, zone, now, said);
     if (whole) return { start_date: whole, end_date: whole };
 
     // A day, or today, and times of it.
     const times = new RegExp(`^(.*?)\\s*\\b(${TIME})\\s*(?:-\\s*(${TIME}))?$`, 'i').exec(plain);
     if (times && (/[:]|am|pm/i.test(plain) || times[6])) {
         const given = times[1]!.trim().replace(/,$/, '');
-        const day = given ? dayOf(given, zone, now, language) : isoDay(now, zone);
+        const day = given ? dayOf(given, zone, now, said) : isoDay(now, zone);
         const from = clockOf(times[2]!, /(am|pm)/i.exec(times[6] ?? '')?.[1] ?? '');
         const to = times[6] ? clockOf(times[6]) : null;
         if (day && from && (to || !times[6])) {
@@ -162,7 +173,7 @@ export function read(text: string, zone: string, now: Date, language = 'en'): Sp
     }
     const halves = / - /.test(plain) ? plain.split(' - ') : plain.split(/(?<=[^\d]|\d{4})-(?=\d{1,2}\D)/);
     if (halves.length === 2) {
-        const [from, to] = halves.map((half) => dayOf(half, zone, now, language));
+        const [from, to] = halves.map((half) => dayOf(half, zone, now, said));
         if (from && to && from <= to) return { start_date: from, end_date: to };
     }
     return null;

@@ -39,8 +39,8 @@ const LOOKUPS: Record<string, string> = {
     wrapup_codes: 'wrapup_codes',
 };
 /** Which words of the language file a filter's values are. */
-const VOCABULARY: Record<string, string> = { end_reasons: 'end_reason', events: 'event', flags: 'flag', has_recording: 'yesno', withheld: 'yesno' };
-const NO_FILTERS = ['page', 'per_page', 'search_token', 'key', 'start_date', 'end_date', 'timezone', 'wrapup_code_ids', 'wrapup_code_ids_not'];
+const VOCABULARY: Record<string, string> = { end_reasons: 'end_reason', events: 'event', flags: 'flag', has_recording: 'yesno', withheld: 'yesno', callback_state: 'callback_state' };
+const NO_FILTERS = ['page', 'per_page', 'search_token', 'key', 'start_date', 'end_date', 'timezone', 'wrapup_code_ids', 'wrapup_code_ids_not', 'callback_hours'];
 
 /** Words that only old clients use; each has a newer one beside it. */
 const OLD_TYPES = ['campaign', 'callback', 'queue-callback', 'scheduled-callback'];
@@ -115,7 +115,7 @@ export function label(name: string): string {
 export function valueLabel(name: string, value: string): string {
     const of = base(name);
     if (LOOKUPS[of]) return filters.names[of]?.get(value) ?? value;
-    if (of === 'min_duration' || of === 'max_duration') return length(Number(value));
+    if (/^(min|max)_(duration|wait)$/.test(of)) return length(Number(value));
     if (['from', 'to', 'cli', 'number'].includes(of)) return phone(value);
     if (of === 'type' || of === 'disposition' || VOCABULARY[of]) return word(VOCABULARY[of] ?? of, value);
     return value;
@@ -132,6 +132,8 @@ export function sentence(name: string, value: string): { about: string; how: str
         party: 'how.contains',
         min_duration: 'how.longer',
         max_duration: 'how.shorter',
+        min_wait: 'how.longer',
+        max_wait: 'how.shorter',
     };
     const values = several.slice(0, 3).map((each) => valueLabel(name, each));
     if (several.length > 3) values.push(t('filter.more', { count: several.length - 3 }));

@@ -2,7 +2,7 @@
 import { isPreset, spanOf } from './dates';
 
 /** Parameters that are the page's own and are not sent. */
-export const SHOWN = ['columns', 'widths', 'picture', 'clock', 'view'] as const;
+export const SHOWN = ['columns', 'widths', 'picture', 'clock', 'view', 'marked'] as const;
 const TIMES = ['start_date', 'end_date', 'timezone'];
 
 /** The filters of an address as the API takes them, days resolved. */

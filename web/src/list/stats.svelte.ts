@@ -9,24 +9,29 @@ export interface Stats {
 }
 
 let missing = false;
-const KEY = 'calldex.statistics';
 
-/** Whether the server had statistics the last time: then there is room for them before they come. */
-export const expected = (): boolean => localStorage.getItem(KEY) === 'yes';
+/** Into what times are cut, so that a picture has enough of them and not too many. */
+export function bucketOf(start: string | null, end: string | null): 'hour' | 'day' | 'week' {
+    if (!start) return 'day';
+    const days = ((end ? Date.parse(end) : Date.now()) - Date.parse(start)) / 86_400_000;
+    return days <= 4 ? 'hour' : days <= 400 ? 'day' : 'week';
+}
+
+/** Statistics; raises what the server says to it. */
+export function statistics(query: string, wanted: Record<string, string>, signal?: AbortSignal): Promise<Stats> {
+    const params = new URLSearchParams(query);
+    for (const [name, value] of Object.entries(wanted)) params.set(name, value);
+    return ask<Stats>(`/api/v2/cdr/stats?${params}`, signal ? { signal } : {});
+}
 
 /** Null where the server has no statistics, or does not answer this one. */
 export async function stats(query: string, wanted: Record<string, string>, signal?: AbortSignal): Promise<Stats | null> {
     if (missing) return null;
-    const params = new URLSearchParams(query);
-    for (const [name, value] of Object.entries(wanted)) params.set(name, value);
     try {
-        const found = await ask<Stats>(`/api/v2/cdr/stats?${params}`, signal ? { signal } : {});
-        localStorage.setItem(KEY, 'yes');
-        return found;
+        return await statistics(query, wanted, signal);
     } catch (error) {
         if (error instanceof ApiError) {
             missing = error.status === 404;
-            if (missing) localStorage.removeItem(KEY);
             return null;
         }
         throw error;

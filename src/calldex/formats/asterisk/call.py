@@ -13,8 +13,8 @@ from msgspec.json import encode
 
 from calldex.formats.asterisk.rows import (
     JITTER,
+    CdrPath,
     CdrRow,
-    Path,
     QueueRow,
     caller,
     dial_targets,
@@ -70,7 +70,7 @@ class Call:
         return ends
 
     @cached_property
-    def own_paths(self) -> list[Path]:
+    def own_paths(self) -> list[CdrPath]:
         """The rows of the call's first channel, in order; those of the oldest channel known if its own are missing."""
         if not self.paths:
             return []
@@ -80,7 +80,7 @@ class Call:
     @cached_property
     def _off(self) -> timedelta | None:
         """How far local times and ids contradict each other; None if they do not."""
-        first: dict[str, Path] = {}
+        first: dict[str, CdrPath] = {}
         for path in self.paths:
             first.setdefault(path.row.uniqueid, path)
         for name, path in first.items():
@@ -145,7 +145,7 @@ class Call:
         return [visit for visit in self.visits if visit.served is not None]
 
     @cached_property
-    def conversations(self) -> list[Path]:
+    def conversations(self) -> list[CdrPath]:
         """The rows in which two people's channels were joined, in order of the answer.
 
         A queue's own row is none if the queue log says that the caller left unserved.
@@ -172,7 +172,7 @@ class Call:
         }
 
     @cached_property
-    def queue_paths(self) -> list[Path]:
+    def queue_paths(self) -> list[CdrPath]:
         """The rows that a queue wrote."""
         return [path for path in self.paths if path.is_queue]
 

@@ -14,7 +14,7 @@ from calldex.formats.asterisk.direction import called_number, kind_of, talks_of
 from calldex.formats.asterisk.events import events_of
 from calldex.formats.asterisk.lengths import lengths_of
 from calldex.formats.asterisk.outcome import agent, answered_at, disposition, end_reason, leg_agent, queue
-from calldex.formats.asterisk.rows import Path, caller, decoded, epoch_of, fit, number
+from calldex.formats.asterisk.rows import CdrPath, caller, decoded, epoch_of, fit, number
 from calldex.formats.asterisk.settings import AsteriskSettings, Profile, profile
 from calldex.records.record import Cdr, Flag, InteractionType, Leg, stable_id, time_uuid, to_ms
 
@@ -94,7 +94,7 @@ def _legs(call: Call, kind: InteractionType) -> tuple[Leg, ...]:
     return tuple(_leg(path, call.profile, kind) for path in paths)
 
 
-def _leg(path: Path, known: Profile, kind: InteractionType) -> Leg:
+def _leg(path: CdrPath, known: Profile, kind: InteractionType) -> Leg:
     row = path.row
     return Leg(
         started_at=path.start,

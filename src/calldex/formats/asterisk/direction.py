@@ -6,7 +6,7 @@ Times and billing do not tell the direction, and neither does Asterisk.
 from __future__ import annotations
 
 from calldex.formats.asterisk.call import Call
-from calldex.formats.asterisk.rows import Path, dial_targets, is_local, number
+from calldex.formats.asterisk.rows import CdrPath, dial_targets, is_local, number
 from calldex.records.record import InteractionType
 
 ORIGINATED = ("dialer", "click_to_call")
@@ -57,7 +57,7 @@ def _by_numbers(call: Call) -> InteractionType:
     return "inbound" if known.is_extension(dialled) or in_queue else "internal"
 
 
-def talks_of(call: Call, kind: InteractionType) -> list[Path]:
+def talks_of(call: Call, kind: InteractionType) -> list[CdrPath]:
     """The rows in which the call reached a person, in order of the answer.
 
     Of a call that the PBX began, the leg to whoever it called first reached nobody yet.

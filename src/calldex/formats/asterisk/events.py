@@ -12,7 +12,7 @@ from msgspec.json import encode
 
 from calldex.formats.asterisk.call import Call
 from calldex.formats.asterisk.outcome import leg_agent, queue
-from calldex.formats.asterisk.rows import SECOND, Path, fit, number
+from calldex.formats.asterisk.rows import SECOND, CdrPath, fit, number
 from calldex.formats.asterisk.transfers import row_events
 from calldex.formats.asterisk.visits import QueueEvent, Visit
 from calldex.records.fields import TRANSFERS
@@ -33,7 +33,7 @@ _SAME: Final = 5 * SECOND
 """A transfer that both logs tell of lies no further apart in them."""
 
 
-def events_of(call: Call, kind: InteractionType, talks: Sequence[Path], most: int) -> tuple[tuple[Event, ...], int]:
+def events_of(call: Call, kind: InteractionType, talks: Sequence[CdrPath], most: int) -> tuple[tuple[Event, ...], int]:
     """The events, and how many there are beyond the most: first offers that were not taken are left out."""
     entries = sorted(visit.entered.at for visit in call.visits if visit.entered is not None)
     told = [event for visit in call.visits for event in _visit_events(visit, call, entries)]

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from calldex.formats.asterisk.call import Call
-from calldex.formats.asterisk.rows import MOST_SECONDS, SECOND, Path, is_local, whole, whole_seconds
+from calldex.formats.asterisk.rows import MOST_SECONDS, SECOND, CdrPath, is_local, whole, whole_seconds
 
 
 class Lengths(msgspec.Struct, frozen=True):
@@ -27,7 +27,7 @@ class Lengths(msgspec.Struct, frozen=True):
     is_cut: bool
 
 
-def lengths_of(call: Call, talks: Sequence[Path], answered_at: datetime | None) -> Lengths:
+def lengths_of(call: Call, talks: Sequence[CdrPath], answered_at: datetime | None) -> Lengths:
     """The lengths of a call that was answered then, if it was."""
     talk = _talk(call, talks) if answered_at is not None else None
     wait, ring = _wait(call, answered_at), _ring(call, talks)
@@ -67,7 +67,7 @@ def _duration(call: Call) -> int:
     return max((seconds for seconds in counted if abs(seconds - by_times) <= 1), default=by_times)
 
 
-def _talk(call: Call, talks: Sequence[Path]) -> int | None:
+def _talk(call: Call, talks: Sequence[CdrPath]) -> int | None:
     """Seconds talked to persons: what the queues say, and the rows that begin when they have let go of the caller; None
     while somebody still talks."""
     if not call.served:
@@ -80,7 +80,7 @@ def _talk(call: Call, talks: Sequence[Path]) -> int | None:
     return _sum(*said, _union(path for path in talks if path.start >= left_at))
 
 
-def _union(talks: Iterable[Path]) -> int:
+def _union(talks: Iterable[CdrPath]) -> int:
     """Seconds in which at least one of these rows was in conversation."""
     total, until = timedelta(), None
     for start, length in sorted((path.answered_at or path.start, path.billsec_s or 0) for path in talks):
@@ -90,7 +90,7 @@ def _union(talks: Iterable[Path]) -> int:
     return whole_seconds(total)
 
 
-def _ring(call: Call, talks: Sequence[Path]) -> int | None:
+def _ring(call: Call, talks: Sequence[CdrPath]) -> int | None:
     """Seconds it rang at the one who answered, or longest at those who did not."""
     if call.served:
         connected = call.served[0].connected
@@ -101,7 +101,7 @@ def _ring(call: Call, talks: Sequence[Path]) -> int | None:
     return max((seconds for seconds in rung if seconds is not None), default=None)
 
 
-def _rung(call: Call, winner: Path) -> int | None:
+def _rung(call: Call, winner: CdrPath) -> int | None:
     """Seconds it rang until a row's answer. A row that begins with the answer, because a Local channel was optimised
     away, has its ringing in the row that called the same telephone before, or in the one that called the Local one."""
     if winner.duration_s is None:

@@ -14,7 +14,7 @@ from typing import Final
 
 from calldex.formats.asterisk.call import Call, queue_of
 from calldex.formats.asterisk.direction import ORIGINATED
-from calldex.formats.asterisk.rows import CdrRow, Path, fit, is_local
+from calldex.formats.asterisk.rows import CdrPath, CdrRow, fit, is_local
 from calldex.formats.asterisk.settings import Profile
 from calldex.formats.asterisk.visits import SERVED
 from calldex.records.record import Disposition, EndReason, InteractionType
@@ -27,7 +27,7 @@ _END_REASONS: Final[dict[str, EndReason]] = {
 }
 
 
-def answered_at(call: Call, talks: Sequence[Path]) -> datetime | None:
+def answered_at(call: Call, talks: Sequence[CdrPath]) -> datetime | None:
     """When the first person answered."""
     if call.served:
         answers = [visit.answered_at for visit in call.served]
@@ -55,7 +55,7 @@ def disposition(call: Call, kind: InteractionType, answered: datetime | None) ->
     return "failed" if outcomes == {"failed"} else "no_answer"
 
 
-def end_reason(call: Call, word: Disposition, talks: Sequence[Path]) -> EndReason | None:
+def end_reason(call: Call, word: Disposition, talks: Sequence[CdrPath]) -> EndReason | None:
     """Who or what ended it, if a queue was the last to have it."""
     last = next((visit.left for visit in reversed(call.visits) if visit.left is not None), None)
     if last is None or word not in ("answered", "abandoned"):
@@ -65,7 +65,7 @@ def end_reason(call: Call, word: Disposition, talks: Sequence[Path]) -> EndReaso
     return _END_REASONS.get(last.row.event) if served == (word == "answered") and not later else None
 
 
-def agent(call: Call, kind: InteractionType, talks: Sequence[Path]) -> str | None:
+def agent(call: Call, kind: InteractionType, talks: Sequence[CdrPath]) -> str | None:
     """Who answered first, or who called: a name, or what the PBX calls the channel."""
     served = min(call.served, key=lambda visit: visit.answered_at or call.last_seen, default=None)
     if served is not None and served.served is not None and served.served.row.agent not in ("", "NONE"):

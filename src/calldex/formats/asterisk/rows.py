@@ -87,7 +87,7 @@ def epoch_of(name: str) -> datetime | None:
     return datetime.fromtimestamp(int(match[1]), UTC) if match else None
 
 
-class Path(msgspec.Struct, frozen=True):
+class CdrPath(msgspec.Struct, frozen=True):
     """A CDR row with its times as instants."""
 
     row: CdrRow
@@ -150,7 +150,7 @@ def whole(channel: str) -> str:
     return _HALF.sub("", channel) if is_local(channel) else channel
 
 
-def path_of(row: CdrRow, known: Profile) -> Path:
+def path_of(row: CdrRow, known: Profile) -> CdrPath:
     """A row with its times as instants. Times that contradict each other make it suspect.
 
     An end before the start is put where the row's own length says; an answer outside of the row is none.
@@ -176,7 +176,7 @@ def path_of(row: CdrRow, known: Profile) -> Path:
         suspect, billsec = suspect or billsec > duration + 1, duration
     word = re.sub(r"[\s_-]", "", row.disposition).lower()
     guessed: Outcome = "answered" if answer is not None and billsec else "no_answer"
-    return Path(
+    return CdrPath(
         row, start, answer, end, duration, billsec, _OUTCOMES.get(word, guessed), word not in _OUTCOMES, suspect
     )
 

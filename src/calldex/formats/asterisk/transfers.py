@@ -21,7 +21,7 @@ from typing import Final
 
 from calldex.formats.asterisk.call import Call, queue_of
 from calldex.formats.asterisk.outcome import person
-from calldex.formats.asterisk.rows import SECOND, Path, dial_targets, fit, is_local, number, whole
+from calldex.formats.asterisk.rows import SECOND, CdrPath, dial_targets, fit, is_local, number, whole
 from calldex.formats.asterisk.settings import peer_of
 from calldex.records.record import Event
 
@@ -61,21 +61,21 @@ class _Seen:
 
     def __init__(self, call: Call) -> None:
         self._call = call
-        self._callers: dict[str, list[Path]] = defaultdict(list)
+        self._callers: dict[str, list[CdrPath]] = defaultdict(list)
         """The rows in which a channel was called, each caller once."""
-        self._talk: dict[str, Path] = {}
+        self._talk: dict[str, CdrPath] = {}
         """The last conversation of a channel."""
         self._handed: set[int] = set()
         """Conversations that were handed over already."""
         self._pairs: set[tuple[str, str]] = set()
-        self._unanswered: dict[tuple[str, str], Path] = {}
+        self._unanswered: dict[tuple[str, str], CdrPath] = {}
         """The last telephone that an application of a channel let ring in vain."""
-        self._talks: dict[str, list[Path]] = defaultdict(list)
+        self._talks: dict[str, list[CdrPath]] = defaultdict(list)
         """Every conversation of the call by the channel that called, in order of their starts."""
         for path in sorted(call.conversations, key=lambda path: path.start):
             self._talks[whole(path.row.channel)].append(path)
 
-    def add(self, path: Path) -> None:
+    def add(self, path: CdrPath) -> None:
         """Note what a row joins."""
         row = path.row
         one, other = whole(row.channel), whole(row.dstchannel)
@@ -89,7 +89,7 @@ class _Seen:
         elif path.answer is None or path.outcome != "answered":
             self._unanswered[row.channel, row.lastdata] = path
 
-    def handed_over(self, path: Path) -> Iterator[Event]:
+    def handed_over(self, path: CdrPath) -> Iterator[Event]:
         """The event, if a row begins because somebody handed the call over."""
         forwarded = self._forwarded(path)
         if forwarded is not None:
@@ -115,7 +115,7 @@ class _Seen:
             self._handed.add(id(before))
             yield event
 
-    def _consulted(self, one: str, other: str) -> Path | None:
+    def _consulted(self, one: str, other: str) -> CdrPath | None:
         """The row in which somebody else had called one of two channels that are joined now, and the other was known
         as well: the consultation."""
         for called, joined in ((other, one), (one, other)):
@@ -128,7 +128,7 @@ class _Seen:
                     return row
         return None
 
-    def _between(self, one: Path | None, other: Path | None, caller: str, callee: str) -> str | None:
+    def _between(self, one: CdrPath | None, other: CdrPath | None, caller: str, callee: str) -> str | None:
         """Who had two conversations, the parties of which are joined now."""
         if one is None or other is None or one is other or {id(one), id(other)} & self._handed:
             return None
@@ -149,7 +149,7 @@ class _Seen:
             channel = whole(by[-1].row.channel)
         return ""
 
-    def _attended(self, path: Path, consulted: Path) -> Event:
+    def _attended(self, path: CdrPath, consulted: CdrPath) -> Event:
         known = self._call.profile
         by = self._origin(whole(consulted.row.channel))
         return Event(
@@ -160,14 +160,14 @@ class _Seen:
             to_agent=self._behind(consulted),
         )
 
-    def _behind(self, path: Path) -> str | None:
+    def _behind(self, path: CdrPath) -> str | None:
         """Who was called by a row, also through a Local channel."""
         called = path.row.dstchannel
         if is_local(called):
             called = next((talk.row.dstchannel for talk in self._talks[whole(called)]), "")
         return person(called, self._call.profile)
 
-    def _sent_on(self, path: Path, before: Path) -> Event | None:
+    def _sent_on(self, path: CdrPath, before: CdrPath) -> Event | None:
         """A conversation's party that goes on without the other one, to another number."""
         row, known = path.row, self._call.profile
         by = _party(before, whole(row.channel))
@@ -192,20 +192,20 @@ class _Seen:
             to_agent=self._reached(path),
         )
 
-    def _reached(self, path: Path) -> str | None:
+    def _reached(self, path: CdrPath) -> str | None:
         """Who answered where a row was sent, also behind its Local channel."""
         ways = {whole(path.row.channel), whole(path.row.dstchannel)} - {""}
         found = (talk for way in ways if (talk := self._next_talk(way, path)) is not None)
         talk = min(found, key=lambda talk: talk.start, default=None)
         return None if talk is None else person(talk.row.dstchannel, self._call.profile)
 
-    def _next_talk(self, channel: str, path: Path) -> Path | None:
+    def _next_talk(self, channel: str, path: CdrPath) -> CdrPath | None:
         """A channel's first conversation with somebody it called, from a row on."""
         talks = self._talks[channel]
         at = bisect_left(talks, path.start, key=lambda talk: talk.start)
         return talks[at] if at < len(talks) else None
 
-    def _forwarded(self, path: Path) -> Event | None:
+    def _forwarded(self, path: CdrPath) -> Event | None:
         """A telephone that was called had its calls forwarded: the same Dial goes on to a Local channel that it does
         not name."""
         row = path.row
@@ -223,7 +223,7 @@ class _Seen:
         )
 
 
-def _party(talk: Path, channel: str) -> str:
+def _party(talk: CdrPath, channel: str) -> str:
     """With whom a channel talked."""
     one, other = whole(talk.row.channel), whole(talk.row.dstchannel)
     return other if channel == one else one

@@ -9,8 +9,6 @@ that it was asked for before.
 from __future__ import annotations
 
 import threading
-import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
@@ -19,11 +17,13 @@ from typing import Any, Final, NoReturn
 from uuid import UUID
 
 import msgspec
+from cachetools import LRUCache
 
 from calldex.access import Scope
+from calldex.clock import now_ms
 from calldex.errors import TokenExpired, Unavailable, UnreadableInput, UsageProblem
-from calldex.recent import remember
 from calldex.records.fields import MAX_VALUES
+from calldex.search.missed import split
 from calldex.search.query import Query
 from calldex.search.statistics import Grouping
 from calldex.store import (
@@ -34,6 +34,8 @@ from calldex.store import (
     KeptRow,
     Loaded,
     Mentioned,
+    MissedAsk,
+    MissedLine,
     Outcome,
     Position,
     Quarantined,
@@ -42,22 +44,25 @@ from calldex.store import (
     Span,
     State,
     Version,
+    callbacks,
 )
 from calldex.store.aggregates import aggregated
 from calldex.store.clickhouse.address import Address
 from calldex.store.clickhouse.changes import PublishedLog
 from calldex.store.clickhouse.client import Hosts
-from calldex.store.clickhouse.dialect import CDR_TABLE, CLICKHOUSE, FUNCTIONS, ended, together
+from calldex.store.clickhouse.dialect import CDR_TABLE, CLICKHOUSE, FUNCTIONS, WORDS, ended, together
 from calldex.store.clickhouse.schema import CDR_TYPES, LOCAL, PLAIN, UUID_TABLE, UUID_TYPES, steps
 from calldex.store.clickhouse.upgrade import Upgrade
 from calldex.store.clickhouse.writing import Changes, Known, loaded_places, loaded_versions
 from calldex.store.commits import Commits, Point
-from calldex.store.sql import Sql, behind, both, uuid_bytes, where
+from calldex.store.sql import Sql, conjunction, following, uuid_bytes, where
 
 _TOTALS: Final = 4096
 _MENTIONS: Final = 256
 _SLICES: Final = 16
 _SLICE_BYTES: Final = 1 << 20
+_AHEAD: Final = 4
+"""So many times the records of a page may be meant on the stretch that is looked at first."""
 _MANY: Final = 10
 """When so many pages match, they are read in order."""
 _IN_FLIGHT_MS: Final = 24 * 3600 * 1000
@@ -95,9 +100,9 @@ class ClickhouseStore:
         self._lock = threading.Lock()
         self._points: dict[int, Point] = {}
         self._proved: set[int] = set()
-        self._totals: OrderedDict[tuple[bytes, bytes, int], int] = OrderedDict()
-        self._slices: OrderedDict[tuple[bytes, bytes, int], Slice] = OrderedDict()
-        self._mentions: OrderedDict[bytes, tuple[int, Mentioned]] = OrderedDict()
+        self._totals: LRUCache[tuple[bytes, bytes, int], int] = LRUCache(_TOTALS)
+        self._slices: LRUCache[tuple[bytes, bytes, int], Slice] = LRUCache(_SLICES)
+        self._mentions: LRUCache[bytes, tuple[int, Mentioned]] = LRUCache(_MENTIONS)
         self.store_id = commits.name()
         """The same for every node that shares the store."""
         try:
@@ -172,7 +177,7 @@ class ClickhouseStore:
             receipt = batch.receipt(outcomes) if batch.receipt is not None else None
             if changes.count:
                 first = turn.reserve(changes.count)
-                now = int(time.time() * 1000)
+                now = now_ms()
                 token = f"{self.store_id}-{account_id}-{first}"
                 self._insert(changes.places(), changes.versions(first, now), token)
             turn.publish(batch, receipt, changes.grown)
@@ -209,7 +214,7 @@ class ClickhouseStore:
             return {}
         mine = Sql("account_id = ?", (account_id,))
         among = _placed(account_id, list({uuid for _, uuid in places}))
-        condition = both(mine, among, CLICKHOUSE.live(_whole(account_id), point.seq, point.void))
+        condition = conjunction(mine, among, CLICKHOUSE.live(_whole(account_id), point.seq, point.void))
         found = self.hosts.rows(
             Sql(
                 f"SELECT uuid, seq, started_ms, SHA256(json) FROM {CDR_TABLE} WHERE {condition.text}",
@@ -266,18 +271,25 @@ class ClickhouseStore:
             point = self._points.get(account_id)
         return point if point is not None and point.seq >= as_of else self.fresh(account_id)
 
-    def _from(self, query: Query, as_of: int) -> Sql:
-        """`FROM` and `WHERE` of a search; `StoreNotReady` if it asks for what is not there yet.
+    def _from(self, query: Query, as_of: int, stretch: callbacks.Stretch = (None, None)) -> Sql:
+        """`FROM` and `WHERE` of a search; `StoreNotReady` if it asks for what is not there yet. Of conditions about
+        callbacks, what they say of a stretch of time alone.
 
         One that names uuids reads some granules alone, and can have the engine put rows together while it reads."""
         self.upgrade.refuse(query)
         account_id = query.scope.account_id
-        point = self._seen(account_id, as_of)
+        plain, asked = split(query)
+        read = self._read(query, as_of)
         uuids = _uuids(query)
-        condition = where(query, min(as_of, point.seq), _TOGETHER if uuids else CLICKHOUSE, point.void)
+        condition = where(plain, read.as_of, _TOGETHER if uuids else CLICKHOUSE, read.void)
         if uuids:
-            condition = both(condition, _placed(account_id, uuids))  # behind the scope, which has the account
+            condition = conjunction(condition, _placed(account_id, uuids))  # behind the scope, which has the account
+        condition = conjunction(condition, *callbacks.asked(plain, asked, stretch, read))
         return Sql(f"FROM {CDR_TABLE}{' FINAL' if uuids else ''} WHERE {condition.text}", condition.parameters)
+
+    def _read(self, query: Query, as_of: int) -> callbacks.As:
+        point = self._seen(query.scope.account_id, as_of)
+        return callbacks.As(as_of=min(as_of, point.seq), dialect=CLICKHOUSE, words=WORDS, void=point.void)
 
     def total(self, query: Query, as_of: int) -> int:
         """See `Store.total`. That of an account's newest state is known with its last commit."""
@@ -295,7 +307,7 @@ class ClickhouseStore:
             ((known,),) = self.hosts.rows(Sql(f"SELECT count() {source.text}", source.parameters))
         self._refuse_purged(query, as_of)
         with self._lock:
-            remember(self._totals, key, known, _TOTALS)
+            self._totals[key] = known
         return int(known)
 
     def _whole_slice(self, query: Query, as_of: int) -> Slice:
@@ -308,7 +320,7 @@ class ClickhouseStore:
             known = self._slice(query, as_of, MAX_VALUES, total=MAX_VALUES, after=None, skip=0)
             if len(known.json) <= _SLICE_BYTES:
                 with self._lock:
-                    remember(self._slices, key, known, _SLICES)
+                    self._slices[key] = known
         return known
 
     def slice(
@@ -327,9 +339,44 @@ class ClickhouseStore:
         return found
 
     def _slice(self, query: Query, as_of: int, limit: int, *, total: int, after: Position | None, skip: int) -> Slice:
-        source = self._from(query, as_of)
-        if after is not None:
-            source = both(source, behind(after, CLICKHOUSE))
+        found = Slice(b"", 0, None)
+        for stretch in self._stretches(query, as_of, skip + limit, after):
+            source = self._from(query, as_of, stretch)
+            terms = [] if after is None else [following(after, CLICKHOUSE)]
+            if stretch[0] is not None:
+                terms.append(Sql("started_ms >= ?", (stretch[0],)))
+            found = self._sliced(conjunction(source, *terms), limit, total=total, skip=skip)
+            if found.count == limit:
+                break
+        return found
+
+    def _stretches(self, query: Query, as_of: int, records: int, after: Position | None) -> Iterator[callbacks.Stretch]:
+        """The stretches of time to look at for so many records, each longer than the one before, the last as long as
+        there is any: as far back as some, then eight times as many lie that may be meant. Of a search that looks at no
+        other records, the last alone."""
+        plain, asked = split(query)
+        end_ms = None if after is None else after.started_ms + 1
+        if asked:
+            read = self._read(query, as_of)
+            may = "TRUE" if callbacks.everything(asked) else callbacks.MISSED
+            rows = read.rows("started_ms", plain, may)
+            if after is not None:
+                rows = conjunction(rows, following(after, CLICKHOUSE))
+            most = _AHEAD * records
+            while True:
+                found = self.hosts.rows(
+                    Sql(
+                        f"SELECT min(started_ms), count() FROM ({rows.text} ORDER BY started_ms DESC LIMIT ?)",
+                        (*rows.parameters, most),
+                    )
+                )
+                if found[0][1] < most:
+                    break
+                yield found[0][0], end_ms
+                most *= 8
+        yield None, end_ms
+
+    def _sliced(self, source: Sql, limit: int, *, total: int, skip: int) -> Slice:
         json, started_ms, uuids = self.hosts.columns(
             Sql(
                 f"SELECT json, started_ms, uuid {source.text} ORDER BY started_ms DESC, uuid DESC LIMIT ? OFFSET ?"
@@ -353,6 +400,13 @@ class ClickhouseStore:
         self._refuse_purged(query, as_of)
         return [tuple(row) for row in found]
 
+    def missed(self, query: Query, as_of: int, ask: MissedAsk) -> tuple[int, list[MissedLine]]:
+        """See `Store.missed`."""
+        self.upgrade.refuse(query)
+        found = self.hosts.rows(callbacks.lines(query, ask, self._read(query, as_of)))
+        self._refuse_purged(query, as_of)
+        return (found[0][0] if found else 0), [callbacks.line(row[1:]) for row in found]
+
     def mentioned(self, scope: Scope) -> Mentioned:
         """See `Store.mentioned`; remembered until the account changes."""
         as_of, key = self.head(scope.account_id), scope.fingerprint()
@@ -374,7 +428,7 @@ class ClickhouseStore:
             wrapup_codes=frozenset(codes) - {""},
         )
         with self._lock:
-            remember(self._mentions, key, (as_of, found), _MENTIONS)
+            self._mentions[key] = (as_of, found)
         return found
 
     def get(self, account_id: int, uuid: str) -> Version | None:
@@ -386,7 +440,7 @@ class ClickhouseStore:
         point = self._seen(account_id, as_of)
         live = CLICKHOUSE.live(_whole(account_id), min(as_of, point.seq), point.void)
         mine = Sql("account_id = ?", (account_id,))
-        condition = both(mine, live, _placed(account_id, [uuid_bytes(uuid) for uuid in uuids]))
+        condition = conjunction(mine, live, _placed(account_id, [uuid_bytes(uuid) for uuid in uuids]))
         rows = self.hosts.rows(
             Sql(f"SELECT uuid, written_ms FROM {CDR_TABLE} WHERE {condition.text}", condition.parameters)
         )
@@ -396,7 +450,7 @@ class ClickhouseStore:
         """See `Store.history`."""
         point = self.fresh(account_id)
         mine = Sql("account_id = ? AND seq <= ?", (account_id, point.seq))
-        condition = both(mine, _placed(account_id, [uuid_bytes(uuid)]))
+        condition = conjunction(mine, _placed(account_id, [uuid_bytes(uuid)]))
         rows = self.hosts.rows(
             Sql(
                 f"SELECT seq, max(seq_to), max(content), max(written_ms), max(json) AS text FROM {CDR_TABLE}"
@@ -462,7 +516,7 @@ class ClickhouseStore:
         point = self.fresh(account_id)
         upto = min(upto, point.seq)
         self._commits.purged(account_id, upto)
-        gone_by = both(Sql("account_id = ? AND seq_to <> seq", (account_id,)), ended(upto, point.void))
+        gone_by = conjunction(Sql("account_id = ? AND seq_to <> seq", (account_id,)), ended(upto, point.void))
         gone = Sql(
             f"account_id = ? AND content = 1 AND seq IN (SELECT seq FROM {CDR_TABLE} WHERE {gone_by.text})",
             (account_id, *gone_by.parameters),
@@ -470,7 +524,7 @@ class ClickhouseStore:
         ((count,),) = self.hosts.rows(Sql(f"SELECT count() FROM {CDR_TABLE} WHERE {gone.text}", gone.parameters))
         # Parts change one after another: a version must not outlive the row that tells of its end.
         self._delete(gone)
-        self._delete(both(Sql("content = 0"), gone_by))
+        self._delete(conjunction(Sql("content = 0"), gone_by))
         return int(count)
 
     def _forget(self, account_id: int, span: Span) -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
+from calldex.clock import now_ms
 from calldex.search.query import Query
 from calldex.store import Change, Changes, Span
 from calldex.store.clickhouse.dialect import CDR_TABLE, CLICKHOUSE, ended, not_void
-from calldex.store.sql import Sql, both, meant
+from calldex.store.sql import Sql, conjunction, meant
 
 if TYPE_CHECKING:
     from calldex.store.clickhouse import ClickhouseStore
@@ -28,11 +28,11 @@ class PublishedLog:
     def since(self, query: Query, after: int, base: int, limit: int) -> Changes:
         """See `ChangeLog.since`."""
         self._store.upgrade.refuse(query)
-        complete_ms = time.time_ns() // 1_000_000 - _UNPUBLISHED_MS
+        complete_ms = now_ms() - _UNPUBLISHED_MS
         account_id = query.scope.account_id
         point = self._store.fresh(account_id)
         fits = meant(query, CLICKHOUSE)
-        begun = both(
+        begun = conjunction(
             Sql("account_id = ? AND seq > ? AND seq <= ?", (account_id, after, point.seq)),
             Sql("(content = 1 OR seq_to = seq)"),
             *not_void("seq", point.void),
@@ -61,7 +61,7 @@ class PublishedLog:
 
     def _ended(self, account_id: int, first: int, last: int, base: int, void: Sequence[Span]) -> frozenset[int]:
         """Which of the versions with these numbers ended by a commit. The end may stand in a row of its own."""
-        end = both(
+        end = conjunction(
             Sql("account_id = ? AND seq BETWEEN ? AND ?", (account_id, first, last)),
             ended(base, void),
         )
@@ -73,12 +73,12 @@ class PublishedLog:
         self._store.upgrade.refuse(query)
         account_id = query.scope.account_id
         void = self._store.fresh(account_id).void
-        end = both(
+        end = conjunction(
             Sql("account_id = ? AND seq <= ?", (account_id, after)),
             Sql("seq_to > ? AND seq_to <= ?", (since, upto)),
             *not_void("seq_to", void),
         )
-        fits = both(
+        fits = conjunction(
             meant(query, CLICKHOUSE),
             Sql("content = 1 AND seq <= ?", (after,)),
             *not_void("seq", void),
@@ -96,7 +96,7 @@ class PublishedLog:
     def before(self, account_id: int, at_ms: int) -> int:
         """See `ChangeLog.before`."""
         point = self._store.fresh(account_id)
-        condition = both(
+        condition = conjunction(
             Sql("account_id = ? AND seq <= ? AND written_ms BETWEEN 1 AND ?", (account_id, point.seq, at_ms - 1)),
             *not_void("seq", point.void),
         )

@@ -9,6 +9,7 @@ from calldex.records.fields import Kind, Op
 from calldex.search.query import Condition, Query
 from calldex.store import Span
 from calldex.store.aggregates import Functions
+from calldex.store.callbacks import MOST_UUIDS, Words
 from calldex.store.sql import (
     LETTER,
     LOWER,
@@ -17,8 +18,8 @@ from calldex.store.sql import (
     any_in_text,
     any_text_in_text,
     any_uuid,
-    both,
     by_ids,
+    conjunction,
     lacks,
     number,
     one,
@@ -34,8 +35,10 @@ def _not_closed(query: Query, as_of: int, void: Sequence[Span]) -> Sql:
     """Of ClickHouse, where a version that ends gets another row under the same key, without content and with the
     commit that ended it in `seq_to`. The engine makes one of both in its own time, and 0 stands for not ended: so a
     row counts if it has content and no known end, and no other row tells of one."""
-    closed = both(Sql("account_id = ? AND content = 0", (query.scope.account_id,)), ended(as_of, void), *within(query))
-    return both(
+    closed = conjunction(
+        Sql("account_id = ? AND content = 0", (query.scope.account_id,)), ended(as_of, void), *within(query)
+    )
+    return conjunction(
         together(as_of, void),
         Sql(f"seq NOT IN (SELECT seq FROM {CDR_TABLE} WHERE {closed.text})", closed.parameters),
     )
@@ -44,7 +47,7 @@ def _not_closed(query: Query, as_of: int, void: Sequence[Span]) -> Sql:
 def together(as_of: int, void: Sequence[Span]) -> Sql:
     """The same where ClickHouse has put all rows of a version together (FINAL)."""
     end = ended(as_of, void)
-    return both(
+    return conjunction(
         Sql("content = 1 AND seq <= ?", (as_of,)),
         *not_void("seq", void),
         Sql(f"NOT ({end.text})", end.parameters),
@@ -53,7 +56,7 @@ def together(as_of: int, void: Sequence[Span]) -> Sql:
 
 def ended(as_of: int, void: Sequence[Span]) -> Sql:
     """The condition that a row of ClickHouse's tells of the end of a version, as of a commit."""
-    return both(Sql("seq_to BETWEEN 1 AND ?", (as_of,)), *not_void("seq_to", void))
+    return conjunction(Sql("seq_to BETWEEN 1 AND ?", (as_of,)), *not_void("seq_to", void))
 
 
 def not_void(column: str, void: Sequence[Span]) -> list[Sql]:
@@ -105,11 +108,12 @@ CLICKHOUSE: Final = Dialect(
         Kind.CODE: "UInt8",
         Kind.NUMBER: "UInt32",
         Kind.ID: "UInt64",
-        Kind.MASK: "UInt32",
+        Kind.BITS: "UInt32",
         Kind.WORD: "LowCardinality(String)",
         Kind.PHONE: "String",
         Kind.ID_SET: "LowCardinality(String)",
         Kind.TEXT_SET: "LowCardinality(String)",
+        Kind.PASSED: "LowCardinality(String)",
         Kind.YES_NO: "UInt8",
         Kind.SECONDS: "UInt32",
         Kind.ANSWER: "UInt64",
@@ -147,4 +151,11 @@ FUNCTIONS: Final = Functions(
     ),
     hashed="sum(reinterpretAsUInt64(reverse(substring(SHA256(concat({0}, ':', toString(seq))), 1, 8))))",
     div="DIV",
+)
+WORDS: Final = Words(
+    table=CDR_TABLE,
+    number=LOWER,
+    uuid=FUNCTIONS.uuid,
+    newest=f"arraySlice(arrayMap(x -> x.2, arrayReverseSort(groupArray((started_ms, uuid)))), 1, {MOST_UUIDS})",
+    listed="?",
 )

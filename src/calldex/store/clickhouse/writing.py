@@ -12,9 +12,9 @@ from typing import Any, Final
 import msgspec
 
 from calldex.records.record import Cdr
-from calldex.store import Loaded, Outcome, Ready
+from calldex.store import Loaded, Outcome, Prepared
 from calldex.store.clickhouse.schema import CDR_TYPES
-from calldex.store.sql import VALUE_NAMES, ready, uuid_bytes
+from calldex.store.sql import VALUE_NAMES, prepared, uuid_bytes
 
 _VALUES: Final = tuple((name, VALUE_NAMES.index(name)) for name in CDR_TYPES if name in VALUE_NAMES)
 _NOTHING: Final = {name: "" if "String" in type_ else 0 for name, type_ in CDR_TYPES.items()}
@@ -41,15 +41,15 @@ class _Closing(msgspec.Struct, frozen=True):
 class Changes:
     """The changes of a batch to the records of an account."""
 
-    def __init__(self, account_id: int, records: Sequence[Cdr | Ready], removed: Sequence[str]) -> None:
+    def __init__(self, account_id: int, records: Sequence[Cdr | Prepared], removed: Sequence[str]) -> None:
         self._account_id = account_id
-        self._records = [record if isinstance(record, Ready) else ready(record) for record in records]
+        self._records = [record if isinstance(record, Prepared) else prepared(record) for record in records]
         self._uuids = [uuid_bytes(made.uuid) for made in self._records]
         self._removed = [uuid_bytes(uuid) for uuid in removed]
         # By number: whose version it is, when it begins, what it is (None: a tombstone), and the number that ends it.
         self._new_uuids: list[bytes] = []
         self._new_started: list[int] = []
-        self._new_made: list[Ready | None] = []
+        self._new_made: list[Prepared | None] = []
         self._ended: dict[int, int] = {}
         self._closings: list[_Closing] = []
         self._placed: set[tuple[bytes, int]] = set()
@@ -100,14 +100,14 @@ class Changes:
             gone.discard(uuid)  # one that is named twice is there the first time only
         return outcomes
 
-    def _is(self, known: Known | int, made: Ready) -> bool:
+    def _is(self, known: Known | int, made: Prepared) -> bool:
         """Whether a record is what the live version says."""
         if isinstance(known, Known):
             return hashlib.sha256(made.json).digest() == known.digest
         before = self._new_made[known]
         return before is not None and before.json == made.json
 
-    def _add(self, now: dict[bytes, Known | int], uuid: bytes, started_ms: Any, made: Ready | None) -> None:
+    def _add(self, now: dict[bytes, Known | int], uuid: bytes, started_ms: Any, made: Prepared | None) -> None:
         number = len(self._new_made)
         known = now.get(uuid)
         if isinstance(known, Known):

@@ -25,6 +25,7 @@ import structlog
 from calldex import budget
 from calldex.access import Scope
 from calldex.errors import CalldexError, DiskFull, StoreNotReady, TokenExpired, Unavailable
+from calldex.search.missed import split
 from calldex.search.query import Query
 from calldex.search.statistics import Grouping
 from calldex.store import (
@@ -33,6 +34,8 @@ from calldex.store import (
     DayCheck,
     Head,
     Mentioned,
+    MissedAsk,
+    MissedLine,
     Outcome,
     Position,
     Slice,
@@ -113,6 +116,8 @@ class EmbeddedStore(Staging):
         self._full = self._blind = False
         """Nothing is taken in for lack of room; nothing can be answered for lack of room."""
         self._wanted = 0
+        self._unseen, self._nearly = 0, False
+        """The last commit acknowledged before it could be searched; whether that is the last, as the end is near."""
         self._recent: deque[Written] = deque()
         self.queue = Queue(self._ledger.write)
         self._about_questions: set[str] = set()
@@ -221,7 +226,7 @@ class EmbeddedStore(Staging):
                 if self._damage is not None:
                     raise Damaged(self._damage)
                 if columns.applied >= last:
-                    self._become_ready(columns.applied - first, time.monotonic() - started)
+                    self._become_ready(columns.applied, columns.applied - first, time.monotonic() - started)
                 if columns.applied == self._ledger.last_seq:
                     self._await_more(columns)
                     continue
@@ -268,9 +273,13 @@ class EmbeddedStore(Staging):
                 _UNSEEN_S,
             )
 
-    def _become_ready(self, applied: int, seconds: float) -> None:
+    def _become_ready(self, upto: int, applied: int, seconds: float) -> None:
+        """Searches are answered, once they see all that was acknowledged meanwhile; who writes now waits for that."""
         with self._changed:
             if self._reason is None or self._damage is not None:
+                return
+            self._nearly = upto < self._unseen
+            if self._nearly:
                 return
             self._reason, self._full, self._blind = None, False, False
             self._changed.notify_all()
@@ -280,7 +289,7 @@ class EmbeddedStore(Staging):
         """Close the columns; nothing is wrong with them, they are opened again soon. `full`: there may be room then."""
         _log.warning("columns_wait", reason=reason)
         with self._changed:
-            self._reason, self._full = reason, full
+            self._reason, self._full, self._nearly = reason, full, False
             columns, self._columns = self._columns, None
             self._changed.notify_all()
         if columns is not None:
@@ -291,6 +300,7 @@ class EmbeddedStore(Staging):
         _log.warning("columns_discarded", reason=reason)
         with self._changed:
             self._reason, self._damage = f"being made again from the ledger: {reason}", None
+            self._nearly = False
             columns, self._columns = self._columns, None
         if columns is not None:
             columns.close()
@@ -411,6 +421,10 @@ class EmbeddedStore(Staging):
         """Whether nobody need wait for the columns to come further now."""
         return self._closing or self._blind or (self._full and self._reason is None)
 
+    def _far_off(self) -> bool:
+        """Whether the columns are being made again, with no end in sight."""
+        return self._reason is not None and not self._nearly
+
     def _visible(self, seq: int) -> bool:
         """Whether searches see a commit now."""
         return self._reason is None and self._columns is not None and self._columns.applied >= seq
@@ -420,8 +434,10 @@ class EmbeddedStore(Staging):
         with self._changed:
             self._want(seq)
             seen = self._changed.wait_for(
-                lambda: self._reason is not None or self._given_up() or self._visible(seq), self._timeout_s
+                lambda: self._far_off() or self._given_up() or self._visible(seq), self._timeout_s
             )
+            if not self._visible(seq):
+                self._unseen = max(self._unseen, seq)
             if self._full and not self._visible(seq):
                 raise DiskFull(
                     "what was written is kept, but cannot be searched yet, as no room is left on the disk; sending it"
@@ -504,6 +520,13 @@ class EmbeddedStore(Staging):
             return columns.aggregate(self._in_columns(query, columns), as_of, grouping)
 
         found = self._answer(aggregate, as_of)
+        self._refuse_purged(query, as_of)
+        return found
+
+    def missed(self, query: Query, as_of: int, ask: MissedAsk) -> tuple[int, list[MissedLine]]:
+        """See `Store.missed`."""
+        as_of = self._numbering.seq(query.scope.account_id, as_of)
+        found = self._answer(lambda columns: columns.missed(self._in_columns(query, columns), as_of, ask), as_of)
         self._refuse_purged(query, as_of)
         return found
 
@@ -659,4 +682,5 @@ def _said(error: Exception) -> str:
 
 
 def _names_uuids(query: Query) -> bool:
-    return any(condition.names_uuids for condition in query.where)
+    """Whether the ledger answers a search alone: it does not know what became of callers."""
+    return any(condition.names_uuids for condition in query.where) and not split(query)[1]

@@ -23,6 +23,7 @@ COVERED: Final = (
     *("started_ms", "type", "disposition", "end_reason", "agent_id", "queue_id", "campaign_id", "team_ids"),
     *("wrapup_code", "events", "duration_s", "caller", "caller_key", "callee", "callee_key"),
     *("tags", "flags", "has_recording", "answer_ms", "talk_s", "ring_s", "wait_s", "hold_s", "wrapup_s"),
+    "passed_queues",
 )
 """The values that digests are over, in this order. A column that is added to the ledger is added here, at the end, and
 nothing is ever changed or taken out: a link says how many of these its digests are over."""

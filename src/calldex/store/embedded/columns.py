@@ -1,8 +1,8 @@
 """The columns: DuckDB answers questions. Derived: they hold nothing that the ledger lacks, and are made again from it
 when in doubt.
 
-One table of versions, and one of the parties in them (see `parties`), without any index or constraint (DuckDB's lose
-rows, see `docs/decisions`), appended in the order of commits.
+One table of versions, and one of what is combined in them (see `combinations`), without any index or constraint
+(DuckDB's lose rows, see `docs/decisions`), appended in the order of commits.
 `applied` is the last commit it has taken in, changed in the same transaction, so what a query sees is always a whole
 number of commits. The only module that knows duckdb.
 
@@ -16,7 +16,6 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from operator import itemgetter
@@ -28,24 +27,25 @@ import duckdb
 import msgspec
 import numpy as np
 import structlog
+from cachetools import LRUCache
 
 from calldex import budget
 from calldex.access import Scope
 from calldex.errors import DiskFull, Unavailable
-from calldex.recent import remember
 from calldex.records.fields import Op
+from calldex.search.missed import split
 from calldex.search.query import Query
 from calldex.search.statistics import Grouping
-from calldex.store import Mentioned, Position
+from calldex.store import Mentioned, MissedAsk, MissedLine, Position, callbacks
 from calldex.store.aggregates import aggregated
 from calldex.store.embedded.by_time import BUCKET_MS, EARLIEST, AccountTimes
-from calldex.store.embedded.dialect import DUCKDB, DUCKDB_FUNCTIONS
+from calldex.store.embedded.combinations import COMBINED, NO_COMBINATION, Combination, Combinations, reach_of
+from calldex.store.embedded.dialect import DUCKDB, DUCKDB_FUNCTIONS, DUCKDB_WORDS
 from calldex.store.embedded.index import SEGMENT, Array, Index, Rows, halves, is_narrow
 from calldex.store.embedded.indexing import INDEXED, SUMS, day_of, indexed
 from calldex.store.embedded.ledger import ROW_NAMES, Closing
-from calldex.store.embedded.parties import NO_PARTY, PARTY, Parties, Party, reach_of
 from calldex.store.embedded.schema import COLUMNS
-from calldex.store.sql import Sql, behind, both, layout, where
+from calldex.store.sql import Sql, conjunction, following, layout, where
 
 ROW_GROUP: Final = 20_480
 """Rows that DuckDB stores together; as many at once it writes in their final form, without its write-ahead log. The
@@ -86,6 +86,10 @@ class Damaged(Exception):
     """The file cannot be read as what was written; it must be made again."""
 
 
+class Behind(Damaged):
+    """The file is sound, and of an older layout: the next start brings it up to date."""
+
+
 class _Total(NamedTuple):
     """How many records matched as of a commit."""
 
@@ -117,10 +121,10 @@ class Columns:
         self._lock = threading.Lock()
         self._changing = threading.Lock()
         self._accounts: dict[int, AccountTimes] = {}
-        self._totals: OrderedDict[tuple[bytes, bytes], _Total] = OrderedDict()
+        self._totals: LRUCache[tuple[bytes, bytes], _Total] = LRUCache(_TOTALS)
         self._purges = 0
-        self._mentions: OrderedDict[bytes, tuple[int, Mentioned]] = OrderedDict()
-        self._parties, self._parties_kept = Parties(()), 0
+        self._mentions: LRUCache[bytes, tuple[int, Mentioned]] = LRUCache(_MENTIONS)
+        self._combinations, self._combinations_kept = Combinations(()), 0
         self._uuids, self._index_bytes = uuids, index_mb << 20
         self._index: Index | None = None
         self._indexing: threading.Thread | None = None
@@ -172,7 +176,7 @@ class Columns:
             if not version:
                 raise Damaged("made by another version of the program, or for another ledger")
         if look and version < len(COLUMNS):
-            raise Damaged("made by an older version of the program")
+            raise Behind("of an older version of the program, or their making was cut short")
         for migration in COLUMNS[version:]:
             self._connection.begin()
             self._connection.execute(migration.text)
@@ -185,8 +189,10 @@ class Columns:
             for name, upto in filled.items():
                 self._connection.execute("UPDATE kept.fill SET upto = ? WHERE name = ?", [upto, name])
         self.filled = dict(self._connection.execute("SELECT name, upto FROM kept.fill").fetchall())
-        parties = self._connection.execute(f"SELECT {', '.join(PARTY)} FROM kept.party ORDER BY party").fetchall()
-        self._parties, self._parties_kept = Parties(parties), len(parties)
+        combinations = self._connection.execute(
+            f"SELECT {', '.join(COMBINED)} FROM kept.party ORDER BY party"
+        ).fetchall()
+        self._combinations, self._combinations_kept = Combinations(combinations), len(combinations)
 
     def _count(self) -> None:
         found = self._connection.execute(
@@ -218,7 +224,9 @@ class Columns:
             closings = [closing for closing in closings if closing.seq <= self.applied]
         try:
             with self._changing:
-                arrays = _arrays(rows, self._parties.numbered([_party_of(row) for row in rows])) if rows else {}
+                arrays = (
+                    _arrays(rows, self._combinations.numbered([_combination_of(row) for row in rows])) if rows else {}
+                )
                 self._change(arrays, closings, upto)
                 if self._index is not None:
                     if rows:
@@ -238,11 +246,11 @@ class Columns:
                 self._close_versions(closings)
             if arrays:
                 self._append("cdr", arrays)
-            if fresh := self._parties.since(self._parties_kept):
-                self._append("party", _columns(("party", *PARTY), fresh))
+            if fresh := self._combinations.since(self._combinations_kept):
+                self._append("party", _columns(("party", *COMBINED), fresh))
             connection.execute("UPDATE kept.meta SET applied = ?", [upto])
             connection.commit()
-            self._parties_kept += len(fresh)
+            self._combinations_kept += len(fresh)
         except BaseException:
             with suppress(duckdb.Error):  # an error that ended the transaction itself
                 connection.rollback()
@@ -327,7 +335,7 @@ class Columns:
         if self._index is None:
             with self._changing:
                 if self._index is None:
-                    index = Index(self._parties, self._index_bytes, self._uuids)
+                    index = Index(self._combinations, self._index_bytes, self._uuids)
                     self._indexing = threading.Thread(target=self._load, args=(index, self.applied), name="index")
                     self._indexing.start()
                     self._index = index
@@ -362,7 +370,7 @@ class Columns:
         found = self._ask(SUMS, Sql("", (as_of, as_of)), timeout_s=math.inf)
         right = {(account_id, day): (count, int(sum_)) for account_id, day, count, sum_ in found}
         differ = {day for day, _ in right.items() ^ index.days(as_of).items()}
-        if differ and not self._parties.full:
+        if differ and not self._combinations.full:
             _log.warning("index_damaged", days=len(differ))
             with self._changing:
                 self._index = None
@@ -372,29 +380,36 @@ class Columns:
     # --- answering ----------------------------------------------------------------------------------------------------
 
     def _where(self, query: Query, as_of: int) -> Sql:
+        """What callbacks are asked of, is all of the time that is meant."""
+        plain, asked = split(query)
+        read = self._read(query, as_of)
+        return conjunction(where(plain, as_of, read.dialect), *callbacks.asked(plain, asked, (None, None), read))
+
+    def _read(self, query: Query, as_of: int) -> callbacks.As:
         conditions = DUCKDB.conditions
-        if not self._parties.full:  # a look at the party takes a sixth of the time that a search in the text does
+        if not self._combinations.full:  # a look at the number takes a sixth of the time that one into the text does
             conditions = {
                 **conditions,
                 Op.ANY_OF_SET: lambda condition: self._within(reach_of(query.scope.account_id, condition)),
             }
-        return where(query, as_of, msgspec.structs.replace(DUCKDB, reach=self._reach, conditions=conditions))
+        dialect = msgspec.structs.replace(DUCKDB, reach=self._reach, conditions=conditions)
+        return callbacks.As(as_of=as_of, dialect=dialect, words=DUCKDB_WORDS)
 
     def _reach(self, scope: Scope) -> tuple[Sql, ...]:
         """The conditions of which one suffices for a version to be within the lists of a scope."""
-        if scope.whole or scope.nothing or self._parties.full:
+        if scope.whole or scope.nothing or self._combinations.full:
             return DUCKDB.reach(scope)
         return (self._within(scope),)
 
     def _within(self, scope: Scope) -> Sql:
-        """The condition that a version is of a party that the lists of a scope reach.
+        """The condition that a version is of a combination that the lists of a scope reach.
 
-        A version that was taken in meanwhile may be of a party that had no number yet when the bits were made. As of
+        A version that was taken in meanwhile may be of one that had no number yet when the bits were made. As of
         whatever commit it is searched, such a version is not seen.
         """
         numbered_upto = self.applied
-        party = f"CASE WHEN seq <= ? THEN party ELSE {NO_PARTY} END"
-        return Sql(f"get_bit(?::BLOB::BIT, {party}) = 1", (self._parties.within(scope), numbered_upto))
+        party = f"CASE WHEN seq <= ? THEN party ELSE {NO_COMBINATION} END"
+        return Sql(f"get_bit(?::BLOB::BIT, {party}) = 1", (self._combinations.within(scope), numbered_upto))
 
     def head(self, account_id: int) -> int:
         """The last applied commit that touched an account: searches as of it see all that is applied."""
@@ -422,11 +437,11 @@ class Columns:
         if known is not None and known.as_of == as_of:
             return known.records
         condition = self._where(query, as_of)
-        if known is not None and known.as_of < as_of:
-            count = known.records + self._count_of(both(Sql("seq > ?", (known.as_of,)), condition))
+        if known is not None and known.as_of < as_of and not split(query)[1]:  # callbacks change without a version
+            count = known.records + self._count_of(conjunction(Sql("seq > ?", (known.as_of,)), condition))
             if ended_after > known.as_of:
                 ended = Sql("seq_to > ? AND seq_to <= ?", (known.as_of, as_of))
-                count -= self._count_of(both(ended, self._where(query, known.as_of)))
+                count -= self._count_of(conjunction(ended, self._where(query, known.as_of)))
         else:
             count = self._count_of(condition)
         with self._lock:
@@ -434,7 +449,7 @@ class Columns:
         if purged:  # what ended since cannot be told any more
             return self._count_of(condition)
         with self._lock:
-            remember(self._totals, key, _Total(as_of, count), _TOTALS)
+            self._totals[key] = _Total(as_of, count)
         return count
 
     def _count_of(self, condition: Sql) -> int:
@@ -448,6 +463,12 @@ class Columns:
         )
         return self._ask(statement.text, statement)
 
+    def missed(self, query: Query, as_of: int, ask: MissedAsk) -> tuple[int, list[MissedLine]]:
+        """See `Store.missed`."""
+        statement = callbacks.lines(query, ask, self._read(query, as_of))
+        found = self._ask(statement.text, statement)
+        return (found[0][0] if found else 0), [callbacks.line(row[1:]) for row in found]
+
     def mentioned(self, scope: Scope, as_of: int) -> Mentioned:
         """What the records of a scope name. Remembered until the account changes: it is asked for with every page of
         an application, and looks at every record."""
@@ -458,7 +479,7 @@ class Columns:
             return known[1]
         found = self._mentioned(scope, as_of)
         with self._lock:
-            remember(self._mentions, key, (as_of, found), _MENTIONS)
+            self._mentions[key] = (as_of, found)
         return found
 
     def _mentioned(self, scope: Scope, as_of: int) -> Mentioned:
@@ -483,16 +504,20 @@ class Columns:
             found = self._page_by_index(query, as_of, skip + limit, total, after)
             if found is not None:
                 return found[skip:]
-        condition = self._where(query, as_of)
+        plain, asked = split(query)
+        read = self._read(query, as_of)
+        condition = where(plain, as_of, read.dialect)
         end_ms = query.end_ms
         if after is not None:
-            condition = both(condition, behind(after, DUCKDB))
+            condition = conjunction(condition, following(after, DUCKDB))
             end_ms = after.started_ms + 1 if end_ms is None else min(end_ms, after.started_ms + 1)
         if skip > _DIRECT_SKIP:
-            end_ms, skip = self._skipped(query, condition, end_ms, skip, total)
-            condition = both(condition, Sql("started_ms < ?", (end_ms,)))
+            whole = conjunction(condition, *callbacks.asked(plain, asked, (None, end_ms), read))
+            end_ms, skip = self._skipped(query, whole, end_ms, skip, total)
+            condition = conjunction(condition, Sql("started_ms < ?", (end_ms,)))
         for start_ms in self._reaches(query, end_ms, (skip + limit), total):
-            found = self._page(both(condition, Sql("started_ms >= ?", (start_ms,))), limit, skip)
+            related = callbacks.asked(plain, asked, (start_ms, end_ms), read)
+            found = self._page(conjunction(condition, Sql("started_ms >= ?", (start_ms,)), *related), limit, skip)
             if len(found) == limit or start_ms == EARLIEST:
                 return found
         raise AssertionError("the last reach is unbounded")
@@ -543,7 +568,7 @@ class Columns:
         """Jump over many records by counting them: the end of the bucket in which the next ones lie, and how many of
         that bucket are still to be skipped. Counted is no further back than so many should reach."""
         for start_ms in self._reaches(query, end_ms, skip, total):
-            within = both(condition, Sql("started_ms >= ?", (start_ms,)))
+            within = conjunction(condition, Sql("started_ms >= ?", (start_ms,)))
             left = skip
             for bucket, count in self._ask(
                 f"SELECT {_BUCKET} AS bucket, count(*) FROM kept.cdr WHERE {within.text}"
@@ -557,15 +582,15 @@ class Columns:
 
     def days(self, as_of: int, names: Sequence[str]) -> dict[tuple[int, str], tuple[int, int]]:
         """For each account and UTC day the number of records that were live as of a commit and a checksum over these
-        columns of them, see `checksum`; only of those whose party is what its number stands for."""
+        columns of them, see `checksum`; only of those whose combination is what its number stands for."""
         summed = f"concat_ws('|', {', '.join(f'row.{name}' for name in names)})"
         found = self._ask(
             "SELECT account_id, strftime(make_timestamp(started_ms * 1000), '%Y-%m-%d') AS day, count(*),"
             f" sum(md5_number_lower({summed})::HUGEINT) % 18446744073709551616"
             f" FROM kept.cdr AS row LEFT JOIN kept.party USING (party) WHERE seq <= ? AND seq_to > ?"
-            f" AND ((party = {NO_PARTY} AND ?) OR ({_MEMBERS.format('row')}) = ({_MEMBERS.format('party')}))"
+            f" AND ((party = {NO_COMBINATION} AND ?) OR ({_MEMBERS.format('row')}) = ({_MEMBERS.format('party')}))"
             " GROUP BY account_id, day",
-            Sql("", (as_of, as_of, self._parties.full)),
+            Sql("", (as_of, as_of, self._combinations.full)),
             timeout_s=math.inf,
         )
         return {(account_id, day): (count, int(checksum)) for account_id, day, count, checksum in found}
@@ -627,10 +652,10 @@ def _layout(version: int) -> str:
 _OBJECTS: Final = frozenset({"uuid", *(c.name for c in layout(DUCKDB) if c.type.startswith("VARCHAR"))})
 
 
-def _arrays(rows: Sequence[tuple[Any, ...]], parties: Sequence[int]) -> dict[str, Array]:
-    """The rows and the numbers of their parties in order of time, as one array for each column, which DuckDB reads in
-    place."""
-    arrays = _columns(ROW_NAMES, rows) | {"party": np.array(parties, dtype=np.int64)}
+def _arrays(rows: Sequence[tuple[Any, ...]], combinations: Sequence[int]) -> dict[str, Array]:
+    """The rows and the numbers of their combinations in order of time, as one array for each column, which DuckDB reads
+    in place."""
+    arrays = _columns(ROW_NAMES, rows) | {"party": np.array(combinations, dtype=np.int64)}
     started_ms = arrays["started_ms"]
     if (started_ms[1:] >= started_ms[:-1]).all():
         return arrays
@@ -645,10 +670,10 @@ def _columns(names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> dict[str,
     }
 
 
-_party_of: Final[Callable[[tuple[Any, ...]], Party]] = itemgetter(*map(ROW_NAMES.index, PARTY))
+_combination_of: Final[Callable[[tuple[Any, ...]], Combination]] = itemgetter(*map(ROW_NAMES.index, COMBINED))
 
 
-_MEMBERS: Final = ", ".join(f"{{0}}.{name}" for name in PARTY)
+_MEMBERS: Final = ", ".join(f"{{0}}.{name}" for name in COMBINED)
 
 
 def _failure(error: duckdb.Error) -> Damaged | NoRoom:

@@ -11,6 +11,7 @@ from calldex.records.fields import Kind, Op, id_set, prefix_key, prefix_range, t
 from calldex.search.query import Condition, Query, Value
 from calldex.store import Span
 from calldex.store.aggregates import Functions
+from calldex.store.callbacks import MOST_UUIDS, Words
 from calldex.store.sql import (
     COMMON,
     LOWER,
@@ -20,8 +21,8 @@ from calldex.store.sql import (
     any_of,
     any_text_in_text,
     any_uuid,
-    both,
     by_ids,
+    conjunction,
     number,
     uuid_bytes,
 )
@@ -56,7 +57,7 @@ def _is(lower: str) -> Callable[[Condition], Sql]:
 
     def write(condition: Condition) -> Sql:
         key = Sql(f"{condition.column}_key = ?", (prefix_key(str(condition.values[0])),))
-        return both(key, same(condition))
+        return conjunction(key, same(condition))
 
     return write
 
@@ -109,12 +110,13 @@ DUCKDB: Final = Dialect(
         Kind.CODE: "UTINYINT",
         Kind.NUMBER: "INTEGER",
         Kind.ID: "BIGINT",
-        Kind.MASK: "BIGINT",
+        Kind.BITS: "BIGINT",
         Kind.WORD: "VARCHAR",
         # Searching parts of numbers reads the whole column: uncompressed it takes two thirds of the time.
         Kind.PHONE: "VARCHAR USING COMPRESSION uncompressed",
         Kind.ID_SET: "VARCHAR",
         Kind.TEXT_SET: "VARCHAR",
+        Kind.PASSED: "VARCHAR",
         Kind.YES_NO: "UTINYINT",
         Kind.SECONDS: "BIGINT",
         Kind.ANSWER: "BIGINT",
@@ -130,11 +132,12 @@ SQLITE: Final = Dialect(
         Kind.CODE: "INTEGER",
         Kind.NUMBER: "INTEGER",
         Kind.ID: "INTEGER",
-        Kind.MASK: "INTEGER",
+        Kind.BITS: "INTEGER",
         Kind.WORD: "TEXT",
         Kind.PHONE: "TEXT",
         Kind.ID_SET: "TEXT",
         Kind.TEXT_SET: "TEXT",
+        Kind.PASSED: "TEXT",
         Kind.YES_NO: "INTEGER",
         Kind.SECONDS: "INTEGER",
         Kind.ANSWER: "INTEGER",
@@ -166,4 +169,11 @@ DUCKDB_FUNCTIONS: Final = Functions(
     uuid="CAST(uuid AS VARCHAR)",
     hashed="sum(CAST('0x' || left(sha256({0} || ':' || number), 16) AS UBIGINT))",
     div="//",
+)
+DUCKDB_WORDS: Final = Words(
+    table="kept.cdr",
+    number=_LOWER_IN_DUCKDB,
+    uuid=DUCKDB_FUNCTIONS.uuid,
+    newest=f"list(uuid ORDER BY started_ms DESC, uuid DESC)[1:{MOST_UUIDS}]",
+    listed="(SELECT unnest(?::VARCHAR[]))",
 )

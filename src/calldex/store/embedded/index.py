@@ -1,7 +1,7 @@
 """The index: what searches of one agent, queue, team or number need of each version, in memory.
 
 Such searches mean few of many records, and everybody asks their own: wallboards, agents' lists. The columns would look
-at every record twice for each of them; here the versions of an account lie by party and start, and by number, so that a
+at every record twice for each of them; here the versions of an account lie by combination and start, and by number: a
 search looks at those that it may mean. What it cannot answer, or not faster than the columns, it leaves to them.
 
 Derived from the columns' table and made again from it at each start; bounded in bytes, beyond which it is let go. No
@@ -24,7 +24,7 @@ import numpy as np
 
 from calldex.records.fields import COLUMN, PREFIX_DIGITS, Op, prefix_key, prefix_range
 from calldex.search.query import Condition, Query
-from calldex.store.embedded.parties import PARTY, Parties, reach_of
+from calldex.store.embedded.combinations import COMBINED, Combinations, reach_of
 from calldex.store.sql import LIVE
 
 Array = np.ndarray[Any, Any]
@@ -53,11 +53,11 @@ KEPT: Final = {
     "duration_s": np.uint32,
     _WORDS: np.uint32,
 }
-"""The columns kept beside parties, numbers and times, and how."""
+"""The columns kept beside combinations, numbers and times, and how."""
 NUMBERS: Final = ("caller", "callee")
 
 
-_PARTIES: Final = frozenset({Op.ANY_ID, Op.ANY_OF_SET})
+_BY_COMBINATION: Final = frozenset({Op.ANY_ID, Op.ANY_OF_SET})
 _TESTS: Final[Mapping[Op, Callable[[int, Array], Array]]] = {
     Op.ANY_WORD: lambda number, column: column == number,
     Op.ANY_TEXT: lambda number, column: column == number,
@@ -69,10 +69,10 @@ _TESTS: Final[Mapping[Op, Callable[[int, Array], Array]]] = {
 
 
 class _Wanted(NamedTuple):
-    """A search, as segments are asked: by party whether it is meant (None: all are), by column which values are, by
-    number the least and the greatest key; as of which commit, and from when until when."""
+    """A search, as segments are asked: by combination whether it is meant (None: all are), by column which values are,
+    by number the least and the greatest key; as of which commit, and from when until when."""
 
-    parties: Array | None
+    combinations: Array | None
     tests: tuple[tuple[str, Callable[[Array], Array]], ...]
     numbers: tuple[tuple[str, int, int], ...]
     as_of: int
@@ -97,10 +97,22 @@ class _Chosen(NamedTuple):
 
 
 class Segment:
-    """Versions by party, and those of a party by start."""
+    """Versions by combination, and those of one by start."""
 
-    __slots__ = ("_nbytes", "by_number", "earliest", "ended", "first", "kept", "last", "latest", "parties", "seqs",
-                 "started_ms", "starts")  # fmt: skip
+    __slots__ = (
+        "_nbytes",
+        "by_number",
+        "combinations",
+        "earliest",
+        "ended",
+        "first",
+        "kept",
+        "last",
+        "latest",
+        "seqs",
+        "started_ms",
+        "starts",
+    )  # fmt: skip
 
     def __init__(self, rows: Rows) -> None:
         """`rows`: not none, with `seq`, `seq_to`, `started_ms`, `party`, those of `KEPT`, and of each number its key,
@@ -114,7 +126,7 @@ class Segment:
         self.earliest, self.latest = int(self.started_ms.min()), int(self.started_ms.max())
         party = rows["party"][order]
         starts = np.concatenate(([0], np.flatnonzero(party[1:] != party[:-1]) + 1, [len(party)]))
-        self.starts, self.parties = starts, party[starts[:-1]]
+        self.starts, self.combinations = starts, party[starts[:-1]]
         self.kept = {name: rows[name][order].astype(type_, copy=False) for name, type_ in KEPT.items()}
         self.by_number: dict[str, Array] = {}
         for name in NUMBERS:
@@ -122,7 +134,7 @@ class Segment:
             self.by_number[name] = np.argsort(self.kept[name], kind="stable").astype(np.uint32)
         ended = rows["seq_to"][order]
         self.ended: Array | None = None if (ended == LIVE).all() else ended
-        arrays = [self.seqs, self.started_ms, starts, self.parties, *self.kept.values(), *self.by_number.values()]
+        arrays = [self.seqs, self.started_ms, starts, self.combinations, *self.kept.values(), *self.by_number.values()]
         self._nbytes = sum(array.nbytes for array in arrays)
 
     def __len__(self) -> int:
@@ -139,7 +151,7 @@ class Segment:
             "seq": self.seqs.astype(np.int64) + self.first,
             "seq_to": np.full(len(self), LIVE, dtype=np.int64) if self.ended is None else self.ended,
             "started_ms": self.started_ms,
-            "party": np.repeat(self.parties, np.diff(self.starts)),
+            "party": np.repeat(self.combinations, np.diff(self.starts)),
             **self.kept,
         }
 
@@ -157,7 +169,7 @@ class Segment:
         self.ended = ended
 
     def chosen(self, wanted: _Wanted) -> _Chosen:
-        """Where to look: by the number that is the rarest here, or by party and time."""
+        """Where to look: by the number that is the rarest here, or by combination and time."""
         stretches = self._stretches(wanted)
         count = sum(each.stop - each.start for each in stretches)
         best: Array | None = None
@@ -174,7 +186,7 @@ class Segment:
         start_ms, end_ms = wanted.start_ms, wanted.end_ms
         if (start_ms is not None and self.latest < start_ms) or (end_ms is not None and self.earliest >= end_ms):
             return []
-        own, among = self.parties, wanted.parties
+        own, among = self.combinations, wanted.combinations
         meant = np.arange(len(own)) if among is None else np.flatnonzero(among[own])
         begins, ends = self.starts[meant].tolist(), self.starts[meant + 1].tolist()
         if start_ms is not None and start_ms > self.earliest:
@@ -202,9 +214,9 @@ class Segment:
         return mask
 
     def _beside(self, wanted: _Wanted, places: Array) -> Iterator[Array]:
-        """Party and time of single places, which no stretches tell."""
-        if wanted.parties is not None:
-            yield wanted.parties[self.parties[self.starts.searchsorted(places, side="right") - 1]]
+        """Combination and time of single places, which no stretches tell."""
+        if wanted.combinations is not None:
+            yield wanted.combinations[self.combinations[self.starts.searchsorted(places, side="right") - 1]]
         if wanted.start_ms is not None:
             yield self.started_ms[places] >= wanted.start_ms
         if wanted.end_ms is not None:
@@ -224,10 +236,10 @@ class _Account:
 class Index:
     """The index of a store. Knows nothing until it is `complete`."""
 
-    def __init__(self, parties: Parties, most_bytes: int, uuids: Callable[[Array], Array | None]) -> None:
+    def __init__(self, combinations: Combinations, most_bytes: int, uuids: Callable[[Array], Array | None]) -> None:
         """`uuids` looks up those of commit numbers, as their halves (two columns of unsigned 64-bit integers); None if
         not all of them are there any more."""
-        self._parties = parties
+        self._combinations = combinations
         self.most_bytes = most_bytes
         self._uuids = uuids
         self._lock = threading.Lock()
@@ -421,10 +433,10 @@ class Index:
         self, query: Query, as_of: int, start_ms: int | None, end_ms: int | None
     ) -> tuple[_Wanted, list[tuple[Segment, _Chosen]]] | None:
         """What is wanted, and where to look for it; None where that is too much."""
-        if not self.complete or self._parties.full:
+        if not self.complete or self._combinations.full:
             return None
         segments = self.segments(query.scope.account_id)
-        wanted = self._wanted(query, as_of, start_ms, end_ms)  # after that, so that it knows all parties of theirs
+        wanted = self._wanted(query, as_of, start_ms, end_ms)  # after that, so that it knows all combinations of theirs
         looked, rows, places, stretches = [], 0, 0, 0
         for segment in segments:
             if segment.first > as_of:
@@ -447,14 +459,14 @@ class Index:
         tests: list[tuple[str, Callable[[Array], Array]]] = []
         numbers: list[tuple[str, int, int]] = []
         for condition in query.where:
-            if condition.column in PARTY:
+            if condition.column in COMBINED:
                 reaches.append(reach_of(query.scope.account_id, condition))
             elif condition.column in NUMBERS and (keys := _keys(condition)) is not None:
                 numbers.append((condition.column, *keys))
             else:
                 tests.append((condition.column, self._test(condition)))
-        parties = self._parties.within_all(reaches) if reaches else None
-        return _Wanted(parties, tuple(tests), tuple(numbers), as_of, start_ms, end_ms)
+        combinations = self._combinations.within_all(reaches) if reaches else None
+        return _Wanted(combinations, tuple(tests), tuple(numbers), as_of, start_ms, end_ms)
 
     def _test(self, condition: Condition) -> Callable[[Array], Array]:
         values = condition.values
@@ -525,12 +537,12 @@ def is_plain(text: str) -> bool:
 
 
 def is_narrow(query: Query) -> bool:
-    """Whether an index may answer a search: one that means some parties or numbers, and that it understands."""
+    """Whether an index may answer a search: one that means some combinations or numbers, and that it understands."""
     narrow = not (query.scope.whole or query.scope.nothing)
     for condition in query.where:
         if condition.negated or condition.or_column:
             return False
-        if (condition.column in PARTY and condition.op in _PARTIES) or (
+        if (condition.column in COMBINED and condition.op in _BY_COMBINATION) or (
             condition.column in NUMBERS and _keys(condition) is not None
         ):
             narrow = True

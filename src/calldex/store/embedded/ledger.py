@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import queue
 import secrets
-import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -19,6 +18,7 @@ from uuid import UUID
 
 import msgspec
 
+from calldex.clock import now_ms
 from calldex.errors import IdempotencyMismatch, RecordDamaged, StoreDamaged, Unavailable, UnreadableInput, WrongVersion
 from calldex.records.record import Cdr, from_ms
 from calldex.search.query import Query
@@ -29,7 +29,7 @@ from calldex.store import (
     Head,
     Outcome,
     Position,
-    Ready,
+    Prepared,
     Slice,
     Version,
 )
@@ -41,7 +41,7 @@ from calldex.store.embedded.proof import Fault, Readers, faults
 from calldex.store.embedded.schema import LEDGER
 from calldex.store.embedded.sqlite import commit
 from calldex.store.embedded.sqlite import rows as _all
-from calldex.store.sql import LIVE, VALUE_NAMES, behind, both, layout, ready, uuid_bytes, values, where
+from calldex.store.sql import LIVE, VALUE_NAMES, conjunction, following, layout, prepared, uuid_bytes, values, where
 
 _KEPT: Final = ("seq", "seq_to", "account_id", "uuid", *VALUE_NAMES)
 ROW_NAMES: Final = (*_KEPT, "number")
@@ -68,7 +68,7 @@ _TEXTS: Final = frozenset(column.name for column in layout(SQLITE) if column.typ
 _FOLDINGS: Final = 3
 LINKED: Final = 2
 """The migration with which links came."""
-PACKED: Final = 6
+PACKED: Final = 7
 """The one with which dictionaries came."""
 
 _BLANK: Final = Cdr(
@@ -213,7 +213,7 @@ class Ledger:
     def _now_ms(self) -> int:
         """When a commit is made. None is dated before the one it follows, also when the clock was set back: by that
         it is told what is old enough to be dropped."""
-        self._last_ms = max(time.time_ns() // 1_000_000, self._last_ms)
+        self._last_ms = max(now_ms(), self._last_ms)
         return self._last_ms
 
     @property
@@ -266,7 +266,7 @@ class Ledger:
     def _put(self, batch: Batch, before: int, number: int, now: int) -> tuple[Written, list[tuple[Any, ...]]]:
         rows = [
             (seq, LIVE, batch.account_id, uuid_bytes(made.uuid), *made.values, made.json, now)
-            for seq, made in enumerate(map(_ready, batch.records), before + 1)
+            for seq, made in enumerate(map(_prepared, batch.records), before + 1)
         ]
         new = self._put_new(rows)
         outcomes, begun = self._accepted(rows) if new else self._put_versions(batch.account_id, rows, before)
@@ -559,7 +559,7 @@ class Ledger:
         """The next records of a query that names uuids, newest first."""
         condition = where(query, as_of, SQLITE)
         if after is not None:
-            condition = both(condition, behind(after, SQLITE))
+            condition = conjunction(condition, following(after, SQLITE))
         with self.reader() as reader:
             found = _all(
                 reader,
@@ -667,8 +667,8 @@ def _damaged(uuid: str) -> RecordDamaged:
     )
 
 
-def _ready(record: Cdr | Ready) -> Ready:
-    return record if isinstance(record, Ready) else ready(record)
+def _prepared(record: Cdr | Prepared) -> Prepared:
+    return record if isinstance(record, Prepared) else prepared(record)
 
 
 def is_ledger(connection: sqlite.Connection) -> bool:

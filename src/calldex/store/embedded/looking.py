@@ -14,7 +14,7 @@ import msgspec
 from calldex.errors import CalldexError, StoreDamaged
 from calldex.store import DayCheck
 from calldex.store.embedded import COLUMNS_FILE, LEDGER_FILE
-from calldex.store.embedded.columns import Columns
+from calldex.store.embedded.columns import Behind, Columns
 from calldex.store.embedded.comparing import compared, filled_columns
 from calldex.store.embedded.proof import told
 from calldex.store.embedded.reader import LedgerReader, proved
@@ -71,6 +71,8 @@ def _compare(found: Looked, ledger: LedgerReader, path: Path, memory_mb: int, th
                 as_of = min(columns.applied, ledger.last_seq)
                 names = filled_columns(ledger.gaps, columns.filled)
                 answering = columns.days(as_of, names)
+        except Behind as error:
+            found.notes.append(f"the columns are {error}; the next start brings them up to date")
         except Exception as error:  # noqa: BLE001 - whatever the engine says, the columns can be made again
             found.problems.append(f"the columns cannot be read ({error}); the next start makes them again")
         if as_of < ledger.last_seq:

@@ -1,7 +1,7 @@
 """The numbers that the versions of each account have for themselves: 1, 2, 3 and so on, whatever others write.
 
 The ledger counts the versions of all accounts together, and the columns follow that count. Whoever asks the store knows
-the numbers of an account alone: they are turned into the ledger's at its door, and back. See decision 0046.
+the numbers of an account alone: they become the ledger's where they enter it, and are turned back. See decision 0046.
 """
 
 from __future__ import annotations

@@ -6,7 +6,6 @@ Nobody else may have it open, and it is left as it was, the files beside it incl
 from __future__ import annotations
 
 import hashlib
-import time
 from array import array
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, nullcontext
@@ -16,6 +15,7 @@ from typing import Any, Final, Self
 
 import msgspec
 
+from calldex.clock import now_ms
 from calldex.errors import StoreDamaged, UnreadableInput, WrongVersion
 from calldex.store import Head, KeptRow, Loaded, Quarantined, Receipt
 from calldex.store.embedded import links, sqlite
@@ -211,7 +211,7 @@ def proved(path: Path) -> list[Fault]:
         found = list(faults(lambda: nullcontext(reader), upto))
     if found:
         with closing(sqlite.connect(path)) as writer, sqlite.commit(writer):
-            links.mark(writer, found, (0, upto), time.time_ns() // 1_000_000)
+            links.mark(writer, found, (0, upto), now_ms())
     return found
 
 

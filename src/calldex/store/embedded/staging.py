@@ -5,13 +5,13 @@ Written in the same commit as the records they belong to, by the ledger's writer
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 from uuid import UUID
 
 import msgspec
 
+from calldex.clock import now_ms
 from calldex.store import RECEIPT_MS, Batch, KeptRow, Outcome, Quarantined, Receipt
 from calldex.store.embedded.proof import Readers
 from calldex.store.embedded.sqlite import Connection, carray, rows
@@ -127,7 +127,7 @@ class Staging:
 
     def receipt(self, account_id: int, key: str) -> Receipt | None:
         """What was answered under an idempotency key within its time."""
-        earliest = int(time.time() * 1000) - RECEIPT_MS
+        earliest = now_ms() - RECEIPT_MS
         with self._readers() as reader:
             found = rows(
                 reader,

@@ -17,8 +17,15 @@ from calldex.client import Record
 KINDS: Final = {
     "postgres": "calldex.sync.destinations.warehouse:Postgres",
     "duckdb": "calldex.sync.destinations.warehouse:Duckdb",
+    "files": "calldex.sync.destinations.files:Files",
     "dlt": "calldex.sync.destinations.warehouse:Dlt",
+    "calldex": "calldex.sync.destinations.calldex:Calldex",
     "nothing": "calldex.sync.destinations:Nothing",
+    "hubspot": "calldex.sync.destinations.hubspot:HubSpot",
+    "salesforce": "calldex.sync.destinations.salesforce:Salesforce",
+    "zendesk": "calldex.sync.destinations.zendesk:Zendesk",
+    "bitrix24": "calldex.sync.destinations.bitrix24:Bitrix24",
+    "push": "calldex.sync.destinations.push:Push",
 }
 """Each kind of destination, and where its class is. A new one is a line here."""
 

@@ -1,0 +1,107 @@
+"""`python -m bench.page`: what the page costs in a browser, over a demo of its own. Needs Debian's Chromium.
+
+Time of a frame is what the page's main thread computed, not what passed: on a busy machine frames are late for other
+reasons.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import msgspec
+from playwright.sync_api import CDPSession, Page, sync_playwright
+
+from bench.machine import machine
+from bench.run import RESULTS, Result, note_in
+from bench.service import calldex, served
+from calldex.demo import interactions
+from calldex.node import Node
+from calldex.settings import Settings
+
+PASSWORD: Final = "correct horse battery"  # noqa: S105 - of a data directory that is thrown away
+EMAIL: Final = "bench@example.com"
+ARGUMENTS: Final = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
+ROWS_A_FRAME: Final = (3, 10, 30)
+_SCROLL: Final = """(pixels) => new Promise(done => {
+    const list = document.querySelector('[data-testid=list]'), began = performance.now();
+    let frames = 0;
+    const step = now => {
+        frames++;
+        list.scrollTop += pixels;
+        if (now - began < 4000) requestAnimationFrame(step); else { list.scrollTop = 0; done(frames); }
+    };
+    requestAnimationFrame(step);
+})"""
+
+
+def main() -> None:
+    """Measure, print and write it down."""
+    parser = argparse.ArgumentParser(description="Measure the page in a browser.")
+    parser.add_argument("--records", type=int, default=100_000)
+    records = parser.parse_args().records
+    found: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder) / "data"
+        calldex(data, "users", "add", EMAIL, "--name", "Bench", "--role", "admin")
+        with Node(Settings(data=data)) as node:
+            account = node.directory.account("main").id
+            node.directory.set_password(EMAIL, PASSWORD)
+            made = iter(interactions(records, seed=1))
+            while some := [record for record, _ in zip(made, range(10_000), strict=False)]:
+                node.ingest.post(account, some, None, b"", lambda _: b"")
+        with served(data) as server:
+            note_in(found, measured(f"http://{server.host}:{server.port}"))
+    RESULTS.mkdir(exist_ok=True)
+    result = Result(machine(), records, found)
+    name = f"{result.machine.at.replace(':', '')}-{result.machine.commit}-page-{records}.json"
+    (RESULTS / name).write_bytes(msgspec.json.format(msgspec.json.encode(result)))
+
+
+def measured(url: str) -> dict[str, float]:
+    """The figures of a server."""
+    reply = httpx.post(f"{url}/api/session", json={"email": EMAIL, "password": PASSWORD}, headers={"Origin": url})
+    reply.raise_for_status()
+    cookies: Any = [{"name": name, "value": value, "url": url} for name, value in reply.cookies.items()]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=[*ARGUMENTS])
+        context = browser.new_context(viewport={"width": 1366, "height": 768})
+        context.add_cookies(cookies)
+        page = context.new_page()
+        found = {"page_first_rows_ms": shown(page, lambda: page.goto(url))}
+        found["page_again_ms"] = shown(page, page.reload)
+        found["page_filter_ms"] = shown(page, lambda: page.get_by_role("link", name="Today").click())
+        page.go_back()
+        page.wait_for_selector("[data-uuid]")
+        session = context.new_cdp_session(page)
+        session.send("Performance.enable", {"timeDomain": "threadTicks"})
+        for rows in ROWS_A_FRAME:
+            before = metrics(session)["TaskDuration"]
+            frames = page.evaluate(_SCROLL, rows * 22)
+            spent = (metrics(session)["TaskDuration"] - before) / frames
+            found[f"page_frame_of_{rows}_rows_ms"] = round(1000 * spent, 2)
+        found["page_heap_mb"] = round(metrics(session)["JSHeapUsedSize"] / 1e6, 1)
+        browser.close()
+    return found
+
+
+def shown(page: Page, act: Any) -> float:
+    """Milliseconds until rows are there, or it is said that there are none."""
+    began = time.perf_counter()
+    act()
+    page.wait_for_selector("[data-uuid], [data-testid=empty]")
+    return round(1000 * (time.perf_counter() - began), 1)
+
+
+def metrics(session: CDPSession) -> dict[str, float]:
+    """What the browser measured of the page."""
+    return {each["name"]: each["value"] for each in session.send("Performance.getMetrics")["metrics"]}
+
+
+if __name__ == "__main__":
+    main()

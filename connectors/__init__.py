@@ -1,0 +1,1 @@
+"""Calldex for those who have a platform: Airbyte, Singer, dlt, Meltano. Not in the wheel."""

@@ -1,0 +1,333 @@
+"""Files in a folder or a bucket: Parquet, or a Delta Lake table.
+
+dlt merges into no Parquet, and knows no commit that has rows and place of a pipe together; so this goes to the
+libraries below it (pyarrow, delta-rs). Parquet is a file for each account and UTC day, replaced as a whole: whoever
+reads meanwhile sees a day as it was or as it is. Delta has one table, whose commits carry the place.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Final, Literal, Protocol
+from urllib.parse import urlsplit
+
+import msgspec
+
+from calldex.sync.destinations import Batch, Context, Copy, DestinationProblem, Failed
+from calldex.sync.destinations.needs import needed
+
+_CDRS: Final = "cdrs"
+_STATE: Final = "calldex_sync_state"
+_HELD: Final = ("uuid", "seq", "started_at")
+_DAY: Final = re.compile(r"(\d{4}-\d\d-\d\d)\.parquet")
+_EPOCH: Final = date(1970, 1, 1)
+_DAY_MS: Final = 86_400_000
+_SAFE: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+class Given(msgspec.Struct, frozen=True, kw_only=True):
+    """A folder, or `s3://bucket/prefix`, and which files. Of a bucket: where it is, and the keys to it."""
+
+    path: str
+    format: Literal["parquet", "delta"] = "parquet"
+    endpoint: str = ""
+    region: str = "us-east-1"
+    access_key_id: str = ""
+    secret_access_key: str = ""
+
+
+class _Table(Protocol):
+    """Where the records are."""
+
+    def state(self) -> str: ...
+
+    def apply(self, rows: Any, gone: Sequence[str], state: str) -> None: ...
+
+    def held(self, start_ms: int | None, end_ms: int | None) -> Iterator[tuple[str, int, int]]: ...
+
+
+class Files(Copy):
+    """See the module."""
+
+    batch_size = 50_000
+
+    class Options(Given, frozen=True, kw_only=True):
+        """See `Given`."""
+
+    def __init__(self, options: Given, context: Context) -> None:
+        super().__init__(options, context)
+        needed("pyarrow")
+        self._tables = needed("calldex.sync.destinations.tables")
+        if not _SAFE.fullmatch(context.account):
+            raise DestinationProblem("account: names a folder, so it has 1 to 64 letters, digits, `_` and `-`")
+        self._columns = self._tables.columns(context.fields)
+        self._store = _Store(options)
+        made = _Parquet if options.format == "parquet" else _Delta
+        self._table: _Table = made(self._store, options, context)
+
+    def check(self) -> None:
+        """List what there is, and write a file."""
+        with _told():
+            self._store.write_bytes(f"_calldex/{self.context.pipe}.check", b"")
+
+    def state(self) -> str:
+        """See `Copy`."""
+        with _told():
+            return self._table.state()
+
+    def apply(self, batch: Batch) -> Sequence[Failed]:
+        """See `Destination`."""
+        rows = self._tables.table(self.context.account, batch.changes, self._columns)
+        gone = [change.uuid for change in batch.changes if change.record is None]
+        with _told():
+            self._table.apply(rows, gone, batch.state)
+        return ()
+
+    def lookup(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
+        """A file for each account, in both formats."""
+        import pyarrow as pa
+
+        made = pa.Table.from_pylist([{"account": self.context.account, **row} for row in rows])
+        with _told():
+            self._store.write(f"{name}/{self.context.account}.parquet", made)
+
+    def held(self, start_ms: int | None = None, end_ms: int | None = None) -> Iterator[tuple[str, int, int]]:
+        """See `Copy`."""
+        with _told():
+            yield from self._table.held(start_ms, end_ms)
+
+
+class _Store:
+    """A folder or a bucket, by paths below it."""
+
+    def __init__(self, options: Given) -> None:
+        from pyarrow import fs
+
+        self.given = options
+        parts = urlsplit(options.path)
+        if parts.scheme == "s3":
+            end = urlsplit(options.endpoint)
+            keys = {"access_key": options.access_key_id or None, "secret_key": options.secret_access_key or None}
+            self._files = fs.S3FileSystem(
+                region=options.region, endpoint_override=end.netloc or None, scheme=end.scheme or "https", **keys
+            )
+            self._root = f"{parts.netloc}{parts.path}".rstrip("/")
+        else:
+            self._files = fs.LocalFileSystem()
+            self._root = options.path.rstrip("/")
+        self._local = parts.scheme != "s3"
+
+    def read(self, path: str, columns: Sequence[str] | None = None) -> Any:
+        """A file's rows."""
+        import pyarrow.parquet as pq
+
+        with self._files.open_input_file(f"{self._root}/{path}") as file:
+            return pq.ParquetFile(file).read(columns=None if columns is None else list(columns))
+
+    def write(self, path: str, rows: Any) -> None:
+        """Replace a file as a whole."""
+        import pyarrow.parquet as pq
+
+        with self._replaced(path) as file:
+            pq.write_table(rows, file, compression="zstd")
+
+    def write_bytes(self, path: str, content: bytes) -> None:
+        """The same of any content."""
+        with self._replaced(path) as file:
+            file.write(content)
+
+    def read_bytes(self, path: str) -> bytes | None:
+        """A file's content; None if there is none."""
+        try:
+            with self._files.open_input_stream(f"{self._root}/{path}") as file:
+                return bytes(file.read())
+        except FileNotFoundError:
+            return None
+
+    def delete(self, path: str) -> None:
+        """Delete a file."""
+        self._files.delete_file(f"{self._root}/{path}")
+
+    def names(self, folder: str) -> list[str]:
+        """The names of the files in a folder."""
+        from pyarrow import fs
+
+        found = self._files.get_file_info(fs.FileSelector(f"{self._root}/{folder}", allow_not_found=True))
+        return [each.base_name for each in found if each.is_file]
+
+    @contextmanager
+    def _replaced(self, path: str) -> Iterator[Any]:
+        """A file that has its name when it is whole; an object of a bucket is there when it is whole anyhow."""
+        target = f"{self._root}/{path}"
+        written = f"{target}.half" if self._local else target
+        if self._local:
+            self._files.create_dir(target.rpartition("/")[0], recursive=True)
+        with self._files.open_output_stream(written) as file:
+            yield file
+        if self._local:
+            self._files.move(written, target)
+
+
+class _Parquet:
+    """A file for each day. The uuids of each are kept in memory, some 40 bytes each, since a deletion names no day."""
+
+    def __init__(self, store: _Store, _options: Given, context: Context) -> None:
+        self._store = store
+        self._folder = f"{_CDRS}/{context.account}"
+        self._place = f"_calldex/{context.pipe}.json"
+        self._uuids: dict[str, Any] | None = None
+
+    def state(self) -> str:
+        return (self._store.read_bytes(self._place) or b"").decode()
+
+    def apply(self, rows: Any, gone: Sequence[str], state: str) -> None:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        days = pc.fill_null(pc.strftime(rows["started_at"], "%Y-%m-%d"), str(_EPOCH))
+        changed = pa.array([*rows["uuid"].to_pylist(), *gone], pa.string())
+        new = set(pc.unique(days).to_pylist())
+        touched = {
+            day: uuids
+            for day, uuids in self._known().items()
+            if day in new or pc.any(pc.is_in(uuids, value_set=changed)).as_py()
+        }
+        # Where rows come comes first: what moves to another day is for a moment in both files, and never in none.
+        for day in [*sorted(new), *sorted(touched.keys() - new)]:
+            parts = [rows.filter(pc.equal(days, day))]
+            if day in touched:
+                there = self._store.read(f"{self._folder}/{day}.parquet")
+                parts.append(there.filter(pc.invert(pc.is_in(there["uuid"], value_set=changed))))
+            self._write(day, pa.concat_tables(parts, promote_options="default").sort_by("started_at"))
+        if state:
+            self._store.write_bytes(self._place, state.encode())
+
+    def _write(self, day: str, rows: Any) -> None:
+        known = self._known()
+        if len(rows):
+            self._store.write(f"{self._folder}/{day}.parquet", rows)
+            known[day] = rows["uuid"].combine_chunks()
+        elif known.pop(day, None) is not None:
+            self._store.delete(f"{self._folder}/{day}.parquet")
+
+    def _known(self) -> dict[str, Any]:
+        if self._uuids is None:
+            self._uuids = {
+                day: self._store.read(f"{self._folder}/{day}.parquet", ["uuid"])["uuid"].combine_chunks()
+                for day in self._days()
+            }
+        return self._uuids
+
+    def _days(self) -> list[str]:
+        return sorted(found[1] for name in self._store.names(self._folder) if (found := _DAY.fullmatch(name)))
+
+    def held(self, start_ms: int | None, end_ms: int | None) -> Iterator[tuple[str, int, int]]:
+        low = "" if start_ms is None else str(_day(start_ms))
+        high = "9999" if end_ms is None else str(_day(end_ms))
+        for day in self._days():
+            if low <= day <= high:
+                yield from _rows(self._store.read(f"{self._folder}/{day}.parquet", _HELD), start_ms, end_ms)
+
+
+class _Delta:
+    """A table of Delta Lake."""
+
+    def __init__(self, store: _Store, options: Given, context: Context) -> None:
+        self._delta = needed("deltalake")
+        self._context = context
+        self._address = f"{options.path.rstrip('/')}/{_CDRS}"
+        self._given = _delta_options(options)
+        self._key = f"{_STATE}_{context.pipe}"
+
+    def _opened(self) -> Any:
+        """The table; None if there is none yet."""
+        if not self._delta.DeltaTable.is_deltatable(self._address, storage_options=self._given):
+            return None
+        return self._delta.DeltaTable(self._address, storage_options=self._given)
+
+    def state(self) -> str:
+        table = self._opened()
+        for commit in table.history() if table is not None else ():
+            if (found := commit.get(self._key)) is not None:
+                return str(found)
+        return ""
+
+    def apply(self, rows: Any, gone: Sequence[str], state: str) -> None:
+        import pyarrow as pa
+
+        told = self._delta.CommitProperties(custom_metadata={self._key: state} if state else None)
+        table = self._opened()
+        if table is None or not (len(rows) or gone):
+            given = {"mode": "append", "schema_mode": "merge", "storage_options": self._given}
+            self._delta.write_deltalake(self._address, rows, commit_properties=told, **given)
+            return
+        deleted = {name: pa.nulls(len(gone), rows.schema.field(name).type) for name in rows.column_names}
+        deleted |= {"account": [self._context.account] * len(gone), "uuid": list(gone)}
+        source = pa.concat_tables([rows, pa.table(deleted, schema=rows.schema)])
+        source = source.append_column("deleted", pa.array([False] * len(rows) + [True] * len(gone), pa.bool_()))
+        merged = table.merge(
+            source,
+            "t.account = s.account AND t.uuid = s.uuid",
+            source_alias="s",
+            target_alias="t",
+            merge_schema=True,
+            commit_properties=told,
+        )
+        merged = merged.when_matched_delete("s.deleted = true").when_matched_update_all(except_cols=["deleted"])
+        merged.when_not_matched_insert_all("s.deleted = false", except_cols=["deleted"]).execute()
+
+    def held(self, start_ms: int | None, end_ms: int | None) -> Iterator[tuple[str, int, int]]:
+        import pyarrow.dataset as ds
+
+        table = self._opened()
+        if table is not None:
+            mine = ds.field("account") == self._context.account
+            for batch in table.to_pyarrow_dataset().to_batches(columns=list(_HELD), filter=mine):
+                yield from _rows(batch, start_ms, end_ms)
+
+
+def _delta_options(options: Given) -> dict[str, str] | None:
+    """How delta-rs is told of a bucket."""
+    if urlsplit(options.path).scheme != "s3":
+        return None
+    given = {
+        "AWS_REGION": options.region,
+        "AWS_ACCESS_KEY_ID": options.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": options.secret_access_key,
+        "AWS_ENDPOINT_URL": options.endpoint,
+        "AWS_ALLOW_HTTP": "true" if options.endpoint.startswith("http:") else "",
+        "conditional_put": "etag",
+    }
+    return {name: value for name, value in given.items() if value}
+
+
+def _day(ms: int) -> date:
+    return _EPOCH + timedelta(days=ms // _DAY_MS)
+
+
+def _rows(batch: Any, start_ms: int | None, end_ms: int | None) -> Iterator[tuple[str, int, int]]:
+    columns = (batch[name].to_pylist() for name in _HELD)
+    for uuid, seq, began in zip(*columns, strict=True):
+        ms = _ms(began)
+        if (start_ms is None or ms >= start_ms) and (end_ms is None or ms < end_ms):
+            yield uuid, seq, ms
+
+
+def _ms(began: datetime | None) -> int:
+    return 0 if began is None else round(began.astimezone(UTC).timestamp() * 1000)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What the libraries raise, as a problem of the destination."""
+    try:
+        yield
+    except OSError as error:  # delta-rs raises it as well
+        raise DestinationProblem(f"{type(error).__name__}: {str(error)[:500]}") from error
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in ("deltalake", "pyarrow", "_internal"):
+            raise
+        raise DestinationProblem(f"{type(error).__name__}: {str(error)[:500]}") from error

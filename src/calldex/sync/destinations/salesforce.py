@@ -1,0 +1,199 @@
+"""Salesforce: each call is a completed task, known by an external id of ours.
+
+200 tasks a request, of which some may fail while the others are kept; the organization's requests in 24 hours are
+counted, and told with each answer. Tokens expire, and are renewed.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Final
+from urllib.parse import urlencode
+
+from msgspec import Meta
+
+from calldex.sync.crm.base import Contact, Crm, CrmOptions, Item, Outcome, Took
+from calldex.sync.crm.call import Call, national
+from calldex.sync.crm.http import Http, Pace, Refused, Unavailable
+from calldex.sync.destinations import Failed
+
+_FINAL: Final = frozenset(
+    ("REQUIRED_FIELD_MISSING", "STRING_TOO_LONG", "INVALID_FIELD", "FIELD_CUSTOM_VALIDATION_EXCEPTION")
+)
+_REFRESH: Final = "token:refresh"
+_KINDS: Final = ("Contact", "Lead")
+"""Whom a task can be put to, in the order in which they count."""
+
+
+class SalesforceOptions(CrmOptions, frozen=True, kw_only=True):
+    """Salesforce's own options."""
+
+    url: str
+    """The organization's own address, as `https://example.my.salesforce.com`."""
+    client_id: str
+    client_secret: str
+    refresh_token: str | None = None
+    """Without one, the app shows its id and secret alone (client credentials)."""
+    version: Annotated[str, Meta(pattern=r"^\d{2,3}\.0$")] = "66.0"
+    external_id: Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,39}__c$")] = "Calldex_UUID__c"
+    """A text field of activities that is unique and an external id."""
+    quota_share: Annotated[float, Meta(gt=0, le=1)] = 0.9
+    """How much of the organization's requests of 24 hours may be used, by everybody, before calls wait."""
+
+
+class Salesforce(Crm):
+    """The destination."""
+
+    Options = SalesforceOptions
+    vendor: ClassVar[str] = "Salesforce"
+    size: ClassVar[int] = 200
+    keyed: ClassVar[bool] = True
+    find_size: ClassVar[int] = 100
+    workers: ClassVar[int] = 4
+
+    def connect(self) -> Http:
+        """See `Crm`."""
+        options: SalesforceOptions = self.options
+        self._token = ""
+        self._renewing = threading.Lock()
+        self._base = f"/services/data/v{options.version}"
+        return Http(
+            self.vendor,
+            options.url,
+            Pace(25),
+            headers=lambda: {"Authorization": f"Bearer {self._token}"} if self._token else {},
+            told=_told,
+            renew=self._renew,
+            paced=self._counted,
+            timeout_s=options.timeout_s,
+            tries=options.tries,
+        )
+
+    def _renew(self) -> None:
+        """Get a new access token; a refresh token that comes with it takes the place of the old one."""
+        options: SalesforceOptions = self.options
+        old = self._token
+        with self._renewing:
+            if self._token != old:
+                return  # another thread was here meanwhile
+            form = {"client_id": options.client_id, "client_secret": options.client_secret}
+            refresh = self.context.remembered.get(_REFRESH) or options.refresh_token
+            if refresh:
+                form |= {"grant_type": "refresh_token", "refresh_token": refresh}
+            else:
+                form["grant_type"] = "client_credentials"
+            http = Http(
+                self.vendor,
+                options.url,
+                Pace(5),
+                headers=lambda: {"Content-Type": "application/x-www-form-urlencoded"},
+                told=_told,
+                timeout_s=options.timeout_s,
+                tries=options.tries,
+            )
+            try:
+                body = http.send("POST", "/services/oauth2/token", content=urlencode(form).encode()).body
+            except Refused as refused:
+                raise Unavailable(f"no token: {refused}") from None
+            finally:
+                http.close()
+            if body.get("refresh_token"):
+                self.context.remembered[_REFRESH] = body["refresh_token"]
+            self._token = body["access_token"]
+
+    def _counted(self, pace: Pace, headers: Mapping[str, str]) -> None:
+        """`Sforce-Limit-Info: api-usage=18/5000`: stop before the organization's own work has no requests left."""
+        del pace
+        used, _, limit = headers.get("sforce-limit-info", "").removeprefix("api-usage=").partition("/")
+        if used.isdigit() and limit.isdigit() and int(used) > int(limit) * self.options.quota_share:
+            raise Unavailable(f"{used} of the organization's {limit} requests of 24 hours are used; calls wait")
+
+    def prepare(self, *, make: bool) -> None:
+        """See `Crm`."""
+        name = self.options.external_id
+        fields = self.http.send("GET", f"{self._base}/sobjects/Task/describe").body["fields"]
+        if not any(one["name"] == name and one.get("externalId") for one in fields):
+            raise Refused(400, f"Salesforce has no field {name} on activities that is an external id; make one there")
+
+    def payload(self, call: Call) -> Mapping[str, Any]:
+        """See `Crm`."""
+        given = {
+            "attributes": {"type": "Task"},
+            self.options.external_id: call.uuid,
+            "Subject": call.subject,
+            "Description": call.notes,
+            "TaskSubtype": "Call",
+            "Status": "Completed",
+            "CallType": call.direction.capitalize(),
+            "CallDurationInSeconds": call.duration_s,
+            "CallDisposition": call.disposition,
+            "CallObject": call.uuid,
+            "ActivityDate": call.at.date().isoformat(),
+            "OwnerId": self.user(call),
+        }
+        return {name: value for name, value in given.items() if value is not None}
+
+    def send(self, items: Sequence[Item]) -> Mapping[str, Outcome]:
+        """See `Crm`."""
+        records = [{**item.payload, **({"WhoId": item.contact} if item.contact else {})} for item in items]
+        path = f"{self._base}/composite/sobjects/Task/{self.options.external_id}"
+        results = self.http.send("PATCH", path, json={"allOrNone": False, "records": records}).body
+        uuids = [item.call.uuid for item in items]
+        return dict(zip(uuids, map(_outcome, uuids, results), strict=False))
+
+    def remove(self, known: Mapping[str, str | None]) -> Sequence[Failed]:
+        """See `Crm`: they go to the recycle bin."""
+        field = self.options.external_id
+        uuids = ",".join(f"'{uuid}'" for uuid in known if set(uuid) <= set("0123456789abcdef-"))
+        text = f"SELECT Id, {field} FROM Task WHERE {field} IN ({uuids})"  # noqa: S608 - hexadecimal digits, and a name that was checked
+        found = self.http.send("GET", f"{self._base}/query", parameters={"q": text}).body["records"]
+        if not found:
+            return ()
+        ids = {one["Id"]: one[field] for one in found}
+        given = {"ids": ",".join(ids), "allOrNone": "false"}
+        results = self.http.send("DELETE", f"{self._base}/composite/sobjects", parameters=given).body
+        outcomes = map(_outcome, ids.values(), results)
+        return [one for one in outcomes if isinstance(one, Failed) and "ENTITY_IS_DELETED" not in one.message]
+
+    def find(self, numbers: Sequence[str]) -> Sequence[Contact]:
+        """See `Crm`: contacts, then leads that have not become contacts."""
+        digits = " OR ".join(f'"{national(number)}"' for number in numbers)
+        returning = (
+            "Contact(Id, Phone, MobilePhone, CreatedDate),"
+            " Lead(Id, Phone, MobilePhone, CreatedDate WHERE IsConverted = false)"
+        )
+        text = f"FIND {{{digits}}} IN PHONE FIELDS RETURNING {returning} LIMIT 2000"
+        body = self.http.send("GET", f"{self._base}/search", parameters={"q": text}).body
+        return [_contact(one) for one in body["searchRecords"]]
+
+    def make(self, numbers: Sequence[str]) -> Mapping[str, str]:
+        """See `Crm`: a contact needs a last name, which is the number."""
+        records = [{"attributes": {"type": "Contact"}, "LastName": number, "Phone": number} for number in numbers]
+        path = f"{self._base}/composite/sobjects"
+        results = self.http.send("POST", path, json={"allOrNone": False, "records": records}, again=False).body
+        return {number: one["id"] for number, one in zip(numbers, results, strict=False) if one["success"]}
+
+
+def _outcome(uuid: str, result: Mapping[str, Any]) -> Outcome:
+    if result["success"]:
+        return Took(result["id"])
+    errors = result["errors"]
+    words = "; ".join(f"{error.get('statusCode', '')}: {error.get('message', '')}" for error in errors)
+    final = any(error.get("statusCode") in _FINAL for error in errors)
+    return Failed(uuid, f"Salesforce: {words}", retry=not final)
+
+
+def _contact(one: Mapping[str, Any]) -> Contact:
+    numbers = [one[name] for name in ("Phone", "MobilePhone") if one.get(name)]
+    return Contact(one["Id"], numbers, one["CreatedDate"], _KINDS.index(one["attributes"]["type"]))
+
+
+def _told(body: Any) -> str:
+    errors = body if isinstance(body, list) else [body]
+    words = (
+        f"{one.get('errorCode') or one.get('error', '')}: {one.get('message') or one.get('error_description', '')}"
+        for one in errors
+        if isinstance(one, dict)
+    )
+    return "; ".join(words)

@@ -1,0 +1,59 @@
+"""Pipes into Parquet and Delta Lake."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from deltalake import DeltaTable
+
+from calldex.client import Record
+from calldex.sync.destinations.tables import record
+from tests.sync.conftest import Rig, Source, changed, some, without_nulls
+
+pytestmark = pytest.mark.slow
+
+
+def read(folder: Path, form: str) -> dict[str, Record]:
+    """The records that are in a folder, as another program reads them."""
+    import duckdb
+
+    if form == "delta":
+        found = DeltaTable(str(folder / "cdrs")).to_pyarrow_table().to_pylist()
+    else:
+        with duckdb.connect() as connection:
+            read = connection.execute(f"SELECT * FROM read_parquet('{folder}/cdrs/*/*.parquet', union_by_name = true)")
+            names = [column[0] for column in read.description]
+            found = [dict(zip(names, row, strict=True)) for row in read.fetchall()]
+    made: dict[str, Any] = {row["uuid"]: record(row) for row in found}
+    assert len(found) == len(made), "a record is there twice"
+    return made
+
+
+@pytest.mark.parametrize("form", ["parquet", "delta"])
+def test_files_follow(source: Source, tmp_path: Path, form: str) -> None:
+    """They have what the source has, after late, corrected, moved and erased records; each process goes on where the
+    last one was; what somebody broke is found and repaired."""
+    target = tmp_path / "lake"
+    destination = {"kind": "files", "path": str(target), "format": form}
+    pipe = Rig(tmp_path, source.url, source.keys["admin"], destination)
+    assert "" == pipe.run().problem
+    assert without_nulls(source.records()) == read(target, form)
+    late = some(20, seed=41)
+    source.post(late)
+    assert len(late) == pipe.run().changes
+    moved = some(4, seed=42)
+    source.post([changed(late[0], comment="corrected"), *(changed(each, uuid=late[1].uuid) for each in moved[:1])])
+    source.delete([each.uuid for each in late[5:9]])
+    assert 6 == pipe.run().changes
+    assert without_nulls(source.records()) == read(target, form)
+    assert 0 == pipe.run().changes
+    assert 0 == pipe.run("verify").repaired
+    if form == "parquet":
+        file = max((target / "cdrs" / "main").iterdir())
+        file.unlink()
+        assert 0 < (pipe.run("verify").repaired or 0)
+        assert without_nulls(source.records()) == read(target, form)
+    source.delete([each.uuid for each in late])
+    assert {"agents", "queues"} <= {each.name for each in target.iterdir()}
