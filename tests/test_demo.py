@@ -462,7 +462,7 @@ def test_callers_return_and_nobody_is_real(sample: list[Cdr]) -> None:
     assert [] == [number for number in sorted({*spoken, *numbers}) if not FICTION.fullmatch(number)]
 
 
-def test_a_caller_keeps_his_account(sample: list[Cdr]) -> None:
+def test_a_caller_keeps_their_account(sample: list[Cdr]) -> None:
     """The external account id belongs to the customer, whoever calls whom."""
     accounts: dict[str, set[str | None]] = defaultdict(set)
     for cdr in sample:

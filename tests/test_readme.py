@@ -38,7 +38,7 @@ def blocks(word: str) -> list[str]:
 
 @pytest.fixture
 def shell(tmp_path: Path) -> dict[str, str]:
-    """The environment of a reader who stands in his clone and has `calldex` on his path; `curl` fails on an error."""
+    """The environment of a reader in their clone who has `calldex` on their path; `curl` fails on an error."""
     for name in ("bin", "clone"):
         (tmp_path / name).mkdir()
     (tmp_path / "clone" / "tests").symlink_to(ROOT / "tests")

@@ -4,6 +4,8 @@
     from calldex_source import calldex
 
     pipeline = dlt.pipeline("calldex", destination="postgres", dataset_name="calls")
+    if pipeline.has_pending_data:
+        pipeline.run()  # what a run that was killed had read; with it, nothing else would be read
     pipeline.run(calldex(url="https://calls.example.com", key=dlt.secrets["calldex_key"]))
 
 The feed's cursor is kept in dlt's state, with the load that brought the records, so a run that was killed anywhere

@@ -97,7 +97,7 @@ def test_no_group_no_rows() -> None:
 
 
 def test_permissions_and_reaches_unite() -> None:
-    """Of somebody in two groups; the mask is that of all his permissions."""
+    """Of somebody in two groups; the mask is that of all their permissions."""
     both = principal(
         group("A", ("see_cdrs",), teams=(3, 1), own=True),
         group("B", ("see_numbers", "listen"), teams=(2, 3), queues=(9,), campaigns=(8,), agents=(4,)),
@@ -192,7 +192,7 @@ def test_tags_may_hold_numbers() -> None:
     assert "listen" == needed_for(FILTER["has_recording"], Mask(hidden=("recording",)))
 
 
-def test_nobody_outranks_whom_he_does_not_cover() -> None:
+def test_nobody_outranks_whom_they_do_not_cover() -> None:
     """In permissions and in rows."""
     admin, analyst = principal(ROLES["admin"], scopes=("read", "manage")), principal(ROLES["analyst"])
     team = principal(group(teams=(1, 2)))

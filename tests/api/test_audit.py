@@ -62,7 +62,7 @@ def read(site: Site, key: str = "manage", headers: dict[str, str] | None = None,
 
 
 def test_a_search_is_noted(audited: Site) -> None:
-    """Who, with which key, from where, under which request id, for what, and how many records he got."""
+    """Who, with which key, from where, under which request id, for what, and how many records they got."""
     reply = audited.cdr("analyst", {"X-Request-Id": "r-1"}, cli="44", type="inbound", per_page=7)
     noted = told(
         audited,
@@ -297,7 +297,7 @@ def test_what_is_not_understood_is_refused(audited: Site) -> None:
     [("admin", "this key is for read only"), ("analyst", "read_audit"), ("phone", "read_audit")],
 )
 def test_who_may_not_read_it_is_refused(audited: Site, key: str, reason: str) -> None:
-    """With the permission he lacks; and that he tried is noted."""
+    """With the permission they lack; and that they tried is noted."""
     fill(audited)
     reply = read(audited, key)
     assert (403, True) == (reply.status_code, reason in reply.json()["error"])

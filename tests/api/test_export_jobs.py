@@ -204,7 +204,7 @@ def test_a_restart_goes_on(
         assert ("running", 200) == (kept.state, kept.total)
         half = tmp_path / "data" / "exports" / f"{id_}.half"
         with half.open("ab") as file:
-            file.write(b"what was written and not kept")
+            file.write(b"what was written and not kept" * 50_000)
         with pytest.MonkeyPatch.context() as watched:
             counted = counting(watched)
             settle(again)

@@ -69,7 +69,7 @@ def test_what_records_name_is_listed(named: Site, path: str, expected: list[dict
 def test_what_is_hidden_is_not_listed(
     named: Site, reach: Reach, sensitive: tuple[str, ...], expected: list[dict[str, str]]
 ) -> None:
-    """Who sees no wrap-up codes in records finds none in the look-up, and no description of what he sees without."""
+    """Who sees no wrap-up codes in records finds none in the look-up, and no description of what they see without."""
     directory = named.node.directory
     directory.put_group("main", None, GroupChanges(name="Blind", permissions=("see_cdrs",), reach=reach))
     key = directory.create_key(directory.add_user("eve@example.com", "Eve", groups=("Blind",)).email)
@@ -151,7 +151,7 @@ def test_users_are_listed_in_the_contracts_shape(empty: Site) -> None:
     [("name", "adm"), ("email", "ADMIN@MAIN"), ("sag", "admin"), ("timezone", "utc"), ("extension", "")],
 )
 def test_users_are_filtered(site: Site, filter_: str, value: str) -> None:
-    """A filter that fits leaves the user in; one that does not, leaves him out; an empty one is not given."""
+    """A filter that fits leaves the user in; one that does not, leaves them out; an empty one is not given."""
     users = site.api.get("/api/v3/cdr/users", site.keys["admin"], None, **{filter_: value}).json()
     assert "admin@main.example.com" in {user["email"] for user in users}
     if value:

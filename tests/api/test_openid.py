@@ -136,7 +136,7 @@ def told(reply: httpx.Response) -> tuple[int, str]:
 
 
 def test_the_whole_way(browser: Browser, directory: Directory, issuer: str) -> None:
-    """Who signs in with the provider for the first time becomes a user with what his groups stand for, and gets in."""
+    """Who signs in with the provider for the first time becomes a user with what their groups stand for."""
     directory.set_openid(client_of(issuer))
     reply = browser.sign_in("ana")
     assert (303, "/") == (reply.status_code, reply.headers["location"])
@@ -242,7 +242,7 @@ def test_who_is_disabled(browser: Browser, directory: Directory, issuer: str) ->
     assert [("ana@example.com", 403)] == [(each.actor, each.status) for each in noted]
 
 
-def test_who_changes_his_mind(browser: Browser, directory: Directory, issuer: str) -> None:
+def test_who_changes_their_mind(browser: Browser, directory: Directory, issuer: str) -> None:
     """Who goes back from the provider without signing in is not let in."""
     directory.set_openid(client_of(issuer))
     page = browser.to_the_provider()

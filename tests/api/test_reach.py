@@ -1,6 +1,6 @@
-"""The same truth everywhere: whatever a user's groups grant, every route tells him that and nothing else.
+"""The same truth everywhere: whatever a user's groups grant, every route tells them that and nothing else.
 
-What he may see is worked out here once more, naively and from the issue's words, and compared to the byte; and it is
+What they may see is worked out here once more, naively and from the issue's words, and compared to the byte; and it is
 shown that these comparisons fail when the scope, the account or the mask is taken out of the program.
 """
 
@@ -92,7 +92,7 @@ def _record(draw: random.Random, seed: int, index: int) -> Cdr:
 
 
 class Asker(msgspec.Struct, frozen=True):
-    """Somebody, as the test knows him: what he was given, and his key."""
+    """Somebody, as the test knows them: what they were given, and their key."""
 
     key: str
     permissions: frozenset[str]
@@ -104,7 +104,7 @@ class Asker(msgspec.Struct, frozen=True):
 TEAM_QUEUES: Final = {11: (21,), 12: (21, 22), 13: ()}
 
 
-# --- what he may see, naively -----------------------------------------------------------------------------------------
+# --- what they may see, naively ---------------------------------------------------------------------------------------
 
 
 def sees(asker: Asker, cdr: Cdr) -> bool:
@@ -174,7 +174,7 @@ def refused(asker: Asker, asked: Mapping[str, str]) -> bool:
     )
 
 
-# --- what he is told --------------------------------------------------------------------------------------------------
+# --- what they are told -----------------------------------------------------------------------------------------------
 
 _numbers = count(1)
 
@@ -218,7 +218,7 @@ class Centre(msgspec.Struct, frozen=True):
 
 
 def wrong(centre: Centre, asker: Asker, asked: Mapping[str, str]) -> Iterator[str]:
-    """Everything that somebody is told otherwise than he should be."""
+    """Everything that somebody is told otherwise than they should be."""
     site = centre.site
     visible = [cdr for cdr in site.main if sees(asker, cdr)]
     yield from _wrong_walk(site, asker, visible, asked)
@@ -399,7 +399,7 @@ def test_without_the_bits_of_a_reach_it_would_be_found(centre: Centre, monkeypat
 
 
 def test_without_the_account_the_other_is_found(centre: Centre, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of somebody who sees his whole account, the comparison fails when the account is taken out of the condition."""
+    """Of somebody who sees their whole account, the comparison fails when the account is taken out of the condition."""
     asker = centre.hire([(READS, {"whole": True})])
     assert [] == list(wrong(centre, asker, {"min_duration": "7"}))
     monkeypatch.setattr(sql, "granted", lambda scope, dialect: sql.Sql("?", (scope.whole,)))

@@ -93,7 +93,7 @@ def told(reply: httpx.Response) -> tuple[int, str]:
 
 
 def test_in_and_out(guest: Browser) -> None:
-    """Who signs in is told who he is and what he may, is let in everywhere without a key, and signs out."""
+    """Who signs in is told who they are and what they may, is let in everywhere without a key, and signs out."""
     reply = guest.sign_in()
     assert 200 == reply.status_code
     me = reply.json()
@@ -203,7 +203,7 @@ def test_delays_and_whom_they_do_not_hit(browser: Browser) -> None:
 
 
 def test_a_device_that_somebody_made_up(guest: Browser) -> None:
-    """Nobody makes himself a known browser: what is in that cookie is sealed."""
+    """Nobody makes a known browser of theirs: what is in that cookie is sealed."""
     guest.sign_in()
     sealed = guest.cookies["calldex_device"]
     stranger = Browser(guest.api, guest.address)
@@ -328,7 +328,7 @@ def test_a_key_may_come_from_anywhere(shared: Site, headers: dict[str, str], sta
 
 
 def test_sessions_are_listed_and_ended(browser: Browser) -> None:
-    """Who is signed in sees where, and ends what he does not know."""
+    """Who is signed in sees where, and ends what they do not know."""
     elsewhere = Browser(browser.api, "203.0.113.9")
     elsewhere.sign_in()
     browser.sign_in()
@@ -342,7 +342,7 @@ def test_sessions_are_listed_and_ended(browser: Browser) -> None:
 
 
 def test_sessions_of_others_are_not_there(guest: Browser, shared: Site) -> None:
-    """Nobody ends, or finds out about, a session that is not his."""
+    """Nobody ends, or finds out about, a session that is not theirs."""
     shared.node.directory.set_password("other@other.example.com", PASSWORD)
     other = Browser(guest.api)
     other.sign_in("other@other.example.com")

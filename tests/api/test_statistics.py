@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter, defaultdict
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import duckdb
 import msgspec
 import pytest
 
 from calldex.demo import interactions
 from tests.api.conftest import Site, write
 
+ROOT = Path(__file__).parents[2]
 STATS = "/api/v2/cdr/stats"
 CHECKSUMS = "/api/v2/cdr/checksums"
 
@@ -161,3 +165,25 @@ def test_files_tell_times_for_programs(site: Site) -> None:
         assert (plain[0], plain[3]) == (local[0], local[3]) == (epoch[0], epoch[3])
     refused = site.api.get("/api/v2/cdr/export", site.keys["admin"], None, format="ndjson", times="local")
     assert (400, True) == (refused.status_code, "with format csv" in refused.text)
+
+
+def test_a_copy_is_proved_equal_in_sql(site: Site, tmp_path: Path) -> None:
+    """By the guide's statement, over the pages of the feed as they came; and a copy that lacks one is not."""
+    (statement,) = re.findall(r"```sql\n(.*?)```", (ROOT / "docs" / "guides" / "reports.md").read_text(), re.DOTALL)
+    (tmp_path / "changes").mkdir()
+    cursor, number = "", 0
+    while True:
+        page = site.api.get("/api/v2/cdr/changes", site.keys["admin"], limit=50, cursor=cursor)
+        (tmp_path / "changes" / f"{number}.json").write_text(page.text)
+        cursor, number = page.json()["next_cursor"], number + 1
+        if not page.json()["has_more"]:
+            break
+    told = site.api.get(CHECKSUMS, site.keys["admin"], timezone="UTC").json()["checksums"]
+
+    def found() -> list[dict[str, Any]]:
+        rows = duckdb.execute(statement.replace("changes/*.json", f"{tmp_path}/changes/*.json")).fetchall()
+        return [dict(zip(("from", "count", "hash"), row, strict=True)) for row in rows]
+
+    assert (told, True) == (found(), number > 1)
+    (tmp_path / "changes" / "1.json").unlink()
+    assert told != found()

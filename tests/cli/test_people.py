@@ -83,7 +83,7 @@ def test_a_user_is_disabled_and_enabled(people: Path) -> None:
 
 
 def test_users_of_an_account(people: Path) -> None:
-    """A user is of his account, in its zone if he has none."""
+    """A user is of their account, in its zone if they have none."""
     assert 0 == calldex("accounts", "add", "north", "--timezone", "Europe/Oslo", data=people).exit_code
     words = ("--name", "Bo", "--role", "analyst", "--account", "north", "--extension", "12")
     assert 0 == calldex("users", "add", "bo@example.com", *words, data=people).exit_code
@@ -123,7 +123,7 @@ def test_a_mistyped_directory_is_not_made(tmp_path: Path) -> None:
 
 
 def test_the_last_admin_stays(people: Path) -> None:
-    """He can be neither disabled, removed nor demoted; exit code 1, and the account is named."""
+    """They can be neither disabled, removed nor demoted; exit code 1, and the account is named."""
     for words in (("disable",), ("remove",), ("set", "--role", "agent")):
         result = calldex("users", words[0], "ana@example.com", *words[1:], data=people)
         assert (1, "Error: the account main would be left without") == (result.exit_code, result.stderr[:45])

@@ -121,7 +121,7 @@ def explained(*words: object, data: Path) -> dict[str, Any]:
 
 
 def test_what_somebody_sees_is_explained(staff: Path) -> None:
-    """By which group he may do what and sees which records, what is masked, and why he sees one record or not."""
+    """By which group they may do what and see which records, what is masked, and why they see one record or not."""
     calldex("users", "set", "bo@example.com", "--role", "", "--group", "History", data=staff)
     own, other = call(1, agent_id=5, queue_id=1), call(2, agent_id=6, queue_id=501)
     lines = b"".join(codec.encode(each) + b"\n" for each in (own, other))

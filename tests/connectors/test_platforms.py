@@ -157,6 +157,8 @@ from calldex_source import calldex
 pipeline = dlt.pipeline("calls", pipelines_dir=sys.argv[2], destination=dlt.destinations.duckdb(sys.argv[3]),
     dataset_name="calls")
 print("begun", flush=True)
+if pipeline.has_pending_data:
+    pipeline.run()
 pipeline.run(calldex(url=sys.argv[4], key=os.environ["CALLDEX_KEY"], page_size=int(sys.argv[5])))
 """
 

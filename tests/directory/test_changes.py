@@ -173,7 +173,7 @@ def test_what_a_guard_refuses_did_not_happen(staff: Directory, change: Callable[
 
 
 def test_a_revoked_key_is_guarded(staff: Directory) -> None:
-    """Whose rights the asker does not have, his keys he cannot revoke."""
+    """Whose rights the asker does not have, their keys they cannot revoke."""
     key = staff.create_key("adam@example.com")
     with pytest.raises(Forbidden):
         staff.revoke_key(key, guard=Guarded())
@@ -374,8 +374,8 @@ FORGOTTEN = 2
 @settings(max_examples=150, deadline=None)
 @given(step=STEPS)
 def test_nobody_concerned_is_overlooked(crowd: tuple[Path, Directory], step: Step) -> None:
-    """Whatever changes, everybody whose rights are others than before is shown as he was and as he is, and everybody
-    whose calls other teams show now, if records name him: as somebody who sees them. Found out here by comparing all
+    """Whatever changes, everybody whose rights are others than before is shown as they were and are, and everybody
+    whose calls other teams show now, if records name them: as somebody who sees them. Found out here by comparing all
     there is."""
     original, _ = crowd
     path = original.with_name("copy.sqlite")

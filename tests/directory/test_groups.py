@@ -73,7 +73,7 @@ def test_agents_that_may_not_see_their_own(directory: Directory) -> None:
 
 
 def test_users_in_groups(directory: Directory) -> None:
-    """A user has the groups he is given, by name, and has lost at once those that are removed."""
+    """A user has the groups they are given, by name, and has lost at once those that are removed."""
     for name, permission in (("A", "see_cdrs"), ("B", "export")):
         directory.put_group("main", None, GroupChanges(name=name, permissions=(permission,)))
     user = directory.add_user("ann@example.com", "Ann", groups=("B", "A"))

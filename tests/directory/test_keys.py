@@ -112,7 +112,7 @@ def test_networks(directory: Directory, ann: str, address: str | None, works: bo
 
 
 def test_a_removed_user(directory: Directory, ann: str, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """His keys are gone with him, in every process; his address is free, and his id is nobody's."""
+    """Their keys are gone with them, in every process; their address is free, and their id is nobody's."""
     key, id_ = directory.create_key(ann), directory.user(ann).id
     with place.open() as other:
         assert other.find_key(key) is not None
@@ -206,7 +206,7 @@ def test_changes_of_another_process(
 
 
 def test_a_zone_that_changes(directory: Directory, ann: str) -> None:
-    """The owner of a key has the zone his account has now."""
+    """The owner of a key has the zone their account has now."""
     key = directory.create_key(directory.add_user("bob@example.com", "Bob", "admin").email)
     zones = []
     for zone in (None, "Asia/Tokyo"):

@@ -169,7 +169,7 @@ def test_names_of_a_kind(directory: Directory) -> None:
 
 
 def test_a_name_that_is_removed(directory: Directory) -> None:
-    """It is gone until a record tells again, though it was known before."""
+    """It is gone until a record names it again, though it was known before."""
     main = directory.account().id
     directory.note_seen(main, [Seen("queue", 5, "Zulu", 10)])
     directory.note_seen(main, [Seen("queue", 5, "Zulu", 11)])

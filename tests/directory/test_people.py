@@ -46,7 +46,7 @@ def test_a_user_as_added(directory: Directory) -> None:
 
 
 def test_effective_timezone(directory: Directory) -> None:
-    """The user's own zone, else his account's, else UTC."""
+    """The user's own zone, else their account's, else UTC."""
     directory.add_account("tokyo", "Asia/Tokyo")
     zones = [
         directory.add_user("a@example.com", "A", "agent").effective_timezone,
@@ -57,7 +57,7 @@ def test_effective_timezone(directory: Directory) -> None:
 
 
 def test_agent_ids_of_namesakes(directory: Directory) -> None:
-    """Of two users of one name the second is known by his e-mail address; in another account there is no clash."""
+    """Of two users of one name the second is known by their e-mail address; in another account there is no clash."""
     directory.add_account("other")
     first = directory.add_user("a@example.com", "Sam", "agent")
     second = directory.add_user("b@example.com", "Sam", "agent")
@@ -77,7 +77,7 @@ def test_email_is_unique_in_any_letter_case_and_account(directory: Directory) ->
 
 
 def test_everything_wrong_is_told_at_once(directory: Directory) -> None:
-    """A refused user is refused for all his faults, with the nearest valid words, and not half added."""
+    """A refused user is refused for all their faults, with the nearest valid words, and not half added."""
     with pytest.raises(BadParameters) as error:
         directory.add_user(
             "ann@",
@@ -185,7 +185,7 @@ def listed(directory: Directory) -> None:
 
 
 def test_listed_users(directory: Directory) -> None:
-    """A user looks as the contract has him; those of other accounts and the disabled do not show."""
+    """A user looks as the contract has them; those of other accounts and the disabled do not show."""
     listed(directory)
     assert directory.list_users(directory.account().id, UserFilter()) == [
         ListedUser(
@@ -283,8 +283,8 @@ def test_a_change_that_cannot_be(directory: Directory) -> None:
     assert before == directory.users()
 
 
-def test_a_removed_user_leaves_his_name(directory: Directory) -> None:
-    """He is gone from teams and groups; what records call him stays in the look-ups."""
+def test_a_removed_user_leaves_their_name(directory: Directory) -> None:
+    """They are gone from teams and groups; what records call them stays in the look-ups."""
     listed(directory)
     main = directory.account().id
     directory.note_seen(main, [Seen("agent", 5, "Ann Lee", 1)])
@@ -312,8 +312,8 @@ def test_what_an_account_is_set_to(directory: Directory) -> None:
     assert account == directory.account()
 
 
-def test_a_principal_is_narrowed_by_his_scopes(directory: Directory) -> None:
-    """What a user may is what his groups grant, of that what the scopes leave."""
+def test_a_principal_is_narrowed_by_their_scopes(directory: Directory) -> None:
+    """What a user may is what their groups grant, of that what the scopes leave."""
     directory.add_user("ann@example.com", "Ann", "admin")
     assert permissions_of(directory.principal("ann@example.com")) == set(PERMISSIONS)
     narrowed = directory.principal("ann@example.com", scopes=("ingest",), credential="session")

@@ -75,7 +75,7 @@ def waits(directory: Directory, client: Client, at_ms: int, email: str = ANN) ->
 
 
 def test_a_password_opens_a_session(ann: Directory) -> None:
-    """Who knows it, however he writes his e-mail address, is who he is everywhere else, with all scopes."""
+    """Who knows it, however they write their e-mail address, is who they are everywhere else, with all scopes."""
     signed = ann.sign_in("Ann@Example.com", PASSWORD, HOME, NOW)
     owner = ann.find_session(signed.token, NOW)
     assert owner is not None
@@ -181,7 +181,7 @@ def test_time_does_not_tell_who_there_is(ann: Directory, real_hashing: None) -> 
 
 
 def test_changing_a_password(ann: Directory) -> None:
-    """Who knows the old one sets a new one; his other sessions end, and the old one opens nothing."""
+    """Who knows the old one sets a new one; their other sessions end, and the old one opens nothing."""
     here, elsewhere = signed_in(ann), signed_in(ann, AWAY)
     owner = ann.find_session(here.token, NOW)
     assert owner is not None
@@ -284,7 +284,7 @@ def test_a_success_ends_the_delays(ann: Directory) -> None:
 
 
 def test_nobody_is_locked_out_from_elsewhere(ann: Directory) -> None:
-    """However often somebody fails in her name, from as many addresses as he has, she signs in from her own."""
+    """However often somebody fails in Ann's name, from as many addresses as they have, Ann signs in from her own."""
     for n in range(200):
         waits(ann, Client(address=f"203.0.113.{n % 100}"), NOW + n)
     assert 0 < waits(ann, AWAY, NOW + 200)
@@ -319,7 +319,7 @@ def test_one_address_with_many_names(ann: Directory) -> None:
 
 
 def test_a_password_of_ones_own_gets_no_more_guesses(ann: Directory) -> None:
-    """Who signs in himself between his guesses at others waits for the second guess at one as who does not."""
+    """Who signs in between their guesses at others waits for the second guess at one as who does not."""
     for n in range(FREE_BY_ADDRESS + 10):
         signed_in(ann, AWAY)
         waits(ann, AWAY, NOW, f"user{n}@example.com")
@@ -376,7 +376,7 @@ def test_failures_are_forgotten(ann: Directory, place: Place) -> None:
 
 @given(pauses=st.lists(st.integers(0, 3 * LONGEST_DELAY_S), min_size=1, max_size=200), free=st.sampled_from([0, 20]))
 def test_no_rhythm_gets_more_attempts(pauses: list[int], free: int) -> None:
-    """However somebody spaces his attempts, those that are looked at are a few, and four an hour."""
+    """However somebody spaces their attempts, those that are looked at are a few, and four an hour."""
     failures, at_ms, looked_at = Failures(key=b"", free=free), NOW, 0
     for pause in pauses:
         at_ms += pause * 1000
@@ -430,7 +430,7 @@ ENDS: list[Callable[[Directory], object]] = [
 ]
 
 
-@pytest.mark.parametrize("end", ENDS, ids=["ended", "ended by himself", "password", "disabled", "removed"])
+@pytest.mark.parametrize("end", ENDS, ids=["ended", "ended by themselves", "password", "disabled", "removed"])
 def test_what_ends_a_session_ends_it_at_once(ann: Directory, end: Callable[[Directory], object]) -> None:
     """In the process that does it, the next look finds nobody."""
     token = signed_in(ann).token
@@ -462,7 +462,7 @@ def test_a_session_elsewhere(ann: Directory, place: Place, monkeypatch: pytest.M
 
 
 def test_rights_that_change(ann: Directory) -> None:
-    """Whoever is signed in has the rights he has now."""
+    """Whoever is signed in has the rights they have now."""
     token = signed_in(ann).token
     assert ann.find_session(token, NOW) is not None
     ann.change_user(ANN, UserChanges(role="agent"))

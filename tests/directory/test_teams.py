@@ -64,7 +64,7 @@ def test_a_team_that_is_removed(directory: Directory) -> None:
 
 
 def test_what_supervisors_are_told_of(directory: Directory) -> None:
-    """A supervisor has the teams he supervises and the queues of these, each once."""
+    """A supervisor has the teams they supervise and the queues of these, each once."""
     for id_, queues in ((1, (10, 11)), (2, (11, 12)), (3, (13,))):
         directory.put_team("main", id_, TeamChanges(name=f"T{id_}", queues=queues))
     directory.add_account("north")
@@ -75,7 +75,7 @@ def test_what_supervisors_are_told_of(directory: Directory) -> None:
 
 
 def test_teams_at_a_time(directory: Directory, clock: Callable[[int], None]) -> None:
-    """A new user's teams count ever since; one he joins from then on, one he leaves until then; and again."""
+    """A new user's teams count ever since; one they join from then on, one they leave until then; and again."""
     account = directory.account().id
     for id_ in (1, 2):
         directory.put_team("main", id_, TeamChanges(name=f"T{id_}"))
@@ -95,7 +95,7 @@ def test_teams_at_a_time(directory: Directory, clock: Callable[[int], None]) -> 
 
 
 def test_supervising_is_no_membership(directory: Directory) -> None:
-    """Calls of a supervisor are not calls of the teams he supervises."""
+    """Calls of a supervisor are not calls of the teams they supervise."""
     directory.put_team("main", 1, TeamChanges(name="T1"))
     directory.add_user(ANN, "Ann", "supervisor", agent_id=5, supervises=(1,))
     assert () == directory.teams_at(directory.account().id, 5, int(time.time() * 1000) + 5_000)

@@ -264,7 +264,7 @@ def test_questions_wait_while_columns_are_made_again(kept: tuple[Path, Path, Ans
 def test_what_is_written_while_columns_are_made_is_seen(
     kept: tuple[Path, Path, Answers], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: int
 ) -> None:
-    """Who writes while the columns are being made, and then searches, finds all that he wrote."""
+    """Who writes while the columns are being made, and then searches, finds all that they wrote."""
     closed, _, expected = kept
     monkeypatch.setattr("calldex.store.embedded._CHUNK", 8)
     folder = tmp_path / "data"
@@ -298,7 +298,7 @@ def test_settling_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_waiting_for_what_was_written_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who writes, or erases, while the columns stand still is told so after a time; what he did is kept."""
+    """Who writes, or erases, while the columns stand still is told so after a time; what they did is kept."""
     going_on = threading.Event()
     apply = Columns.apply
     monkeypatch.setattr(Columns, "apply", lambda *given: going_on.wait(60) and apply(*given))

@@ -11,11 +11,13 @@ import pytest
 
 from calldex.access import Scope
 from calldex.records.fields import FILTERS
+from calldex.search.missed import split
 from calldex.search.query import parse
 from calldex.store import Position, Span
+from calldex.store.callbacks import As, asked
 from calldex.store.clickhouse.client import bound
-from calldex.store.clickhouse.dialect import CLICKHOUSE
-from calldex.store.embedded.dialect import DUCKDB, SQLITE
+from calldex.store.clickhouse.dialect import CLICKHOUSE, WORDS
+from calldex.store.embedded.dialect import DUCKDB, DUCKDB_WORDS, SQLITE
 from calldex.store.sql import VALUE_NAMES, Dialect, Sql, conjunction, following, where
 from tests.clickhouse.parser import clickhouse_reads
 
@@ -49,6 +51,8 @@ READS: Final[Mapping[str, tuple[Dialect, Callable[[Sql], bool]]]] = {
     "clickhouse": (CLICKHOUSE, lambda sql: clickhouse_reads(f"SELECT 1 FROM cdr WHERE {bound(sql)[0]}")),
 }
 
+WORDS_OF: Final = {"duckdb": DUCKDB_WORDS, "clickhouse": WORDS}
+
 
 @pytest.mark.parametrize("engine", READS)
 @pytest.mark.parametrize("scope", SCOPES, ids=["whole", "nothing", "lists"])
@@ -60,8 +64,12 @@ def test_every_engine_reads_what_is_written_for_it(engine: str, scope: Scope) ->
     days = {"start_date": "2026-01-01", "end_date": "2026-01-31"}
     given = [{}, days, *({f.name: f.example} for f in FILTERS), {f.name: f.example for f in FILTERS} | days]
     for each in given:
-        query = parse(each.items(), scope, "UTC")[0]
-        condition = conjunction(where(query, 9, dialect, void), following(POSITION, dialect))
+        query, related = split(parse(each.items(), scope, "UTC")[0])
+        terms = [where(query, 9, dialect, void), following(POSITION, dialect)]
+        if engine in WORDS_OF:  # of what became of callers, columns are asked alone
+            read = As(as_of=9, dialect=dialect, words=WORDS_OF[engine], void=void)
+            terms += asked(query, related, (1, 2), read)
+        condition = conjunction(*terms)
         assert reads(condition), condition.text
 
 

@@ -104,7 +104,7 @@ def test_changes_that_nobody_waited_for(store: Store, changes: int) -> None:
 
 
 def test_a_write_is_visible_soon(store: Store) -> None:
-    """Who waits for his records to be visible does not wait for others: fifty writes take no second each."""
+    """Who waits for their records to be visible does not wait for others: fifty writes take no second each."""
     began = time.monotonic()
     for n in range(50):
         put(store, [record(duration_s=n)])

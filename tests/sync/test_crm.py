@@ -105,6 +105,21 @@ def test_a_window_is_used_to_nine_tenths_and_never_beyond(limit: int, window_s: 
     assert sent >= 0.9 * 20 * limit
 
 
+@pytest.mark.parametrize(("limit", "window_s"), [(100, 10), (700, 60), (2500, 60)])
+def test_pauses_are_made_up_for(limit: int, window_s: float) -> None:
+    """A second without a request, as between batches, costs nothing, and still none is refused."""
+    time, window, sent = Time(), Window(limit, window_s), 0
+    pace = Pace(1, clock=time.clock, sleep=time.sleep)
+    pace.set_limit(limit, window_s)
+    while time.now < 20 * window_s:
+        pace.wait()
+        assert 0 == window.admit(time.now)
+        sent += 1
+        if sent % (limit // 2) == 0:
+            time.sleep(min(1.0, 0.03 * window_s))
+    assert sent >= 0.94 * 20 * limit
+
+
 @pytest.mark.parametrize(("rate", "size"), [(2, 50), (5, 250)])
 def test_a_leaky_bucket_is_used_to_nine_tenths_and_never_beyond(rate: float, size: int) -> None:
     """The burst first, then the rate."""

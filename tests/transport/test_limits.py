@@ -1,4 +1,4 @@
-"""How often somebody may come, who he is behind a proxy, and what each reply says about it."""
+"""How often somebody may come, who they are behind a proxy, and what each reply says about it."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_a_rate_of_0_is_none() -> None:
 
 def test_keys_cannot_be_guessed_at_speed() -> None:
     """Who showed too many bad keys learns nothing by showing a good one; who was there before is not locked out by
-    him, nor is anybody elsewhere."""
+    them, nor is anybody elsewhere."""
     desk = Desk(Settings())
     assert desk.admits("neighbour")
     assert [True] * STRANGER_BURST + [False] == [desk.admits(None) for _ in range(STRANGER_BURST + 1)]
@@ -229,7 +229,7 @@ def test_clients_behind_a_proxy_are_told_apart(proxied: Site) -> None:
 
 
 def test_the_scheme_that_a_proxy_names(proxied: Site) -> None:
-    """Replies that leave the proxy by TLS tell browsers to stay with it; others do not, nor for who says so himself."""
+    """Replies that leave the proxy by TLS tell browsers to stay with it; others do not, whatever a client says."""
     for n, (header, value, told) in enumerate(
         (
             ("X-Forwarded-Proto", "https", True),
@@ -322,8 +322,8 @@ FORGED = st.text(st.characters(codec="latin-1", exclude_characters="\r\n\0"), ma
 @example("10.0.0.9")
 @example('for=10.0.0.9;x="')
 def test_nobody_names_himself(forged: str) -> None:
-    """Whatever a client writes into the headers himself, a proxy that adds to them, in the same line or in one of its
-    own, names him by his address."""
+    """Whatever a client writes into the headers, a proxy that adds to them, in the same line or in one of its
+    own, names them by their address."""
     for header, added in (("X-Forwarded-For", "192.0.2.1"), ("Forwarded", "for=192.0.2.1")):
         assert "192.0.2.1" == client({header: f"{forged}, {added}"})
         assert "192.0.2.1" == client([(header, forged), (header, added)])
@@ -332,7 +332,7 @@ def test_nobody_names_himself(forged: str) -> None:
 @given(FORGED)
 @example("for=10.0.0.9")
 def test_the_other_header_is_no_way_in(forged: str) -> None:
-    """Who adds the header that his proxy does not write becomes nobody else: he is himself, or refused."""
+    """Who adds the header that their proxy does not write becomes nobody else: they are who they are, or refused."""
     try:
         found = client({"X-Forwarded-For": "192.0.2.1", "Forwarded": forged})
     except BadRequest:
@@ -341,7 +341,7 @@ def test_the_other_header_is_no_way_in(forged: str) -> None:
 
 
 def test_the_address_goes_no_further(strict: Site) -> None:
-    """Without a trusted proxy, nobody's headers change who he is."""
+    """Without a trusted proxy, nobody's headers change who they are."""
     with capture_logs():
         replies = [
             strict.api.get("/api/v2/cdr", f"cdx_{n}", headers={"X-Forwarded-For": f"192.0.2.{n}"})

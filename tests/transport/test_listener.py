@@ -68,7 +68,7 @@ def test_blank_lines_between_requests(hasty: Served) -> None:
 
 
 def test_a_body_that_nobody_reads(hasty: Served) -> None:
-    """Who is refused before he has sent his body gets the reply, and some time to send the rest."""
+    """Who is refused before they have sent their body gets the reply, and some time to send the rest."""
     before = cut(hasty[0]).get("body", 0)
     head = b"POST /nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
     with hasty[0].connect() as connection:

@@ -1,4 +1,4 @@
-"""Places in front of the threads: so many run, so many wait, the rest is refused, and who leaves frees his place."""
+"""Places in front of the threads: so many run, so many wait, the rest is refused, and who leaves frees their place."""
 
 from __future__ import annotations
 
@@ -81,8 +81,8 @@ def test_no_more_run_than_may() -> None:
     assert (2, 0, 0) == (most, found.running, found.waiting)
 
 
-def test_who_leaves_frees_his_place() -> None:
-    """A waiting client that leaves, or whose request is cancelled, waits no more; those behind him get their turn."""
+def test_who_leaves_frees_their_place() -> None:
+    """A waiting client that leaves, or whose request is cancelled, waits no more; those behind get their turn."""
 
     async def main() -> None:
         found, gone, done = workers(1, 3), asyncio.Event(), asyncio.Event()

@@ -43,7 +43,7 @@ class Office:
             self.keys[name] = self.directory.create_key("boss@main.example.com", (scope,))
 
     def person(self, name: str, role: str | None = None, account: str = "main", **more: Any) -> int:
-        """A user with a key for everything; his id."""
+        """A user with a key for everything; their id."""
         user = self.directory.add_user(f"{name}@{account}.example.com", name.title(), role, account=account, **more)
         self.keys[name] = self.directory.create_key(user.email, ALL)
         return user.id

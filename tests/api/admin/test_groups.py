@@ -36,7 +36,7 @@ def test_a_group_is_added_shown_changed_and_removed(office: Office) -> None:
 
 
 def test_a_change_counts_at_once(office: Office) -> None:
-    """Who is in a group may with his next request what it grants now, and no more what it granted."""
+    """Who is in a group may with their next request what it grants now, and no more what it granted."""
     [clerks] = [group for group in office.done("GET", "/groups")["items"] if group["name"] == "clerks"]
     assert 403 == office.ask("GET", "/groups", "clerk").status_code
     office.done("PATCH", f"/groups/{clerks['id']}", json={"permissions": ["manage_access"]})

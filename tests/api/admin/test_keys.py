@@ -43,7 +43,7 @@ def test_a_key_for_ever_and_everywhere(office: Office) -> None:
 
 
 def test_keys_of_one_user_are_listed(office: Office) -> None:
-    """Only his, whoever of the account he is; of who is not there, none. No key is told by a list."""
+    """Only theirs, whoever of the account they are; of who is not there, none. No key is told by a list."""
     keys = office.done("GET", "/keys", params={"user": "Clerk@main.example.com"})["items"]
     assert ["clerk@main.example.com"] == [key["user"] for key in keys]
     for nobody in ("stranger@other.example.com", "nobody"):
@@ -76,7 +76,7 @@ def test_what_is_wrong_is_named(standing: Office, changes: dict[str, object], wr
 
 def test_a_key_makes_no_key_that_outlives_it(office: Office) -> None:
     """A key with an end makes none that works longer, one with networks none that works elsewhere: nobody makes more of
-    a key that he found than it is."""
+    a key that they found than it is."""
     ends = (datetime.now(UTC) + timedelta(days=1)).replace(microsecond=0)
     limits = {"expires_at": ends.isoformat(), "networks": ["127.0.0.0/8", "2001:db8::/32"]}
     made = office.done("POST", "/keys", json={"user": BOSS, "scopes": ["manage", "read"], **limits})

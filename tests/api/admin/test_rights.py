@@ -1,4 +1,4 @@
-"""Who may administer: every route by every key, and that nobody gets or gives what he does not have."""
+"""Who may administer: every route by every key, and that nobody gets or gives what they do not have."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_who_is_nobody_learns_nothing(standing: Office) -> None:
             assert 403 == standing.ask("PATCH", path, "reader", content=body).status_code
 
 
-# --- nobody hands out what he does not have ---------------------------------------------------------------------------
+# --- nobody hands out what they do not have ---------------------------------------------------------------------------
 
 
 def id_of(office: Office, name: str, account: str = "main") -> int:
@@ -102,19 +102,19 @@ ATTEMPTS: dict[str, tuple[str, str, object]] = {
     "put an admin into a team by a file": ("POST", "/teams/import", f"name,supervisors\nX,{BOSS}\n".encode()),
     "widen a supervisor's queues": ("PATCH", "/teams/{team}", {"queues": [1, 2]}),
     "take a supervisor's team away": ("DELETE", "/teams/{team}", None),
-    "widen his own group": ("PATCH", "/groups/{leads}", {"permissions": ["see_cdrs", "export"]}),
-    "widen his own reach": ("PATCH", "/groups/{leads}", {"reach": {"teams": [10, 11]}}),
+    "widen one's own group": ("PATCH", "/groups/{leads}", {"permissions": ["see_cdrs", "export"]}),
+    "widen one's own reach": ("PATCH", "/groups/{leads}", {"reach": {"teams": [10, 11]}}),
     "add a greater group": ("POST", "/groups", {"name": "X", "permissions": ["export"]}),
     "add a farther group": ("POST", "/groups", {"name": "X", "permissions": ["see_cdrs"], "reach": {"whole": True}}),
     "add a reach for other groups": ("POST", "/groups", {"name": "X", "reach": {"queues": [1]}}),
     "widen a group without members": ("PATCH", "/groups/{empty}", {"permissions": ["export"]}),
     "narrow a greater group": ("PATCH", "/groups/{exporters}", {"permissions": []}),
     "remove a greater group": ("DELETE", "/groups/{exporters}", None),
-    "see an agent's calls by his team": ("PATCH", "/users/{colleague}", {"teams": [20]}),
+    "see an agent's calls by their team": ("PATCH", "/users/{colleague}", {"teams": [20]}),
     "see an agent's calls by a team": ("PATCH", "/teams/{team}", {"agents": [COLLEAGUE]}),
     "see an agent's calls by a new team": ("POST", "/teams", {"name": "X", "agents": [COLLEAGUE]}),
     "see an agent's calls by a file": ("POST", "/users/import", f"email,teams\n{COLLEAGUE},20\n".encode()),
-    "see an agent's calls by his id": ("PATCH", "/users/{mate}", {"agent_id": 78}),
+    "see an agent's calls by their id": ("PATCH", "/users/{mate}", {"agent_id": 78}),
     "see an agent's calls by a new user": (
         "POST",
         "/users",
@@ -150,7 +150,7 @@ def named(standing: Office) -> dict[str, int | None]:
 
 
 @pytest.mark.parametrize("attempt", ATTEMPTS)
-def test_nobody_hands_out_what_he_does_not_have(standing: Office, named: dict[str, int | None], attempt: str) -> None:
+def test_nobody_hands_out_what_they_do_not_have(standing: Office, named: dict[str, int | None], attempt: str) -> None:
     """Somebody who manages users and access of one team is refused, and nothing has changed."""
     method, path, body = ATTEMPTS[attempt]
     before = everything(standing)
@@ -210,7 +210,7 @@ def everything(office: Office) -> object:
 
 
 def test_what_one_has_can_be_handed_out(office: Office) -> None:
-    """Up to his own rights, the same person adds, changes and removes users, groups, teams and keys."""
+    """Up to their own rights, the same person adds, changes and removes users, groups, teams and keys."""
     same = {"permissions": ["see_cdrs", "manage_users"], "reach": {"teams": [10]}}
     office.done("POST", "/groups", "lead", json={"name": "seconds", **same})
     new = {"email": ANA, "name": "Ana", "groups": ["seconds"]}
@@ -225,7 +225,7 @@ def test_what_one_has_can_be_handed_out(office: Office) -> None:
 
 
 def test_a_key_gives_no_more_than_it_has(office: Office) -> None:
-    """An admin's key that is for managing alone makes no key for reading, not even for himself; it manages whom he
+    """An admin's key that is for managing alone makes no key for reading, not even for themselves; it manages whom they
     may."""
     body = {"user": BOSS, "scopes": ["read"]}
     status, message = office.refused("POST", "/keys", "manager", json=body)
@@ -237,7 +237,7 @@ def test_a_key_gives_no_more_than_it_has(office: Office) -> None:
 
 
 def test_roles_and_groups_need_manage_access(office: Office) -> None:
-    """Who may manage users alone adds one who may nothing, and puts nobody into anything, nor takes him out."""
+    """Who may manage users alone adds one who may nothing, and puts nobody into anything, nor takes anybody out."""
     assert 201 == office.ask("POST", "/users", "clerk", json={"email": ANA, "name": "Ana"}).status_code
     id_ = office.directory.user(ANA).id
     changes: list[dict[str, Any]] = [{"role": "hardware_phone"}, {"role": None}, {"groups": []}, {"groups": ["clerks"]}]
@@ -251,14 +251,14 @@ def test_roles_and_groups_need_manage_access(office: Office) -> None:
 
 
 def test_nobody_becomes_another_agent(office: Office) -> None:
-    """Who sees his own records sees no others by taking another agent id."""
+    """Who sees their own records sees no others by taking another agent id."""
     group(office, "own", ("see_cdrs", "manage_users"), own=True)
     id_ = office.person("ana", groups=("own",))
     assert 403 == office.ask("PATCH", f"/users/{id_}", "ana", json={"agent_id": 5}).status_code
 
 
 def test_what_agents_see_is_not_for_everybody_to_set(office: Office) -> None:
-    """Whether agents see their own calls is not for him to say who sees one team's alone, whatever he may there."""
+    """Whether agents see their own calls is not for those to say who see one team's alone, whatever they may there."""
     office.directory.set_account("main", agents_see_own=False)
     group(office, "foremen", (*SCOPES["read"], "manage_access"), teams=(10,))
     office.person("ana", groups=("foremen",))
@@ -269,8 +269,8 @@ def test_what_agents_see_is_not_for_everybody_to_set(office: Office) -> None:
     office.done("PATCH", "/account", json={"agents_see_own": True})
 
 
-def test_an_agents_calls_go_with_him(office: Office) -> None:
-    """Who sees an agent's calls puts him into any team, and lets him leave it."""
+def test_an_agents_calls_go_with_them(office: Office) -> None:
+    """Who sees an agent's calls puts them into any team, and lets them leave it."""
     office.directory.note_seen(office.directory.account().id, [Seen("agent", 77, None, 1)])
     id_ = office.person("bo", agent_id=77)
     group(office, "foremen", ("see_cdrs", "manage_users"), agents=(77,))
@@ -281,7 +281,7 @@ def test_an_agents_calls_go_with_him(office: Office) -> None:
 
 
 def test_nobody_makes_himself_a_supervisor(office: Office) -> None:
-    """Who sees what he supervises sees no more by taking more teams, or queues into his teams."""
+    """Who sees what they supervise sees no more by taking more teams, or queues into their teams."""
     office.directory.put_team("main", 20, TeamChanges(name="Twenty"))
     office.directory.put_team("main", 21, TeamChanges(name="More"))
     group(office, "supervisors", ("see_cdrs", "manage_users"), supervised=True)
@@ -363,7 +363,7 @@ def test_nothing_of_another_account_is_suggested(office: Office, path: str, body
 # --- people who are signed in -----------------------------------------------------------------------------------------
 
 
-def test_who_is_signed_in_may_what_he_may(office: Office) -> None:
+def test_who_is_signed_in_may_what_they_may(office: Office) -> None:
     """A session has all rights of its user, and no more; what another site's page sends with its cookie is refused."""
     new = {"email": ANA, "name": "Ana", "role": "analyst"}
     for name, status in (("boss", 201), ("clerk", 403)):

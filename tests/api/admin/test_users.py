@@ -11,7 +11,7 @@ from tests.api.conftest import Site, write
 ANA = "ana@example.com"
 
 
-def test_a_user_is_added_as_he_is_described(office: Office) -> None:
+def test_a_user_is_added_as_they_are_described(office: Office) -> None:
     """The reply is the new state, and shown again; what is not given is empty, and rights are none."""
     added = office.done("POST", "/users", json={"email": "Ana@Example.com", "name": "Ana"})
     assert added == office.done("GET", f"/users/{added['id']}")
@@ -56,7 +56,7 @@ def test_nothing_sent_changes_nothing(office: Office) -> None:
 
 
 def test_a_disabled_user_can_do_nothing(office: Office) -> None:
-    """His key answers 401 from the next request on, and works again when he is enabled."""
+    """Their key answers 401 from the next request on, and works again when they are enabled."""
     id_ = office.person("ana", "admin")
     assert office.done("PATCH", f"/users/{id_}", json={"disabled": True})["disabled"]
     assert 401 == office.ask("GET", "/users", "ana").status_code
@@ -65,7 +65,7 @@ def test_a_disabled_user_can_do_nothing(office: Office) -> None:
 
 
 def test_a_removed_user_is_gone_at_once(office: Office, site: Site) -> None:
-    """His key answers 401 on the very next request; his records and his name in the look-ups stay."""
+    """Their key answers 401 on the very next request; their records and their name in the look-ups stay."""
     record = next(record for record in site.main if record.agent_id)
     write(office.site.node, "main", [record])
     id_ = office.person("ana", "admin", agent_id=record.agent_id)
@@ -187,11 +187,11 @@ def test_a_file_is_imported_whole_or_not_at_all(office: Office) -> None:
     assert 0 == office.done("GET", "/users", params={"email": "example.com", "name": "bob"})["total"]
 
 
-# --- what he sees -----------------------------------------------------------------------------------------------------
+# --- what they see ----------------------------------------------------------------------------------------------------
 
 
 def test_it_is_told_who_sees_what(office: Office, site: Site) -> None:
-    """By which group a user may what, and why he sees a record or does not."""
+    """By which group a user may what, and why they see a record or do not."""
     inside, outside = (with_teams(record, team) for record, team in zip(site.main[:2], (10, 11), strict=True))
     write(office.site.node, "main", [inside, outside])
     [lead] = office.done("GET", "/users", params={"group": "leads"})["items"]
@@ -207,8 +207,8 @@ def test_it_is_told_who_sees_what(office: Office, site: Site) -> None:
 
 
 def test_a_record_is_explained_to_who_sees_it(office: Office, site: Site) -> None:
-    """Whoever manages is told of a record no more than he sees himself: one beyond his reach is not there, as one that
-    nobody wrote; and with a key that does not read he is told nothing of records, whether they are there or not."""
+    """Whoever manages is told of a record no more than they see: one beyond their reach is not there, as one that
+    nobody wrote; and with a key that does not read they are told nothing of records, whether they are there or not."""
     inside, outside = (with_teams(record, team) for record, team in zip(site.main[:2], (10, 11), strict=True))
     write(office.site.node, "main", [inside, outside])
     path = f"/users/{office.person('ana', 'analyst')}/access"

@@ -94,9 +94,11 @@ class Pace:
             self._held = max(self._held, self._clock() + seconds)
 
     def set_limit(self, requests: float, window_s: float) -> None:
-        """The vendor said what its limit is."""
+        """The vendor said that it takes so many requests within any span of that length. Most of what is left of them
+        may make up for a pause, as between two batches."""
         with self._lock:
             self._gap_s = window_s / (requests * SHARE)
+            self._burst = max(1.0, requests * (1 - SHARE) * 0.8)
 
 
 class Http:

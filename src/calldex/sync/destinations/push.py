@@ -97,6 +97,7 @@ class Push(Crm):
         self._key = _key(options.secret)
         self._template = _template(self._form)
         self.size = self._form.batch  # type: ignore[misc]  # of the template
+        self.batch_size = min(100 * self.size, 2000)  # type: ignore[misc]  # whoever stops a run waits for one
         self.keyed = self._form.repeatable  # type: ignore[misc]  # likewise
         super().__init__(options, context)
 

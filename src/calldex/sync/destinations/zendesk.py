@@ -44,6 +44,7 @@ class Zendesk(Crm):
     vendor: ClassVar[str] = "Zendesk"
     size: ClassVar[int] = 1
     find_size: ClassVar[int] = 20
+    batch_size: ClassVar[int] = 100  # half a minute at the smallest plan's limit: whoever stops a run waits for it
 
     def connect(self) -> Http:
         """See `Crm`."""
