@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import sys
 import threading
 from collections.abc import Iterator
@@ -15,6 +16,14 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 ACCESS_KEY: Final = "AKIATESTS"
 SECRET_KEY: Final = "not a secret, since it opens nothing"
+
+
+_RANGE: Final = re.compile(r"bytes=(\d*)-(\d*)")
+_MODIFIED: Final = "Thu, 01 Jan 2026 00:00:00 GMT"
+
+
+def _tag(body: bytes) -> str:
+    return f'"{hashlib.md5(body).hexdigest()}"'  # noqa: S324 - as S3 does
 
 
 class S3(ThreadingHTTPServer):
@@ -87,9 +96,58 @@ class _Handler(BaseHTTPRequestHandler):
                     self._reply(404, b"<Error><Code>NoSuchUpload</Code></Error>")
                     return
                 self.server.uploads[query["uploadId"]][number] = body
+            elif self.headers.get("if-none-match") == "*" and path in self.server.objects:
+                self._reply(412, b"<Error><Code>PreconditionFailed</Code></Error>")
+                return
             else:
                 self.server.objects[path] = body
-        self._reply(200, b"", ETag=f'"{hashlib.md5(body).hexdigest()}"')  # noqa: S324 - as S3 does
+        self._reply(200, b"", ETag=_tag(body))
+
+    def do_GET(self) -> None:
+        """An object or a part of it, or the names of those that begin with a prefix."""
+        if self._body() is None:
+            return
+        path, query = self._asked()
+        with self.server.lock:
+            if "list-type" in query:
+                self._reply(200, self._listed(path, query))
+                return
+            body = self.server.objects.get(path)
+        if body is None:
+            self._reply(404, b"<Error><Code>NoSuchKey</Code></Error>")
+            return
+        headers = {"ETag": _tag(body), "Last-Modified": _MODIFIED}
+        if (found := _RANGE.fullmatch(self.headers.get("range", ""))) is None:
+            self._reply(200, body, **headers)
+            return
+        start = len(body) - int(found[2]) if not found[1] else int(found[1])
+        end = len(body) if not found[1] or not found[2] else min(int(found[2]) + 1, len(body))
+        self._reply(206, body[start:end], **headers, **{"Content-Range": f"bytes {start}-{end - 1}/{len(body)}"})
+
+    def do_HEAD(self) -> None:
+        """The same without its content."""
+        self.do_GET()
+
+    def _listed(self, path: str, query: dict[str, str]) -> bytes:
+        """The names, and the folders where a delimiter ends the name of one."""
+        prefix, delimiter, after = (query.get(name, "") for name in ("prefix", "delimiter", "start-after"))
+        root = f"{path.rstrip('/')}/"
+        keys = sorted(key.removeprefix(root) for key in self.server.objects if key.startswith(root + prefix))
+        folders, files = set(), []
+        for key in keys:
+            if key <= after:
+                continue
+            if delimiter and delimiter in key[len(prefix) :]:
+                folders.add(prefix + key[len(prefix) :].partition(delimiter)[0] + delimiter)
+            else:
+                files.append(key)
+        told = "".join(
+            f"<Contents><Key>{key}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified><ETag>&quot;x&quot;</ETag>"
+            f"<Size>{len(self.server.objects[root + key])}</Size></Contents>"
+            for key in files
+        )
+        told += "".join(f"<CommonPrefixes><Prefix>{each}</Prefix></CommonPrefixes>" for each in sorted(folders))
+        return f"<ListBucketResult><IsTruncated>false</IsTruncated>{told}</ListBucketResult>".encode()
 
     def do_POST(self) -> None:
         """Begin an upload in parts, or end it."""
@@ -176,4 +234,5 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)

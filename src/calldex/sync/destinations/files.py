@@ -1,8 +1,8 @@
 """Files in a folder or a bucket: Parquet, or a Delta Lake table.
 
 dlt merges into no Parquet, and knows no commit that has rows and place of a pipe together; so this goes to the
-libraries below it (pyarrow, delta-rs). Parquet is a file for each account and UTC day, replaced as a whole: whoever
-reads meanwhile sees a day as it was or as it is. Delta has one table, whose commits carry the place.
+libraries below it (pyarrow, obstore, delta-rs). Parquet is a file for each account and UTC day, replaced as a whole:
+whoever reads meanwhile sees a day as it was or as it is. Delta has one table, whose commits carry the place.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 from urllib.parse import urlsplit
 
@@ -52,7 +53,7 @@ class _Table(Protocol):
 class Files(Copy):
     """See the module."""
 
-    batch_size = 50_000
+    batch_size = 20_000
 
     class Options(Given, frozen=True, kw_only=True):
         """See `Given`."""
@@ -101,74 +102,59 @@ class Files(Copy):
 
 
 class _Store:
-    """A folder or a bucket, by paths below it."""
+    """A folder or a bucket, by paths below it. A file is there as a whole, or as it was."""
 
     def __init__(self, options: Given) -> None:
-        from pyarrow import fs
+        from obstore.store import LocalStore, S3Store
 
-        self.given = options
         parts = urlsplit(options.path)
         if parts.scheme == "s3":
-            end = urlsplit(options.endpoint)
-            keys = {"access_key": options.access_key_id or None, "secret_key": options.secret_access_key or None}
-            self._files = fs.S3FileSystem(
-                region=options.region, endpoint_override=end.netloc or None, scheme=end.scheme or "https", **keys
+            given = {"region": options.region, "endpoint": options.endpoint}
+            given |= {"access_key_id": options.access_key_id, "secret_access_key": options.secret_access_key}
+            self._files: Any = S3Store(
+                parts.netloc,
+                prefix=parts.path.strip("/") or None,
+                client_options={"allow_http": options.endpoint.startswith("http:")},
+                **{name: value for name, value in given.items() if value},  # type: ignore[arg-type]  # all are texts
             )
-            self._root = f"{parts.netloc}{parts.path}".rstrip("/")
         else:
-            self._files = fs.LocalFileSystem()
-            self._root = options.path.rstrip("/")
-        self._local = parts.scheme != "s3"
+            self._files = LocalStore(prefix=Path(options.path).absolute(), mkdir=True)
 
     def read(self, path: str, columns: Sequence[str] | None = None) -> Any:
         """A file's rows."""
+        import pyarrow as pa
         import pyarrow.parquet as pq
 
-        with self._files.open_input_file(f"{self._root}/{path}") as file:
-            return pq.ParquetFile(file).read(columns=None if columns is None else list(columns))
+        content = pa.py_buffer(self._files.get(path).bytes())
+        return pq.ParquetFile(pa.BufferReader(content)).read(columns=None if columns is None else list(columns))
 
     def write(self, path: str, rows: Any) -> None:
-        """Replace a file as a whole."""
+        """Replace a file."""
+        import pyarrow as pa
         import pyarrow.parquet as pq
 
-        with self._replaced(path) as file:
-            pq.write_table(rows, file, compression="zstd")
+        made = pa.BufferOutputStream()
+        pq.write_table(rows, made, compression="zstd")
+        self.write_bytes(path, made.getvalue().to_pybytes())
 
     def write_bytes(self, path: str, content: bytes) -> None:
         """The same of any content."""
-        with self._replaced(path) as file:
-            file.write(content)
+        self._files.put(path, content)
 
     def read_bytes(self, path: str) -> bytes | None:
         """A file's content; None if there is none."""
         try:
-            with self._files.open_input_stream(f"{self._root}/{path}") as file:
-                return bytes(file.read())
+            return bytes(self._files.get(path).bytes())
         except FileNotFoundError:
             return None
 
     def delete(self, path: str) -> None:
         """Delete a file."""
-        self._files.delete_file(f"{self._root}/{path}")
+        self._files.delete(path)
 
     def names(self, folder: str) -> list[str]:
         """The names of the files in a folder."""
-        from pyarrow import fs
-
-        found = self._files.get_file_info(fs.FileSelector(f"{self._root}/{folder}", allow_not_found=True))
-        return [each.base_name for each in found if each.is_file]
-
-    @contextmanager
-    def _replaced(self, path: str) -> Iterator[Any]:
-        """A file that has its name when it is whole; an object of a bucket is there when it is whole anyhow."""
-        target = f"{self._root}/{path}"
-        written = f"{target}.half" if self._local else target
-        if self._local:
-            self._files.create_dir(target.rpartition("/")[0], recursive=True)
-        with self._files.open_output_stream(written) as file:
-            yield file
-        if self._local:
-            self._files.move(written, target)
+        return [found["path"].rpartition("/")[2] for part in self._files.list(folder) for found in part]
 
 
 class _Parquet:
@@ -244,9 +230,13 @@ class _Delta:
 
     def _opened(self) -> Any:
         """The table; None if there is none yet."""
-        if not self._delta.DeltaTable.is_deltatable(self._address, storage_options=self._given):
+        # `is_deltatable` would stop all threads of the process while it waits for a bucket.
+        from deltalake.exceptions import TableNotFoundError
+
+        try:
+            return self._delta.DeltaTable(self._address, storage_options=self._given)
+        except TableNotFoundError:
             return None
-        return self._delta.DeltaTable(self._address, storage_options=self._given)
 
     def state(self) -> str:
         table = self._opened()
@@ -328,6 +318,6 @@ def _told() -> Iterator[None]:
     except OSError as error:  # delta-rs raises it as well
         raise DestinationProblem(f"{type(error).__name__}: {str(error)[:500]}") from error
     except Exception as error:
-        if type(error).__module__.partition(".")[0] not in ("deltalake", "pyarrow", "_internal"):
+        if type(error).__module__.partition(".")[0] not in ("deltalake", "pyarrow", "obstore", "_internal"):
             raise
         raise DestinationProblem(f"{type(error).__name__}: {str(error)[:500]}") from error

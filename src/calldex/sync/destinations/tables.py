@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, Final
 
 import msgspec
@@ -44,8 +45,8 @@ def table(account: str, changes: Sequence[Change], of: Sequence[Column]) -> pa.T
     seqs = [change.seq for change in changes if change.record is not None]
     made: dict[str, pa.Array] = {"account": pa.array([account] * len(records), _TEXT)}
     others = _unknown(records)
-    for column in of:
-        made[column.name] = _column(column, records, others)
+    for column, values in zip(of, _values(records, [column.name for column in of]), strict=True):
+        made[column.name] = _column(column, values, records, others)
     told = [None if other is None else _json(other) for other in others]
     return pa.table({**made, OTHER: pa.array(told, _TEXT), "seq": pa.array(seqs, pa.int64())})
 
@@ -64,8 +65,17 @@ def _unknown(records: Sequence[Record]) -> list[dict[str, Any] | None]:
     ]
 
 
-def _column(column: Column, records: Sequence[Record], others: list[dict[str, Any] | None]) -> pa.Array:
-    values = [record.get(column.name) for record in records]
+def _values(records: Sequence[Record], names: Sequence[str]) -> list[Sequence[Any]]:
+    """What records have of each name. Calldex's have all of them, and then it takes half the time of all of this."""
+    try:
+        return list(zip(*map(itemgetter(*names), records), strict=True)) or [()] * len(names)
+    except KeyError:
+        return [[record.get(name) for record in records] for name in names]
+
+
+def _column(
+    column: Column, values: Sequence[Any], records: Sequence[Record], others: list[dict[str, Any] | None]
+) -> pa.Array:
     if column.name == "started_at":
         values = [
             record.get("timestamp") if value is None else value for value, record in zip(values, records, strict=True)
@@ -79,7 +89,7 @@ def _column(column: Column, records: Sequence[Record], others: list[dict[str, An
         return _array(column.kind, fitting)
 
 
-def _array(kind: Kind, values: list[Any]) -> pa.Array:
+def _array(kind: Kind, values: Sequence[Any]) -> pa.Array:
     if kind is Kind.INSTANT:
         return pa.array(values, _TEXT).cast(_STAMP)
     return pa.array(values, _TYPES[kind])

@@ -43,7 +43,7 @@ _EXAMPLE: Final = "postgresql://user:password@host:5432/database"
 class Warehouse(Copy):
     """Tables in a database that dlt can load and be asked by SQL. Those of a kind say how it is reached."""
 
-    batch_size = 50_000
+    batch_size = 20_000
     file_format: str | None = None
 
     def __init__(self, options: Any, context: Context) -> None:
