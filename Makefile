@@ -12,7 +12,7 @@ SIDE_BY_SIDE := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 WEB := $(shell find web -name node_modules -prune -o -name __pycache__ -prune -o -type f -print)
 
 .NOTPARALLEL:
-.PHONY: demo port test check soak static bench bench-peers docs lock upgrade clean
+.PHONY: demo port test check soak coverage debian13 static bench bench-peers docs lock upgrade clean
 
 PORT ?= 8080
 
@@ -33,6 +33,12 @@ PLATFORMS := airbyte dlt meltano singer
 
 soak: .venv/calldex.stamp .venv/dev.stamp $(PLATFORMS:%=.venv/connectors/%.stamp)  ## the long chaos, and the platforms' matrix, that the others leave out
 	$(BIN)/python -m pytest -m soak
+
+coverage: .venv/calldex.stamp .venv/dev.stamp .venv/openid.stamp .venv/web.stamp  ## which lines and branches the quick tests run
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not slow and not soak" --cov --cov-report=term
+
+debian13: .venv/calldex.stamp .venv/dev.stamp  ## the quick tests on Debian 13's Python, in a root of its own; as root, with debootstrap
+	.ci/debian13 -m "not slow and not soak"
 
 static: .venv/calldex.stamp .venv/dev.stamp
 	$(BIN)/ruff format --check .

@@ -5,20 +5,25 @@ from __future__ import annotations
 import atexit
 import hashlib
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from functools import cache
 from pathlib import Path
 from typing import Final
+
+import apsw
 
 from calldex.access import Scope
 from calldex.directory import Directory
 from calldex.records.record import Cdr
 from calldex.search.query import Query
-from calldex.store import Batch, Outcome, Store
+from calldex.store import Batch, Outcome, Prepared, Store
 from calldex.store.clickhouse import ClickhouseStore
 from calldex.store.clickhouse.address import Address
 from calldex.store.embedded import EmbeddedStore
+from calldex.store.embedded.packing import Packing
 
 LONG_S: Final = 9 * 86_400.0
 
@@ -66,10 +71,19 @@ def chdb(data: Path, superseded_kept_s: float = LONG_S) -> ClickhouseStore:
     return _Clickhouse(data, superseded_kept_s)
 
 
+def knowing_json(ledger: sqlite3.Connection, file: Path) -> sqlite3.Connection:
+    """A connection to a ledger whose SQL knows `unpacked` and `packed`: the JSON of a version, and as it lies there."""
+    with closing(apsw.Connection(str(file), flags=apsw.SQLITE_OPEN_READONLY)) as reader:
+        packing = Packing(reader)
+    ledger.create_function("unpacked", 1, lambda stored: (packing.plain(stored) or b"").decode())
+    ledger.create_function("packed", 1, lambda text: packing.pack([text.encode()])[0])
+    return ledger
+
+
 ENGINES: Final[Mapping[str, Opener]] = {"embedded": embedded, "chdb": chdb}
 
 
-def put(store: Store, records: Sequence[Cdr], account_id: int = 1, *, wait: bool = True) -> list[Outcome]:
+def put(store: Store, records: Sequence[Cdr | Prepared], account_id: int = 1, *, wait: bool = True) -> list[Outcome]:
     """Write records in one commit."""
     return store.write(
         Batch(account_id=account_id, source="", format="jsonl", origin="test", records=records), wait=wait

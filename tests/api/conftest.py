@@ -17,8 +17,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from calldex.api.app import public
 from calldex.demo import interactions
+from calldex.ingest.workers import block
 from calldex.node import Node
-from calldex.records.record import Cdr
+from calldex.records.record import Cdr, canonical
 from calldex.settings import Settings
 
 T = TypeVar("T")
@@ -99,7 +100,7 @@ def newest_first(records: Sequence[Cdr]) -> list[str]:
 
 def write(node: Node, account: str, records: Sequence[Cdr]) -> None:
     """Write records as a client that posts them would."""
-    node.ingest.post(node.directory.account(account).id, records, None, b"", lambda _: b"")
+    node.ingest.post(node.directory.account(account).id, block(map(canonical, records), ""), None, b"", lambda _: b"")
 
 
 USERS = {

@@ -24,6 +24,7 @@ from calldex.directory import Directory
 from calldex.store.embedded import LEDGER_FILE
 from calldex.store.embedded.reader import LedgerReader
 from tests.cli.tools import ROOT, calldex, ended, jsonl, process
+from tests.engines import knowing_json
 
 COMMANDS: Final = (("check",), ("search",), ("users", "list"))
 FILES: Final = ("ledger.db", "directory.db")
@@ -240,7 +241,9 @@ def test_check_tells_damaged_pages(here: Path, begin: int) -> None:
 def test_a_record_that_was_altered_is_refused_by_name(here: Path, tmp_path: Path) -> None:
     """Found by `check`; then not given, while others are; `backup` tells it as well; the record sent again is given."""
     with closing(sqlite3.connect(here / "ledger.db")) as ledger:
-        ledger.execute("UPDATE version SET json = replace(json, '\"type\":', '\"Type\":') WHERE seq = 7")
+        knowing_json(ledger, here / "ledger.db").execute(
+            "UPDATE version SET json = packed(replace(unpacked(json), '\"type\":', '\"Type\":')) WHERE seq = 7"
+        )
         ledger.commit()
         uuid = ledger.execute("SELECT uuid FROM version WHERE seq = 7").fetchone()[0].hex()
     named = f"{uuid[:8]}-{uuid[8:12]}"

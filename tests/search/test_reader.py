@@ -15,8 +15,9 @@ from calldex.audit.chain import Actor, Entry
 from calldex.demo import interactions
 from calldex.directory import AuditFilter
 from calldex.errors import BadParameters, Forbidden, NotFound, Unavailable
+from calldex.ingest.workers import block
 from calldex.node import Node
-from calldex.records.record import Cdr
+from calldex.records.record import Cdr, canonical
 from calldex.search.query import Own, Parameters
 from calldex.search.reader import Caller, Reader, Reading, Search
 from calldex.settings import Settings
@@ -54,7 +55,9 @@ class Office:
 
     def write(self, records: list[Cdr]) -> None:
         """Write records, visible at once."""
-        self.node.ingest.post(self.node.directory.account("main").id, records, None, b"", lambda _: b"")
+        self.node.ingest.post(
+            self.node.directory.account("main").id, block(map(canonical, records), ""), None, b"", lambda _: b""
+        )
 
     def ask(
         self,

@@ -20,6 +20,7 @@ from calldex.store.clickhouse.client import Hosts
 from calldex.store.clickhouse.schema import CDR_TYPES, PLAIN, UUID_TYPES, steps
 from calldex.store.clickhouse.writing import loaded_places, loaded_versions
 from calldex.store.embedded import LEDGER_FILE
+from calldex.store.embedded.packing import Packing
 from calldex.store.embedded.reader import LedgerReader
 from calldex.store.sql import LIVE, Sql
 from tests.engines import chdb_database, embedded
@@ -43,8 +44,10 @@ def live(data: Path) -> dict[int, list[Cdr]]:
     """The live records of each account, as the ledger of a folder keeps them."""
     records: dict[int, list[Cdr]] = {account_id: [] for account_id in ACCOUNTS}
     with closing(apsw.Connection(str(data / LEDGER_FILE), flags=apsw.SQLITE_OPEN_READONLY)) as reader:
-        for account_id, json in reader.execute(f"SELECT account_id, json FROM version WHERE seq_to = {LIVE}"):
-            records[account_id].append(msgspec.json.decode(json, type=Cdr))
+        packing = Packing(reader)
+        kept = reader.execute(f"SELECT account_id, CAST(json AS BLOB) FROM version WHERE seq_to = {LIVE}")
+        for account_id, json in kept:
+            records[account_id].append(msgspec.json.decode(packing.plain(json) or b"", type=Cdr))
     return records
 
 

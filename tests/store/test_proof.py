@@ -24,7 +24,7 @@ from calldex.store.embedded.ledger import Ledger
 from calldex.store.embedded.reader import LedgerReader, proved
 from calldex.store.embedded.schema import LEDGER
 from calldex.store.sql import VALUE_NAMES, prepared, uuid_bytes
-from tests.engines import LONG_S, answer, embedded, everything, put
+from tests.engines import LONG_S, answer, embedded, everything, knowing_json, put
 
 LIVE: Final = 1 << 62
 
@@ -62,7 +62,7 @@ def altered(kept: Path, here: Path, *statements: str) -> Path:
     shutil.copy(kept / LEDGER_FILE, here / LEDGER_FILE)
     with closing(sqlite3.connect(here / LEDGER_FILE, isolation_level=None)) as ledger:
         for statement in statements:
-            ledger.executescript(statement)
+            knowing_json(ledger, here / LEDGER_FILE).executescript(statement)
     return here
 
 
@@ -77,9 +77,15 @@ PUT_IN: Final = (
     "CREATE TEMP TABLE one AS SELECT * FROM version WHERE seq = 40;"
     " UPDATE one SET seq = 48, account_id = 3; INSERT INTO version SELECT * FROM one"
 )
+REPLACED: Final = "packed(replace(unpacked(json), 'inbound', 'outbound'))"
+GARBLED: Final = "CAST(substr(json, 1, 40) || CAST(x'0f' AS BLOB) || substr(json, 42) AS BLOB)"
 ALTERED: Final[dict[str, tuple[str, set[int], str]]] = {
-    "text": ("UPDATE version SET json = replace(json, 'answered', 'abandoned') WHERE seq = 10", {10}, ""),
-    "one letter": ("UPDATE version SET json = json || ' ' WHERE seq = 40", {40}, ""),
+    "text": (f"UPDATE version SET json = {REPLACED} WHERE seq = 10", {10}, ""),
+    "text that is not compressed": (f"UPDATE version SET json = unpacked({REPLACED}) WHERE seq = 10", {10}, ""),
+    "one letter": ("UPDATE version SET json = packed(unpacked(json) || ' ') WHERE seq = 40", {40}, ""),
+    "one byte": (f"UPDATE version SET json = {GARBLED} WHERE seq = 40", {40}, ""),
+    "one byte more": ("UPDATE version SET json = CAST(json || x'00' AS BLOB) WHERE seq = 40", {40}, ""),
+    "no content": ("UPDATE version SET json = x'' WHERE seq = 40", {40}, ""),
     "value": ("UPDATE version SET agent_id = 2 WHERE seq = 1", {1}, ""),
     "text that is none": ("UPDATE version SET caller = CAST(x'ff' AS TEXT) WHERE seq = 3", {3}, ""),
     "another kind of value": ("UPDATE version SET duration_s = 2.5 WHERE seq = 3", {3}, ""),
@@ -113,9 +119,31 @@ def test_a_ledger_as_it_was_written_is_sound(kept: Path) -> None:
     assert (set(), []) == found(kept)
 
 
+def test_what_cannot_be_decompressed_is_refused_by_name(kept: Path, tmp_path: Path) -> None:
+    """Before anybody checked: whatever asks for it gets an error with its uuid, and no columns are made again for it;
+    sent again, it is served."""
+    here = altered(kept, tmp_path, f"UPDATE version SET json = {GARBLED} WHERE seq = 10")
+    damaged, sound = record(9), record(12)
+    with closing(embedded(here)) as store:
+        store.settle()
+        whole = Scope(account_id=1, whole=True)
+        for asked in ({"uuid": damaged.uuid}, {}):
+            with pytest.raises(RecordDamaged, match=damaged.uuid):
+                answer(store, parse(asked.items(), whole, "UTC")[0])
+        for ask in (store.get, store.history):
+            with pytest.raises(RecordDamaged, match=damaged.uuid):
+                ask(1, damaged.uuid)
+        with pytest.raises(RecordDamaged, match=damaged.uuid):
+            store.log.since(everything(), 0, 0, 100)
+        assert 1 == answer(store, parse([("uuid", sound.uuid)], whole, "UTC")[0])[0]
+        assert store.state().ready
+        assert [Outcome.UPDATED, Outcome.UNCHANGED] == put(store, [damaged, sound])
+        assert 39 == answer(store, everything())[0]
+
+
 def test_damaged_records_are_refused_by_name(kept: Path, tmp_path: Path) -> None:
     """Whatever asks for one gets an error with its uuid; everything else is answered; sent again, it is served."""
-    here = altered(kept, tmp_path, "UPDATE version SET json = replace(json, 'inbound', 'outbound') WHERE seq = 10")
+    here = altered(kept, tmp_path, f"UPDATE version SET json = {REPLACED} WHERE seq = 10")
     damaged, sound = record(9), record(12)
     with closing(embedded(here)) as store:
         assert ["not what was written"] == [line[-20:] for line in store.integrity()]

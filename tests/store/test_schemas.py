@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from contextlib import closing
+from importlib import resources
 from pathlib import Path
 from typing import Final
 
@@ -43,12 +44,14 @@ FROZEN: Final = {
     "ledger_0004_statistics": "be42f667e06b40f3214fea3808433171d5bb2a37378742aca0b7bd95f1f05382",
     "ledger_0005_numbering": "f5e23b3ea2f818db2dea73bd71efb1db09b7ca1202b2bccbe3f410e8f0d983fb",
     "ledger_0006_queues": "23dc0b5d57537c74fc7b52d07f53b3ec732ba8f261de9a7555c6767cdeed008f",
+    "ledger_0007_packed": "6cc00f2800067cd442153a350ad3b3c8eaa84d9d19ea0f6c251069bb577026d2",
     "plain_0001_versions": "aab3e28872648391d200c33d41550d8b74ead31ca5d107fda7a2060ba70c4135",
     "plain_0002_tags": "035e24fea25faae4c437fac306f4dbaa2041fa816882d50db496514702ca907e",
     "plain_0003_statistics": "188deaafcabd4e930ffe86bbed773dbd6cf1796129775bd10e438b76da614ca6",
     "plain_0004_queues": "9679a2d38887b1f239f6a11358bc7ec340b5e9bbd792738c06d04a664d704edb",
 }
 """The SHA-256 of every migration. What has been released never changes; a new file adds a line."""
+DICTIONARY: Final = "7374633329232f13c32820ab0c89138a9b9b46ee0c2e4ff929d3a25e671809ea"
 FIRST_COVERED: Final = (
     *("started_ms", "type", "disposition", "end_reason", "agent_id", "queue_id", "campaign_id", "team_ids"),
     *("wrapup_code", "events", "duration_s", "caller", "caller_key", "callee", "callee_key"),
@@ -60,6 +63,12 @@ def test_no_migration_ever_changes() -> None:
     """Each is what it was when it was added: somebody's data were made by it."""
     found = {each.name: hashlib.sha256(each.text.encode()).hexdigest() for known in SCHEMAS.values() for each in known}
     assert FROZEN == found
+
+
+def test_the_dictionary_never_changes() -> None:
+    """What ledgers were given, they hold; another one is another file."""
+    content = resources.files("calldex.store.embedded.schema").joinpath("dictionary_0001.zstd").read_bytes()
+    assert DICTIONARY == hashlib.sha256(content).hexdigest()
 
 
 @pytest.mark.parametrize("numbers", [[], [2], [1, 3], [1, 1], [1, 2, 2]])

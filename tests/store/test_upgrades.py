@@ -24,6 +24,7 @@ from calldex.store.clickhouse.client import Hosts
 from calldex.store.clickhouse.schema import PLAIN
 from calldex.store.embedded import LEDGER_FILE, EmbeddedStore, fill
 from calldex.store.embedded.ledger import Ledger
+from calldex.store.embedded.packing import Packing
 from calldex.store.sql import Sql, values_of
 from tests import reference
 from tests.engines import answer, chdb, chdb_database, disagreeing, embedded, put
@@ -202,10 +203,14 @@ def test_what_is_filled_in_is_what_would_be_written(data: Path) -> None:
         until_filled(store)
         assert [] == disagreeing(store)
     with closing(apsw.Connection(str(data / LEDGER_FILE), flags=apsw.SQLITE_OPEN_READONLY)) as reader:
+        packing = Packing(reader)
         found = list(reader.execute(f"SELECT json, {', '.join(NEW)} FROM version WHERE json IS NOT NULL"))
     assert len(found) > 70
-    for json, *values in found:
-        assert [values_of(json.encode())[name] for name in NEW] == values
+    for packed, *values in found:
+        json = packing.plain(packed)
+        assert json is not None
+        assert len(packed) < len(json) / 2
+        assert [values_of(json)[name] for name in NEW] == values
 
 
 def test_columns_made_again_meanwhile(data: Path, gate: Gate) -> None:

@@ -11,7 +11,8 @@ import hashlib
 import math
 import re
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from io import BytesIO
 from itertools import islice
 from typing import Final, cast
@@ -28,9 +29,10 @@ from calldex.clock import now_ms
 from calldex.directory import KeyOwner
 from calldex.errors import BadParameters, BadRequest, Problem, TooLarge, UnsupportedMedia
 from calldex.formats import LINE_LIMIT
+from calldex.ingest.workers import Block, block
 from calldex.node import Node
 from calldex.records import codec
-from calldex.records.record import Cdr, Rejected, plain_uuid, to_ms
+from calldex.records.record import Cdr, Rejected, plain_uuid
 from calldex.store import Outcome
 from calldex.texts import without_keys
 from calldex.transport.metrics import Metrics
@@ -157,18 +159,17 @@ class Posts:
         return reply
 
     def _write(self, account_id: int, media_type: str, body: bytes, receipt_key: str | None) -> bytes:
-        pieces = _pieces(body, media_type)
-        records = [piece for piece in pieces if not isinstance(piece, Rejected)]
+        sent = block(_pieces(body, media_type), "")
         digest = hashlib.sha256(media_type.encode() + b"\0" + body).digest()
 
         def answer(outcomes: Sequence[Outcome]) -> bytes:
-            reply = _reply(pieces, outcomes)
-            newest_ms = max((to_ms(record.started_at) for record in records), default=0)
+            reply = _reply(sent, outcomes)
+            newest_ms = max((int(record.values[0]) for record in sent.records), default=0)
             words = [found.outcome for found in reply.records]
             self._node.ingest.tally.count("", now_ms(), words, newest_ms)
             return msgspec.json.encode(reply)
 
-        return self._node.ingest.post(account_id, records, receipt_key, digest, answer)
+        return self._node.ingest.post(account_id, sent, receipt_key, digest, answer)
 
     def _delete(self, account_id: int, media_type: str, body: bytes, receipt_key: str | None) -> bytes:
         pieces = _uuids(body)
@@ -179,21 +180,17 @@ class Posts:
             return msgspec.json.encode(_deletion_reply(pieces, outcomes))
 
         uuids = [piece for piece in pieces if isinstance(piece, str)]
-        return self._node.ingest.post(account_id, (), receipt_key, digest, answer, removed=uuids)
+        return self._node.ingest.post(account_id, Block([], [], []), receipt_key, digest, answer, removed=uuids)
 
 
-def _reply(pieces: Sequence[Cdr | Rejected], outcomes: Sequence[Outcome]) -> IngestReply:
-    left = iter(outcomes)
-    counts = dict.fromkeys(OUTCOMES, 0)
-    records: list[RecordOutcome] = []
-    for index, piece in enumerate(pieces):
-        if isinstance(piece, Rejected):
-            found = RecordOutcome(index, "rejected", reason=without_keys(piece.reason))
-        else:
-            found = RecordOutcome(index, cast("PostOutcome", next(left).value), uuid=piece.uuid)
-        counts[found.outcome] += 1
-        records.append(found)
-    return IngestReply(**counts, records=records)
+def _reply(sent: Block, outcomes: Sequence[Outcome]) -> IngestReply:
+    words = [cast("PostOutcome", outcome.value) for outcome in outcomes]
+    counts = {**dict.fromkeys(OUTCOMES, 0), **Counter(words), "rejected": len(sent.rejects)}
+    reasons = {int(reject.where): without_keys(reject.reason) for reject in sent.rejects}
+    indexes = (index for index in range(len(words) + len(reasons)) if index not in reasons)
+    records = [RecordOutcome(*each) for each in zip(indexes, words, (one.uuid for one in sent.records), strict=True)]
+    records += [RecordOutcome(index, "rejected", reason=reason) for index, reason in reasons.items()]
+    return IngestReply(**counts, records=sorted(records, key=lambda each: each.index))
 
 
 def _deletion_reply(pieces: Sequence[str | Rejected], outcomes: Sequence[Outcome]) -> DeletionReply:
@@ -273,7 +270,8 @@ def _inflated(sent: bytes) -> bytes:
     return b"".join(parts)
 
 
-def _pieces(body: bytes, media_type: str) -> list[Cdr | Rejected]:
+def _pieces(body: bytes, media_type: str) -> Iterator[Cdr | Rejected]:
+    """What each record is, as soon as it is asked for; where it stood is its index."""
     body = body.removeprefix(codecs.BOM_UTF8)  # some clients put one there; it is no part of any record
     try:
         raws = _elements(body) if media_type == ARRAY_TYPE else _lines(body)
@@ -281,7 +279,7 @@ def _pieces(body: bytes, media_type: str) -> list[Cdr | Rejected]:
         raise BadRequest(f"the body is not a JSON array of records: {error}") from None
     if len(raws) > MOST_RECORDS:
         raise TooLarge(f"a request may hold {MOST_RECORDS} records; this one has more")
-    return [_piece(bytes(raw), f"record {index}") for index, raw in enumerate(raws)]
+    return (_piece(bytes(raw), str(index)) for index, raw in enumerate(raws))
 
 
 def _piece(raw: bytes, where: str) -> Cdr | Rejected:

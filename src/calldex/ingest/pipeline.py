@@ -31,7 +31,7 @@ from calldex.ingest.workers import (
     mentions,
     read_blocks,
 )
-from calldex.records.record import Cdr, Rejected, canonical, to_ms
+from calldex.records.record import Rejected, to_ms
 from calldex.store import AlreadyAnswered, Batch, KeptRow, Outcome, Quarantined, Receipt, Reject, Store
 
 _T = TypeVar("_T")
@@ -138,15 +138,16 @@ class Ingest:
     def post(
         self,
         account_id: int,
-        records: Sequence[Cdr],
+        sent: Block,
         receipt_key: str | None,
         digest: bytes,
         answer: Callable[[Sequence[Outcome]], bytes],
         *,
         removed: Sequence[str] = (),
     ) -> bytes:
-        """Write the records of one request, and end those that are `removed`, in one commit, visible when this returns;
-        give the answer that `answer` makes of the outcomes, those of records first.
+        """Write what was `sent` in one request, and end those that are `removed`, in one commit, visible when this
+        returns; give the answer that `answer` makes of the outcomes, those of records first. What could not be read is
+        for the client to keep, and comes not into the quarantine.
 
         Under a receipt key the first answer is kept, and given again without writing anything. Raises
         `IdempotencyMismatch` when the key came with another body.
@@ -161,14 +162,13 @@ class Ingest:
                 raise AlreadyAnswered(known)
             return Receipt(digest, answer(outcomes))
 
-        ready = [canonical(record) for record in records]
-        self._note(account_id, mentions(ready))
+        self._note(account_id, sent.mentions)
         batch = Batch(
             account_id=account_id,
             source="",
             format="jsonl",
             origin="HTTP",
-            records=ready,
+            records=sent.records,
             removed=removed,
             receipt_key=receipt_key,
             receipt=receipt,

@@ -34,15 +34,24 @@ class LedgerLog:
         with self._ledger.reader() as reader:
             found = sqlite.rows(
                 reader,
-                "SELECT seq, number, uuid, written_ms, fits, erased, CASE WHEN fits THEN json END FROM ("
+                "SELECT seq, number, uuid, written_ms, fits, erased, CASE WHEN fits THEN CAST(json AS BLOB) END FROM ("
                 f"SELECT *, {NUMBER.format('version.seq')} AS number, json IS NULL AS erased,"
                 f" json IS NOT NULL AND seq_to > ? AND {condition.text} AS fits FROM version"
                 " WHERE seq > ? AND seq <= ? AND account_id = ? ORDER BY seq LIMIT ?)",
                 (places[0], *condition.parameters, *places[1:], account_id, limit + 1),
             )
         self._ledger.refuse_damaged(row[0] for row in found[:limit])
+        meant_ = [row for row in found[:limit] if row[6] is not None]
+        texts = iter(self._ledger.plain([row[0] for row in meant_], [row[6] for row in meant_]))
         changes = [
-            Change(number, str(UUID(bytes=uuid)), at, bool(fits), bool(erased), None if json is None else json.encode())
+            Change(
+                number,
+                str(UUID(bytes=uuid)),
+                at,
+                bool(fits),
+                bool(erased),
+                None if json is None else bytes(next(texts)),
+            )
             for _, number, uuid, at, fits, erased, json in found[:limit]
         ]
         if len(found) > limit:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
+from typing import Any, Final
 
 import msgspec
 import structlog
@@ -18,12 +19,15 @@ from calldex.errors import CalldexError, DiskFull, StoreNotReady
 from calldex.search.query import Query
 from calldex.store.embedded.columns import Columns, NoRoom
 from calldex.store.embedded.ledger import Ledger
+from calldex.store.embedded.packing import Garbled
 from calldex.store.sql import values_of
 
 LEDGER_AT_ONCE = 2_000
 """Versions that the ledger changes while others wait to write."""
 COLUMNS_AT_ONCE = 20_480
 AGAIN_S = 1.0
+PACKED: Final = "json"
+"""Is not added, but compressed."""
 
 _log = structlog.get_logger(__name__)
 
@@ -94,12 +98,16 @@ class Filler:
         found = self._ledger.texts(after, last, LEDGER_AT_ONCE)
         upto = found[-1][0] if len(found) == LEDGER_AT_ONCE else last
         filled = []
-        for seq, json in found:
+        packing = self._ledger.packing
+        for seq, stored in found:
             try:
-                values = values_of(json)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:  # damaged, as `calldex check` tells
+                json = packing.plain(stored) or b""
+                values: dict[str, Any] = {} if names == [PACKED] else values_of(json)
+            except (msgspec.DecodeError, UnicodeDecodeError, Garbled) as error:  # damaged, as `calldex check` tells
                 _log.error("version_not_readable", seq=seq, reason=str(error))
                 continue
+            if PACKED in names:
+                values[PACKED] = packing.pack([json])[0]
             filled.append((*(values[name] for name in names), seq))
         with self._turn():
             self._ledger.fill(names, filled, upto)

@@ -36,6 +36,7 @@ from calldex.store import (
 from calldex.store.embedded import chain, links, sqlite, staging
 from calldex.store.embedded.dialect import SQLITE
 from calldex.store.embedded.numbering import NUMBER, Begun, Numbering
+from calldex.store.embedded.packing import Garbled, Packing, put_dictionary
 from calldex.store.embedded.proof import Fault, Readers, faults
 from calldex.store.embedded.schema import LEDGER
 from calldex.store.embedded.sqlite import commit
@@ -47,9 +48,7 @@ ROW_NAMES: Final = (*_KEPT, "number")
 """What `columns` is given of a version, in this order."""
 
 _MARKS: Final = ", ".join("?" * len(_KEPT))
-_INSERT: Final = (  # JSON comes as bytes, which SQLite takes for text without looking at them
-    f"INSERT INTO version ({', '.join(_KEPT)}, json, written_ms) VALUES ({_MARKS}, CAST(? AS TEXT), ?)"
-)
+_INSERT: Final = f"INSERT INTO version ({', '.join(_KEPT)}, json, written_ms) VALUES ({_MARKS}, ?, ?)"
 _ROW: Final = f"{', '.join(_KEPT)}, {NUMBER.format('version.seq')}"
 _ROWS: Final = f"SELECT {_ROW} FROM version"
 _OF_LIVE: Final = f"FROM carray(?) CROSS JOIN version ON uuid = value AND account_id = ? AND seq_to = {LIVE}"
@@ -69,6 +68,8 @@ _TEXTS: Final = frozenset(column.name for column in layout(SQLITE) if column.typ
 _FOLDINGS: Final = 3
 LINKED: Final = 2
 """The migration with which links came."""
+PACKED: Final = 7
+"""The one with which dictionaries came."""
 
 _BLANK: Final = Cdr(
     uuid="00000000-0000-0000-0000-000000000000",
@@ -129,6 +130,7 @@ class Ledger:
             self._readers: queue.LifoQueue[sqlite.Connection] = queue.LifoQueue()
             last = _all(self._writer, "SELECT seq, written_ms FROM version ORDER BY seq DESC LIMIT 1")
             self.last_seq: int = last[0][0] if last else 0
+            self.packing = Packing(self._writer)
             self.numbering = Numbering(self._writer, self.reader, self.last_seq)
             self._last_ms: int = last[0][1] if last else 0
             self._in_hand_ms: int | None = None
@@ -187,6 +189,8 @@ class Ledger:
                     self._writer.execute("INSERT INTO meta VALUES ('store_id', ?)", (secrets.token_hex(16),))
                 if migration.number == LINKED:
                     links.link_all(self._writer)
+                if migration.number == PACKED:
+                    put_dictionary(self._writer)
                 self._writer.execute(f"PRAGMA user_version = {migration.number}")
 
     @contextmanager
@@ -277,7 +281,7 @@ class Ledger:
     def _put_new(self, rows: list[tuple[Any, ...]]) -> bool:
         """Most batches hold only new records: insert them all at once. False, and nothing inserted, if one is not."""
         try:
-            sqlite.insert(self._writer, _INSERT, rows)
+            sqlite.insert(self._writer, _INSERT, self.packing.packed(rows))
         except sqlite.Rejected:
             return False
         return True
@@ -303,18 +307,19 @@ class Ledger:
             if known is not None:
                 self._writer.execute("UPDATE version SET seq_to = ? WHERE seq = ?", (seq, known[0]))
             begun.append((seq, *row[1:]))
-            self._writer.execute(_INSERT, begun[-1])
+            self._writer.execute(_INSERT, next(self.packing.packed(begun[-1:])))
             outcomes.append(Outcome.ACCEPTED if known is None else Outcome.UPDATED)
             live[uuid] = (seq, json)
         return outcomes, begun
 
-    def _live(self, account_id: int, uuids: tuple[bytes, ...]) -> dict[bytes, tuple[int, bytes]]:
+    def _live(self, account_id: int, uuids: tuple[bytes, ...]) -> dict[bytes, tuple[int, bytes | None]]:
         found = _all(
             self._writer,
             f"SELECT uuid, seq, CAST(json AS BLOB) {_OF_LIVE}",
             (sqlite.carray(uuids), account_id),
         )
-        return {uuid: (seq, json) for uuid, seq, json in found}
+        texts = self.packing.readable([stored for _, _, stored in found])
+        return {uuid: (seq, json) for (uuid, seq, _), json in zip(found, texts, strict=True)}
 
     def _close(
         self, account_id: int, uuids: Sequence[str], last: int, now: int
@@ -439,10 +444,17 @@ class Ledger:
     def refuse_damaged(self, seqs: Iterable[int]) -> None:
         """`RecordDamaged` if a version that is to be given is none that was written."""
         if self.damaged and (found := next((seq for seq in seqs if seq in self.damaged), None)) is not None:
-            raise RecordDamaged(
-                f"the record {self.damaged[found]} is damaged: it is not what was written, so it is not given. Whoever"
-                " runs this server learns more from `calldex check`; sending the record again replaces it"
-            )
+            raise _damaged(self.damaged[found])
+
+    def plain(self, seqs: Sequence[int], stored: Sequence[bytes]) -> Sequence[Any]:
+        """The JSON of some versions, of their places and what lies there, to be joined or made bytes. `RecordDamaged`
+        if one cannot be decompressed, found before or not."""
+        try:
+            return self.packing.unpack(stored)
+        except Garbled as error:
+            with self.reader() as reader:
+                ((uuid,),) = _all(reader, "SELECT uuid FROM version WHERE seq = ?", (int(seqs[error.place]),))
+            raise _damaged(str(UUID(bytes=uuid))) from error
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
@@ -485,7 +497,7 @@ class Ledger:
             return int(_all(reader, "SELECT ifnull(max(seq), 0) FROM link WHERE seq <= ?", (seq,))[0][0])
 
     def texts(self, after: int, upto: int, limit: int) -> list[tuple[int, bytes]]:
-        """The numbers and the JSON of the next versions with content behind a commit number, up to another."""
+        """The places and the JSON, as it lies there, of the next versions with content behind one, up to another."""
         with self.reader() as reader:
             return _all(
                 reader,
@@ -520,7 +532,7 @@ class Ledger:
         with self.reader() as reader:
             found = _all(
                 reader,
-                "SELECT seq, seq_to, json, written_ms FROM version WHERE account_id = ? AND uuid = ?"
+                "SELECT seq, seq_to, CAST(json AS BLOB), written_ms FROM version WHERE account_id = ? AND uuid = ?"
                 f"{f' AND seq_to = {LIVE}' if live_only else ''} ORDER BY seq",
                 (account_id, uuid_bytes(uuid)),
             )
@@ -530,7 +542,7 @@ class Ledger:
                 self.numbering.number(account_id, seq),
                 None if seq_to == LIVE else self.numbering.number(account_id, abs(seq_to)),
                 uuid,
-                None if json is None else json.encode(),
+                None if json is None else bytes(self.plain([seq], [json])[0]),
                 written_ms,
             )
             for seq, seq_to, json, written_ms in found
@@ -551,16 +563,16 @@ class Ledger:
         with self.reader() as reader:
             found = _all(
                 reader,
-                f"SELECT json, started_ms, uuid, seq FROM version WHERE {condition.text}"
+                f"SELECT seq, CAST(json AS BLOB), started_ms, uuid FROM version WHERE {condition.text}"
                 " ORDER BY started_ms DESC, uuid DESC LIMIT ? OFFSET ?",
                 (*condition.parameters, limit, skip),
             )
         if not found:
             return Slice(b"", 0, None)
-        self.refuse_damaged(row[3] for row in found)
-        _, started_ms, uuid, _ = found[-1]
+        self.refuse_damaged(row[0] for row in found)
+        *_, started_ms, uuid = found[-1]
         last = Position(started_ms, str(UUID(bytes=uuid)))
-        return Slice(",".join(row[0] for row in found).encode(), len(found), last)
+        return Slice(b",".join(self.plain([row[0] for row in found], [row[1] for row in found])), len(found), last)
 
     def purged_upto(self, account_id: int) -> int:
         """The greatest commit number whose superseded versions have been dropped from an account."""
@@ -575,16 +587,12 @@ class Ledger:
         if self.damaged:
             self.refuse_damaged(map(int, seqs))
         with self.reader() as reader:
-            found = _all(
-                reader,
-                "SELECT CAST(group_concat(json, ',') AS BLOB), count(json) FROM"
-                " (SELECT json FROM carray(?) CROSS JOIN version ON seq = value)",
-                (sqlite.carray(seqs),),
-            )
+            asked = "SELECT CAST(json AS BLOB) FROM carray(?) CROSS JOIN version ON seq = value WHERE json IS NOT NULL"
+            found = [stored for (stored,) in _all(reader, asked, (sqlite.carray(seqs),))]
             last = _all(reader, "SELECT started_ms, uuid FROM version WHERE seq = ?", (int(seqs[-1]),))
-        if not last:
-            return Slice(b"", 0, None)
-        return Slice(found[0][0], found[0][1], Position(last[0][0], str(UUID(bytes=last[0][1]))))
+        if not last or len(found) < len(seqs):
+            return Slice(b"", len(found), None)
+        return Slice(b",".join(self.plain(seqs, found)), len(found), Position(last[0][0], str(UUID(bytes=last[0][1]))))
 
     def uuids(self, seqs: Any) -> list[bytes]:
         """The uuids of some versions, given as for `joined`, in that order; of those that are kept."""
@@ -650,6 +658,13 @@ def renew(path: Path) -> str:
     if not found:
         raise UnreadableInput(f"{path} is not a ledger: it has no name")
     return store_id
+
+
+def _damaged(uuid: str) -> RecordDamaged:
+    return RecordDamaged(
+        f"the record {uuid} is damaged: it is not what was written, so it is not given. Whoever runs this server learns"
+        " more from `calldex check`; sending the record again replaces it"
+    )
 
 
 def _prepared(record: Cdr | Prepared) -> Prepared:

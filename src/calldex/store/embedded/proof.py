@@ -16,6 +16,7 @@ import msgspec
 from calldex.errors import StoreDamaged
 from calldex.store import Head
 from calldex.store.embedded import chain
+from calldex.store.embedded.packing import Garbled, Packing
 from calldex.store.embedded.sqlite import Connection, rows
 from calldex.store.sql import LIVE
 
@@ -66,6 +67,7 @@ def faults(readers: Readers, upto: int, *, after: int = 0, ends: bool = True) ->
     """Everything that is wrong with the versions of the commits behind `after`, which ends one, up to `upto`; with
     `ends` also when versions ended."""
     with readers() as reader:
+        packing = Packing(reader)
         found = rows(reader, "SELECT seq, hash FROM link WHERE seq <= ? ORDER BY seq DESC LIMIT 1", (after,))
     last = Head(*found[0]) if found else Head(0, chain.NOTHING)
     while last.seq < upto:
@@ -85,7 +87,7 @@ def faults(readers: Readers, upto: int, *, after: int = 0, ends: bool = True) ->
             if not whole or link.hash != chain.link(last.hash, link.seq, link.covered, link.digests):
                 yield _of_none(f"the link of the commit {link.seq} does not follow the one before it")
             if whole:  # or nobody can tell whose the digests are
-                yield from _of_commit(readers, link)
+                yield from _of_commit(readers, packing, link)
             last = Head(link.seq, link.hash)
     if ends:
         yield from _ends(readers, upto)
@@ -95,11 +97,11 @@ def _of_none(what: str) -> Fault:
     return Fault(None, 0, "", what)
 
 
-def _of_commit(readers: Readers, link: _Link) -> Iterator[Fault]:
+def _of_commit(readers: Readers, packing: Packing, link: _Link) -> Iterator[Fault]:
     """What is wrong with the versions of one commit."""
     found = 0
     for first in range(link.after, link.seq, _VERSIONS):
-        for each in _of_piece(readers, link, first, min(first + _VERSIONS, link.seq)):
+        for each in _of_piece(readers, packing, link, first, min(first + _VERSIONS, link.seq)):
             if isinstance(each, Fault):
                 yield each
                 found += 1
@@ -111,7 +113,7 @@ def _of_commit(readers: Readers, link: _Link) -> Iterator[Fault]:
         yield _of_none(f"{which} are gone" if missing > 0 else f"{which} are there again that were dropped")
 
 
-def _of_piece(readers: Readers, link: _Link, after: int, upto: int) -> Iterator[Fault | int]:
+def _of_piece(readers: Readers, packing: Packing, link: _Link, after: int, upto: int) -> Iterator[Fault | int]:
     """The faults of some versions, and how many others there are. Where some cannot be read, each half by itself."""
     names = "".join(f", {name}" for name in chain.COVERED[: link.covered])
     sound = 0
@@ -126,13 +128,13 @@ def _of_piece(readers: Readers, link: _Link, after: int, upto: int) -> Iterator[
     except StoreDamaged as error:
         if upto - after > 1:
             middle = (after + upto) // 2
-            yield from _of_piece(readers, link, after, middle)
-            yield from _of_piece(readers, link, middle, upto)
+            yield from _of_piece(readers, packing, link, after, middle)
+            yield from _of_piece(readers, packing, link, middle, upto)
         else:
             yield Fault(upto, *_named(readers, upto), f"cannot be read: {error.message}")
         return
     for row in some:
-        if what := _wrong(link, row):
+        if what := _wrong(packing, link, row):
             yield Fault(row[0], row[2], _text(row[3]), what)
         else:
             sound += 1
@@ -149,11 +151,11 @@ def _named(readers: Readers, seq: int) -> tuple[int, str]:
     return (found[0][0], _text(found[0][1])) if found else (0, "")
 
 
-def _wrong(link: _Link, row: tuple[Any, ...]) -> str | None:
+def _wrong(packing: Packing, link: _Link, row: tuple[Any, ...]) -> str | None:
     seq, seq_to, account_id, uuid, written_ms, json, *covered = row
     try:
-        found = chain.digest(account_id, uuid, written_ms, covered, json)
-    except (TypeError, OverflowError):
+        found = chain.digest(account_id, uuid, written_ms, covered, packing.plain(json))
+    except (TypeError, OverflowError, Garbled):
         found = b""
     if found != link.digest(seq):
         return "is not what was written"

@@ -27,6 +27,7 @@ from calldex.store.embedded.ledger import (
     versions_by_day,
 )
 from calldex.store.embedded.numbering import NUMBER, number_at, seq_at
+from calldex.store.embedded.packing import Packing
 from calldex.store.embedded.proof import Fault, faults
 from calldex.store.embedded.schema import LEDGER
 from calldex.store.embedded.sqlite import carray, each, rows
@@ -62,6 +63,7 @@ class LedgerReader:
             tables = {name for (name,) in rows(self._reader, "SELECT name FROM sqlite_schema WHERE type = 'table'")}
             filling = rows(self._reader, "SELECT name, upto, last FROM fill") if "fill" in tables else []
             self.gaps = {name: Gap(upto, last) for name, upto, last in filling}
+            self._packing = Packing(self._reader)
             self._opened = opened.pop_all()
 
     def __enter__(self) -> Self:
@@ -139,7 +141,8 @@ class LedgerReader:
                 (carray(seqs[at : at + count]),),
             )
             lacking = any(gap.upto < gap.last for gap in self.gaps.values())
-            yield [_completed(version) if lacking else version for version in map(_loaded, found)]
+            loaded = (_loaded(row, self._packing.plain(row[3])) for row in found)
+            yield [_completed(version) if lacking else version for version in loaded]
 
     def days(self) -> dict[tuple[int, str], tuple[int, int]]:
         """For each account and UTC day the number of live records and a checksum over them: the sum, modulo 2^64, of
@@ -150,7 +153,8 @@ class LedgerReader:
             f"SELECT account_id, {DAY}, {NUMBER.format('version.seq')}, uuid, CAST(json AS BLOB) FROM version"
             f" WHERE seq_to = {LIVE}",
         ):
-            digest = hashlib.md5(b"%d|%s|%s" % (seq, uuid.hex().encode(), json), usedforsecurity=False).digest()
+            text = b"%d|%s|%s" % (seq, uuid.hex().encode(), self._packing.plain(json))
+            digest = hashlib.md5(text, usedforsecurity=False).digest()
             count, sum_ = days.get((account_id, day), (0, 0))
             days[account_id, day] = count + 1, (sum_ + int.from_bytes(digest[8:], "little")) % 2**64
         return days
@@ -185,9 +189,9 @@ class LedgerReader:
         return calls, pieces
 
 
-def _loaded(row: tuple[Any, ...]) -> Loaded:
+def _loaded(row: tuple[Any, ...], json: bytes | None) -> Loaded:
     """A version as it is moved. A tombstone has the start of what it ended."""
-    number, ended, uuid, json, written_ms, ended_ms, before_ms, *values = row
+    number, ended, uuid, _, written_ms, ended_ms, before_ms, *values = row
     if json is None:
         values[_STARTED] = before_ms or 0
     return Loaded(number, ended, uuid, tuple(values), json, written_ms, ended_ms or 0)

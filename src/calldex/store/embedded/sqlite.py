@@ -8,7 +8,7 @@ file is.
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -136,7 +136,7 @@ def commit(connection: Connection) -> Iterator[None]:
         yield
 
 
-def insert(connection: Connection, text: str, values: Sequence[Sequence[Any]]) -> None:
+def insert(connection: Connection, text: str, values: Iterable[Sequence[Any]]) -> None:
     """Insert some rows, all or none: `Rejected` if one is there already."""
     try:
         with connection:
