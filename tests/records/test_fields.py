@@ -39,7 +39,7 @@ FITS = {
     Op.ANY_ID: {Kind.ID},
     Op.ANY_OF_SET: {Kind.ID_SET},
     Op.ANY_TEXT: {Kind.WORD},
-    Op.ANY_TEXT_OF_SET: {Kind.TEXT_SET},
+    Op.ANY_TEXT_OF_SET: {Kind.TEXT_SET, Kind.PASSED},
     Op.ANY_BIT: {Kind.BITS},
     Op.LONGER: {Kind.NUMBER},
     Op.SHORTER: {Kind.NUMBER},
