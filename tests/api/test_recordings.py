@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import httpx
@@ -42,6 +43,14 @@ def test_a_recording_is_an_mp3_with_ranges(empty: Site, record: Cdr) -> None:
     assert part.headers["etag"] == whole.headers["etag"]
     assert 416 == listen(empty, record, range="bytes=99999999-").status_code
     assert b"RIFF" == listen(empty, record, form="stored").content[:4]
+
+
+def test_no_file_stays_open(empty: Site, record: Cdr) -> None:
+    """Whether it is sent whole, in part, or not at all since its range is none of it."""
+    for asked in ("bytes=0-", "bytes=0-9", "bytes=99999999-", "bytes=9-1", "lines=1", "bytes=a-b"):
+        listen(empty, record, range=asked)
+        files = [os.path.realpath(each) for each in Path("/proc/self/fd").iterdir()]
+        assert [] == [file for file in files if file.endswith((".mp3", ".wav"))], asked
 
 
 def test_a_download_has_a_name_without_numbers(empty: Site, record: Cdr) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import re
 from collections import Counter, defaultdict
@@ -154,7 +155,7 @@ def test_files_tell_times_for_programs(site: Site) -> None:
 
     def rows(times: str) -> list[list[str]]:
         reply = site.api.get("/api/v2/cdr/export", site.keys["admin"], None, **asked, times=times)
-        return [line.split(",") for line in reply.text.splitlines()[1:]]
+        return list(csv.reader(reply.text.splitlines()))[1:]
 
     for plain, local, epoch in zip(rows("utc"), rows("local"), rows("epoch_ms"), strict=True):
         for at in (1, 2):

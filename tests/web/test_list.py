@@ -180,6 +180,8 @@ def test_a_record_opens_beside_the_list_and_is_a_page_of_its_own(place: Place, p
     page.keyboard.press("Enter")
     record = page.get_by_test_id("record")
     expect(record.get_by_test_id("timeline")).to_be_visible()
+    walks: list[str] = []
+    page.on("request", lambda request: walks.append(request.url) if "per_page=100" in request.url else None)
     assert f"{place.url}/cdr/{shown[1]}?type=inbound&timezone=Europe/London".split("&")[0] == page.url.split("&")[0]
     page.keyboard.press("j")
     expect(page).to_have_url(page.url.replace(shown[1], shown[2]))
@@ -190,6 +192,7 @@ def test_a_record_opens_beside_the_list_and_is_a_page_of_its_own(place: Place, p
     expect(record).to_have_count(0)
     assert page.url.startswith(f"{place.url}/?type=inbound")
     until(page, "document.activeElement.closest('[role=row]')?.ariaRowIndex == 4")
+    assert [] == walks, "a record that is opened or closed asks for the list again"
     page.goto(f"{place.url}/cdr/{shown[2]}")
     expect(page.get_by_test_id("timeline")).to_be_visible()
     expect(page.get_by_test_id("list")).to_have_count(0)

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import Final, Literal, TypeVar
 
 import msgspec
-from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
+from starlette.types import Receive, Scope, Send
 
 from calldex.access import Principal, permit_recording
 from calldex.api.audited import audited
@@ -31,6 +31,22 @@ AT_ONCE: Final = 2
 WAITING: Final = 32
 _TYPES: Final = {".mp3": "audio/mpeg", ".wav": "audio/wav", ".ogg": "audio/ogg", ".flac": "audio/flac"}
 _T = TypeVar("_T")
+
+
+class _OpenFile(FileResponse):
+    """An open file, with byte ranges. It is closed however the reply ends, also where its range lies outside, or the
+    client is gone."""
+
+    def __init__(self, descriptor: int, media_type: str, name: str | None) -> None:
+        super().__init__(f"/proc/self/fd/{descriptor}", headers=dict(PRIVATE), media_type=media_type, filename=name)
+        self._descriptor = descriptor
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            os.close(self._descriptor)
 
 
 class RecordingFiles:
@@ -62,13 +78,7 @@ class RecordingFiles:
             descriptor, suffix = await self._run(request, find)
             noted.rows = 1
         name = f"{noted.target}{suffix}" if mode == "download" else None
-        return FileResponse(
-            f"/proc/self/fd/{descriptor}",
-            headers=dict(PRIVATE),
-            media_type=_TYPES.get(suffix, "application/octet-stream"),
-            filename=name,
-            background=BackgroundTask(os.close, descriptor),
-        )
+        return _OpenFile(descriptor, _TYPES.get(suffix, "application/octet-stream"), name)
 
     async def peaks(self, request: Request) -> Response:
         """How loud it is over its length, for a picture of it."""

@@ -172,7 +172,8 @@ DUCKDB_FUNCTIONS: Final = Functions(
 )
 DUCKDB_WORDS: Final = Words(
     table="kept.cdr",
-    number=_LOWER_IN_DUCKDB,
+    # Nearly all are digits, and looking whether they are in lower case takes a third of the time that `translate` does.
+    number=f"CASE WHEN lower({{0}}) = {{0}} THEN {{0}} ELSE {_LOWER_IN_DUCKDB.format('{0}')} END",
     uuid=DUCKDB_FUNCTIONS.uuid,
     newest=f"list(uuid ORDER BY started_ms DESC, uuid DESC)[1:{MOST_UUIDS}]",
     listed="(SELECT unnest(?::VARCHAR[]))",
