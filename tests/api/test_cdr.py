@@ -64,6 +64,7 @@ NUMBER_FILTERS = ("cli", "number", "wildcard_cli", "wildcard_number", "from", "t
 IDS: dict[str, Callable[[Cdr], list[Any]]] = {
     "agent_ids": lambda r: [r.agent_id],
     "queue_ids": lambda r: [r.queue_id],
+    "passed_queues": lambda r: [r.queue, *(event.queue for event in r.events)],
     "team_ids": lambda r: [team.id for team in r.teams],
     "campaign_ids": lambda r: [r.campaign_id],
     "wrapup_codes": lambda r: [r.wrapup_code],
@@ -97,6 +98,7 @@ OTHERS: dict[str, str] = {
     "withheld": "yes",
     "party": "4479",
     "changed_since": "2000-01-01T00:00:00Z",
+    "callback_state": "open",
 }
 NEGATED = [name for name in FILTER if name.endswith("_not")]
 
