@@ -176,6 +176,8 @@ def test_filters_that_would_tell_are_refused() -> None:
         "party": "see_numbers",
         "events": "see_details",
         "events_not": "see_details",
+        "passed_queues": "see_details",
+        "passed_queues_not": "see_details",
         "wrapup_codes": "see_sensitive",
         "wrapup_codes_not": "see_sensitive",
     }

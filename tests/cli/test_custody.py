@@ -171,7 +171,7 @@ def test_a_lost_log_is_told(tmp_path: Path) -> None:
         "from tests.api.conftest import write\nfrom calldex.demo import interactions\n"
         "with Node(Settings(data=Path(sys.argv[1]), threads=1)) as node:\n"
         "    for seed in (1, 2, 3):\n        write(node, 'main', list(interactions(20, seed)))\n"
-        "    node.store.close()\n    os.kill(os.getpid(), 9)\n"
+        "    node.store.settle()\n    os.kill(os.getpid(), 9)\n"
     )
     killed = subprocess.run([sys.executable, "-c", program, str(data)], cwd=ROOT, check=False, capture_output=True)
     assert -9 == killed.returncode, killed.stderr

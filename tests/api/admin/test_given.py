@@ -32,11 +32,13 @@ def path_of(endpoint: Verb) -> str:
 def test_every_member_is_looked_at(standing: Office, endpoint: Verb) -> None:
     """A member of another type is named with what is valid; so is one that is unknown, with the nearest that is not."""
     for field in msgspec.structs.fields(endpoint.takes):
-        reply = standing.ask(endpoint.method, path_of(endpoint), json={field.name: {"x": 1}, f"{field.name}x": 1})
+        wrong: object = [1] if field.name == "filters" else {"x": 1}
+        told = "" if field.name == "password" else msgspec.json.encode(wrong).decode()
+        reply = standing.ask(endpoint.method, path_of(endpoint), json={field.name: wrong, f"{field.name}x": 1})
         assert 400 == reply.status_code
         problems = {problem["parameter"]: problem for problem in reply.json()["problems"]}
         assert f"did you mean {field.name!r}?" in problems[f"{field.name}x"]["message"]
-        assert '{"x":1}' == problems[field.name]["given"]
+        assert told == problems[field.name]["given"]
         assert all(problem["valid"] for problem in problems.values())
 
 
