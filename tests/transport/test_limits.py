@@ -357,7 +357,7 @@ def test_the_address_goes_no_further(strict: Site) -> None:
 def test_a_body_that_drips(empty: Site, monkeypatch: pytest.MonkeyPatch, pause_s: float, status: int) -> None:
     """A body may come slowly for a while, then it has to come at a rate; one that does not is 408."""
     monkeypatch.setattr(calldex.transport.requests, "BODY_GRACE_SECONDS", 0.2)
-    monkeypatch.setattr(calldex.transport.requests, "BODY_BYTES_A_SECOND", 100)
+    monkeypatch.setattr(calldex.transport.requests, "BODY_BYTES_A_SECOND", 20)
     headers = {"Authorization": f"Bearer {empty.keys['ingest']}", "Content-Type": "application/json"}
 
     async def dripping() -> AsyncIterator[bytes]:
@@ -369,7 +369,7 @@ def test_a_body_that_drips(empty: Site, monkeypatch: pytest.MonkeyPatch, pause_s
     assert status == reply.status_code
     if status == 408:
         assert "urn:calldex:error:too_slow" == reply.json()["type"]
-        assert "100 bytes a second" in reply.json()["error"]
+        assert "20 bytes a second" in reply.json()["error"]
 
 
 @pytest.mark.slow
