@@ -33,6 +33,8 @@ PLATFORMS := airbyte dlt meltano singer
 
 soak: .venv/calldex.stamp .venv/dev.stamp $(PLATFORMS:%=.venv/connectors/%.stamp)  ## the long chaos, and the platforms' matrix, that the others leave out
 	$(BIN)/python -m pytest -m soak
+	CALLDEX_THOROUGH=1 $(BIN)/python -m pytest $(SIDE_BY_SIDE) \
+		tests/access tests/clickhouse tests/directory tests/exports tests/formats tests/ingest tests/records tests/search tests/store
 
 coverage: .venv/calldex.stamp .venv/dev.stamp .venv/openid.stamp .venv/web.stamp  ## which lines and branches the quick tests run
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not slow and not soak" --cov --cov-report=term

@@ -8,9 +8,14 @@ from typing import Final
 
 import pytest
 import structlog
+from hypothesis import settings
 
 from tests import postgres
 from tests.directory.places import PostgresqlPlace
+from tests.examples import examples
+
+settings.register_profile("calldex", max_examples=examples(100))
+settings.load_profile("calldex")
 
 TESTS: Final = Path(__file__).parent
 # Sorts otherwise than Python does, as databases in use may.

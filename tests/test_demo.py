@@ -21,6 +21,7 @@ from calldex.demo.cast import customers
 from calldex.demo.course import ANY_TAGS, CALLBACKS, COMMENTS, SOLD, SPOKEN, TAGS, launch, outage
 from calldex.demo.roster import Staff
 from calldex.records.record import DISPOSITIONS, END_REASONS, EVENT_TYPES, INTERACTION_TYPES, Cdr, to_ms
+from tests.examples import examples
 
 ENOUGH = 20_000
 DAYS = 28
@@ -172,7 +173,7 @@ def test_a_middling_centre_is_coherent(sample: list[Cdr]) -> None:
     check_all(sample)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     records=st.integers(0, 250),
     seed=st.integers(-(2**70), 2**70),

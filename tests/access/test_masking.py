@@ -30,6 +30,7 @@ from calldex.demo import interactions
 from calldex.records import codec
 from calldex.records.fields import SENSITIVE
 from calldex.records.record import Cdr, Event, Leg, Team, canonical, from_ms
+from tests.examples import examples
 from tests.strategies import batches
 
 MASKED = Mask(numbers=True, match=False)
@@ -347,7 +348,7 @@ def walked(value: Any) -> Any:
             yield from walked(each)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(batches(1, 8), st.sets(st.sampled_from(SENSITIVE)), st.booleans())
 def test_any_records(records: list[Cdr], hidden: set[str], numbers: bool) -> None:
     """Of any records: every one stays, in its place, every member that the mask does not concern is the same, hidden
@@ -514,7 +515,7 @@ def hiding(draw: st.DrawFn) -> Cdr:
     )  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(hiding())
 def test_no_text_tells_a_masked_number(cdr: Cdr) -> None:
     """In every text that a source gave, no digits, of whatever script and however separated, have five consecutive ones
@@ -541,7 +542,7 @@ def test_what_is_left_makes_no_number_again() -> None:
     assert [] == told(cdr, shown(cdr))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.lists(WRITTEN, min_size=1, max_size=3))
 @example([NOTHING | {"events": (Event(type="dtmf", at=from_ms(0), detail=f'"{NUMBER}'),)}])
 @example([NOTHING | {"custom": {"blanks": "07700 900 412"}}])

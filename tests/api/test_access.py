@@ -14,6 +14,7 @@ from calldex.records import codec
 from calldex.records.fields import FILTERS
 from calldex.records.record import Cdr
 from tests.api.conftest import Site
+from tests.examples import examples
 
 READING = (
     "/api/v2/cdr",
@@ -181,7 +182,7 @@ def test_accounts_never_see_each_other(site: Site) -> None:
     own = {"admin": len(site.main), "other": len(site.other)}
     assert min(len(names) for names in foreign.values()) > 40
 
-    @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples(150), deadline=None, suppress_health_check=list(HealthCheck))
     @given(key=st.sampled_from(["admin", "other"]), request=requests(site))
     @example(key="other", request=("/api/v2/cdr", {"uuid": ",".join(r.uuid for r in site.main)}))
     @example(key="admin", request=("/api/v2/cdr", {"per_page": "10000"}))

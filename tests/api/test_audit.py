@@ -22,6 +22,7 @@ from calldex.errors import DiskFull, Unavailable
 from calldex.records.record import to_ms
 from tests.api.conftest import Site, write
 from tests.api.test_ingest import GOOD
+from tests.examples import examples
 
 PATH = "/api/admin/v1/audit"
 INGEST = "/api/ingest/v1/records"
@@ -157,7 +158,7 @@ def test_no_number_and_no_key_is_noted(audited: Site) -> None:
     keys = [*audited.keys.values(), "cdx_stray"]
     names = ["cli", "number", "from", "to", "wildcard_cli", "wildcard_number", "type", "uuid", "nonsense", "start_date"]
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=examples(100), deadline=None)
     @given(
         params=st.dictionaries(st.sampled_from(names), st.sampled_from([*numbers, *keys]), min_size=1, max_size=3),
         key=st.sampled_from(["admin", "ingest"]),

@@ -25,6 +25,7 @@ from calldex.api.routes import ENDPOINTS
 from calldex.records.fields import FIELDS, FILTER
 from calldex.search.query import PARAMETERS
 from tests.api.conftest import Site, from_an_address
+from tests.examples import examples
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ def test_the_server_is_as_it_is_described(
     headers = {"Authorization": f"Bearer {site.keys['ingest' if method == 'post' else 'admin']}"}
 
     @settings(
-        max_examples=15 if method == "post" else 40,
+        max_examples=examples(15 if method == "post" else 40),
         deadline=None,
         derandomize=True,
         suppress_health_check=list(HealthCheck),

@@ -30,6 +30,7 @@ from calldex.settings import Settings
 from calldex.store import sql
 from tests import reference
 from tests.api.conftest import Api, Site, write
+from tests.examples import examples
 
 AGENTS: Final = (1, 2, 3, 4, 5)
 TEAMS: Final = (11, 12, 13)
@@ -350,7 +351,7 @@ HIRED: Final = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=list(HealthCheck))
 @given(hired=HIRED, searches=st.lists(ASKED, max_size=2))
 def test_the_same_truth_everywhere(centre: Centre, hired: Any, searches: list[dict[str, str]]) -> None:
     """For people in any groups, with any key, on every route: what the naive reading says, to the byte."""

@@ -31,6 +31,7 @@ from calldex.store.clickhouse.dialect import ended
 from calldex.store.sql import Sql
 from tests import reference
 from tests.engines import answer, chdb_database, disagreeing, everything, put
+from tests.examples import examples
 
 AT: Final = datetime(2026, 3, 31, 23, 30, tzinfo=UTC)
 UUIDS: Final = tuple(time_uuid(0, str(n)) for n in range(5))
@@ -167,7 +168,7 @@ def test_any_life_beside_nodes_that_die(tmp_path: Path, address: Address) -> Non
             accounts = count(1)
             run_state_machine_as_test(
                 lambda: Life(store, commits, engine, next(accounts)),  # type: ignore[arg-type] # called, whatever it is
-                settings=settings(max_examples=12, stateful_step_count=12, deadline=None),
+                settings=settings(max_examples=examples(12), stateful_step_count=12, deadline=None),
             )
             assert [] == disagreeing(store)
 
@@ -210,7 +211,7 @@ def test_a_directory_of_another_time(tmp_path: Path, address: Address) -> None:
 
 
 @given(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 3)), min_size=1, max_size=8))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 def test_which_numbers_are_void(found: list[tuple[int, int]]) -> None:
     """Those within a span, its first and its last among them, and no others, however many spans there are."""
     spans, at = [], 0

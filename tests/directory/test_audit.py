@@ -21,6 +21,7 @@ from calldex.directory.audit import FAULTS_TOLD
 from calldex.directory.database import sqlite_engine
 from calldex.errors import CalldexError, DiskFull, Unavailable
 from tests.directory.places import Place, PostgresqlPlace
+from tests.examples import examples
 
 ALL = AuditFilter()
 
@@ -251,7 +252,7 @@ def test_the_first_missing_entry_is_found_after_trimming(directory: Directory, p
     assert [3] == where(directory)
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(30), deadline=None, suppress_health_check=list(HealthCheck))
 @given(steps=st.lists(st.tuples(st.sampled_from(["append", "trim"]), st.integers(0, 7)), max_size=12))
 def test_appending_and_trimming_never_breaks_it(directory: Directory, steps: list[tuple[str, int]]) -> None:
     """Whatever the order, the chain is whole, and its head only moves on."""

@@ -18,6 +18,7 @@ from calldex.clock import now_ms
 from calldex.directory import Client, Directory, GroupChanges, Seen, TeamChanges, UserChanges, snapshot
 from calldex.errors import CalldexError, Conflict, Forbidden, NotFound
 from tests.directory.places import Place
+from tests.examples import examples
 
 ENDS: list[Callable[[Directory, str], object]] = [
     lambda directory, email: directory.remove_user(email),
@@ -371,7 +372,7 @@ FORGOTTEN = 2
 
 
 @pytest.mark.slow
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(step=STEPS)
 def test_nobody_concerned_is_overlooked(crowd: tuple[Path, Directory], step: Step) -> None:
     """Whatever changes, everybody whose rights are others than before is shown as they were and are, and everybody

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from calldex.directory import Directory, Named, NamedKind, NameEntry, Seen, WrapupCode, lookups, snapshot
 from calldex.errors import BadParameters, Conflict, NotFound
 from tests.directory.places import Place, SqlitePlace
+from tests.examples import examples
 
 NAMES = st.sampled_from(["Ann", "Bob", "Zoë", "\U0001f600", "\uffff"]) | st.none()
 SEEN = st.builds(Seen, st.sampled_from(["agent", "queue"]), st.integers(1, 3), NAMES, st.integers(0, 5)) | st.builds(
@@ -18,7 +19,7 @@ SEEN = st.builds(Seen, st.sampled_from(["agent", "queue"]), st.integers(1, 3), N
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batches=st.lists(st.tuples(st.booleans(), st.lists(SEEN, max_size=6)), max_size=6))
 def test_order_does_not_count(directory: Directory, place: Place, batches: list[tuple[bool, list[Seen]]]) -> None:
     """However records are ordered, batched and shared by two processes, the newest, then larger, name stays."""

@@ -26,6 +26,7 @@ from calldex.exports.csv import defused
 from calldex.records import codec
 from calldex.records.fields import FIELDS
 from calldex.records.record import Cdr, Event, Leg, canonical, from_ms, time_uuid
+from tests.examples import examples
 from tests.strategies import cdrs
 
 ZONE: Final = "America/New_York"
@@ -136,7 +137,7 @@ def test_rows_with_escapes_stand_between_others() -> None:
     )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(st.lists(cdrs(), min_size=1, max_size=4))
 def test_any_records(records: list[Cdr]) -> None:
     """Of any records, lines and Arrow hold as many as came, and lines what was served."""

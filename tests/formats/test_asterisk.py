@@ -19,6 +19,7 @@ from calldex.formats import UNFINISHED, Row
 from calldex.formats.asterisk import FORMAT
 from calldex.formats.asterisk.settings import AsteriskSettings
 from calldex.records.record import Cdr
+from tests.examples import examples
 from tests.formats.test_asterisk_consistent import EPOCH, at, contradictions, queue_line
 from tests.formats.tools import (
     ASTERISK_22,
@@ -132,7 +133,7 @@ def test_a_member_name_and_a_dialled_channel_are_one_agent() -> None:
 
 
 @given(st.randoms(use_true_random=False), st.integers(0, 198))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 def test_the_order_of_rows_does_not_matter(random: Any, cut: int) -> None:
     """Rows of two files in any order, in any two parts, end in the same calls; before the end uuids are the same."""
     rows = rows_of(PBX / "Master.csv", PBX / "queue_log", known=ASTERISK_22)

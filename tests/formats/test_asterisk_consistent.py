@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from calldex.formats import Row
 from calldex.formats.asterisk.settings import AsteriskSettings
 from calldex.records.record import Cdr, Leg
+from tests.examples import examples
 from tests.formats.tools import calls, line, one, read
 
 ROUNDING = timedelta(seconds=1)
@@ -132,7 +133,7 @@ def cdr_rows(draw: st.DrawFn) -> bytes:
     )
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(300), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(EVENTS | cdr_rows(), min_size=1, max_size=9),
     st.sampled_from(("UTC", "Asia/Kathmandu", "America/New_York")),

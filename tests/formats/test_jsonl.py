@@ -15,6 +15,7 @@ from calldex.formats import LINE_LIMIT, UNFINISHED
 from calldex.formats.jsonl import FORMAT, JsonlSettings
 from calldex.records import codec
 from calldex.records.record import Cdr, Rejected
+from tests.examples import examples
 from tests.strategies import batches, cdrs
 
 KNOWN = JsonlSettings()
@@ -46,7 +47,7 @@ def served(found: list[Cdr | Rejected]) -> list[bytes]:
     return [codec.encode(cdr) for cdr in found if isinstance(cdr, Cdr)]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(
     st.lists(cdrs().filter(lambda cdr: cdr.ended_at is None), max_size=4), st.sampled_from((b"\n", b"\r\n", b"\n\n \n"))
 )
@@ -86,7 +87,7 @@ def test_any_bytes_in_any_pieces(data: bytes, places: list[int]) -> None:
             assert found.reason
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(batches(1, 3), st.data())
 def test_changed_bytes(records: list[Cdr], data: st.DataObject) -> None:
     """A damaged line is rejected, or is another record; those beside it are read as if nothing had happened."""
@@ -101,7 +102,7 @@ def test_changed_bytes(records: list[Cdr], data: st.DataObject) -> None:
     assert lines[1:] == served(found[-len(lines[1:]) :] if lines[1:] else [])
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(cdrs(), st.data())
 def test_a_last_line_that_is_cut(record: Cdr, data: st.DataObject) -> None:
     """A beginning of a record's line is unfinished if the stream ends with it, wherever it is cut, and is no JSON if

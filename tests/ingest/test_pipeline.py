@@ -33,6 +33,7 @@ from calldex.records.record import Cdr, Rejected, Team, stable_id, time_uuid
 from calldex.store import Batch, Outcome, Quarantined, Receipt, Store
 from tests import reference
 from tests.engines import answer, disagreeing, embedded, everything, put
+from tests.examples import examples
 from tests.strategies import batches
 
 AT: Final = datetime(2026, 1, 1, tzinfo=UTC)
@@ -177,7 +178,7 @@ def test_outcomes_are_counted(site: Site) -> None:
     assert (3, b",".join(map(codec.encode, expected))) == answer(site.store, everything(site.account_id))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(
     records=batches(1, 6),
     junk=st.lists(
@@ -448,7 +449,7 @@ ROWS: Final = st.lists(st.tuples(LINKS, st.sampled_from(("one", "two", "later", 
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(rows=ROWS, data=st.data())
 def test_any_order_and_partition_makes_the_same_calls(opened: Site, rows: list[str], data: st.DataObject) -> None:
     """Rows in any order, some of them twice, cut into any files and batches, end in the calls that all of them make
@@ -649,7 +650,7 @@ def test_a_first_line_that_grows(site: Site) -> None:
     assert [] == list(site.store.quarantined(site.account_id))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.data())
 def test_what_follows_a_piece(data: st.DataObject) -> None:
     """However a stream is cut, the pieces that stand in their lines with more behind them are those found."""

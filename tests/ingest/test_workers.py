@@ -27,6 +27,7 @@ from calldex.records import codec
 from calldex.records.record import Cdr, from_ms, time_uuid
 from calldex.store import Prepared, Reject
 from tests.engines import answer, embedded, everything
+from tests.examples import examples
 from tests.strategies import cdrs
 
 SETTINGS: Final = JsonlSettings()
@@ -74,7 +75,7 @@ def chunk(numbers: range) -> bytes:
 JUNK: Final = st.sampled_from((b"", b" ", b"{}", b"nonsense", b"\xff\x00", b'{"uuid": 1}', b"\xef\xbb\xbf", b"\r"))
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=examples(12), deadline=None)
 @given(lines=st.lists(cdrs().map(codec.encode) | JUNK, max_size=12), ended=st.booleans(), data=st.data())
 def test_who_reads_does_not_matter(lines: list[bytes], ended: bool, data: st.DataObject) -> None:
     """A stream cut anywhere, read here, by the worker, or begun here and ended there, is what it is in one piece:

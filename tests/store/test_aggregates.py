@@ -25,6 +25,7 @@ from calldex.search.query import Query
 from calldex.search.statistics import ALL_MEASURES, CHECKSUM, GROUP_COLUMN, Bucket, Group, Grouping, offsets_of
 from calldex.store import Store
 from tests.engines import put
+from tests.examples import examples
 
 ZONE: Final = ZoneInfo("America/New_York")
 MEASURES: Final = ("calls", "answered", "talk_s", "avg_wait_s", "median_duration_s", "p90_duration_s", "max_talk_s")
@@ -121,7 +122,7 @@ def measured(records: Sequence[Cdr], name: str) -> Any:
     return values[-1] if prefix == "max" else round(sum(values) / len(values), 3)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     groups=st.lists(st.sampled_from(statistics.GROUPS), max_size=2, unique=True),
     bucket=st.sampled_from([None, "hour", "day", "week", "month", "weekday", "hour_of_day"]),

@@ -19,6 +19,7 @@ from calldex.store import Position, Span, Store
 from calldex.store.sql import Dialect, Sql, where
 from tests import reference
 from tests.engines import answer, put
+from tests.examples import examples
 from tests.strategies import ZONES, batches, searches
 
 
@@ -33,7 +34,7 @@ def text(records: list[Cdr]) -> bytes:
 
 
 @pytest.mark.parametrize("name", FILTER)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=examples(12), deadline=None)
 @given(data=st.data())
 def test_every_filter_finds_what_it_says(
     shared: Store, new_account: Callable[[], int], name: str, data: st.DataObject
@@ -47,7 +48,7 @@ def test_every_filter_finds_what_it_says(
         assert (len(expected), text(expected)) == answer(shared, searched(account_id, asked))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(data=st.data(), zone=st.sampled_from(ZONES))
 def test_filters_combine(shared: Store, new_account: Callable[[], int], data: st.DataObject, zone: str) -> None:
     """Several filters and days, in any zone: each must hold."""
@@ -59,7 +60,7 @@ def test_filters_combine(shared: Store, new_account: Callable[[], int], data: st
         assert (len(expected), text(expected)) == answer(shared, searched(account_id, asked, zone))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(data=st.data(), by_uuid=st.booleans())
 def test_slices(shared: Store, new_account: Callable[[], int], data: st.DataObject, by_uuid: bool) -> None:
     """Any slice (behind any record, after any skip, of any size) is that slice of the whole; on both ways to answer:
@@ -107,7 +108,7 @@ def leaks(store: Store, mine: int, other: int, records: list[Cdr], asked: list[d
             yield f"look-up of {cdr.uuid}"
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(data=st.data())
 def test_nothing_crosses_between_accounts(shared: Store, new_account: Callable[[], int], data: st.DataObject) -> None:
     """Two accounts with records of the same uuids, numbers and ids: each sees its own, whatever it asks."""

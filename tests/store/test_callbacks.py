@@ -20,6 +20,7 @@ from calldex.search.query import Query, parse
 from calldex.store import MissedAsk, MissedLine, Store
 from tests import reference
 from tests.engines import answer, put
+from tests.examples import examples
 
 NUMBERS = ("447700900412", "447700900413", "alice", "Alice", None)
 TYPES: tuple[Any, ...] = ("inbound", "inbound", "outbound", "queue_callback", "internal", "whatsapp")
@@ -58,7 +59,7 @@ def text(records: list[Cdr]) -> bytes:
     return b",".join(map(codec.encode, records))
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(25), deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     records=calls(),
     states=st.lists(st.sampled_from(CALLBACK_STATES), min_size=1, max_size=2, unique=True),
@@ -93,7 +94,7 @@ def test_states_are_what_looking_at_each_gives(
     assert (len(expected), text(expected)) == answer(shared, named)
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(10), deadline=None, suppress_health_check=list(HealthCheck))
 @given(records=calls(30), size=st.integers(1, 4), state=st.sampled_from(CALLBACK_STATES))
 def test_a_walk_gives_each_once(
     shared: Store, new_account: Callable[[], int], records: list[Cdr], size: int, state: str
@@ -139,7 +140,7 @@ def lines_of(records: list[Cdr], hours: int) -> list[tuple[Any, ...]]:
     return sorted(found, key=lambda line: (line[1], line[3][0]), reverse=True)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(15), deadline=None, suppress_health_check=list(HealthCheck))
 @given(records=calls(24), hours=st.sampled_from((1, 24)), size=st.integers(1, 3))
 def test_callers_are_grouped(
     shared: Store, new_account: Callable[[], int], records: list[Cdr], hours: int, size: int

@@ -20,6 +20,7 @@ from calldex.search.feed import ChangeFeed, Versions
 from calldex.search.query import Query, parse
 from calldex.store import Store
 from tests.engines import answer, put
+from tests.examples import examples
 
 SEALING: Final = Sealing(bytes(KEY_BYTES), "a test")
 
@@ -103,7 +104,7 @@ REACHES: Final[st.SearchStrategy[dict[str, Any]]] = st.sampled_from(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 @pytest.mark.parametrize("versions", ["latest", "all"])
 def test_a_copy_is_what_its_reader_sees(

@@ -21,6 +21,7 @@ from calldex.store.embedded import EmbeddedStore, index
 from calldex.store.embedded.index import is_narrow
 from tests import reference
 from tests.engines import LONG_S, answer, disagreeing, embedded, put
+from tests.examples import examples
 
 WHOLE = Scope(account_id=1, whole=True)
 NUMBERS = ("447700900001", "447700900002", "4477", "44770", "anonymous", "447700900001;ext=5", "4" * 19, "4" * 18, None)
@@ -112,7 +113,7 @@ def found(store: EmbeddedStore, query: Query, as_of: int) -> list[bytes]:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("small")
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(data=st.data())
 def test_any_life_of_records(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     """Records are written, changed, erased, what is superseded dropped, the store opened again, in any order: every

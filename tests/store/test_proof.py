@@ -25,6 +25,7 @@ from calldex.store.embedded.reader import LedgerReader, proved
 from calldex.store.embedded.schema import LEDGER
 from calldex.store.sql import VALUE_NAMES, prepared, uuid_bytes
 from tests.engines import LONG_S, answer, embedded, everything, knowing_json, put
+from tests.examples import examples
 
 LIVE: Final = 1 << 62
 
@@ -302,7 +303,7 @@ def test_a_ledger_that_says_to_be_of_another_format(kept: Path, tmp_path: Path) 
         pass
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(30), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_changed_byte_of_the_file_is_told(
     kept: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -15,6 +15,7 @@ from calldex.search.query import Query, parse
 from calldex.store import Mentioned, Store
 from tests import reference
 from tests.engines import answer, put
+from tests.examples import examples
 from tests.strategies import IDS, batches, searches
 
 ID_LISTS = st.lists(IDS, max_size=3, unique=True).map(lambda ids: tuple(sorted(ids)))
@@ -51,7 +52,7 @@ def mentioned(records: list[Cdr]) -> Mentioned:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(data=st.data())
 def test_a_reach_grants_what_it_names(shared: Store, new_account: Callable[[], int], data: st.DataObject) -> None:
     """For any scope and search: the records it grants and no other, in number, bytes, and what they name."""
@@ -68,7 +69,7 @@ def test_a_reach_grants_what_it_names(shared: Store, new_account: Callable[[], i
             assert (len(expected), text) == answer(shared, query)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(data=st.data())
 def test_totals_follow_every_change(shared: Store, new_account: Callable[[], int], data: st.DataObject) -> None:
     """Asked again after each commit, whatever it added, changed (into reach or out of it) or erased, total and names

@@ -23,6 +23,7 @@ from calldex.search.query import Query, parse
 from calldex.store import Batch, Outcome, Store, Version
 from tests import reference
 from tests.engines import answer, disagreeing, everything, put
+from tests.examples import examples
 
 AT = datetime(2026, 3, 29, 0, 30, tzinfo=UTC)
 UUIDS = tuple(time_uuid(0, str(n)) for n in range(6))
@@ -276,7 +277,7 @@ def test_any_life_of_records(shared: Store, new_account: Callable[[], int]) -> N
 
     run_state_machine_as_test(
         lambda: Life(shared, new_account()),  # type: ignore[arg-type] # called, whatever it is
-        settings=settings(max_examples=25, stateful_step_count=15, deadline=None),
+        settings=settings(max_examples=examples(25), stateful_step_count=15, deadline=None),
     )
     assert [] == disagreeing(shared)
 
@@ -449,7 +450,7 @@ def test_purge_while_others_write(forgetful: Store) -> None:
     assert [] == disagreeing(forgetful)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(cut=st.permutations(range(8)), parts=st.integers(1, 4))
 def test_order_of_different_records_does_not_matter(
     shared: Store, new_account: Callable[[], int], cut: list[int], parts: int

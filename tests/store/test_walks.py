@@ -23,6 +23,7 @@ from calldex.search.token import KEY_BYTES, Sealer
 from calldex.store import Store
 from tests import reference
 from tests.engines import disagreeing, everything, put
+from tests.examples import examples
 
 DAY_MS = 86_400_000
 NOW = 1_780_000_000_000
@@ -190,7 +191,7 @@ def test_the_same_token_is_the_same_page(reopened: Callable[[], Store]) -> None:
     assert walked[1:] == [page(pager(store), everything(), request) for request in requests]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     steps=st.lists(st.tuples(st.integers(0, 3), st.integers(1, 12), st.booleans()), min_size=1, max_size=8),
     first=st.integers(1, 3),
