@@ -318,7 +318,8 @@ def _valid(schema: Any) -> str:
     if schema["type"] != "integer":
         return f"up to {schema['maxLength']:,} characters" if "maxLength" in schema else "text"
     most = f" to {schema['maximum']:,}" if "maximum" in schema else ""
-    return f"whole number from {schema['minimum']}{most}, {schema['default']:,} if not given"
+    default = f", {schema['default']:,} if not given" if "default" in schema else ""
+    return f"whole number from {schema['minimum']}{most}{default}"
 
 
 def _shape(annotation: Any) -> str:

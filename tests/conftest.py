@@ -18,6 +18,7 @@ settings.register_profile("calldex", max_examples=examples(100))
 settings.load_profile("calldex")
 
 TESTS: Final = Path(__file__).parent
+OWN_ENGINE: Final = (("cluster", "test_migrate.py"), ("cluster", "test_care.py"))
 # Sorts otherwise than Python does, as databases in use may.
 _LIKE: Final = "TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER icu ICU_LOCALE 'en-US'"
 
@@ -26,7 +27,7 @@ _LIKE: Final = "TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER icu ICU_LOCAL
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whatever order chance made: those first whose ClickHouse lies in folders of their own. A process can have one
     such engine at a time, and the others share one from then on."""
-    items.sort(key=lambda item: item.path.name != "test_migrate.py")
+    items.sort(key=lambda item: item.path.parts[-2:] not in OWN_ENGINE)
     # A cluster of processes may answer later than a test waits: such a test gets two more tries. Nothing of ours passes
     # by it: what is wrong is wrong each time.
     for item in items:

@@ -143,7 +143,7 @@ def test_a_full_disk_is_told(data: Path) -> None:
     """Exit code 4 and one line of error; what was committed before stays, and nothing else."""
     content = jsonl(25_000)
     importing = process("import", "--format", "jsonl", "-", data=data)
-    limit = 20_000_000
+    limit = 8_000_000
     resource.prlimit(importing.pid, resource.RLIMIT_FSIZE, (limit, limit))
     code, out, err = ended(importing, content)
     assert (4, "") == (code, out)

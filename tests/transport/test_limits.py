@@ -408,6 +408,6 @@ def test_every_reply_is_closed_to_browsers(strict: Site) -> None:
         assert path in ("/", "/docs") or "default-src 'none'; frame-ancestors 'none'" == policy
         assert "frame-ancestors 'none'" in policy
         # The page of the application says nothing of anybody, and is asked for anew each time.
-        kept = {"page": "private, no-cache", "/": "no-cache"}.get(path, "no-store")
+        kept = {"page": "private, no-cache", "/": "no-cache", "/docs": "no-cache"}.get(path, "no-store")
         assert kept == reply.headers["cache-control"]
         assert "strict-transport-security" not in reply.headers

@@ -582,9 +582,10 @@ DAY_PARAMETERS: Final = (
 FILTER_PARAMETERS: Final = (
     Parameter(
         "callback_hours",
-        "Within how many hours a missed call counts as returned or answered later; only with `callback_state`.",
+        "Within how many hours a missed call counts as returned or answered later; only with `callback_state`,"
+        f" {CALLBACK_HOURS} without it.",
         str(CALLBACK_HOURS),
-        {"type": "integer", "minimum": 1, "maximum": MOST_CALLBACK_HOURS, "default": CALLBACK_HOURS},
+        {"type": "integer", "minimum": 1, "maximum": MOST_CALLBACK_HOURS},
     ),
 )
 """What filters need beside their values."""
