@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from contextlib import redirect_stdout
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -61,6 +62,21 @@ def test_csv_has_every_field(full: Path) -> None:
     records = [msgspec.json.decode(line) for line in LINES]
     assert [record["from"] or "" for record in records] == [row["from"] for row in rows]
     assert [record["events"] for record in records] == [msgspec.json.decode(row["events"]) for row in rows]
+
+
+@pytest.mark.parametrize(("zone", "offset"), [("Asia/Kolkata", "+05:30"), ("America/St_Johns", "-0")])
+def test_times_are_told_in_the_zone_asked_for(full: Path, zone: str, offset: str) -> None:
+    """In CSV and table, the same instants; JSON Lines has the API's bytes."""
+    asked = ("search", "--all", "--timezone", zone)
+    rows = list(csv.DictReader(io.StringIO(calldex(*asked, "--format", "csv", data=full).stdout)))
+    for record, row in zip(map(msgspec.json.decode, LINES), rows, strict=True):
+        for name in ("timestamp", "started_at", "answered_at", "ended_at"):
+            assert (record[name] is None) == (row[name] == "")
+            if record[name]:
+                assert datetime.fromisoformat(record[name]) == datetime.fromisoformat(row[name])
+                assert offset in row[name]
+    assert f"{rows[0]['timestamp']} " in calldex(*asked, data=full).stdout
+    assert LINES == calldex(*asked, "--format", "jsonl", data=full).stdout_bytes.splitlines()
 
 
 NAMES = ("agent", "queue", "campaign")

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 import click
 import msgspec
@@ -19,11 +21,12 @@ from calldex.errors import UsageProblem
 from calldex.records.fields import FIELDS
 from calldex.search.query import MAX_PER_PAGE
 
-_Record = Mapping[str, Any]
+_Record = dict[str, Any]
+_TIMES: Final = ("timestamp", "started_at", "answered_at", "ended_at")
 
 DEFAULT_LIMIT: Final = 100
 _SHOWN: Final = (
-    output.Column("timestamp", 20, 0),
+    output.Column("timestamp", 25, 0),
     output.Column("type", 18, 7),
     output.Column("from", 15, 1),
     output.Column("to", 15, 2),
@@ -47,7 +50,8 @@ Examples:
   calldex search --uuid 01980c1e-6f3a-8d21-9a3b-5c1f0e7d2b44 --format jsonl
   calldex search --all --format csv > everything.csv
 
-Days are cut in --timezone, else in the account's zone, else in UTC. The size of the whole match goes to standard error.
+Days are cut in --timezone, else in the account's zone, else in UTC; where it is given, table and CSV tell times in it,
+with its offset. The size of the whole match goes to standard error.
 """
 
 
@@ -85,7 +89,7 @@ def search(
     print_pages = _PRINT[format_]
     walk = _Walk(account, [(name, text) for name, text in filters.items() if text is not None], most)
     per_page = _TABLE_ROWS if format_ == "table" else MAX_PER_PAGE
-    print_pages(walk.pages(data, per_page))
+    print_pages(walk.pages(data, per_page), filters.get("timezone"))
     output.say(f"{output.count(walk.total, 'record', 'match')}, {walk.printed:,} printed")
 
 
@@ -116,16 +120,26 @@ class _Walk:
                 yield records
 
 
-def _decoded(page: Sequence[msgspec.Raw]) -> Iterator[_Record]:
-    decoder = msgspec.json.Decoder(dict[str, Any])
-    return (decoder.decode(record) for record in page)
+def _decoded(page: Sequence[msgspec.Raw], timezone: str | None) -> Iterator[_Record]:
+    """The records of a page; their times as clocks of the zone that was asked for show them, with its offset."""
+    zone = None if timezone is None else ZoneInfo(timezone)  # who answered knows it
+    for record in page:
+        decoded: _Record = msgspec.json.decode(record)
+        if zone is not None:
+            decoded |= {name: _shown_in(zone, decoded[name]) for name in _TIMES if decoded.get(name)}
+        yield decoded
 
 
-def _print_table(pages: Iterator[list[msgspec.Raw]]) -> None:
+def _shown_in(zone: ZoneInfo, time: str) -> str:
+    exact = "milliseconds" if "." in time else "seconds"
+    return datetime.fromisoformat(time).astimezone(zone).isoformat(timespec=exact)
+
+
+def _print_table(pages: Iterator[list[msgspec.Raw]], timezone: str | None) -> None:
     terminal = output.console()
     for page in pages:
         if page:
-            headings, rows = table_of(_decoded(page), terminal.width if terminal.is_terminal else None)
+            headings, rows = table_of(_decoded(page, timezone), terminal.width if terminal.is_terminal else None)
             output.table(headings, rows, right=("duration",))
 
 
@@ -139,12 +153,12 @@ def table_of(records: Iterable[_Record], width: int | None) -> tuple[list[str], 
     return output.fitting(_SHOWN, rows, width)
 
 
-def _print_jsonl(pages: Iterator[list[msgspec.Raw]]) -> None:
+def _print_jsonl(pages: Iterator[list[msgspec.Raw]], _: str | None) -> None:
     for page in pages:
         click.echo(b"".join(bytes(record) + b"\n" for record in page), nl=False)
 
 
-def _print_csv(pages: Iterator[list[msgspec.Raw]]) -> None:
+def _print_csv(pages: Iterator[list[msgspec.Raw]], timezone: str | None) -> None:
     """A column for each field; what is not a plain value stands there as JSON. It is for people, so what a spreadsheet
     would run or a terminal obey is defused; exact CSV is an export's."""
     from calldex.exports.csv import for_people
@@ -152,7 +166,7 @@ def _print_csv(pages: Iterator[list[msgspec.Raw]]) -> None:
     names = [field.name for field in FIELDS]
     click.echo(for_people([names], "\n"), nl=False)
     for page in pages:
-        rows = ([_cell(record.get(name)) for name in names] for record in _decoded(page))
+        rows = ([_cell(record.get(name)) for name in names] for record in _decoded(page, timezone))
         click.echo(for_people(rows, "\n").encode(), nl=False)
 
 
@@ -160,7 +174,7 @@ def _cell(value: Any) -> Any:
     return msgspec.json.encode(value).decode() if isinstance(value, list | dict | bool) else value
 
 
-_PRINT: Final[Mapping[str, Callable[[Iterator[list[msgspec.Raw]]], None]]] = {
+_PRINT: Final[Mapping[str, Callable[[Iterator[list[msgspec.Raw]], str | None], None]]] = {
     "table": _print_table,
     "jsonl": _print_jsonl,
     "csv": _print_csv,
