@@ -7,7 +7,6 @@ no id of ours, so its own is remembered; a call of which no answer came is looke
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Final
@@ -16,14 +15,14 @@ from urllib.parse import quote, urlencode
 from msgspec import Meta
 
 from calldex.clock import now_ms
-from calldex.sync.crm.base import Contact, Crm, CrmOptions, Item, Outcome, Took
+from calldex.sync.crm.base import Contact, Crm, Item, Outcome, Took
 from calldex.sync.crm.call import Call
 from calldex.sync.crm.http import SHARE, Http, Pace, Refused, Unavailable
+from calldex.sync.crm.oauth import AppOptions, Token
 from calldex.sync.destinations import Failed
 
 OPERATING_S: Final = 480
 """How long one method may work within ten minutes."""
-_REFRESH: Final = "token:refresh"
 _KINDS: Final = ("CONTACT", "COMPANY", "LEAD")
 """What a call can be put to, in the order in which they count."""
 _STATUS: Final = {
@@ -37,13 +36,11 @@ _STATUS: Final = {
 _Commands = dict[str, tuple[str, Mapping[str, Any]]]
 
 
-class Bitrix24Options(CrmOptions, frozen=True, kw_only=True):
+class Bitrix24Options(AppOptions, frozen=True, kw_only=True):
     """Bitrix24's own options. Telephony is for applications alone, so a webhook's address will not do."""
 
     url: str
     """The account's address, as `https://example.bitrix24.com`."""
-    client_id: str
-    client_secret: str
     refresh_token: str
     """The first one; those that Bitrix24 gives instead are remembered."""
     agent: str
@@ -65,50 +62,26 @@ class Bitrix24(Crm):
     def connect(self) -> Http:
         """See `Crm`."""
         options: Bitrix24Options = self.options
-        self._token = ""
-        self._renewing = threading.Lock()
         self._pace = Pace(options.requests_per_second, options.burst)
+        token = Token(
+            self.vendor,
+            options.oauth_url,
+            "/oauth/token/",
+            Pace(2),
+            told=_told,
+            app=options,
+            remembered=self.context.remembered,
+        )
         return Http(
             self.vendor,
             options.url,
             self._pace,
-            headers=lambda: {"Authorization": f"Bearer {self._token}"} if self._token else {},
+            headers=token.headers,
             told=_told,
-            renew=self._renew,
+            renew=token.renew,
             timeout_s=options.timeout_s,
             tries=options.tries,
         )
-
-    def _renew(self) -> None:
-        """Get a new access token; the refresh token is good for one use."""
-        options: Bitrix24Options = self.options
-        old = self._token
-        with self._renewing:
-            if self._token != old:
-                return  # another thread was here meanwhile
-            form = {
-                "grant_type": "refresh_token",
-                "client_id": options.client_id,
-                "client_secret": options.client_secret,
-                "refresh_token": self.context.remembered.get(_REFRESH) or options.refresh_token,
-            }
-            http = Http(
-                self.vendor,
-                options.oauth_url,
-                Pace(2),
-                headers=lambda: {"Content-Type": "application/x-www-form-urlencoded"},
-                told=_told,
-                timeout_s=options.timeout_s,
-                tries=options.tries,
-            )
-            try:
-                body = http.send("POST", "/oauth/token/", content=urlencode(form).encode()).body
-            except Refused as refused:
-                raise Unavailable(f"no token: {refused}") from None
-            finally:
-                http.close()
-            self.context.remembered[_REFRESH] = body["refresh_token"]
-            self._token = body["access_token"]
 
     def prepare(self, *, make: bool) -> None:
         """See `Crm`."""

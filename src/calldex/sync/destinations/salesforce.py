@@ -6,35 +6,29 @@ counted, and told with each answer. Tokens expire, and are renewed.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Final
-from urllib.parse import urlencode
 
 from msgspec import Meta
 
-from calldex.sync.crm.base import Contact, Crm, CrmOptions, Item, Outcome, Took
+from calldex.sync.crm.base import Contact, Crm, Item, Outcome, Took
 from calldex.sync.crm.call import Call, national
 from calldex.sync.crm.http import Http, Pace, Refused, Unavailable
+from calldex.sync.crm.oauth import AppOptions, Token
 from calldex.sync.destinations import Failed
 
 _FINAL: Final = frozenset(
     ("REQUIRED_FIELD_MISSING", "STRING_TOO_LONG", "INVALID_FIELD", "FIELD_CUSTOM_VALIDATION_EXCEPTION")
 )
-_REFRESH: Final = "token:refresh"
 _KINDS: Final = ("Contact", "Lead")
 """Whom a task can be put to, in the order in which they count."""
 
 
-class SalesforceOptions(CrmOptions, frozen=True, kw_only=True):
+class SalesforceOptions(AppOptions, frozen=True, kw_only=True):
     """Salesforce's own options."""
 
     url: str
     """The organization's own address, as `https://example.my.salesforce.com`."""
-    client_id: str
-    client_secret: str
-    refresh_token: str | None = None
-    """Without one, the app shows its id and secret alone (client credentials)."""
     version: Annotated[str, Meta(pattern=r"^\d{2,3}\.0$")] = "66.0"
     external_id: Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,39}__c$")] = "Calldex_UUID__c"
     """A text field of activities that is unique and an external id."""
@@ -55,52 +49,27 @@ class Salesforce(Crm):
     def connect(self) -> Http:
         """See `Crm`."""
         options: SalesforceOptions = self.options
-        self._token = ""
-        self._renewing = threading.Lock()
         self._base = f"/services/data/v{options.version}"
+        token = Token(
+            self.vendor,
+            options.url,
+            "/services/oauth2/token",
+            Pace(5),
+            told=_told,
+            app=options,
+            remembered=self.context.remembered,
+        )
         return Http(
             self.vendor,
             options.url,
             Pace(25),
-            headers=lambda: {"Authorization": f"Bearer {self._token}"} if self._token else {},
+            headers=token.headers,
             told=_told,
-            renew=self._renew,
+            renew=token.renew,
             paced=self._counted,
             timeout_s=options.timeout_s,
             tries=options.tries,
         )
-
-    def _renew(self) -> None:
-        """Get a new access token; a refresh token that comes with it takes the place of the old one."""
-        options: SalesforceOptions = self.options
-        old = self._token
-        with self._renewing:
-            if self._token != old:
-                return  # another thread was here meanwhile
-            form = {"client_id": options.client_id, "client_secret": options.client_secret}
-            refresh = self.context.remembered.get(_REFRESH) or options.refresh_token
-            if refresh:
-                form |= {"grant_type": "refresh_token", "refresh_token": refresh}
-            else:
-                form["grant_type"] = "client_credentials"
-            http = Http(
-                self.vendor,
-                options.url,
-                Pace(5),
-                headers=lambda: {"Content-Type": "application/x-www-form-urlencoded"},
-                told=_told,
-                timeout_s=options.timeout_s,
-                tries=options.tries,
-            )
-            try:
-                body = http.send("POST", "/services/oauth2/token", content=urlencode(form).encode()).body
-            except Refused as refused:
-                raise Unavailable(f"no token: {refused}") from None
-            finally:
-                http.close()
-            if body.get("refresh_token"):
-                self.context.remembered[_REFRESH] = body["refresh_token"]
-            self._token = body["access_token"]
 
     def _counted(self, pace: Pace, headers: Mapping[str, str]) -> None:
         """`Sforce-Limit-Info: api-usage=18/5000`: stop before the organization's own work has no requests left."""
