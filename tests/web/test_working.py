@@ -9,7 +9,7 @@ from typing import Final
 
 import httpx
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.web.conftest import Opened, Place, list_at
 from tests.web.test_troubles import violations
@@ -113,6 +113,24 @@ def test_a_key_is_made_and_shown_once(place: Place, page: Page) -> None:
     page.reload()
     expect(page.get_by_role("row").nth(1)).to_be_visible()
     expect(page.locator("code").filter(has_text=re.compile("cdx_.{20}"))).to_have_count(0)
+
+
+def test_a_list_that_comes_late_leaves_what_is_typed(place: Place, page: Page) -> None:
+    """A form that is open stays open, with its text, when the list behind it arrives."""
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route(re.compile("/api/admin/v1/keys"), hold)
+    page.goto(f"{place.url}/admin/keys")
+    page.get_by_test_id("admin-add").click()
+    user = page.get_by_test_id("admin-form").get_by_label("User")
+    user.fill("analyst@main.example.com")
+    for route in held:
+        route.continue_()
+    expect(page.locator("tbody tr").first).to_be_attached()
+    expect(user).to_have_value("analyst@main.example.com")
 
 
 @pytest.mark.parametrize("signed_in", [True, False])
