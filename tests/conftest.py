@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
+from threading import enumerate as threads
 from typing import Final
 
 import pytest
@@ -33,6 +35,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if {"cluster", "clickhouse"} & set(item.path.relative_to(TESTS).parts):
             item.add_marker(pytest.mark.flaky(reruns=2, reruns_delay=1))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def opened_in() -> Iterator[dict[Thread, str]]:
+    """By the threads that keep up the columns of open stores: the test in which each was first there. In the end, when
+    all fixtures have gone, none is left: the engine would write about what it has to leave behind."""
+    found: dict[Thread, str] = {}
+    yield found
+    assert [] == [test for thread, test in found.items() if thread.is_alive()]
+
+
+@pytest.fixture(autouse=True)
+def store_is_closed_in_the_end(request: pytest.FixtureRequest, opened_in: dict[Thread, str]) -> Iterator[None]:
+    """See `opened_in`."""
+    yield
+    for thread in threads():
+        if thread.name == "columns":
+            opened_in.setdefault(thread, request.node.nodeid)
 
 
 @pytest.fixture(autouse=True)

@@ -642,6 +642,7 @@ class Columns:
             self._connection.execute("CHECKPOINT kept")
             self._connection.execute("DETACH kept")
         self._connection.close()
+        del self._connection  # whoever keeps what is closed keeps nothing of the engine alive
 
 
 def _layout(version: int) -> str:
