@@ -67,16 +67,17 @@ def test_what_goes_in_comes_out(packing: Packing, texts: list[tuple[bytes, bool]
             assert together == (b",".join(plain) if some == packed else None)
 
 
-@given(
-    kind=st.sampled_from(["changed", "cut", "longer"]),
-    place=st.integers(0, 2),
-    at=st.integers(0, 10_000),
-    mask=st.integers(1, 255),
+DAMAGES: Final = st.tuples(
+    st.sampled_from(["changed", "cut", "longer"]), st.integers(0, 2), st.integers(0, 10_000), st.integers(1, 255)
 )
+
+
+@given(damage=DAMAGES)
 def test_no_changed_byte_goes_unseen(
-    packing: Packing, records: list[Prepared], kind: str, place: int, at: int, mask: int
+    packing: Packing, records: list[Prepared], damage: tuple[str, int, int, int]
 ) -> None:
     """Nor one more or less: what comes out is what was, or it is refused, and the place of it is told."""
+    kind, place, at, mask = damage
     texts = [record.json for record in records[:3]]
     packed = packing.pack(texts)
     wrong = bytearray(packed[place])
