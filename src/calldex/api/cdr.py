@@ -37,7 +37,7 @@ class CdrPages:
             coding = coding_for(request.headers.get("accept-encoding", ""))
             if_none_match = request.headers.get("if-none-match")
             reply, rows = await search.run(lambda: self._answer(search, coding, if_none_match))
-            search.told(rows)
+            search.count_served(rows)
             search.noted.status = reply.status_code
         return reply
 

@@ -69,13 +69,13 @@ class History:
         accept = request.headers.get("accept-encoding", "")
 
         def answer(search: Search[Own]) -> Response:
-            return sized(msgspec.json.encode(told(search.history(uuid).versions)), accept, JSON, PRIVATE)
+            return sized(msgspec.json.encode(reply_of(search.history(uuid).versions)), accept, JSON, PRIVATE)
 
         async with self._reader.open(caller_of(request, owner), HISTORY, pairs, target=uuid) as search:
             return await search.run(lambda: answer(search))
 
 
-def told(kept: Sequence[Version]) -> HistoryReply:
+def reply_of(kept: Sequence[Version]) -> HistoryReply:
     """What is replied of versions, oldest first, as they are served."""
     latest = kept[-MOST_VERSIONS - 1 :]
     decoded = [msgspec.json.decode(version.json or b"{}") for version in latest]

@@ -131,7 +131,7 @@ class Posts:
         action: Action,
         media: Mapping[str, str],
         carry_out: Callable[[int, str, bytes, str | None], bytes],
-        told_of: type[_Counts | _Deleted],
+        reply_type: type[_Counts | _Deleted],
     ) -> Response:
         """The reply that `carry_out` makes of account, media type, body and receipt key; the audit is told its
         counts."""
@@ -150,8 +150,8 @@ class Posts:
 
                 def answer() -> tuple[Response, _Counts | _Deleted]:
                     body = _inflated(sent) if zipped else sent
-                    told = carry_out(owner.account_id, media_type, body, receipt_key)
-                    return sized(told, accept, JSON), msgspec.json.decode(told, type=told_of)
+                    reply = carry_out(owner.account_id, media_type, body, receipt_key)
+                    return sized(reply, accept, JSON), msgspec.json.decode(reply, type=reply_type)
 
                 reply, counts = await workers.run(answer)
             noted.rows = counts.rows

@@ -120,9 +120,9 @@ class Provider:
             said: dict[str, Any] = token["userinfo"]
             return self._claims(said | await self._more(said, token))
         except OAuthError as error:
-            raise Forbidden(f"the provider did not let you in: {_told(error)}") from error
+            raise Forbidden(f"the provider did not let you in: {_reason(error)}") from error
         except (AuthlibBaseError, JoseError) as error:
-            raise Forbidden(f"what the provider says is not proven: {_told(error)}") from error
+            raise Forbidden(f"what the provider says is not proven: {_reason(error)}") from error
         except _BROKEN as error:
             raise _unusable(self._client, error) from error
 
@@ -225,7 +225,7 @@ def _app(client: OpenidClient, metadata: _Metadata) -> Any:
     )
 
 
-def _told(error: AuthlibBaseError | JoseError) -> str:
+def _reason(error: AuthlibBaseError | JoseError) -> str:
     """An error in the words of the provider or the library, which hold nothing secret."""
     return f"{error.error}: {error.description}"[:200] if error.description else str(error.error)[:100]
 

@@ -99,7 +99,7 @@ class SessionReply(msgspec.Struct, frozen=True, kw_only=True):
     current: bool
 
 
-class Sessions:
+class SignIn:
     """The handlers, over a node."""
 
     def __init__(self, node: Node) -> None:
@@ -308,7 +308,7 @@ ENDPOINTS: Final = (
     Endpoint(
         method="POST",
         path="/api/session",
-        handler=lambda handlers: handlers.sessions.sign_in,
+        handler=lambda handlers: handlers.sign_in.sign_in,
         id="sign_in",
         tag="Signing in",
         summary="Sign in with a password",
@@ -326,7 +326,7 @@ ENDPOINTS: Final = (
     Endpoint(
         method="POST",
         path="/api/session/code",
-        handler=lambda handlers: handlers.sessions.take_code,
+        handler=lambda handlers: handlers.sign_in.take_code,
         id="take_code",
         tag="Signing in",
         summary="Sign in by the link that a demo printed",
@@ -340,7 +340,7 @@ ENDPOINTS: Final = (
     ),
     Endpoint(
         path="/api/session",
-        handler=lambda handlers: handlers.sessions.show,
+        handler=lambda handlers: handlers.sign_in.show,
         id="show_session",
         tag="Signing in",
         summary="Who is signed in",
@@ -353,7 +353,7 @@ ENDPOINTS: Final = (
     Endpoint(
         method="DELETE",
         path="/api/session",
-        handler=lambda handlers: handlers.sessions.sign_out,
+        handler=lambda handlers: handlers.sign_in.sign_out,
         id="sign_out",
         tag="Signing in",
         summary="Sign out",
@@ -367,7 +367,7 @@ ENDPOINTS: Final = (
     Endpoint(
         method="PUT",
         path="/api/session/as",
-        handler=lambda handlers: handlers.sessions.see_as,
+        handler=lambda handlers: handlers.sign_in.see_as,
         id="see_as",
         tag="Signing in",
         summary="See as another user",
@@ -386,7 +386,7 @@ ENDPOINTS: Final = (
     Endpoint(
         method="DELETE",
         path="/api/session/as",
-        handler=lambda handlers: handlers.sessions.see_as_oneself,
+        handler=lambda handlers: handlers.sign_in.see_as_oneself,
         id="see_as_oneself",
         tag="Signing in",
         summary="See as oneself again",
@@ -399,7 +399,7 @@ ENDPOINTS: Final = (
     Endpoint(
         method="PUT",
         path="/api/session/password",
-        handler=lambda handlers: handlers.sessions.change_password,
+        handler=lambda handlers: handlers.sign_in.change_password,
         id="change_password",
         tag="Signing in",
         summary="Change one's password",
@@ -413,7 +413,7 @@ ENDPOINTS: Final = (
     ),
     Endpoint(
         path="/api/sessions",
-        handler=lambda handlers: handlers.sessions.list,
+        handler=lambda handlers: handlers.sign_in.list,
         id="list_sessions",
         tag="Signing in",
         summary="Where one is signed in",
@@ -426,7 +426,7 @@ ENDPOINTS: Final = (
     Endpoint(
         method="DELETE",
         path="/api/sessions/{id}",
-        handler=lambda handlers: handlers.sessions.end,
+        handler=lambda handlers: handlers.sign_in.end,
         id="end_session",
         tag="Signing in",
         summary="End one of one's sessions",

@@ -197,7 +197,7 @@ class Statistics:
                 shifts |= {row[:size]: row[size:] for row in search.aggregated(kind, as_of)[1]}
         names = {group: self._names(search, kind) for group, kind in _NAMED.items() if group in asked.group_by}
         groups = [_group(search, row, names, shifts.get(row[:keys], ())) for row in rows if keys]
-        return StatsReply(groups=groups, total=_told(asked, whole[0], shifts.get((), ())), timezone=search.timezone)
+        return StatsReply(groups=groups, total=_measures(asked, whole[0], shifts.get((), ())), timezone=search.timezone)
 
     def _names(self, search: Search[StatsRequest], kind: NamedKind) -> dict[int, str]:
         scope = search.scope
@@ -228,13 +228,15 @@ def _group(
         elif group == "wrapup_code" and scope.mask.numbers and value is not None:
             value = masked_label(value)
         found[group] = value
-    return found | _told(asked, tuple(values), shift)
+    return found | _measures(asked, tuple(values), shift)
 
 
-def _told(asked: StatsRequest, values: tuple[Any, ...], shift: tuple[Any, ...]) -> dict[str, Any]:
+def _measures(asked: StatsRequest, values: tuple[Any, ...], shift: tuple[Any, ...]) -> dict[str, Any]:
     measures = statistics.measured(asked.measures, asked.service_level_s)
     found = {each.name: value for each, value in zip(measures, values, strict=True)}
-    return statistics.told(asked.measures, found | {name: int(ms or 0) for name, ms in zip(SHIFT, shift, strict=False)})
+    return statistics.chosen(
+        asked.measures, found | {name: int(ms or 0) for name, ms in zip(SHIFT, shift, strict=False)}
+    )
 
 
 def _checksums(search: Search[ChecksumRequest]) -> ChecksumReply:

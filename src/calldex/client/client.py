@@ -30,7 +30,7 @@ from calldex.client.flows import (
     Walk,
     decoded,
     parameters,
-    told,
+    problem_members,
 )
 from calldex.client.problems import ClientError, Incomplete, Unreachable, refusal
 
@@ -93,7 +93,7 @@ class Patience:
 
 def _checked(reply: httpx2.Response) -> Any:
     if reply.status_code != 200:
-        raise refusal(reply.status_code, told(reply.content))
+        raise refusal(reply.status_code, problem_members(reply.content))
     return decoded(reply.content)
 
 
@@ -198,7 +198,7 @@ class Client(_Base):
                                 file.write(stream.take(piece))
                         return stream.ended(reply.headers)
                     if not patience.again(reply):
-                        raise refusal(reply.status_code, told(reply.read()))
+                        raise refusal(reply.status_code, problem_members(reply.read()))
             except (httpx2.TransportError, Incomplete) as error:
                 patience.failed(error)
             time.sleep(patience.pause_s)
@@ -301,7 +301,7 @@ class AsyncClient(_Base):
                                 file.write(stream.take(piece))
                         return stream.ended(reply.headers)
                     if not patience.again(reply):
-                        raise refusal(reply.status_code, told(await reply.aread()))
+                        raise refusal(reply.status_code, problem_members(await reply.aread()))
             except (httpx2.TransportError, Incomplete) as error:
                 patience.failed(error)
             await asyncio.sleep(patience.pause_s)

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, 
 
 from calldex.access import Principal, owner_of
 from calldex.clock import now_ms
-from calldex.directory.database import Part
+from calldex.directory.database import Repository
 from calldex.directory.principals import principals, read_accounts
 from calldex.directory.tables import ExportState, api_keys, exports, users
 from calldex.errors import NotFound, TooMany
@@ -79,7 +79,7 @@ def maker_of(principal: Principal) -> dict[str, Any]:
     }
 
 
-class Exports(Part):
+class Exports(Repository):
     """Exports."""
 
     def rights_of(self, maker: Maker) -> Principal | None:

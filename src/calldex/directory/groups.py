@@ -17,7 +17,7 @@ from calldex.access import ROLES
 from calldex.access.guard import Guard
 from calldex.clock import now_ms
 from calldex.directory.changes import changing
-from calldex.directory.database import Part
+from calldex.directory.database import Repository
 from calldex.directory.model import Account, GroupChanges, GroupInfo, refuse
 from calldex.directory.principals import custom_group, find_account, role_groups
 from calldex.directory.refs import Refs
@@ -28,7 +28,7 @@ MOST: Final = 1_000
 """How many groups an account may have."""
 
 
-class Groups(Part):
+class Groups(Repository):
     """Groups, by id or name."""
 
     def groups(self, account: str = "main") -> list[GroupInfo]:

@@ -14,7 +14,7 @@ from typing import Final, get_args
 
 from sqlalchemy import ColumnElement, Connection, delete, select, tuple_
 
-from calldex.directory.database import Database, Part
+from calldex.directory.database import Database, Repository
 from calldex.directory.model import Named, NameEntry, Seen, WrapupCode, id_problem, refuse, text_problem
 from calldex.directory.principals import find_account
 from calldex.directory.refs import Refs
@@ -38,7 +38,7 @@ _UNNAMED: Final[_Stamp] = (-(2**62), "")
 _UNKNOWN: Final[_Stamp] = (-(2**63), "")
 
 
-class Lookups(Part):
+class Lookups(Repository):
     """Names by id, per account and kind."""
 
     def __init__(self, database: Database) -> None:

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, delete, select, update
 from calldex.access import ROLES, Role, outranks
 from calldex.clock import now_ms
 from calldex.directory.changes import changing
-from calldex.directory.database import Part
+from calldex.directory.database import Repository
 from calldex.directory.model import User, UserChanges, refuse, text_problem
 from calldex.directory.people import find_user
 from calldex.directory.principals import find_account, principals
@@ -59,7 +59,7 @@ class Rights(msgspec.Struct, frozen=True):
     groups: tuple[str, ...]
 
 
-class OpenidProviders(Part):
+class OpenidProviders(Repository):
     """The providers, up to one for each account."""
 
     _sealing: Sealing

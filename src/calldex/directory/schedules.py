@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 from sqlalchemy import ColumnElement, delete, insert, select, update
 
-from calldex.directory.database import Part
+from calldex.directory.database import Repository
 from calldex.directory.exports import Export, Maker, insert_export
 from calldex.directory.sealing import Sealing
 from calldex.directory.tables import export_schedules, secrets
@@ -36,7 +36,7 @@ class Schedule(Maker, frozen=True, kw_only=True):
     created_at: int
 
 
-class Schedules(Part):
+class Schedules(Repository):
     """Schedules, and the credentials of their targets."""
 
     _sealing: Sealing

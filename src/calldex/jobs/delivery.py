@@ -28,7 +28,7 @@ PARTS_AT_ONCE: Final = 2
 RETRY: Final = timedelta(seconds=20)
 """How long a part is tried again."""
 _PIECE: Final = 1 << 20
-_TOLD: Final = 300
+_LONGEST_MESSAGE: Final = 300
 
 
 class Credentials(msgspec.Struct, frozen=True):
@@ -135,13 +135,13 @@ _ENDPOINTS: Final = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 
 def _line(error: Exception) -> str:
     """What an error says first; behind it stand its innards."""
-    return str(error).partition("\n")[0][:_TOLD]
+    return str(error).partition("\n")[0][:_LONGEST_MESSAGE]
 
 
 def _failure(target: Bucket, error: Exception) -> CalldexError:
     from obstore import exceptions
 
-    told = f"s3://{target.bucket}/{target.key} was not written: {_line(error)}"
+    message = f"s3://{target.bucket}/{target.key} was not written: {_line(error)}"
     if isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError):
-        return Forbidden(told)
-    return Unavailable(told, retry_after=30)
+        return Forbidden(message)
+    return Unavailable(message, retry_after=30)

@@ -12,7 +12,7 @@ import msgspec
 
 from calldex.client import ApiError, Client, Incomplete
 from calldex.client.client import TIMEOUT_S, Patience
-from calldex.client.flows import CDRS, Changes, Value, decoded, parameters, told
+from calldex.client.flows import CDRS, Changes, Value, decoded, parameters, problem_members
 from calldex.client.problems import refusal
 from calldex.sync import config
 
@@ -131,7 +131,7 @@ class Endpoint:
                 if not patience.again(reply):
                     if reply.status_code in (200, 304):
                         return reply
-                    raise refusal(reply.status_code, told(reply.content))
+                    raise refusal(reply.status_code, problem_members(reply.content))
             except httpx2.TransportError as error:
                 patience.failed(error)
             time.sleep(patience.pause_s)

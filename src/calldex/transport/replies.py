@@ -57,7 +57,7 @@ class ErrorReply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     earliest_cursor: str | None = None
 
 
-Part = Literal["store", "directory"]
+Component = Literal["store", "directory"]
 
 
 class Readiness(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,7 +66,7 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True):
     left."""
 
     ready: bool
-    down: tuple[Part, ...]
+    down: tuple[Component, ...]
     behind: int
     total: int
     reason: str | None
@@ -76,7 +76,7 @@ class Unready(ErrorReply, frozen=True, kw_only=True):
     """The error of a node that is not ready, with the members of `Readiness`."""
 
     ready: bool
-    down: tuple[Part, ...]
+    down: tuple[Component, ...]
     behind: int
     total: int
     reason: str | None

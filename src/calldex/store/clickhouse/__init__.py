@@ -47,7 +47,7 @@ from calldex.store import (
     callbacks,
 )
 from calldex.store.aggregates import aggregated
-from calldex.store.clickhouse.address import Address
+from calldex.store.clickhouse.address import Dsn
 from calldex.store.clickhouse.changes import PublishedLog
 from calldex.store.clickhouse.client import Hosts
 from calldex.store.clickhouse.dialect import CDR_TABLE, CLICKHOUSE, FUNCTIONS, WORDS, ended, together
@@ -88,7 +88,7 @@ class ClickhouseStore:
         backed_up_by="ClickHouse's own BACKUP DATABASE",
     )
 
-    def __init__(self, address: Address, commits: Commits, *, timeout_s: float, superseded_kept_s: float) -> None:
+    def __init__(self, address: Dsn, commits: Commits, *, timeout_s: float, superseded_kept_s: float) -> None:
         """Reach it, and find the tables of this version there; those of an engine in this process are made.
 
         `UnreadableInput` if it cannot be reached or used, `WrongVersion` if its tables are of another version.
@@ -115,7 +115,7 @@ class ClickhouseStore:
             self.hosts.close()
             raise
 
-    def _checked(self, address: Address) -> str:
+    def _checked(self, address: Dsn) -> str:
         """What stands behind the name of the table of versions in a statement that changes tables."""
         found = {
             name: (engine, whole)

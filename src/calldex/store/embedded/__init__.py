@@ -48,7 +48,7 @@ from calldex.store.embedded.comparing import compared, filled_columns
 from calldex.store.embedded.fill import Filler
 from calldex.store.embedded.index import Array, Index, halves
 from calldex.store.embedded.ledger import PURGED_AT_ONCE, Ledger, Written
-from calldex.store.embedded.proof import told
+from calldex.store.embedded.proof import in_lines
 from calldex.store.embedded.queue import Queue
 from calldex.store.embedded.reader import proved
 from calldex.store.embedded.sqlite import has_room
@@ -252,7 +252,7 @@ class EmbeddedStore(Staging):
         upto = self._ledger.linked_upto(upto)
         found = list(self._ledger.faults(after=self._proved, upto=upto, ends=False))
         if found:
-            _log.error("ledger_damaged", found=told(found))
+            _log.error("ledger_damaged", found=in_lines(found))
             with self._turns.turn():
                 self._ledger.mark(found, after=self._proved, upto=upto)
         self._proved = upto
@@ -617,7 +617,7 @@ class EmbeddedStore(Staging):
         found = list(self._ledger.faults(upto=upto))
         with self._turns.turn():
             self._ledger.mark(found, upto=upto)
-        return [*told(found), *self._ledger.integrity()]
+        return [*in_lines(found), *self._ledger.integrity()]
 
     def backup(self, target: Path) -> list[str]:
         """See `Store.backup`. Only the ledger is copied; columns are made again from it."""
@@ -631,7 +631,7 @@ class EmbeddedStore(Staging):
         if found:
             with self._turns.turn():
                 self._ledger.mark(found, upto=self._ledger.last_seq)
-        return told(found)
+        return in_lines(found)
 
     def state(self) -> State:
         """See `Store.state`."""

@@ -192,7 +192,7 @@ def _text(uuid: Any) -> str:
     return str(UUID(bytes=uuid)) if isinstance(uuid, bytes) and len(uuid) == 16 else ""
 
 
-def told(found: Sequence[Fault]) -> list[str]:
+def in_lines(found: Sequence[Fault]) -> list[str]:
     """What is wrong, a line each, and of many the first ones and how many there are."""
     lines = [str(fault) for fault in found[:_MOST_LINES]]
     return [*lines, f"and {len(found) - _MOST_LINES} more"] if len(found) > _MOST_LINES else lines

@@ -14,7 +14,7 @@ import msgspec
 
 from calldex.client import ClientError, Record
 from calldex.client.client import TIMEOUT_S, Patience
-from calldex.client.flows import told
+from calldex.client.flows import problem_members
 from calldex.client.problems import refusal
 from calldex.records.codec import Record as Served
 from calldex.sync.destinations import Batch, Destination, DestinationProblem, Failed
@@ -65,7 +65,7 @@ class Calldex(Destination):
         try:
             reply = self._reply(path, body)
             if reply.status_code != 200:
-                raise refusal(reply.status_code, told(reply.content))
+                raise refusal(reply.status_code, problem_members(reply.content))
             return msgspec.json.decode(reply.content)
         except (ClientError, msgspec.DecodeError) as error:
             raise DestinationProblem(str(error)) from None
