@@ -11,15 +11,14 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from calldex.api.audited import caller_of
-from calldex.api.endpoint import ERRORS, Endpoint, taken
+from calldex.api.audited import asked
+from calldex.api.endpoint import ERRORS, over
 from calldex.api.page_cache import CachedPage, PageCache
 from calldex.node import Node
 from calldex.search.page import Page
 from calldex.search.query import PageRequest
 from calldex.search.reader import SEARCH, Reader, Search
 from calldex.transport.replies import JSON, PRIVATE, CdrPage, Coding, coded, coding_for, coding_headers, tag_matches
-from calldex.transport.requests import caller, pairs_of
 
 
 class CdrPages:
@@ -32,8 +31,8 @@ class CdrPages:
 
     async def get(self, request: Request) -> Response:
         """A page of records, newest first."""
-        owner, pairs = await caller(request, self._directory, await pairs_of(request))
-        async with self._reader.open(caller_of(request, owner), SEARCH, pairs) as search:
+        caller, pairs = await asked(request, self._directory)
+        async with self._reader.open(caller, SEARCH, pairs) as search:
             coding = coding_for(request.headers.get("accept-encoding", ""))
             if_none_match = request.headers.get("if-none-match")
             reply, rows = await search.run(lambda: self._answer(search, coding, if_none_match))
@@ -63,7 +62,7 @@ def body_of_page(page: Page, number: int) -> bytes:
 
 
 ENDPOINTS: Final = (
-    Endpoint(
+    over(SEARCH)(
         path="/api/v2/cdr",
         handler=lambda handlers: handlers.cdr.get,
         id="search_cdr",
@@ -77,11 +76,6 @@ ENDPOINTS: Final = (
             " it gets each of them exactly once, whatever is written meanwhile."
         ),
         gives=CdrPage,
-        credential="key",
-        needs=SEARCH.needs,
-        action=SEARCH.action,
-        limit=SEARCH.places,
-        parameters=taken(SEARCH.takes),
         errors=(304, *ERRORS, 409, 410),
     ),
 )

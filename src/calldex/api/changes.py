@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from calldex.api.audited import caller_of
-from calldex.api.endpoint import ERRORS, Endpoint, taken
+from calldex.api.endpoint import ERRORS, over
 from calldex.errors import Problem
 from calldex.node import Node
 from calldex.records.codec import Record
@@ -189,7 +189,7 @@ def _reply(page: FeedPage, coding: Coding) -> Response:
 
 
 ENDPOINTS: Final = (
-    Endpoint(
+    over(CHANGES)(
         path="/api/v2/cdr/changes",
         handler=lambda handlers: handlers.changed.get,
         id="read_changes",
@@ -207,11 +207,6 @@ ENDPOINTS: Final = (
         ),
         gives=FeedReply,
         other_types=(EVENTS,),
-        credential="key",
-        needs=CHANGES.needs,
-        action=CHANGES.action,
-        limit=CHANGES.places,
-        parameters=taken(CHANGES.takes),
         errors=(*ERRORS, 409, 410),
     ),
 )

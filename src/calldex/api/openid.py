@@ -22,7 +22,8 @@ from calldex.clock import now_ms
 from calldex.directory import Client, OpenidClient, SignedIn, User
 from calldex.errors import BadRequest, CalldexError, Forbidden, NotFound, TooMany
 from calldex.node import Node
-from calldex.transport.cookies import OPENID, cookie_of, origin_of, set_cookie
+from calldex.sealing import KEY_BYTES
+from calldex.transport.cookies import OPENID, cookie_of, origin_of, sealing_of, set_cookie
 from calldex.transport.replies import JSON
 from calldex.transport.requests import only, query_pairs
 from calldex.transport.workers import Workers
@@ -91,6 +92,7 @@ class OpenidSignIn:
     def __init__(self, node: Node, sign_in: SignIn) -> None:
         self._node = node
         self._sign_in = sign_in
+        self._cookie = sealing_of(node.directory.secret("cookies", KEY_BYTES), OPENID)
         self._known: dict[str, _Known] = {}
         self._talking = Workers("openid", TALKS_AT_ONCE, TALKS_WAITING, _too_many)
 
@@ -110,7 +112,7 @@ class OpenidSignIn:
         url, attempt = await provider.begin(origin_of(request) + CALLBACK)
         begun = Begun(account=account, began_ms=now_ms(), attempt=attempt)
         response = RedirectResponse(url, 302, {"Cache-Control": "no-store"})
-        set_cookie(response, request, OPENID, self._sign_in.seal.seal(OPENID, begun), ATTEMPT_S)
+        set_cookie(response, request, OPENID, self._cookie.seal(begun), ATTEMPT_S)
         return response
 
     async def callback(self, request: Request) -> Response:
@@ -127,7 +129,7 @@ class OpenidSignIn:
             return RedirectResponse(f"/signin?openid={kind}", 303, {"Cache-Control": "no-store"})
 
     async def _finish(self, request: Request) -> Response:
-        begun = self._sign_in.seal.unseal(OPENID, cookie_of(request, OPENID), Begun)
+        begun = self._cookie.unseal(cookie_of(request, OPENID), Begun)
         at_ms = now_ms()
         if begun is None or at_ms >= begun.began_ms + ATTEMPT_S * 1000:
             raise BadRequest("signing in was not begun in this browser, or took too long; start again")

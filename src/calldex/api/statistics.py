@@ -14,8 +14,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from calldex.access.masking import masked_label
-from calldex.api.audited import caller_of
-from calldex.api.endpoint import ERRORS, Endpoint, taken
+from calldex.api.audited import asked
+from calldex.api.endpoint import over
 from calldex.directory import NamedKind
 from calldex.errors import Problem, suggest
 from calldex.node import Node
@@ -37,7 +37,6 @@ from calldex.search.statistics import (
     Times,
 )
 from calldex.transport.replies import JSON, PRIVATE, sized
-from calldex.transport.requests import caller, pairs_of
 
 _NAMED: Final[Mapping[Group, NamedKind]] = {"agent": "agent", "queue": "queue", "team": "team", "campaign": "campaign"}
 Level = Literal["day", "hour", "record"]
@@ -173,9 +172,9 @@ class Statistics:
         return await self._answer(request, CHECKSUMS, _checksums)
 
     async def _answer(self, request: Request, reading: Reading[Any], make: Any) -> Response:
-        owner, pairs = await caller(request, self._directory, await pairs_of(request))
+        caller, pairs = await asked(request, self._directory)
         accept = request.headers.get("accept-encoding", "")
-        async with self._reader.open(caller_of(request, owner), reading, pairs) as search:
+        async with self._reader.open(caller, reading, pairs) as search:
             return await search.run(lambda: sized(msgspec.json.encode(make(search)), accept, JSON, PRIVATE))
 
     def _stats(self, search: Search[StatsRequest]) -> StatsReply:
@@ -253,7 +252,7 @@ def _checksums(search: Search[ChecksumRequest]) -> ChecksumReply:
 
 
 ENDPOINTS: Final = (
-    Endpoint(
+    over(STATS)(
         path="/api/v2/cdr/stats",
         handler=lambda handlers: handlers.statistics.stats,
         id="read_stats",
@@ -264,14 +263,8 @@ ENDPOINTS: Final = (
             " Lengths that are not known are left out of means and ranks."
         ),
         gives=StatsReply,
-        credential="key",
-        needs=STATS.needs,
-        action=STATS.action,
-        limit=STATS.places,
-        parameters=taken(STATS.takes),
-        errors=ERRORS,
     ),
-    Endpoint(
+    over(CHECKSUMS)(
         path="/api/v2/cdr/checksums",
         handler=lambda handlers: handlers.statistics.checksums,
         id="read_checksums",
@@ -283,11 +276,5 @@ ENDPOINTS: Final = (
             " modulo 2^64 in 16 hexadecimal digits. Where a day differs, its hours tell where, then its records."
         ),
         gives=ChecksumReply,
-        credential="key",
-        needs=CHECKSUMS.needs,
-        action=CHECKSUMS.action,
-        limit=CHECKSUMS.places,
-        parameters=taken(CHECKSUMS.takes),
-        errors=ERRORS,
     ),
 )

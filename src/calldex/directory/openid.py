@@ -22,7 +22,7 @@ from calldex.directory.model import User, UserChanges, refuse, text_problem
 from calldex.directory.people import find_user
 from calldex.directory.principals import find_account, principals
 from calldex.directory.roster import Roster
-from calldex.directory.sealing import SEALED, Sealing
+from calldex.directory.sealing import SEALED, SealedSecrets
 from calldex.directory.tables import accounts, api_keys, groups, openid, sessions, users
 from calldex.errors import Forbidden, NotFound, Problem, suggest
 
@@ -62,7 +62,7 @@ class Rights(msgspec.Struct, frozen=True):
 class OpenidProviders(Repository):
     """The providers, up to one for each account."""
 
-    _sealing: Sealing
+    _sealing: SealedSecrets
 
     def set_openid(self, client: OpenidClient) -> None:
         """Set an account's provider, in place of the one it has; `BadParameters` with everything that is wrong."""

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, delete, insert, select, update
 
 from calldex.directory.database import Repository
 from calldex.directory.exports import Export, Maker, insert_export
-from calldex.directory.sealing import Sealing
+from calldex.directory.sealing import SealedSecrets
 from calldex.directory.tables import export_schedules, secrets
 from calldex.errors import Conflict, NotFound
 
@@ -39,7 +39,7 @@ class Schedule(Maker, frozen=True, kw_only=True):
 class Schedules(Repository):
     """Schedules, and the credentials of their targets."""
 
-    _sealing: Sealing
+    _sealing: SealedSecrets
 
     def schedules(self, account_id: int | None = None) -> list[Schedule]:
         """Those of an account, or all of them, by name."""

@@ -48,7 +48,7 @@ class Cursor(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """Up to when the page before said that all is there."""
 
 
-class FeedChange(msgspec.Struct, frozen=True):
+class ServedChange(msgspec.Struct, frozen=True):
     """A change as it is told: a version that came (its JSON), or a record that a copy drops (None)."""
 
     seq: int
@@ -61,7 +61,7 @@ class FeedPage(msgspec.Struct, frozen=True):
     """Some changes in their order, where the next page begins, whether there are more now, and the instant before which
     nothing can come any more."""
 
-    changes: list[FeedChange]
+    changes: list[ServedChange]
     cursor: str
     more: bool
     complete_ms: int
@@ -198,7 +198,7 @@ def _all(found: Changes, held: dict[str, int], *, whole: bool) -> Iterator[Chang
             yield change
 
 
-def _shown(changes: Iterable[Change], query: Query) -> Iterator[FeedChange]:
+def _shown(changes: Iterable[Change], query: Query) -> Iterator[ServedChange]:
     """The changes as the reader sees them: masked, in their vocabulary."""
     kept = list(changes)
     records = served(b",".join(change.json for change in kept if change.json is not None), query.scope)
@@ -211,4 +211,4 @@ def _shown(changes: Iterable[Change], query: Query) -> Iterator[FeedChange]:
             count -= 1
             json = (b"" if first else b'{"uuid":"') + next(parts) + (b"}" if count else b"")
             first = False
-        yield FeedChange(change.seq, change.uuid, change.at_ms, json)
+        yield ServedChange(change.seq, change.uuid, change.at_ms, json)
