@@ -227,7 +227,7 @@ _OF_TYPE: Final[dict[Any, Any]] = {
             link="/api/v2/cdr/exports/5f0c9a1e77b2d3045f0c9a1e77b2d304/file?link=Jq1cX0d2",
             link_expires_at=datetime(2026, 1, 31, 9, 5, tzinfo=UTC),
         ),
-        Readiness(ready=True, down=(), behind=0, total=310, reason=None),
+        Readiness(ready=True, down=(), left_percent=0, reason=None),
         AuditEntry(
             n=42,
             at=_BEGAN,

@@ -103,8 +103,7 @@ class Health:
         return Readiness(
             ready=not down,
             down=down,
-            behind=state.behind,
-            total=state.total,
+            left_percent=state.left_percent,
             reason="; ".join(f"{part}: {each.reason}" for part, each in parts.items() if each.reason) or None,
         )
 

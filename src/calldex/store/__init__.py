@@ -206,8 +206,9 @@ class DayCheck(msgspec.Struct, frozen=True):
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether a store can answer searches; if not, how far it has come. `damaged`: how many versions are refused as
-    they are not what was written."""
+    """Whether a store can answer searches; if not, how far it has come: `behind` of `total` commits, of all accounts,
+    since those are brought up to date in one. `damaged`: how many versions are refused as they are not what was
+    written."""
 
     ready: bool
     behind: int
@@ -216,9 +217,14 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     damaged: int = 0
 
     @property
+    def left_percent(self) -> int:
+        """How much of what was committed cannot be searched yet, for whoever is not to learn how much others write."""
+        return max(100 * self.behind // max(self.total, 1), 1) if self.behind else 0
+
+    @property
     def left(self) -> str:
-        """How far it is, for whoever is not to learn how much others write."""
-        return f"{max(100 * self.behind // max(self.total, 1), 1)} % of what was committed is left"
+        """The same in words."""
+        return f"{self.left_percent} % of what was committed is left"
 
 
 class Mentioned(msgspec.Struct, frozen=True, kw_only=True):

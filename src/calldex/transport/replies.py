@@ -62,13 +62,12 @@ Component = Literal["store", "directory"]
 
 class Readiness(msgspec.Struct, frozen=True, kw_only=True):
     """Whether everything can be answered; if not, which parts are `down`, and why. One that answers has a `reason` as
-    well when some of its hosts do not. Where the store is being brought up to date, `behind` of `total` commits are
-    left."""
+    well when some of its hosts do not. `left_percent`: how much of what was committed cannot be searched yet; more than
+    0 for long only where the store is being brought up to date."""
 
     ready: bool
     down: tuple[Component, ...]
-    behind: int
-    total: int
+    left_percent: int
     reason: str | None
 
 
@@ -77,8 +76,7 @@ class Unready(ErrorReply, frozen=True, kw_only=True):
 
     ready: bool
     down: tuple[Component, ...]
-    behind: int
-    total: int
+    left_percent: int
     reason: str | None
 
 
