@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from calldex.access import Scope
-from calldex.records.record import Cdr
+from calldex.records.record import CallRow, Cdr
 from calldex.search.query import Query
 from calldex.search.statistics import Grouping
 
@@ -68,15 +68,6 @@ class Head(msgspec.Struct, frozen=True):
 
     seq: int
     hash: bytes
-
-
-class KeptRow(msgspec.Struct, frozen=True):
-    """A row of a call as it is kept: see `formats.Row`; `uuid` is the interaction it was last made part of."""
-
-    key: bytes
-    links: tuple[str, ...]
-    text: str
-    uuid: str | None
 
 
 class Reject(msgspec.Struct, frozen=True):
@@ -141,7 +132,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     origin: str
     records: Sequence[Cdr | Prepared] = ()
     removed: Sequence[str] = ()
-    rows: Sequence[KeptRow] = ()
+    rows: Sequence[CallRow] = ()
     rejects: Sequence[Reject] = ()
     released: Sequence[int] = ()
     receipt_key: str | None = None
@@ -360,10 +351,10 @@ class Writing(Protocol):
 class Staging(Protocol):
     """What is kept beside records, and is written with them: rows of calls, the quarantine, receipts."""
 
-    def rows_of_calls(self, account_id: int, source: str, links: Sequence[str]) -> list[KeptRow]:
+    def rows_of_calls(self, account_id: int, source: str, links: Sequence[str]) -> list[CallRow]:
         """Every kept row that is tied to one of these links, directly or through other rows."""
 
-    def rows_of_source(self, account_id: int, source: str, after: int, limit: int) -> list[tuple[int, KeptRow]]:
+    def rows_of_source(self, account_id: int, source: str, after: int, limit: int) -> list[tuple[int, CallRow]]:
         """So many kept rows of a source behind an id, in the order in which they came, each with its id."""
 
     def count_rows(self, account_id: int, source: str) -> int:

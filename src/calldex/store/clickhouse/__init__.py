@@ -23,6 +23,7 @@ from calldex.access import Scope
 from calldex.clock import now_ms
 from calldex.errors import TokenExpired, Unavailable, UnreadableInput, UsageProblem
 from calldex.records.fields import MAX_VALUES
+from calldex.records.record import CallRow
 from calldex.search.missed import split
 from calldex.search.query import Query
 from calldex.search.statistics import Grouping
@@ -31,7 +32,6 @@ from calldex.store import (
     Batch,
     Capabilities,
     DayCheck,
-    KeptRow,
     Loaded,
     Mentioned,
     MissedAsk,
@@ -466,11 +466,11 @@ class ClickhouseStore:
             found.append(Version(seq, ended, uuid, text if content else None, written_ms))
         return found
 
-    def rows_of_calls(self, account_id: int, source: str, links: Sequence[str]) -> list[KeptRow]:
+    def rows_of_calls(self, account_id: int, source: str, links: Sequence[str]) -> list[CallRow]:
         """See `Store.rows_of_calls`."""
         return self._commits.rows_of_calls(account_id, source, links)
 
-    def rows_of_source(self, account_id: int, source: str, after: int, limit: int) -> list[tuple[int, KeptRow]]:
+    def rows_of_source(self, account_id: int, source: str, after: int, limit: int) -> list[tuple[int, CallRow]]:
         """See `Store.rows_of_source`."""
         return self._commits.rows_of_source(account_id, source, after, limit)
 
