@@ -83,9 +83,11 @@ class ChangesRequest(Own, frozen=True):
     def problems(self) -> Iterable[Problem]:
         """What does not go together, or is no start."""
         if self.cursor is not None and self.start is not None:
-            yield Problem("start", self.start, "a cursor is given, which has its place", "either of both")
+            yield Problem(
+                "start", self.start, "cannot be given with a cursor, which has its place already", "either of both"
+            )
         if self.start is not None and self.started() is None:
-            yield Problem("start", self.start, "is no place in the feed", _VALID)
+            yield Problem("start", self.start, "is not a place in the feed", _VALID)
 
     def started(self) -> Start | None:
         """The start that is meant; None for what is none."""
@@ -203,7 +205,7 @@ ENDPOINTS: Final = (
             "With `wait`, the reply comes as soon as there is a change. With `Accept: text/event-stream`, each page is"
             " an event whose id is its cursor, and `Last-Event-ID` continues.\n\n"
             "409: what the key may see has changed; 410: the cursor is older than what is kept, or the store was"
-            " restored. Then read the feed again from the beginning, and drop what does not come."
+            " restored. Then read the feed again from the beginning, and delete from the copy what does not come."
         ),
         gives=FeedReply,
         other_types=(EVENTS,),

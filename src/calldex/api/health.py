@@ -88,7 +88,7 @@ class Health:
         # What a proxy forwards that is not trusted came from anywhere.
         known = not through or request.client is None or request.client.host in self._node.settings.trusted_proxies
         if not known or address_of(request) not in self._node.settings.metrics_networks:
-            raise Forbidden("the measures are told to the networks of the setting metrics_networks alone")
+            raise Forbidden("only the networks in the setting metrics_networks may read the metrics")
         self._metrics.ready.set((await self._readiness()).ready)
         text = await asyncio.to_thread(self._metrics.text)
         return Response(text, 200, {**_HEADERS, "Content-Type": MEDIA_TYPE})

@@ -108,7 +108,7 @@ class StatsRequest(Own, frozen=True):
             set(self.group_by) <= set(OCCUPIED_BY) and self.bucket in (None, *OCCUPIED_IN)
         ):
             valid = f"with group_by {', '.join(OCCUPIED_BY)}, and bucket {', '.join(OCCUPIED_IN)}"
-            yield Problem("measures", OCCUPANCY, "is of agents' days, and can be cut no finer", valid)
+            yield Problem("measures", OCCUPANCY, "is known for each agent and day, and no finer", valid)
         for group in dict.fromkeys(self.group_by):
             if self.group_by.count(group) > 1:
                 yield Problem("group_by", group, "named more than once", "each once")

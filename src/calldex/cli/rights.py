@@ -489,7 +489,7 @@ def remove_name(kind: NamedKind, key: str, account: str, data: Path | None) -> N
     verb = remove_code if kind == "wrapup_code" else remove
     with connected(data) as control:
         control.do(verb, Nothing(), account=account, subject=key, kind=kind)
-    output.say(f"Forgot what the {kind.replace('_', ' ')} {key} is called.")
+    output.say(f"Removed the name of the {kind.replace('_', ' ')} {key} is called.")
 
 
 # --- access -----------------------------------------------------------------------------------------------------------

@@ -442,7 +442,7 @@ def _reaching() -> Iterator[None]:
     except (OperationalError, InternalError) as error:  # the latter of a server that has become a read-only one
         raise _unavailable(error) from error
     except NoConnection as error:
-        raise Unavailable("too many ask the directory database at once", retry_after=1) from error
+        raise Unavailable("too many requests use the directory database at once", retry_after=1) from error
 
 
 def _unavailable(error: DatabaseError) -> Unavailable:

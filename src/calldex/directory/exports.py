@@ -125,7 +125,7 @@ class Exports(Repository):
                 raise TooMany(f"{waiting} exports of yours wait or run, and {MOST_OPEN} may; try again when one has"
                               " ended, or delete one", retry_after=10)  # fmt: skip
             if kept >= MOST_KEPT:
-                raise TooMany(f"{kept} exports of yours are kept, and {MOST_KEPT} may; delete some", retry_after=60)
+                raise TooMany(f"{kept} of your exports are kept, the most that may be; delete some", retry_after=60)
             insert_export(connection, export)
 
     def exports(self, account_id: int, user_id: int | None) -> list[Export]:

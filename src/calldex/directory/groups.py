@@ -81,7 +81,9 @@ def _added(connection: Connection, account_id: int, known: int, values: dict[str
     if "name" not in values:
         raise BadParameters([Problem("name", "", "is needed for a new group", "its name")])
     if known >= MOST:
-        raise BadParameters([Problem("name", values["name"], "would be one group too many", f"up to {MOST}")])
+        raise BadParameters(
+            [Problem("name", values["name"], "is one group more than an account may have", f"up to {MOST}")]
+        )
     row = {"account_id": account_id, "created_at": now_ms(), "permissions": [], "reach": {}, **values}
     id_: int = connection.execute(insert(groups).values(row).returning(groups.c.id)).scalar_one()
     return id_

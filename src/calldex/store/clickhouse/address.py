@@ -57,7 +57,7 @@ def parse_dsn(text: str) -> Dsn:
             raise ValueError("begins with neither clickhouse:// nor chdb:///")
         return _clickhouse(parts)
     except ValueError as error:
-        raise BadSettings([Problem("store", "", f"is no address of a ClickHouse: {_safe(error)}", FORM)]) from None
+        raise BadSettings([Problem("store", "", f"is not the address of a ClickHouse: {_safe(error)}", FORM)]) from None
 
 
 def _safe(error: ValueError) -> str:

@@ -112,7 +112,9 @@ def each(connection: Connection, text: str, parameters: Sequence[Any] = ()) -> I
         try:
             yield from connection.execute(text, parameters)
         except UnicodeDecodeError as error:
-            raise StoreDamaged(f"the ledger {connection.filename} is damaged: it has text that is no text") from error
+            raise StoreDamaged(
+                f"the ledger {connection.filename} is damaged: it holds text that is not UTF-8"
+            ) from error
 
 
 def rows(connection: Connection, text: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:

@@ -88,7 +88,7 @@ class Bitrix24(Crm):
         scopes = self.http.send("POST", "/rest/scope", json={}).body["result"]
         lacking = [scope for scope in ("telephony", "crm") if scope not in scopes]
         if lacking:
-            raise Refused(403, f"the application lacks the rights {', '.join(lacking)} in Bitrix24")
+            raise Refused(403, f"the application lacks the permissions {', '.join(lacking)} in Bitrix24")
 
     def payload(self, call: Call) -> Mapping[str, Any]:
         """See `Crm`: both commands."""

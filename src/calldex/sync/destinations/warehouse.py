@@ -232,7 +232,7 @@ class Postgres(Warehouse):
         """See `Warehouse`."""
         parts = urlsplit(self.options.url)
         if parts.scheme not in ("postgres", "postgresql") or not parts.hostname or not parts.path.strip("/"):
-            raise DestinationProblem(f"url: is no address of a PostgreSQL database; valid: {_EXAMPLE}")
+            raise DestinationProblem(f"url: is not the address of a PostgreSQL database; valid: {_EXAMPLE}")
         from urllib.parse import parse_qsl, unquote
 
         given = {
