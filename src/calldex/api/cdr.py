@@ -5,7 +5,7 @@ The records' JSON goes from the store to the client as it is; nothing here looks
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 from starlette.requests import Request
@@ -15,10 +15,21 @@ from calldex.api.audited import asked
 from calldex.api.endpoint import ERRORS, over
 from calldex.api.page_cache import CachedPage, PageCache
 from calldex.node import Node
+from calldex.records.codec import Record
 from calldex.search.page import Page
 from calldex.search.query import PageRequest
 from calldex.search.reader import SEARCH, Reader, Search
-from calldex.transport.replies import JSON, PRIVATE, CdrPage, Coding, coded, coding_for, coding_headers, tag_matches
+from calldex.transport.replies import JSON, PRIVATE, Coding, coded, coding_for, coding_headers, tag_matches
+
+
+class CdrPage(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of a search: its records, how many match in all, the page's number as it was asked for, and the token for
+    the rest; null when nothing follows."""
+
+    records: list[Record]
+    total: Annotated[int, msgspec.Meta(ge=0)]
+    page: Annotated[int, msgspec.Meta(ge=1)]
+    search_token: str | None
 
 
 class CdrPages:

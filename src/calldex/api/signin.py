@@ -1,7 +1,7 @@
 """`/api/session` and `/api/sessions`: how people sign in with a password, see where they are signed in, and sign out.
 
-Who is signed in has a cookie, and every other route takes it in place of a key (`inputs.caller`). Here alone sessions
-begin and end, so here alone that is noted. Nothing is decided about what somebody may.
+Who is signed in has a cookie, and every other route takes it in place of a key (`transport.requests.caller`). Here
+alone sessions begin and end, so here alone that is noted. Nothing is decided about what somebody may.
 """
 
 from __future__ import annotations

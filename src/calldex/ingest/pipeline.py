@@ -37,7 +37,7 @@ from calldex.store import AlreadyAnswered, Batch, Outcome, Quarantined, Receipt,
 _T = TypeVar("_T")
 
 BATCH: Final = 10_000
-"""How many pieces are committed at once; fewer where they are long, see `reading.BATCH_BYTES`."""
+"""How many pieces are committed at once; fewer where they are long, see `workers.BATCH_BYTES`."""
 
 
 class Summary(msgspec.Struct):

@@ -109,7 +109,7 @@ class AlreadyAnswered(Exception):
 
 
 class Prepared(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A record as stores keep it: its uuid, its columns (`sql.values`) and its JSON. See `sql.ready`."""
+    """A record as stores keep it: its uuid, its columns (`sql.values`) and its JSON. See `sql.prepared`."""
 
     uuid: str
     values: tuple[int | str, ...]
@@ -277,7 +277,7 @@ class ChangeLog(Protocol):
 
 
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
-    """What a store can do, and how it is best used: how many batches of an import (see `ingest.BATCH`) to commit as
+    """What a store can do, and how it is best used: how many batches of an import (see `ingest.pipeline`) to commit as
     one, how long to wait at least between two purges, how often to look whether something was committed, and by what it
     is backed up, if `Care.backup` cannot do it."""
 

@@ -2,7 +2,7 @@
 its reply; and errors in our shape.
 
 What is refused here never becomes a request: it is not HTTP, or too much of it. Bodies are bounded by who reads them
-(`inputs.body_of`).
+(`requests.body_of`).
 """
 
 from __future__ import annotations
