@@ -30,7 +30,7 @@ import calldex
 from calldex.api.control import control
 from calldex.api.server import serve
 from calldex.demo import interactions
-from calldex.ingest.workers import block
+from calldex.ingest.workers import Block, block
 from calldex.node import Node
 from calldex.records.record import canonical
 from calldex.settings import Settings, resolve
@@ -63,6 +63,7 @@ class Trace:
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
         """Print what ran within the block, and shortly after it."""
+        time.sleep(QUIET_S)  # what goes on in the background of a start is none of it
         self.calls.clear()
         self._on = True
         yield
@@ -86,9 +87,12 @@ def _settings(data: Path, **flags: object) -> Settings:
     return resolve(data, {"port": 0, "threads": 2, **flags}, {})[0]
 
 
+def _block(seed: int, count: int) -> Block:
+    return block(map(canonical, interactions(count, seed)), "")
+
+
 def _write(node: Node, seed: int, count: int) -> None:
-    sent = block(map(canonical, interactions(count, seed)), "")
-    node.ingest.post(node.directory.account().id, sent, None, b"", lambda _: b"")
+    node.ingest.post(node.directory.account().id, _block(seed, count), None, b"", lambda _: b"")
 
 
 def _row(trace: Trace, data: Path) -> None:
@@ -140,8 +144,9 @@ def _commit(trace: Trace, data: Path) -> None:
     """Records that were read, until they count."""
     with Node(_settings(data, store=f"chdb://{data}/engine")) as node:
         _write(node, 1, 50)
+        sent = _block(2, 50)
         with trace("a commit on ClickHouse"):
-            _write(node, 2, 50)
+            node.ingest.post(1, sent, None, b"", lambda _: b"")
 
 
 if __name__ == "__main__":

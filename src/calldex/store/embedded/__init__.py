@@ -106,7 +106,7 @@ class EmbeddedStore(Staging):
         except BaseException:
             self._ledger.close()
             raise
-        self._proved = 0
+        self._proved = self._to_prove = 0
         self._columns: Columns | None = None
         self._reason: str | None = "starting"
         self._assembling = threading.Lock()
@@ -219,7 +219,7 @@ class EmbeddedStore(Staging):
         are taken in, the next ones are read."""
         started, first, logged = time.monotonic(), columns.applied, time.monotonic()
         last = self._ledger.last_seq
-        self._proved = 0 if columns.applied == 0 else last
+        self._proved, self._to_prove = (0 if columns.applied == 0 else last), last
         with ThreadPoolExecutor(1, "ledger-reader") as reader:
             ahead: Future[_Chunk] | None = None
             while not self._closing:
@@ -242,13 +242,13 @@ class EmbeddedStore(Staging):
         """The next commits to be taken in: whole groups of rows, or what there is."""
         pending = self._ledger.last_seq - after
         upto = after + min(pending if pending < ROW_GROUP else pending // ROW_GROUP * ROW_GROUP, _CHUNK)
-        if self._proved <= after:
+        if self._proved <= after < self._to_prove:
             self._prove(upto)
         return _Chunk(self._versions(after, upto), upto)
 
     def _prove(self, upto: int) -> None:
         """Where the columns are made again, the versions they are made of are proved before; those that are not what
-        was written are in them as they are, and nobody is given them."""
+        was written are in them as they are, and nobody is given them. What this process writes is not proved again."""
         upto = self._ledger.linked_upto(upto)
         found = list(self._ledger.faults(after=self._proved, upto=upto, ends=False))
         if found:

@@ -6,8 +6,7 @@ nothing; what is to be done about a fault is for whoever asked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -17,11 +16,8 @@ from calldex.errors import StoreDamaged
 from calldex.store import Head
 from calldex.store.embedded import chain
 from calldex.store.embedded.packing import Garbled, Packing
-from calldex.store.embedded.sqlite import Connection, rows
+from calldex.store.embedded.sqlite import Readers, rows
 from calldex.store.sql import LIVE
-
-Readers = Callable[[], AbstractContextManager[Connection]]
-"""Gives a connection for a while."""
 
 _LINKS: Final = 100
 _VERSIONS: Final = 5_000

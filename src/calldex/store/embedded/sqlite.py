@@ -8,8 +8,8 @@ file is.
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +18,8 @@ import apsw
 from calldex.errors import CalldexError, DiskFull, StoreDamaged, Unavailable, UnreadableInput
 
 Connection = apsw.Connection
+Readers = Callable[[], AbstractContextManager[Connection]]
+"""Gives a connection for a while."""
 carray = apsw.carray
 OK: Final = int(apsw.SQLITE_OK)
 

@@ -14,8 +14,7 @@ import msgspec
 from calldex.clock import now_ms
 from calldex.records.record import CallRow
 from calldex.store import RECEIPT_MS, Batch, Outcome, Quarantined, Receipt
-from calldex.store.embedded.proof import Readers
-from calldex.store.embedded.sqlite import Connection, carray, rows
+from calldex.store.embedded.sqlite import Connection, Readers, carray, rows
 from calldex.store.sql import uuid_bytes
 
 QUARANTINE: Final = (
