@@ -149,7 +149,8 @@ def test_looser_spellings(changes: dict[str, Any], expected: dict[str, Any]) -> 
     ("changes", "says"),
     [
         ({"uuid": ...}, "uuid"),
-        ({"uuid": "01980c1e"}, "$.uuid"),
+        ({"uuid": "01980c1e"}, "'01980c1e' is no uuid; valid are 32 hexadecimal digits"),
+        ({"uuid": "CA0123456789abcdef0123456789abcdef"}, "Of an id of another system make one"),
         ({"uuid": "0x980c1e-6f3a-8d21-9a3b-5c1f0e7d2b44"}, "$.uuid"),
         ({"uuid": "01980c1e-6f3a-8d21-9a3b-5c1f0e7d2b44\n"}, "$.uuid"),
         ({"type": "fax"}, "$.type"),

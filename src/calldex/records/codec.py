@@ -295,7 +295,12 @@ def _completed(given: dict[str, Any]) -> dict[str, Any]:
         if found[name] is None:
             del found[name]
     if isinstance(found.get("uuid"), str):
-        found["uuid"] = plain_uuid(found["uuid"]) or found["uuid"]
+        if (uuid := plain_uuid(found["uuid"])) is None:
+            raise ValueError(
+                f"{found['uuid'][:64]!r} is no uuid; valid are 32 hexadecimal digits. Of an id of another system make"
+                " one (version 5, always the same of the same id), and keep the id in `custom` - at `$.uuid`"
+            )
+        found["uuid"] = uuid
     if isinstance(found.get("events"), list):
         found["events"] = [_event(each) for each in found["events"]]
     name = "timestamp" if found.get("started_at") is None else "started_at"
