@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from calldex.directory import Directory, Named, WrapupCode
 from calldex.errors import IdempotencyMismatch
-from calldex.formats import UNFINISHED, Row, RowFormat, RowSettings, lines
+from calldex.formats import UNFINISHED, FormatSettings, Row, RowFormat, RowSettings, lines
 from calldex.formats.asterisk import FORMAT as ASTERISK
 from calldex.formats.asterisk.settings import AsteriskSettings
 from calldex.formats.jsonl import FORMAT as JSONL
@@ -647,6 +647,35 @@ def test_a_first_line_that_grows(site: Site) -> None:
     line = b"\xef\xbb\xbf" + codec.encode(record(1))
     assert 1 == site.ingest.run(site.records(), [line[:50]], "calls.jsonl").unfinished
     assert (1, 0, 0, 0) == counts(site.ingest.run(site.records(), [line[:2], line[2:49], line[49:]], "calls.jsonl"))
+    assert [] == list(site.store.quarantined(site.account_id))
+
+
+class Numbered:
+    """JSON Lines whose places are numbers of records, as those of a format whose records are no lines."""
+
+    name = "numbered"
+    settings: type[FormatSettings] = JsonlSettings
+
+    def sniff(self, head: bytes) -> bool:
+        """Never."""
+        return not head
+
+    def read(self, chunks: Iterable[bytes], settings: Any) -> Iterator[Cdr | Rejected]:
+        """One a line."""
+        for number, piece in enumerate(JSONL.read(chunks, settings), 1):
+            yield msgspec.structs.replace(piece, where=f"record {number}") if isinstance(piece, Rejected) else piece
+
+
+def test_places_that_are_no_lines(site: Site) -> None:
+    """A format may tell places in its own way. What a file ended within then stays in the quarantine, whatever comes
+    of that source, until it is retried."""
+    feed = msgspec.structs.replace(site.records("crm"), format=Numbered())
+    file = jsonl(record(1), record(2))
+    assert (1, 0, 0, 1) == counts(site.ingest.run(feed, [file[:-9]], "file"))
+    assert (1, 0, 1, 0) == counts(site.ingest.run(feed, [file], "file"))
+    (piece,) = site.store.quarantined(site.account_id)
+    assert (UNFINISHED, "record 2", "numbered") == (piece.reason, piece.where, piece.format)
+    assert (0, 0, 1, 0) == counts(site.ingest.retry(feed, [(piece.id, codec.encode(record(2)))], "retry"))
     assert [] == list(site.store.quarantined(site.account_id))
 
 
