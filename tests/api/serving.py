@@ -24,6 +24,7 @@ import sys
 import msgspec
 from calldex.transport import backpressure, listener, protocol
 from calldex.api.server import serve
+from calldex.directory import database
 from calldex.node import Node
 from calldex.settings import resolve
 
@@ -36,7 +37,11 @@ def announce(url):
     os.close(told)
 
 given, patience, told = map(msgspec.json.decode, sys.argv[1:4])
-for module in (listener, protocol, backpressure):
+modules = [listener, protocol, backpressure, database]
+if given.get("store", "").startswith("clickhouse"):
+    from calldex.store.clickhouse import client
+    modules.append(client)
+for module in modules:
     for name in patience.keys() & vars(module).keys():
         setattr(module, name, patience[name])
 with Node(resolve(None, {"port": 0, "threads": 1, **given}, {})[0]) as node:
@@ -46,7 +51,8 @@ print("ended", flush=True)
 
 
 class Server:
-    """A server with some settings, and other values of the constants of `listener`, `protocol`, `backpressure`."""
+    """A server with some settings, and other values of the constants of `listener`, `protocol`, `backpressure`,
+    `directory.database` and, if records lie there, `store.clickhouse.client`."""
 
     def __init__(self, data: Path, patience: dict[str, float] | None = None, **given: object) -> None:
         # The address comes by a pipe of its own: in the log, lines of several threads may fall into one another.

@@ -122,8 +122,14 @@ def batch(account: int, group: int, text: str) -> Batch:
 
 
 def impatient(seconds: float) -> dict[str, float]:
-    """Constants of `store.clickhouse.client` with which nobody waits half a minute for a host that hangs."""
-    return {"_INSERT_S": seconds, "_CHANGE_S": seconds, "_LATE_S": 0.5}
+    """Constants of `store.clickhouse.client` with which nobody waits half a minute for a host that hangs, and that a
+    healthy one meets."""
+    short = 2 * seconds / 3
+    return {
+        **dict.fromkeys(("_INSERT_S", "_CHANGE_S", "_GREETING_S"), seconds),
+        **dict.fromkeys(("_PING_S", "_CONNECT_S"), short),
+        "_LATE_S": seconds / 6,
+    }
 
 
 def opened(store: str, directory: Directory, timeout_s: float = 5.0) -> Store:
