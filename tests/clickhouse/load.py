@@ -124,10 +124,9 @@ def batch(account: int, group: int, text: str) -> Batch:
 def impatient(seconds: float) -> dict[str, float]:
     """Constants of `store.clickhouse.client` with which nobody waits half a minute for a host that hangs, and that a
     healthy one meets."""
-    short = 2 * seconds / 3
     return {
         **dict.fromkeys(("_INSERT_S", "_CHANGE_S", "_GREETING_S"), seconds),
-        **dict.fromkeys(("_PING_S", "_CONNECT_S"), short),
+        "_PING_S": 2 * seconds / 3,
         "_LATE_S": seconds / 6,
     }
 

@@ -40,13 +40,13 @@ class Nodes:
             self.key = directory.create_key("boss@example.com", ("read", "ingest", "manage"))
         self.sending = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
         given = {"directory": address or place.address, "store": store}
-        waiting = {"_PING_S": patient(2), "_CONNECT_S": round(patient(3)), "_GREETING_S": patient(3)}
+        waiting = {"_PING_S": patient(2), "_GREETING_S": patient(3)}  # for hosts of ClickHouse
         self.servers: list[Server] = []
         self.clients: list[httpx.Client] = []
         try:
             for number in range(count):
                 self.servers.append(Server(folder / str(number), waiting, **given))
-                self.clients.append(httpx.Client(base_url=self.servers[-1].url, timeout=60))
+                self.clients.append(httpx.Client(base_url=self.servers[-1].url, timeout=patient(60)))
         except BaseException:
             self.end()
             raise

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from calldex.directory import Directory, Named, WrapupCode
 from calldex.errors import IdempotencyMismatch
-from calldex.formats import UNFINISHED, FormatSettings, Row, RowFormat, RowSettings, lines
+from calldex.formats import UNFINISHED, Row, RowFormat, RowSettings, lines
 from calldex.formats.asterisk import FORMAT as ASTERISK
 from calldex.formats.asterisk.settings import AsteriskSettings
 from calldex.formats.jsonl import FORMAT as JSONL
@@ -30,7 +30,7 @@ from calldex.ingest.pipeline import Ingest, Summary
 from calldex.ingest.workers import Followed, block
 from calldex.records import codec
 from calldex.records.record import Cdr, Rejected, Team, stable_id, time_uuid
-from calldex.store import Batch, Outcome, Quarantined, Receipt, Store
+from calldex.store import Batch, Outcome, Quarantined, Receipt, Reject, Store
 from tests import reference
 from tests.engines import answer, disagreeing, embedded, everything, put
 from tests.examples import examples
@@ -650,33 +650,14 @@ def test_a_first_line_that_grows(site: Site) -> None:
     assert [] == list(site.store.quarantined(site.account_id))
 
 
-class Numbered:
-    """JSON Lines whose places are numbers of records, as those of a format whose records are no lines."""
-
-    name = "numbered"
-    settings: type[FormatSettings] = JsonlSettings
-
-    def sniff(self, head: bytes) -> bool:
-        """Never."""
-        return not head
-
-    def read(self, chunks: Iterable[bytes], settings: Any) -> Iterator[Cdr | Rejected]:
-        """One a line."""
-        for number, piece in enumerate(JSONL.read(chunks, settings), 1):
-            yield msgspec.structs.replace(piece, where=f"record {number}") if isinstance(piece, Rejected) else piece
-
-
-def test_places_that_are_no_lines(site: Site) -> None:
-    """A format may tell places in its own way. What a file ended within then stays in the quarantine, whatever comes
-    of that source, until it is retried."""
-    feed = msgspec.structs.replace(site.records("crm"), format=Numbered())
-    file = jsonl(record(1), record(2))
-    assert (1, 0, 0, 1) == counts(site.ingest.run(feed, [file[:-9]], "file"))
-    assert (1, 0, 1, 0) == counts(site.ingest.run(feed, [file], "file"))
-    (piece,) = site.store.quarantined(site.account_id)
-    assert (UNFINISHED, "record 2", "numbered") == (piece.reason, piece.where, piece.format)
-    assert (0, 0, 1, 0) == counts(site.ingest.retry(feed, [(piece.id, codec.encode(record(2)))], "retry"))
-    assert [] == list(site.store.quarantined(site.account_id))
+def test_a_place_that_is_no_line(site: Site) -> None:
+    """A format may tell places in its own way: a piece within which its stream ended stays, and stops no import."""
+    cut = Reject(UNFINISHED, "record 2", codec.encode(record(1))[:9])
+    site.store.write(
+        Batch(account_id=site.account_id, source="crm", format="jsonl", origin="file", rejects=[cut]), wait=False
+    )
+    assert (2, 0, 0, 0) == counts(site.ingest.run(site.records("crm"), [jsonl(record(0), record(1))], "file"))
+    assert ["record 2"] == [each.where for each in site.store.quarantined(site.account_id)]
 
 
 @settings(max_examples=examples(200), deadline=None)
