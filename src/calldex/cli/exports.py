@@ -56,7 +56,7 @@ def cancel(id: str, account: str, data: Path | None) -> None:  # noqa: A002 - wh
 
     with connected(data) as control:
         control.do(cancel_export, Nothing(), account=account, subject=id)
-    output.say(f"The export {id} is gone.")
+    output.say(f"Deleted the export {id}.")
 
 
 @exports.command(
@@ -148,7 +148,7 @@ def unschedule(name: str, account: str, data: Path | None) -> None:
 
     with connected(data) as control:
         control.do(remove_schedule, Nothing(), account=account, subject=name)
-    output.say(f"{name} does not run any more.")
+    output.say(f"Removed the schedule {name}.")
 
 
 @exports.command(
@@ -168,10 +168,11 @@ def credentials(target: str, access_key_id: str, data: Path | None) -> None:
     The secret access key is asked for, or read from standard input. Without, what the server has in its environment
     opens the bucket (AWS_ACCESS_KEY_ID and the like).
     """
-    from calldex.admin.exports import TargetCredentials, set_target_credentials
+    from calldex.admin.exports import set_target_credentials
+    from calldex.buckets import Credentials
     from calldex.cli.client import connected
 
-    given = TargetCredentials(access_key_id=access_key_id, secret_access_key=secret_of("Secret access key"))
+    given = Credentials(access_key_id=access_key_id, secret_access_key=secret_of("Secret access key"))
     with connected(data) as control:
         control.do(set_target_credentials, given, account="main", subject=target)
-    output.say(f"What opens {target} is kept.")
+    output.say(f"Stored the credentials of {target}.")

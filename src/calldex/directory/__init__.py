@@ -19,6 +19,7 @@ from sqlalchemy.pool import StaticPool
 from calldex.directory import tables
 from calldex.directory.accounts import Accounts
 from calldex.directory.audit import Audit, AuditFilter, AuditWriter
+from calldex.directory.buckets import Buckets
 from calldex.directory.commits import DirectoryCommits
 from calldex.directory.copying import Copying
 from calldex.directory.database import Database, looking, postgresql_engine, sqlite_engine
@@ -49,7 +50,7 @@ from calldex.directory.model import (
 from calldex.directory.openid import Openid, OpenidClient, OpenidProviders
 from calldex.directory.people import People
 from calldex.directory.schedules import Schedule, Schedules
-from calldex.directory.sealing import SEALING_FILE, Sealing
+from calldex.directory.sealing import SEALING_FILE, SealedSecrets
 from calldex.directory.sessions import Client, Device, Session, SessionOwner, SignedIn
 from calldex.directory.signin import Signin
 from calldex.directory.sources import Sources
@@ -108,6 +109,7 @@ class Directory(
     Ledgers,
     Exports,
     Schedules,
+    Buckets,
     Marks,
     Views,
 ):
@@ -121,7 +123,7 @@ class Directory(
         super().__init__(Database(engine, migrate=migrate))
         if sealing is None:
             sealing = Path(engine.url.database or "directory").with_name(SEALING_FILE)
-        self._sealing = Sealing(sealing)
+        self._sealing = SealedSecrets(sealing)
         if migrate:
             self.seal_openid()
 
