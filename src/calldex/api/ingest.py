@@ -12,7 +12,7 @@ import math
 import re
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from itertools import islice
 from typing import Final, cast
@@ -28,11 +28,10 @@ from calldex.audit.chain import Action
 from calldex.clock import now_ms
 from calldex.directory import KeyOwner
 from calldex.errors import BadParameters, BadRequest, Problem, TooLarge, UnsupportedMedia
-from calldex.formats import LINE_LIMIT
-from calldex.ingest.workers import Block, block
+from calldex.ingest.workers import Block
 from calldex.node import Node
 from calldex.records import codec
-from calldex.records.record import Cdr, Rejected, plain_uuid
+from calldex.records.record import Rejected, plain_uuid
 from calldex.store import Outcome
 from calldex.texts import without_keys
 from calldex.transport.metrics import Metrics
@@ -159,7 +158,7 @@ class Posts:
         return reply
 
     def _write(self, account_id: int, media_type: str, body: bytes, receipt_key: str | None) -> bytes:
-        sent = block(_pieces(body, media_type), "")
+        sent = self._node.ingest.readers.block(_pieces(body, media_type))
         digest = hashlib.sha256(media_type.encode() + b"\0" + body).digest()
 
         def answer(outcomes: Sequence[Outcome]) -> bytes:
@@ -270,8 +269,8 @@ def _inflated(sent: bytes) -> bytes:
     return b"".join(parts)
 
 
-def _pieces(body: bytes, media_type: str) -> Iterator[Cdr | Rejected]:
-    """What each record is, as soon as it is asked for; where it stood is its index."""
+def _pieces(body: bytes, media_type: str) -> Sequence[bytes]:
+    """Each record as it was written; where it stands is its index."""
     body = body.removeprefix(codecs.BOM_UTF8)  # some clients put one there; it is no part of any record
     try:
         raws = _elements(body) if media_type == ARRAY_TYPE else _lines(body)
@@ -279,13 +278,7 @@ def _pieces(body: bytes, media_type: str) -> Iterator[Cdr | Rejected]:
         raise BadRequest(f"the body is not a JSON array of records: {error}") from None
     if len(raws) > MOST_RECORDS:
         raise TooLarge(f"a request may hold {MOST_RECORDS} records; this one has more")
-    return (_piece(bytes(raw), str(index)) for index, raw in enumerate(raws))
-
-
-def _piece(raw: bytes, where: str) -> Cdr | Rejected:
-    if len(raw) > LINE_LIMIT:
-        return Rejected(f"longer than {LINE_LIMIT} bytes", where, raw)
-    return codec.decode(raw, where)
+    return raws
 
 
 def _lines(body: bytes) -> Sequence[bytes]:
@@ -294,7 +287,7 @@ def _lines(body: bytes) -> Sequence[bytes]:
     return list(islice(found, MOST_RECORDS + 1))
 
 
-def _elements(body: bytes) -> Sequence[bytes | msgspec.Raw]:
+def _elements(body: bytes) -> Sequence[bytes]:
     """The elements of a JSON array, each as it was written.
 
     The decoder stops at half of a character (`\\ud800` alone), although JSON allows it. With such escapes out of its
@@ -302,7 +295,7 @@ def _elements(body: bytes) -> Sequence[bytes | msgspec.Raw]:
     """
     _refuse_commas(body)
     try:
-        return _ARRAY.decode(body)
+        return list(map(bytes, _ARRAY.decode(body)))
     except msgspec.DecodeError:
         seen = codec.without_halves(body)
     elements: list[bytes] = []

@@ -62,6 +62,8 @@ _CHUNK: Final = 2 * ROW_GROUP
 """How many commits the columns take in at once: whole groups of rows, few enough to hold in memory."""
 _UNSEEN_S: Final = 1.0
 """How long records that nobody waits for may wait for others, so that bulk loads are taken in by whole groups."""
+_PROMISED_S: Final = 0.25
+"""The same of those that the next search has to see, so that many who post pay for one change of the columns."""
 _PROGRESS_S: Final = 2.0
 _SOON_S: Final = 10.0
 _NO_ROOM_S: Final = 5.0
@@ -115,7 +117,9 @@ class EmbeddedStore(Staging):
         self._damage: str | None = None
         self._full = self._blind = False
         """Nothing is taken in for lack of room; nothing can be answered for lack of room."""
-        self._wanted = 0
+        self._wanted = self._promised = 0
+        """The last commit that somebody waits for; the last one that was acknowledged as visible: searches that begin
+        from then on wait for it."""
         self._unseen, self._nearly = 0, False
         """The last commit acknowledged before it could be searched; whether that is the last, as the end is near."""
         self._recent: deque[Written] = deque()
@@ -259,19 +263,20 @@ class EmbeddedStore(Staging):
 
     def _await_more(self, columns: Columns) -> None:
         """Wait for commits: for some that somebody waits for, or enough of them, or any for some time."""
+
+        def urgent() -> bool:
+            return (
+                self._closing
+                or self._damage is not None
+                or self._wanted > columns.applied
+                or self._ledger.last_seq - columns.applied >= ROW_GROUP
+            )
+
         with self._changed:
-            self._changed.wait_for(
-                lambda: self._closing or self._damage is not None or self._ledger.last_seq > columns.applied
-            )
-            self._changed.wait_for(
-                lambda: (
-                    self._closing
-                    or self._damage is not None
-                    or self._wanted > columns.applied
-                    or self._ledger.last_seq - columns.applied >= ROW_GROUP
-                ),
-                _UNSEEN_S,
-            )
+            self._changed.wait_for(lambda: urgent() or self._ledger.last_seq > columns.applied)
+            if not self._changed.wait_for(lambda: urgent() or self._promised > columns.applied, _UNSEEN_S):
+                return
+            self._changed.wait_for(urgent, _PROMISED_S)
 
     def _become_ready(self, upto: int, applied: int, seconds: float) -> None:
         """Searches are answered, once they see all that was acknowledged meanwhile; who writes now waits for that."""
@@ -368,11 +373,11 @@ class EmbeddedStore(Staging):
         for their turn at once share a commit: whoever gets it first writes for all of them."""
         mine = self.queue.put(batch)
         try:
-            with self._turns.turn():
+            with self._turns.turn(mine.done) as needed:
                 before = self._ledger.last_seq
                 for written in self.queue.write_until(mine):
                     self._remember(written)
-                if self._ledger.last_seq > before:
+                if needed and self._ledger.last_seq > before:
                     self._turns.committed()
                     self._wake()
         except Unavailable:
@@ -380,7 +385,7 @@ class EmbeddedStore(Staging):
                 raise
         written = mine.result()
         if wait:  # also for what is unchanged: who wrote it first may not have waited
-            self._seen(written.last_seq)
+            self._promise(written.last_seq)
         return written.outcomes
 
     def assemble(self, account_id: int, make: Callable[[], Batch]) -> list[Outcome]:
@@ -417,6 +422,14 @@ class EmbeddedStore(Staging):
         self._wanted = max(self._wanted, seq)
         self._changed.notify_all()
 
+    def _come(self, seq: int) -> bool:
+        """Wait until a commit is visible, or nobody need wait for that; False if it takes longer than a query may. To
+        be called with `_changed` held."""
+        self._want(seq)
+        return self._changed.wait_for(
+            lambda: self._far_off() or self._given_up() or self._visible(seq), self._timeout_s
+        )
+
     def _given_up(self) -> bool:
         """Whether nobody need wait for the columns to come further now."""
         return self._closing or self._blind or (self._full and self._reason is None)
@@ -429,13 +442,21 @@ class EmbeddedStore(Staging):
         """Whether searches see a commit now."""
         return self._reason is None and self._columns is not None and self._columns.applied >= seq
 
+    def _promise(self, seq: int) -> None:
+        """Have searches that begin from now on see a commit: they wait for it. Where the columns may not be able to
+        take it in soon, or are far behind, it is waited for here."""
+        with self._changed:
+            behind = seq - (0 if self._columns is None else self._columns.applied)
+            if self._reason is None and not self._full and behind < _CHUNK and has_room(self._path):
+                self._promised = max(self._promised, seq)
+                self._changed.notify_all()
+                return
+        self._seen(seq)
+
     def _seen(self, seq: int) -> None:
         """Wait until a commit is visible, unless the columns are being made again; no longer than a query may take."""
         with self._changed:
-            self._want(seq)
-            seen = self._changed.wait_for(
-                lambda: self._far_off() or self._given_up() or self._visible(seq), self._timeout_s
-            )
+            seen = self._come(seq)
             if not self._visible(seq):
                 self._unseen = max(self._unseen, seq)
             if self._full and not self._visible(seq):
@@ -488,7 +509,10 @@ class EmbeddedStore(Staging):
             if self._reason is not None:
                 return self._numbering.last(account_id)
         # The last change of an account may have been an erasure that was purged since.
-        head = max(self._answer(lambda columns: columns.head(account_id)), self._ledger.purged_upto(account_id))
+        head = max(
+            self._answer(lambda columns: columns.head(account_id), 0 if self._full else self._promised),
+            self._ledger.purged_upto(account_id),
+        )
         return self._numbering.number(account_id, head)
 
     def purged_upto(self, account_id: int) -> int:
@@ -584,6 +608,8 @@ class EmbeddedStore(Staging):
     def purge(self, now_ms: int) -> int:
         """See `Store.purge`."""
         total, upto = 0, 0
+        with self._changed:
+            self._come(self._promised)
         while True:
             with self._turns.turn():
                 # What the columns have not yet heard to be superseded is kept for them.

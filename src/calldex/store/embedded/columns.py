@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from operator import itemgetter
@@ -276,13 +277,14 @@ class Columns:
 
     def _remember(self, rows: Sequence[tuple[Any, ...]], closings: Sequence[Closing], upto: int) -> None:
         """A version that a commit behind `upto` supersedes is live still; it will come again among the closings."""
-        for seq, seq_to, account_id, _, started_ms in (row[:5] for row in rows):
+        for account_id, seq in {row[2]: row[0] for row in rows}.items():  # they are in the order of commits
+            self._account(account_id).begun = seq
+        begun = Counter((row[2], row[4] // BUCKET_MS) for row in rows if row[1] > upto)
+        for (account_id, bucket), count in begun.items():
+            self._account(account_id).add(bucket, count)
+        for account_id, seq_to in ((row[2], row[1]) for row in rows if row[1] <= upto):
             account = self._account(account_id)
-            account.begun = max(account.begun, seq)
-            if seq_to > upto:
-                account.add(started_ms // BUCKET_MS, 1)
-            else:
-                account.ended = max(account.ended, seq_to)
+            account.ended = max(account.ended, seq_to)
         for closing in closings:
             account = self._account(closing.account_id)
             account.ended = max(account.ended, closing.seq_to)
