@@ -1,16 +1,15 @@
 """The store on one machine: SQLite keeps the records, DuckDB answers questions about them.
 
 A record is acknowledged when the ledger has committed it. A thread of its own brings the columns up to the ledger's
-last commit; writers wait for it when their records must be visible. Missing, damaged, foreign or outdated columns are
-made again from the ledger by that thread, while look-ups by uuid go on: those are answered by the ledger alone. For
-every other search the columns say which records, in which order, and the ledger gives their JSON.
+last commit; searches wait for it where somebody was told that they see what was written. Missing, damaged, foreign or
+outdated columns are made again from the ledger by that thread, while look-ups by uuid go on: those are answered by the
+ledger alone. For every other search the columns say which records, in which order, and the ledger gives their JSON.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
@@ -47,10 +46,11 @@ from calldex.store.embedded.columns import ROW_GROUP, Columns, Damaged, NoRoom
 from calldex.store.embedded.comparing import compared, filled_columns
 from calldex.store.embedded.fill import Filler
 from calldex.store.embedded.index import Array, Index, halves
-from calldex.store.embedded.ledger import PURGED_AT_ONCE, Ledger, Written
+from calldex.store.embedded.ledger import PURGED_AT_ONCE, Ledger
 from calldex.store.embedded.proof import told
 from calldex.store.embedded.queue import Queue
 from calldex.store.embedded.reader import proved
+from calldex.store.embedded.recent import Recent
 from calldex.store.embedded.sqlite import has_room
 from calldex.store.embedded.staging import Staging
 from calldex.store.embedded.turns import Turns
@@ -122,7 +122,7 @@ class EmbeddedStore(Staging):
         from then on wait for it."""
         self._unseen, self._nearly = 0, False
         """The last commit acknowledged before it could be searched; whether that is the last, as the end is near."""
-        self._recent: deque[Written] = deque()
+        self._recent = Recent(2 * _CHUNK)
         self.queue = Queue(self._ledger.write)
         self._about_questions: set[str] = set()
         self._follower = threading.Thread(target=self._follow, name="columns", daemon=True)
@@ -376,7 +376,7 @@ class EmbeddedStore(Staging):
             with self._turns.turn(mine.done) as needed:
                 before = self._ledger.last_seq
                 for written in self.queue.write_until(mine):
-                    self._remember(written)
+                    self._recent.put(written)
                 if needed and self._ledger.last_seq > before:
                     self._turns.committed()
                     self._wake()
@@ -393,25 +393,10 @@ class EmbeddedStore(Staging):
         with self._assembling:
             return self.write(make(), wait=False)
 
-    def _remember(self, written: Written) -> None:
-        """Keep what was just written for the columns, so that they need not read it again; only so much of it."""
-        with self._changed:
-            self._recent.append(written)
-            while sum(len(kept.rows or ()) for kept in self._recent) > 2 * _CHUNK:
-                self._recent.popleft()
-
     def _versions(self, after: int, upto: int) -> list[tuple[Any, ...]]:
         """The versions of some commits: as they were written a moment ago, or from the ledger."""
-        rows: list[tuple[Any, ...]] = []
-        with self._changed:
-            while self._recent and self._recent[0].last_seq <= after:
-                self._recent.popleft()
-            for kept in self._recent:
-                if kept.before != after or kept.last_seq > upto:
-                    break
-                rows += kept.rows or ()
-                after = kept.last_seq
-        return rows if after == upto else rows + self._ledger.rows_after(after, upto - after)
+        rows, reached = self._recent.take(after, upto)
+        return rows if reached == upto else rows + self._ledger.rows_after(reached, upto - reached)
 
     def _wake(self) -> None:
         with self._changed:

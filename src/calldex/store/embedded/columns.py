@@ -74,8 +74,6 @@ Seqs = np.ndarray[tuple[int], np.dtype[np.int64]]
 """Commit numbers."""
 Uuids = Callable[[Array], Array | None]
 """Looks up uuids by commit numbers, see `Index`."""
-
-
 _log = structlog.get_logger(__name__)
 
 
@@ -204,7 +202,7 @@ class Columns:
         for account_id, bucket, count, begun, closed in found:
             account = self._account(account_id)
             account.add(bucket, count)
-            account.ended = max(account.ended, closed or 0)
+            account.end(closed or 0)
             account.begun = max(account.begun, begun)
 
     def _account(self, account_id: int) -> AccountTimes:
@@ -279,15 +277,15 @@ class Columns:
         """A version that a commit behind `upto` supersedes is live still; it will come again among the closings."""
         for account_id, seq in {row[2]: row[0] for row in rows}.items():  # they are in the order of commits
             self._account(account_id).begun = seq
-        begun = Counter((row[2], row[4] // BUCKET_MS) for row in rows if row[1] > upto)
-        for (account_id, bucket), count in begun.items():
-            self._account(account_id).add(bucket, count)
-        for account_id, seq_to in ((row[2], row[1]) for row in rows if row[1] <= upto):
-            account = self._account(account_id)
-            account.ended = max(account.ended, seq_to)
+        began = Counter((row[2], row[4] // BUCKET_MS, min(row[1], upto + 1)) for row in rows)
+        for (account_id, bucket, seq_to), count in began.items():
+            if seq_to > upto:
+                self._account(account_id).add(bucket, count)
+            else:
+                self._account(account_id).end(seq_to)
         for closing in closings:
             account = self._account(closing.account_id)
-            account.ended = max(account.ended, closing.seq_to)
+            account.end(closing.seq_to)
             account.add(closing.started_ms // BUCKET_MS, -1)
 
     def fill(self, names: Sequence[str], rows: Sequence[tuple[Any, ...]], upto: int) -> None:
