@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from calldex.formats import LINE_LIMIT
 from calldex.ingest import posted
-from calldex.ingest.posted import Readers, piece
+from calldex.ingest.posted import Piece, Readers, read
 from calldex.ingest.workers import Block, block
 from calldex.records import codec
 from calldex.records.record import Cdr, from_ms, time_uuid
@@ -35,9 +35,9 @@ def readers(started: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPa
         yield made
 
 
-def here(raws: list[bytes]) -> Block:
+def here(pieces: Sequence[Piece]) -> Block:
     """The same, read in this process."""
-    return block((piece(raw, index) for index, raw in enumerate(raws)), "")
+    return block((read(piece, index) for index, piece in enumerate(pieces)), "")
 
 
 def record(n: int) -> bytes:

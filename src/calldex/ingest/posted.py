@@ -21,21 +21,27 @@ from calldex.ingest.workers import WORKERS, Block, Worker, block
 from calldex.records import codec
 from calldex.records.record import Cdr, Rejected
 
+Piece = bytes | Cdr | Rejected
+"""The JSON of a record, or what was read already."""
 LARGE: Final = 256 << 10
 """From so many bytes on a post is worth the way to another process and back."""
 _ENCODE: Final = msgspec.msgpack.Encoder().encode
 _DECODE: Final = msgspec.msgpack.Decoder(list[bytes]).decode
 
 
-def piece(raw: bytes, index: int) -> Cdr | Rejected:
-    """The record that a piece of a post is."""
-    if len(raw) > LINE_LIMIT:
-        return Rejected(f"longer than {LINE_LIMIT} bytes", str(index), raw)
-    return codec.decode(raw, str(index))
+def read(piece: Piece, index: int) -> Cdr | Rejected:
+    """The record that a piece of a post is; it stands at its index, whatever who read it calls its place."""
+    if isinstance(piece, Cdr):
+        return piece
+    if isinstance(piece, Rejected):
+        return msgspec.structs.replace(piece, where=str(index))
+    if len(piece) > LINE_LIMIT:
+        return Rejected(f"longer than {LINE_LIMIT} bytes", str(index), piece)
+    return codec.decode(piece, str(index))
 
 
 def _read(first: int, packed: bytes) -> Iterator[Cdr | Rejected]:
-    return (piece(raw, index) for index, raw in enumerate(_DECODE(packed), first))
+    return (read(text, index) for index, text in enumerate(_DECODE(packed), first))
 
 
 class Readers:
@@ -47,19 +53,20 @@ class Readers:
         self._workers: list[Worker] = []
         self._wanted = len(os.sched_getaffinity(0)) > 1
 
-    def block(self, raws: Sequence[bytes]) -> Block:
+    def block(self, pieces: Sequence[Piece]) -> Block:
         """The records of a post; the place of what is rejected is its index."""
-        workers = self._for(sum(map(len, raws)))
-        if workers:
-            size = -(-len(raws) // len(workers))
-            parts = [(first, _ENCODE(raws[first : first + size])) for first in range(0, len(raws), size)]
+        texts = [piece for piece in pieces if isinstance(piece, bytes)]
+        workers = self._for(sum(map(len, texts)))
+        if workers and len(texts) == len(pieces):
+            size = -(-len(texts) // len(workers))
+            parts = [(first, _ENCODE(texts[first : first + size])) for first in range(0, len(texts), size)]
             with suppress(RuntimeError):  # they have just been ended
                 blocks = [worker.block(part) for worker, part in zip(workers, parts, strict=False)]
                 try:
                     return _joined([each.result() for each in blocks])
                 except (Unavailable, CancelledError):  # one has ended
                     self._end(workers)
-        return block((piece(raw, index) for index, raw in enumerate(raws)), "")
+        return block((read(piece, index) for index, piece in enumerate(pieces)), "")
 
     def _for(self, size: int) -> list[Worker]:
         """The processes that a post of so many bytes is for; none where there are none yet."""
