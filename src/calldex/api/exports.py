@@ -56,6 +56,7 @@ class Exports:
                         yield piece
                     yield await stream.run(file.end)
                 finally:
+                    await stream.settled()
                     file.close()
 
         return StreamReply(pieces)

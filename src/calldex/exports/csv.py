@@ -20,8 +20,10 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 import msgspec
+from arro3.core import DataType
 
 from calldex.exports.columns import Cell, Column, Kind, Layout, flat
+from calldex.exports.reading import Reading
 from calldex.records.record import to_ms
 
 _RUNS: Final = re.compile(r"[\s\x00]*[=+\-@\t\r\n\x00\uff1d\uff0b\uff0d\uff20]")
@@ -37,7 +39,7 @@ class Csv:
         self._columns = layout.columns
         self._text = io.StringIO(newline="")
         self._writer = csv.writer(self._text)
-        self._exact = exact(layout.columns) if layout.times == "utc" else None
+        self._exact = Exact(layout.columns) if layout.times == "utc" else None
         self._rows = _timed(layout)
 
     def begin(self) -> bytes:
@@ -48,7 +50,7 @@ class Csv:
     def add(self, records: bytes) -> bytes:
         """A row each."""
         if self._exact is not None:
-            return self._exact(records)
+            return self._exact.rows(records)
         self._writer.writerows(self._rows(records))
         return self._written()
 
@@ -57,7 +59,9 @@ class Csv:
         return b""
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Let go of what reads."""
+        if self._exact is not None:
+            self._exact.close()
 
     def _written(self) -> bytes:
         text = self._text.getvalue()
@@ -92,13 +96,53 @@ class CsvExcel(Csv):
         return self._written()
 
 
+_MARK: Final = "\x1e"
+"""Behind each row, as long as it has no end of a line. Texts have it if JSON has it, and there it would be escaped."""
+_NUMBERS: Final = re.compile(rb":-?(?:[0-9.]+e|0\.000)")
+"""Numbers, outside of texts, that may be written in several ways."""
+
+
+class Exact:
+    """Turns records into rows of these columns, as the API serves their values. `close` it."""
+
+    def __init__(self, columns: tuple[Column, ...]) -> None:
+        self._columns = columns
+        self._named = {column.name for column in columns}
+        self._cells = cell_by_cell(columns)
+        self._reading: Reading | None = None
+
+    def rows(self, records: bytes) -> bytes:
+        """The rows of records, their JSON joined by commas."""
+        if not self.at_once(records):
+            return self._cells(records)
+        if self._reading is None:
+            self._reading = Reading({column.name: DataType.utf8() for column in self._columns})
+        texts = [column.name for column in self._columns if column.kind in (Kind.TEXT, Kind.INSTANT)]
+        return self._reading.rows(records, texts, _MARK).replace(b",%b\n" % _MARK.encode(), b"\r\n")
+
+    def close(self) -> None:
+        """Let go of what reads."""
+        if self._reading is not None:
+            self._reading.close()
+
+    def at_once(self, records: bytes) -> bool:
+        """Whether what reads them all at once writes the same: not control characters, nor such `_NUMBERS`, for which
+        `score` and what follows it, `custom`, are the only places."""
+        if b"\\u" in records:
+            return False
+        if self._named.isdisjoint(("score", "custom")):
+            return True
+        parts = records.split(b',"score":')[1:]
+        return _NUMBERS.search(b"".join([b":" + part[: part.find(b',"source":')] for part in parts])) is None
+
+
 _GAP: Final = b"\x1f"
 """Between cells, as long as they are JSON: which has no such character but escaped."""
 _NESTED: Final = re.compile(rb"\x1f([\[{][^\x1f]*[\",][^\x1f]*)")
 
 
 @lru_cache(maxsize=256)
-def exact(columns: tuple[Column, ...]) -> Callable[[bytes], bytes]:
+def cell_by_cell(columns: tuple[Column, ...]) -> Callable[[bytes], bytes]:
     """What turns records, their JSON joined by commas, into rows of these columns.
 
     JSON without escapes is a cell already: texts in quotes, which none of their characters ends; numbers as they are.

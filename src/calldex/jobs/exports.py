@@ -176,6 +176,7 @@ class ExportJobs:
                     pass
                 return await stream.run(making.end)
             finally:
+                await stream.settled()
                 making.close()
 
     # --- where it goes ------------------------------------------------------------------------------------------------
