@@ -69,19 +69,19 @@ class Batches:
 
     def __init__(self, layout: Layout) -> None:
         self.schema = schema(layout.columns)
-        self._reading = Reading({field.name: field.type for field in self.schema})
+        self._types = {column.name: _type(column) for column in layout.columns}
+        self._reading = Reading(self._types)
 
     def read(self, records: bytes) -> list[RecordBatch]:
         """The batches of some records, their JSON joined by commas."""
-        return [self._named(batch) for batch in self._reading.table(records, Table.from_arrow).to_batches()]
+        return [self._typed(batch) for batch in self._reading.table(records, Table.from_arrow).to_batches()]
 
     def close(self) -> None:
         """Let go of what reads."""
         self._reading.close()
 
-    def _named(self, batch: RecordBatch) -> RecordBatch:
-        """The items of lists have a name, which is another one where they come from."""
-        columns = [batch.column(place).cast(field.type) for place, field in enumerate(self.schema)]
+    def _typed(self, batch: RecordBatch) -> RecordBatch:
+        columns = [batch.column(name).cast(type_) for name, type_ in self._types.items()]
         return RecordBatch.from_arrays(columns, schema=self.schema)
 
 

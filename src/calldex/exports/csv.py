@@ -96,44 +96,34 @@ class CsvExcel(Csv):
         return self._written()
 
 
-_MARK: Final = "\x1e"
-"""Behind each row, as long as it has no end of a line. Texts have it if JSON has it, and there it would be escaped."""
-_NUMBERS: Final = re.compile(rb":-?(?:[0-9.]+e|0\.000)")
-"""Numbers, outside of texts, that may be written in several ways."""
-
-
 class Exact:
     """Turns records into rows of these columns, as the API serves their values. `close` it."""
 
     def __init__(self, columns: tuple[Column, ...]) -> None:
         self._columns = columns
-        self._named = {column.name for column in columns}
         self._cells = cell_by_cell(columns)
         self._reading: Reading | None = None
+        self._texts = [column.name for column in columns if column.kind in (Kind.TEXT, Kind.INSTANT)]
+        self._numbers = [column.name for column in columns if column.kind is Kind.DECIMAL or column.name == "custom"]
 
     def rows(self, records: bytes) -> bytes:
         """The rows of records, their JSON joined by commas."""
-        if not self.at_once(records):
-            return self._cells(records)
+        rows = self.at_once(records)
+        return self._cells(records) if rows is None else rows
+
+    def at_once(self, records: bytes) -> bytes | None:
+        """The same, if what reads all of them at once surely writes what is served, which it does but for control
+        characters and extreme numbers."""
+        if b"\\" in records and b"\\u" in records:
+            return None
         if self._reading is None:
             self._reading = Reading({column.name: DataType.utf8() for column in self._columns})
-        texts = [column.name for column in self._columns if column.kind in (Kind.TEXT, Kind.INSTANT)]
-        return self._reading.rows(records, texts, _MARK).replace(b",%b\n" % _MARK.encode(), b"\r\n")
+        return self._reading.rows(records, self._texts, self._numbers)
 
     def close(self) -> None:
         """Let go of what reads."""
         if self._reading is not None:
             self._reading.close()
-
-    def at_once(self, records: bytes) -> bool:
-        """Whether what reads them all at once writes the same: not control characters, nor such `_NUMBERS`, for which
-        `score` and what follows it, `custom`, are the only places."""
-        if b"\\u" in records:
-            return False
-        if self._named.isdisjoint(("score", "custom")):
-            return True
-        parts = records.split(b',"score":')[1:]
-        return _NUMBERS.search(b"".join([b":" + part[: part.find(b',"source":')] for part in parts])) is None
 
 
 _GAP: Final = b"\x1f"

@@ -17,7 +17,10 @@ from arro3.core import DataType
 
 from calldex.exports.lines import one_a_line
 
-_TYPES: Final = ((DataType.is_int64, "BIGINT"), (DataType.is_float64, "DOUBLE"), (DataType.is_timestamp, "TIMESTAMPTZ"))
+_SURE: Final = (
+    "CASE WHEN regexp_matches({0}, '(^|:)-?([0-9.]+e|0\\.000|[0-9]{{17}})') THEN error('unsure') ELSE {0} END AS {0}"
+)
+"""A number, or JSON, if it has no number outside of its texts that may be written in several ways."""
 
 
 @lru_cache(maxsize=1)
@@ -29,8 +32,8 @@ def _database() -> duckdb.DuckDBPyConnection:
 
 
 class Reading:
-    """Reads batches of records as columns of these types, by their names; of a text, what is no text is read as its
-    JSON. `close` it."""
+    """Reads batches of records as columns shaped as these types, by their names: lists and structs as such, all other
+    values as texts, or as their JSON. `close` it."""
 
     def __init__(self, types: Mapping[str, DataType]) -> None:
         self._cursor = _database().cursor()
@@ -46,15 +49,21 @@ class Reading:
         self._batch.write(one_a_line(records))
         return take(self._cursor.sql(f"FROM {self._records}"))
 
-    def rows(self, records: bytes, quoted: Sequence[str], mark: str) -> bytes:
-        """The records as CSV, without headings: values of the columns named in quotes, those that are null excepted,
-        and behind all a column more, a mark."""
+    def rows(self, records: bytes, quoted: Sequence[str], numbers: Sequence[str]) -> bytes | None:
+        """The records as CSV, without headings: values of the columns `quoted` in quotes, those that are null excepted.
+        None if one of the columns `numbers` has a number that may be written in several ways: very large, very small,
+        or with an exponent."""
         self._batch.write(one_a_line(records))
+        self._rows.write(b"")
+        sure = ", ".join(_SURE.format(_name(name)) for name in numbers)
         force = f", FORCE_QUOTE ({', '.join(map(_name, quoted))})" if quoted else ""
-        self._cursor.execute(
-            f"COPY (SELECT *, {_text(mark)} FROM {self._records}) TO {_text(self._rows.path)}"  # noqa: S608 - ours
-            f" (FORMAT csv, HEADER false, USE_TMP_FILE false{force})"
-        )
+        try:
+            self._cursor.execute(
+                f"COPY (SELECT *{sure and f' REPLACE ({sure})'} FROM {self._records}) TO {_text(self._rows.path)}"  # noqa: S608 - ours
+                f" (FORMAT csv, HEADER false, NEW_LINE '\\r\\n', USE_TMP_FILE false{force})"
+            )
+        except duckdb.InvalidInputException:
+            return None
         return self._rows.read()
 
     def close(self) -> None:
@@ -84,7 +93,6 @@ class _File:
         content = os.pread(self._number, size, 0)
         if len(content) != size:
             raise OSError("what was written to memory cannot be read back")
-        os.ftruncate(self._number, 0)
         return content
 
     def close(self) -> None:
@@ -95,11 +103,13 @@ class _File:
 
 
 def _sql(type_: DataType) -> str:
-    if DataType.is_list(type_):
-        return f"{_sql(type_.value_type)}[]"
-    if DataType.is_struct(type_):
+    """Every value is a text here: of other types, what lies in memory where a value is null would be anything."""
+    item = type_.value_type
+    if item is not None:
+        return f"{_sql(item)}[]"
+    if type_.fields:
         return f"STRUCT({', '.join(f'{_name(each.name)} {_sql(each.type)}' for each in type_.fields)})"
-    return next((name for is_one, name in _TYPES if is_one(type_)), "VARCHAR")
+    return "VARCHAR"
 
 
 def _text(value: str) -> str:
