@@ -29,7 +29,7 @@ from calldex.records.record import Cdr, from_ms, time_uuid
 from calldex.search.query import Query
 from calldex.store import Batch, Position, Slice, Store
 from calldex.store.clickhouse import ClickhouseStore, client
-from calldex.store.clickhouse.address import address
+from calldex.store.clickhouse.address import parse_dsn
 
 GROUPS: Final = 8
 SHARED: Final = 2
@@ -128,7 +128,7 @@ def impatient(seconds: float) -> dict[str, float]:
 
 def opened(store: str, directory: Directory, timeout_s: float = 5.0) -> Store:
     """A node's store."""
-    return ClickhouseStore(address(store), directory.commits(), timeout_s=timeout_s, superseded_kept_s=9 * 86_400.0)
+    return ClickhouseStore(parse_dsn(store), directory.commits(), timeout_s=timeout_s, superseded_kept_s=9 * 86_400.0)
 
 
 def seen(store: Store, account: int, as_of: int) -> Iterator[Slice]:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from calldex.directory import Directory, Named, WrapupCode
 from calldex.errors import IdempotencyMismatch
-from calldex.formats import UNFINISHED, Row, RowFormat, RowSettings, lines
+from calldex.formats import UNFINISHED, RowFormat, RowSettings, lines
 from calldex.formats.asterisk import FORMAT as ASTERISK
 from calldex.formats.asterisk.settings import AsteriskSettings
 from calldex.formats.jsonl import FORMAT as JSONL
@@ -29,7 +29,7 @@ from calldex.ingest.calls import Feed
 from calldex.ingest.pipeline import Ingest, Summary
 from calldex.ingest.workers import Followed, block
 from calldex.records import codec
-from calldex.records.record import Cdr, Rejected, Team, stable_id, time_uuid
+from calldex.records.record import CallRow, Cdr, Rejected, Team, stable_id, time_uuid
 from calldex.store import Batch, Outcome, Quarantined, Receipt, Store
 from tests import reference
 from tests.engines import answer, disagreeing, embedded, everything, put
@@ -56,22 +56,22 @@ class Plain:
         """Never."""
         return not head
 
-    def rows(self, chunks: Iterable[bytes], settings: Any) -> Iterator[Row | Rejected]:
+    def rows(self, chunks: Iterable[bytes], settings: Any) -> Iterator[CallRow | Rejected]:
         """One a line."""
         for number, (line, _) in enumerate(lines(chunks), 1):
             match line.decode(errors="replace").split(";"):
                 case [key, links, text] if text != settings.unread:
-                    yield Row(key.encode(), tuple(filter(None, links.split(","))), text)
+                    yield CallRow(key.encode(), tuple(filter(None, links.split(","))), text)
                 case [""]:
                     pass
                 case _:
                     yield Rejected("no row", f"line {number}", line)
 
-    def links(self, row: Row) -> tuple[str, ...]:
+    def links(self, row: CallRow) -> tuple[str, ...]:
         """Those it came with."""
         return row.links
 
-    def assemble(self, rows: Sequence[Row], settings: Any, source: str) -> Cdr | None:
+    def assemble(self, rows: Sequence[CallRow], settings: Any, source: str) -> Cdr | None:
         """The call that rows are."""
         texts = sorted(row.text for row in rows)
         if not rows or ("later" in texts and "end" not in texts):

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from io import BytesIO
 from itertools import islice
-from typing import Final, cast
+from typing import Final, Literal, cast, get_args
 
 import msgspec
 from starlette.requests import Request
@@ -29,6 +29,7 @@ from calldex.clock import now_ms
 from calldex.directory import KeyOwner
 from calldex.errors import BadParameters, BadRequest, Problem, TooLarge, UnsupportedMedia
 from calldex.formats import LINE_LIMIT
+from calldex.ingest.tally import OUTCOMES, PostOutcome
 from calldex.ingest.workers import Block, block
 from calldex.node import Node
 from calldex.records import codec
@@ -36,18 +37,7 @@ from calldex.records.record import Cdr, Rejected, plain_uuid
 from calldex.store import Outcome
 from calldex.texts import without_keys
 from calldex.transport.metrics import Metrics
-from calldex.transport.replies import (
-    DELETIONS,
-    JSON,
-    OUTCOMES,
-    DeletionOutcome,
-    DeletionReply,
-    DeletionWord,
-    IngestReply,
-    PostOutcome,
-    RecordOutcome,
-    sized,
-)
+from calldex.transport.replies import JSON, sized
 from calldex.transport.requests import body_of, caller, media_type_of, only, query_pairs
 from calldex.transport.workers import Workers
 
@@ -79,6 +69,48 @@ class _Deletions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 _DELETIONS: Final = msgspec.json.Decoder(_Deletions)
+
+
+class RecordOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What became of the record at `index` of the request: its uuid, or the reason why it was rejected."""
+
+    index: int
+    outcome: PostOutcome
+    uuid: str | None = None
+    reason: str | None = None
+
+
+class IngestReply(msgspec.Struct, frozen=True):
+    """What became of the records of a request: how many of each outcome, and each by itself."""
+
+    accepted: int
+    updated: int
+    unchanged: int
+    rejected: int
+    records: list[RecordOutcome]
+
+
+DeletionWord = Literal["deleted", "absent", "rejected"]
+DELETIONS: Final[tuple[DeletionWord, ...]] = get_args(DeletionWord)
+
+
+class DeletionOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What became of the record whose uuid stands at `index` of the request: its uuid, or the reason why what stands
+    there was rejected."""
+
+    index: int
+    outcome: DeletionWord
+    uuid: str | None = None
+    reason: str | None = None
+
+
+class DeletionReply(msgspec.Struct, frozen=True):
+    """What became of the uuids of a request: how many of each outcome, and each by itself."""
+
+    deleted: int
+    absent: int
+    rejected: int
+    records: list[DeletionOutcome]
 
 
 class _Counts(msgspec.Struct, frozen=True):
@@ -131,7 +163,7 @@ class Posts:
         action: Action,
         media: Mapping[str, str],
         carry_out: Callable[[int, str, bytes, str | None], bytes],
-        told_of: type[_Counts | _Deleted],
+        reply_type: type[_Counts | _Deleted],
     ) -> Response:
         """The reply that `carry_out` makes of account, media type, body and receipt key; the audit is told its
         counts."""
@@ -150,8 +182,8 @@ class Posts:
 
                 def answer() -> tuple[Response, _Counts | _Deleted]:
                     body = _inflated(sent) if zipped else sent
-                    told = carry_out(owner.account_id, media_type, body, receipt_key)
-                    return sized(told, accept, JSON), msgspec.json.decode(told, type=told_of)
+                    reply = carry_out(owner.account_id, media_type, body, receipt_key)
+                    return sized(reply, accept, JSON), msgspec.json.decode(reply, type=reply_type)
 
                 reply, counts = await workers.run(answer)
             noted.rows = counts.rows
