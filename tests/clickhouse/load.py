@@ -122,8 +122,13 @@ def batch(account: int, group: int, text: str) -> Batch:
 
 
 def impatient(seconds: float) -> dict[str, float]:
-    """Constants of `store.clickhouse.client` with which nobody waits half a minute for a host that hangs."""
-    return {"_INSERT_S": seconds, "_CHANGE_S": seconds, "_LATE_S": 0.5}
+    """Constants of `store.clickhouse.client` with which nobody waits half a minute for a host that hangs, and that a
+    healthy one meets."""
+    return {
+        **dict.fromkeys(("_INSERT_S", "_CHANGE_S", "_GREETING_S"), seconds),
+        "_PING_S": 2 * seconds / 3,
+        "_LATE_S": seconds / 6,
+    }
 
 
 def opened(store: str, directory: Directory, timeout_s: float = 5.0) -> Store:
