@@ -38,7 +38,8 @@ _PROVED: Final = (
 )
 _MISSED: Final = (
     "SELECT count(*) FROM (SELECT * FROM calls WHERE type = 'inbound' AND disposition <> 'answered') AS m"
-    " ASOF LEFT JOIN (SELECT callee AS number, started_at FROM calls WHERE type = 'outbound' AND disposition = 'answered' UNION ALL"
+    " ASOF LEFT JOIN (SELECT callee AS number, started_at FROM calls"
+    " WHERE type = 'outbound' AND disposition = 'answered' UNION ALL"
     " SELECT caller, started_at FROM calls WHERE type = 'inbound' AND disposition = 'answered') AS a"
     " ON m.caller = a.number AND m.started_at < a.started_at WHERE a.started_at IS NULL"
     " AND m.started_at::DATE BETWEEN ? AND ?"

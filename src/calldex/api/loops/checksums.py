@@ -7,11 +7,10 @@ from pathlib import Path
 
 from calldex.client import Client
 
-copy, days = {}, Counter()
 with Client() as client:
-    for page in client.changes(type="inbound"):
-        copy |= {change["uuid"]: change for change in page.changes}
+    copy = {change["uuid"]: change for page in client.changes(type="inbound") for change in page.changes}
     told = client.checksums(type="inbound", timezone="UTC")["checksums"]
+days = Counter[str]()
 for uuid, change in copy.items():
     if change["record"]:
         digest = hashlib.sha256(f"{uuid}:{change['seq']}".encode()).digest()
