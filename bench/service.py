@@ -59,6 +59,12 @@ class Server:
         self._connection.request("GET", target, headers={"Accept-Encoding": coding})
         return self._body()
 
+    def ask(self, what: str, **parameters: object) -> bytes:
+        """The body of a reply to `GET /api/v2/cdr/{what}`. Anything but 200 is an error."""
+        target = f"/api/v2/cdr/{what}?{urlencode({'key': self.key, **parameters})}"
+        self._connection.request("GET", target, headers={"Accept-Encoding": "identity"})
+        return self._body()
+
     def page(self, **parameters: object) -> dict[str, Any]:
         """The same, decoded."""
         decoded: dict[str, Any] = msgspec.json.decode(self.get(**parameters))

@@ -639,9 +639,9 @@ class Columns:
         if self._indexing is not None:
             self._indexing.join()
         with suppress(duckdb.Error):  # what is not folded into the file now is replayed when it is opened
-            self._connection.execute("CHECKPOINT kept")
-            self._connection.execute("DETACH kept")
+            self._connection.execute("CHECKPOINT kept; DETACH kept")
         self._connection.close()
+        del self._connection  # whoever keeps what is closed keeps nothing of the engine alive
 
 
 def _layout(version: int) -> str:
