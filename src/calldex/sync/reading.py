@@ -20,7 +20,7 @@ from calldex.client.flows import Value
 from calldex.clock import now, now_ms
 from calldex.sync.destinations import Change
 from calldex.sync.sink import Day, Place, Sink, began_ms, chosen, digest, gone
-from calldex.sync.source import PAGE, Endpoint
+from calldex.sync.source import PAGE, Endpoint, Told
 from calldex.sync.state import StateFile
 
 KEEP_CURSOR_S: Final = 3600
@@ -112,7 +112,7 @@ class FeedReader(Reader):
         found: dict[str, Change] = {}
         expected = None if place.cursor else self.endpoint.page({**self.filters, "per_page": 1})["total"]
         for page in self.endpoint.changes(place.cursor, self.filters, wait_s if place.cursor else 0):
-            found |= {each["uuid"]: self._change(each) for each in page.changes}
+            found |= {each.uuid: self._change(each) for each in page.changes}
             if page.has_more and len(found) + PAGE <= self.sink.batch_size:
                 continue
             total += len(found)
@@ -125,9 +125,12 @@ class FeedReader(Reader):
             self.file.forget_seen(self.pipe)
         return total
 
-    def _change(self, told: Mapping[str, Any]) -> Change:
-        record = told["record"] if told["change"] == "upsert" else None
-        return Change(told["uuid"], told["seq"], None if record is None else chosen(record, self.fields))
+    def _change(self, told: Told) -> Change:
+        if told.change != "upsert":
+            return Change(told.uuid, told.seq, None)
+        if not self.fields:
+            return Change(told.uuid, told.seq, told.record)
+        return Change.of(told.uuid, told.seq, chosen(msgspec.json.decode(told.record), self.fields))
 
     def _delivered(self, found: Mapping[str, Change], place: Place, cursor: str) -> Place:
         now_s = now_ms() // 1000
@@ -150,7 +153,7 @@ class FeedReader(Reader):
         held = {each: seq for each, seq, _ in self.sink.held(start_ms, end_ms)}
         total = 0
         for page in self.endpoint.changes(None, {**self.filters, "timezone": "UTC", **filters}):
-            came = {each["uuid"]: self._change(each) for each in page.changes}
+            came = {each.uuid: self._change(each) for each in page.changes}
             self.file.see(self.pipe, part, came)
             new = [each for each in came.values() if each.seq != held.get(each.uuid)]
             if new:
@@ -295,7 +298,7 @@ class DayReader(Reader):
                     f" in another zone than {self._timezone}; set `timezone` of the source to that of the key's owner"
                 )
             kept = chosen(record, self.fields)
-            found[record["uuid"]] = Change(record["uuid"], digest(kept), kept)
+            found[record["uuid"]] = Change.of(record["uuid"], digest(kept), kept)
         return found
 
     def _first(self, today: date) -> str:

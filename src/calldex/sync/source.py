@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from typing import Any, Final, Literal
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
+from functools import partial
+from typing import Any, Final, Literal, TypeVar
 
 import httpx2
 import msgspec
 
 from calldex.client import ApiError, Client, Incomplete
 from calldex.client.client import TIMEOUT_S, Patience
-from calldex.client.flows import CDRS, Changes, Value, decoded, parameters, told
+from calldex.client.flows import CDRS, Value, decoded, parameters, told
 from calldex.client.problems import refusal
 from calldex.sync import config
+
+T = TypeVar("T")
 
 Kind = Literal["calldex", "v2"]
 TRIES: Final = 8
@@ -23,6 +27,26 @@ _PASSES: Final = frozenset((500, 520, 521, 522, 524))
 """The client tries again what says itself that it passes; a sync may, as it only reads, do so with these as well."""
 _BURST: Final = 10
 _ABSENT: Final = frozenset((400, 404, 405))
+
+
+class Told(msgspec.Struct, frozen=True, gc=False):
+    """A change as the feed tells it; of an `upsert`, with the record's JSON."""
+
+    seq: int
+    change: str
+    uuid: str
+    record: msgspec.Raw
+
+
+class Page(msgspec.Struct, frozen=True):
+    """A page of the feed."""
+
+    changes: list[Told]
+    next_cursor: str
+    has_more: bool
+
+
+_page: Final = msgspec.json.Decoder(Page)
 
 
 class Stopped(Exception):
@@ -93,21 +117,24 @@ class Endpoint:
         self.page({"per_page": 1})
         return "v2"
 
-    def changes(self, cursor: str | None, asked: Mapping[str, Value | None], wait_s: int = 0) -> Iterator[Changes]:
+    def changes(self, cursor: str | None, asked: Mapping[str, Value | None], wait_s: int = 0) -> Iterator[Page]:
         """The change feed from a cursor, else from the beginning, page by page to its end; for the first page the
-        server may wait."""
+        server may wait. While a page is dealt with, the next one is on its way."""
         given = parameters({"limit": PAGE, **asked})
         at = given | ({"start": given.get("start", "beginning")} if cursor is None else {"cursor": cursor})
         at |= {"wait": str(wait_s)} if wait_s else {}
-        more = True
-        while more:
-            try:
-                found = msgspec.json.decode(self._get(f"{CDRS}/changes", at, {}).content)
-                page = Changes(found["changes"], found["next_cursor"], found["has_more"], found["complete_through"])
-            except (msgspec.DecodeError, KeyError, TypeError):
-                raise Incomplete("the reply is no page of the change feed") from None
+        page = self._changes(at)
+        while page.has_more:
+            following = _ahead(partial(self._changes, given | {"cursor": page.next_cursor}))
             yield page
-            at, more = given | {"cursor": page.next_cursor}, page.has_more
+            page = following()
+        yield page
+
+    def _changes(self, asked: Mapping[str, str]) -> Page:
+        try:
+            return _page.decode(self._get(f"{CDRS}/changes", asked, {}).content)
+        except msgspec.DecodeError:
+            raise Incomplete("the reply is no page of the change feed") from None
 
     def page(self, asked: Mapping[str, Value | None]) -> dict[str, Any]:
         """One page of the list: the walk is taken up again in its middle, which `Client.cdrs` does not do."""
@@ -135,3 +162,18 @@ class Endpoint:
             except httpx2.TransportError as error:
                 patience.failed(error)
             time.sleep(patience.pause_s)
+
+
+def _ahead(work: Callable[[], T]) -> Callable[[], T]:
+    """Begin work now, beside the caller's; what is returned waits for what came of it. Nobody has to wait: whoever
+    gives up lets it go, and a process that ends does not wait for it."""
+    made: Future[T] = Future()
+
+    def carried_out() -> None:
+        try:
+            made.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - told to who waits for it
+            made.set_exception(error)
+
+    threading.Thread(target=carried_out, name="next page", daemon=True).start()
+    return made.result

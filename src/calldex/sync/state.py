@@ -143,7 +143,7 @@ class StateFile:
         if failed is not None:
             return bool(failed == change.seq)
         found = self._one("SELECT seq FROM delivered WHERE pipe = ? AND uuid = ?", pipe, change.uuid)
-        return found is None if change.record is None else bool(found == change.seq)
+        return found is None if change.json is None else bool(found == change.seq)
 
     def delivered(
         self, pipe: str, changes: Iterable[tuple[Change, int]], failed: Sequence[Failed], now_ms: int
@@ -156,7 +156,7 @@ class StateFile:
                     self._failed(pipe, change, why[change.uuid], now_ms)
                     continue
                 self._db.execute("DELETE FROM failed WHERE pipe = ? AND uuid = ?", (pipe, change.uuid))
-                if change.record is None:
+                if change.json is None:
                     self._db.execute("DELETE FROM delivered WHERE pipe = ? AND uuid = ?", (pipe, change.uuid))
                 else:
                     row = (pipe, change.uuid, change.seq, started_ms)
@@ -165,7 +165,7 @@ class StateFile:
     def _failed(self, pipe: str, change: Change, why: Failed, now_ms: int) -> None:
         tries = 1 + (self._one("SELECT tries FROM failed WHERE pipe = ? AND uuid = ?", pipe, change.uuid) or 0)
         next_ms = now_ms + min(FIRST_PAUSE_MS * 2 ** min(tries - 1, 16), LONGEST_PAUSE_MS)
-        record = None if change.record is None else msgspec.json.encode(change.record)
+        record = None if change.json is None else bytes(change.json)
         row = (pipe, change.uuid, change.seq, record, why.message[:2000], why.retry, tries, next_ms)
         self._db.execute("INSERT OR REPLACE INTO failed VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
 
@@ -177,9 +177,7 @@ class StateFile:
                 " ORDER BY next_ms LIMIT ?",
                 (pipe, now_ms, most),
             ).fetchall()
-        return [
-            Change(uuid, seq, None if record is None else msgspec.json.decode(record)) for uuid, seq, record in rows
-        ]
+        return [Change(uuid, seq, None if record is None else msgspec.Raw(record)) for uuid, seq, record in rows]
 
     def failures(self, pipe: str, most: int) -> list[Failure]:
         """Records that failed, the latest to be tried first."""

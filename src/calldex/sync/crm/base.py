@@ -173,7 +173,7 @@ class Crm(Destination):
             calls, failed = self._calls(batch)
             contacts = self._contacts(call.customer_e164 for call in calls)
             items, lacking = self._items(calls, contacts)
-            gone = {change.uuid: self._remembered(change.uuid) for change in batch.changes if change.record is None}
+            gone = {change.uuid: self._remembered(change.uuid) for change in batch.changes if change.json is None}
             failed += lacking
             failed += self._sent(items)
             failed += self._removed({uuid: known.id if known else None for uuid, known in gone.items()})

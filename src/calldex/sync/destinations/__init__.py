@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final
+from functools import cached_property
+from typing import Any, ClassVar, Final, Self
 
 import msgspec
 
@@ -30,14 +31,23 @@ KINDS: Final = {
 """Each kind of destination, and where its class is. A new one is a line here."""
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A record as it is now, or (`record` is None) that it is no more. `seq` says which version it is: of Calldex the
+class Change(msgspec.Struct, frozen=True, dict=True):
+    """A record as it is now, as JSON, or (None) that it is no more. `seq` says which version it is: of Calldex the
     feed's `seq`, of other endpoints a hash of the record, so that equal numbers mean equal records."""
 
     uuid: str
     seq: int
-    record: Record | None
+    json: msgspec.Raw | None
+
+    @classmethod
+    def of(cls, uuid: str, seq: int, record: Record | None) -> Self:
+        """The same of a record that was read."""
+        return cls(uuid, seq, None if record is None else msgspec.Raw(msgspec.json.encode(record)))
+
+    @cached_property
+    def record(self) -> Record | None:
+        """The record; it is read when it is asked for, as tables do without."""
+        return None if self.json is None else msgspec.json.decode(self.json)
 
 
 @dataclass(frozen=True)
@@ -108,7 +118,7 @@ class Copy(Destination):
     """A destination that holds rows which can be read back: it keeps the state of its pipe with them, in the same
     transaction or load, has tables of look-ups, and can be proved equal."""
 
-    batch_size: ClassVar[int] = 20_000
+    batch_size: ClassVar[int] = 30_000
 
     def state(self) -> str:
         """The state that the last batch brought; empty if there was none. What only half arrived does not count."""

@@ -56,7 +56,7 @@ class Calldex(Destination):
         failed: list[Failed] = []
         for uuids, body in _bodies(batch):
             failed += _failed(uuids, self._posted(_RECORDS, body))
-        gone = [change.uuid for change in batch.changes if change.record is None]
+        gone = [change.uuid for change in batch.changes if change.json is None]
         if gone:
             failed += _failed(gone, self._posted(_DELETIONS, msgspec.json.encode({"uuids": gone})))
         return failed

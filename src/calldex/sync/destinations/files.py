@@ -53,8 +53,6 @@ class _Table(Protocol):
 class Files(Copy):
     """See the module."""
 
-    batch_size = 20_000
-
     class Options(Given, frozen=True, kw_only=True):
         """See `Given`."""
 
@@ -82,7 +80,7 @@ class Files(Copy):
     def apply(self, batch: Batch) -> Sequence[Failed]:
         """See `Destination`."""
         rows = self._tables.table(self.context.account, batch.changes, self._columns)
-        gone = [change.uuid for change in batch.changes if change.record is None]
+        gone = [change.uuid for change in batch.changes if change.json is None]
         with _told():
             self._table.apply(rows, gone, batch.state)
         return ()
@@ -173,21 +171,24 @@ class _Parquet:
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        days = pc.fill_null(pc.strftime(rows["started_at"], "%Y-%m-%d"), str(_EPOCH))
-        changed = pa.array([*rows["uuid"].to_pylist(), *gone], pa.string())
-        new = set(pc.unique(days).to_pylist())
-        touched = {
-            day: uuids
-            for day, uuids in self._known().items()
-            if day in new or pc.any(pc.is_in(uuids, value_set=changed)).as_py()
-        }
+        changed = pa.concat_arrays([rows["uuid"].combine_chunks(), pa.array(gone, pa.string())])
+        new = _by_day(rows)
+        known = self._known()
+        # One look at all days together: what is looked for is made ready for it each time.
+        found = pc.is_in(pa.chunked_array(known.values(), pa.string()), value_set=changed).combine_chunks()
+        touched, start = set(), 0
+        for day, uuids in known.items():
+            if pc.any(found.slice(start, len(uuids))).as_py():
+                touched.add(day)
+            start += len(uuids)
         # Where rows come comes first: what moves to another day is for a moment in both files, and never in none.
-        for day in [*sorted(new), *sorted(touched.keys() - new)]:
-            parts = [rows.filter(pc.equal(days, day))]
-            if day in touched:
+        for day in [*new, *sorted(touched - new.keys())]:
+            made = new.get(day, rows.slice(0, 0))
+            if day in known:
                 there = self._store.read(f"{self._folder}/{day}.parquet")
-                parts.append(there.filter(pc.invert(pc.is_in(there["uuid"], value_set=changed))))
-            self._write(day, pa.concat_tables(parts, promote_options="default").sort_by("started_at"))
+                kept = there.filter(pc.invert(pc.is_in(there["uuid"], value_set=changed)))
+                made = pa.concat_tables([made, kept], promote_options="default").sort_by("started_at")
+            self._write(day, made)
         if state:
             self._store.write_bytes(self._place, state.encode())
 
@@ -292,6 +293,23 @@ def _delta_options(options: Given) -> dict[str, str] | None:
         "conditional_put": "etag",
     }
     return {name: value for name, value in given.items() if value}
+
+
+def _by_day(rows: Any) -> dict[str, Any]:
+    """Rows by the UTC day of their begin, in its order; those without one with the first day there is."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    ordered = rows.combine_chunks().sort_by("started_at")
+    days = pc.fill_null(pc.cast(ordered["started_at"], pa.date32()), _EPOCH)
+    runs = pc.run_end_encode(days, run_end_type=pa.int64()).combine_chunks()
+    found: dict[str, Any] = {}
+    start = 0
+    for day, end in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):
+        part = ordered.slice(start, end - start)
+        found[str(day)] = pa.concat_tables([found[str(day)], part]) if str(day) in found else part
+        start = end
+    return found
 
 
 def _day(ms: int) -> date:
