@@ -17,7 +17,7 @@ import msgspec
 
 from calldex.client import ApiError, ClientError, CursorExpired, Incomplete, Record, RightsChanged, Unreachable
 from calldex.client.flows import Value
-from calldex.clock import now, now_ms
+from calldex.clock import now_ms
 from calldex.sync.destinations import Change
 from calldex.sync.sink import Day, Place, Sink, began_ms, chosen, digest, gone
 from calldex.sync.source import PAGE, Endpoint, Told
@@ -51,6 +51,7 @@ class Reader:
         fields: Sequence[str],
         match_rows: bool,
         progress: Progress,
+        deep: bool = False,
     ) -> None:
         self.endpoint = endpoint
         self.sink = sink
@@ -61,6 +62,17 @@ class Reader:
         self.fields = fields
         self.match_rows = match_rows
         self.progress = progress
+        self.deep = deep
+        """Whether what a copy has in the right version is compared by what it says as well, where days are read
+        again."""
+
+    def differing(
+        self, came: Mapping[str, Change], held: Mapping[str, int], start_ms: int, end_ms: int
+    ) -> dict[str, Change]:
+        """Those of the records of a time that the destination has otherwise, or not."""
+        same = [each for each in came.values() if each.seq == held.get(each.uuid)] if self.deep else []
+        altered = self.sink.altered([each for each in same if each.json is not None], start_ms, end_ms)
+        return {uuid: each for uuid, each in came.items() if each.seq != held.get(each.uuid) or each.uuid in altered}
 
     def sweep(self, part: str, start_ms: int | None = None, end_ms: int | None = None) -> Iterator[Change]:
         """The deletion of everything that the destination has of a time and did not come in a reading."""
@@ -117,7 +129,8 @@ class FeedReader(Reader):
                 continue
             total += len(found)
             place = self._delivered(found, place, page.next_cursor)
-            self.progress(total, expected)
+            # More can come than there are records: deletions, and what changes meanwhile.
+            self.progress(total, None if expected is None else max(total, expected))
             found = {}
         if place.full:
             total += self.swept(place.full, place)
@@ -137,7 +150,7 @@ class FeedReader(Reader):
         behind = msgspec.structs.replace(place, cursor=cursor, kept_s=now_s)
         if place.full:
             self.file.see(self.pipe, place.full, found)
-        if found or place.cursor is None or now_s - place.kept_s > KEEP_CURSOR_S:
+        if found or place.cursor is None or abs(now_s - place.kept_s) > KEEP_CURSOR_S:
             self.sink.deliver(list(found.values()), behind)
             return behind
         return place
@@ -155,9 +168,9 @@ class FeedReader(Reader):
         for page in self.endpoint.changes(None, {**self.filters, "timezone": "UTC", **filters}):
             came = {each.uuid: self._change(each) for each in page.changes}
             self.file.see(self.pipe, part, came)
-            new = [each for each in came.values() if each.seq != held.get(each.uuid)]
+            new = self.differing(came, held, start_ms, end_ms)
             if new:
-                self.sink.deliver(new, place)
+                self.sink.deliver(list(new.values()), place)
             total += len(new)
         total += self.swept(part, place, start_ms, end_ms)
         self.file.forget_seen(self.pipe, part)
@@ -181,13 +194,13 @@ class DayReader(Reader):
         self.problems: dict[str, str] = {}
         """Days that could not be read whole, and why."""
 
-    def run(self, wait_s: int = 0, today: date | None = None) -> int:
+    def run(self, wait_s: int = 0) -> int:
         """Read every day that is not whole yet, and those of the look-back; how many changes came.
 
         A day that cannot be read whole is not marked as done: it stands in the place with the reason, and is read again
         the next time.
         """
-        today = today or now().astimezone(ZoneInfo(self._timezone)).date()
+        today = self._today()
         place = self.sink.place()
         total = 0
         if place.reads != self.reads or not place.first:
@@ -195,30 +208,42 @@ class DayReader(Reader):
             if self._since is None:  # nothing begins before: what there is of then is no more
                 self.file.forget_seen(self.pipe)
                 total += self.swept("none", place, None, bounds(place.first, place.first, self._timezone)[0])
-        return total + self._days(place, list(self._wanted(place, today)), str(today - timedelta(1)))
+        days = self._wanted(place, today)
+        total += self._days(place, days)
+        if (other := self._today()) != today:  # our clock was wrong, or midnight has passed
+            place = self.sink.place()
+            found, more = self.problems, self._wanted(place, other)
+            total += self._days(place, [day for day in more if day not in days])
+            self.problems = found | self.problems
+        return total
 
-    def _wanted(self, place: Place, today: date) -> Iterator[str]:
+    def _today(self) -> date:
+        """The day on the endpoint's clock: by ours, a day could pass for whole before it is over."""
+        return self.endpoint.now().astimezone(ZoneInfo(self._timezone)).date()
+
+    def _wanted(self, place: Place, today: date) -> list[str]:
         first = date.fromisoformat(place.first)
         start = date.fromisoformat(place.through) + timedelta(1) if place.through else first
         start = max(first, min(start, today - timedelta(self._look_back - 1)))
-        yield from sorted({*place.days, *(str(start + timedelta(n)) for n in range((today - start).days + 1))})
+        return sorted({*place.days, *(str(start + timedelta(n)) for n in range((today - start).days + 1))})
 
     def range(self, start: str, end: str) -> int:
         """Read some days whole, and delete what of them did not come; how many changes that made."""
         last, first = date.fromisoformat(end), date.fromisoformat(start)
         days = [str(first + timedelta(number)) for number in range((last - first).days + 1)]
         place = self.sink.place()
-        return self._days(place, days, place.through)
+        return self._days(place, days, onward=False)
 
-    def _days(self, place: Place, days: Sequence[str], most: str) -> int:
-        """Read days in their order; `most` is the last one that may be marked as done."""
+    def _days(self, place: Place, days: Sequence[str], *, onward: bool = True) -> int:
+        """Read days in their order. `onward`: those that are whole and over are marked as done."""
         total = 0
         self.problems, self._pending = {}, {}
         for done, day in enumerate(days):
             place, count = self._tried(place, day)
             total += count
-            if day not in place.days:
-                place = msgspec.structs.replace(place, through=max(place.through, min(day, most)))
+            if onward and day not in place.days:
+                over = min(day, str(self._today() - timedelta(1)))
+                place = msgspec.structs.replace(place, through=max(place.through, over))
             if len(self._pending) >= self.sink.batch_size:
                 self._flush(place)
             self.progress(done + 1, len(days))
@@ -252,7 +277,7 @@ class DayReader(Reader):
             page = self._page(day, at.token)
             changes = self._changes(page["records"], day, start_ms, end_ms)
             self.file.see(self.pipe, part, changes)
-            new = {each.uuid: each for each in changes.values() if each.seq != held.get(each.uuid)}
+            new = self.differing(changes, held, start_ms, end_ms)
             self._pending |= new
             count += len(new)
             totals.add(page["total"])

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -22,6 +23,7 @@ from calldex.sync.reading import DayReader, FeedReader, Progress, Unsound
 from calldex.sync.sink import Sink
 from calldex.sync.source import Endpoint, Kind
 from calldex.sync.state import Failure, StateFile
+from calldex.sync.stopping import pause
 from calldex.sync.verifying import verified
 
 _log: Final = structlog.get_logger(__name__)
@@ -141,14 +143,15 @@ class Worker:
             told.changes = reader.range(start, end)
             told.not_whole = dict(reader.problems)
 
-    def verify(self) -> None:
-        """Bring the destination up to date, prove it equal, and repair what is not."""
+    def verify(self, *, deep: bool = False) -> None:
+        """Bring the destination up to date, prove it equal, and repair what is not. `deep`: by what its rows say, where
+        they can be read back."""
         self.run()
         if self.status.problem:
             return
         with self._told() as told:
             _, _, sink = self._opened()
-            found = verified(self._reader(), sink)
+            found = verified(self._reader(deep=deep), sink)
             told.changes = found.repaired
             told.repaired, told.unequal = found.repaired, found.unequal
             told.verified_ms = now_ms()
@@ -178,6 +181,8 @@ class Worker:
             status.problem = str(error) or type(error).__name__
             status.later = not isinstance(error, Unauthorized | Unsound)
             self.close()  # the next run opens both ends anew
+        if status.current_ms is not None:
+            status.current_ms = min(status.current_ms, now_ms())  # it was told by a clock that was ahead
         status.requests = self._ends[0].requests - before if self._ends else 0
         status.seconds = round(time.monotonic() - begun, 3)
         totals = self._file.totals(self.name)
@@ -194,7 +199,8 @@ class Worker:
 
     def _context(self) -> Context:
         account = self._source.account or self.pipe.from_
-        return Context(self.name, account, tuple(self.pipe.fields), self._file.remembered(self.name))
+        pause_ = partial(pause, self.stopping)
+        return Context(self.name, account, tuple(self.pipe.fields), self._file.remembered(self.name), pause_)
 
     def _opened(self) -> tuple[Endpoint, Kind, Sink]:
         if self._ends is None:
@@ -217,7 +223,7 @@ class Worker:
             remembered[key] = endpoint.kind()
         return "calldex" if remembered[key] == "calldex" else "v2"
 
-    def _reader(self) -> FeedReader | DayReader:
+    def _reader(self, *, deep: bool = False) -> FeedReader | DayReader:
         endpoint, kind, sink = self._opened()
         given: dict[str, Any] = {
             "reads": self._reads(kind),
@@ -225,6 +231,7 @@ class Worker:
             "fields": self.pipe.fields,
             "match_rows": self.pipe.match_rows,
             "progress": self._told_progress(),
+            "deep": deep,
         }
         if kind == "calldex":
             return FeedReader(endpoint, sink, self._file, self.name, **given)

@@ -121,6 +121,13 @@ class Sink:
                 return
             yield from some
 
+    def altered(self, changes: Sequence[Change], start_ms: int, end_ms: int) -> set[str]:
+        """Those of some records of a time whose rows say something else; none where rows cannot be read back."""
+        if self._copy is None or not changes:
+            return set()
+        with self._lock:
+            return self._copy.altered(changes, start_ms, end_ms)
+
     def lookup(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
         """Have these rows in a table of a look-up."""
         if self._copy is not None:

@@ -6,6 +6,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any, Final, Literal, TypeVar
 
@@ -16,7 +19,9 @@ from calldex.client import ApiError, Client, Incomplete
 from calldex.client.client import TIMEOUT_S, Patience
 from calldex.client.flows import CDRS, Value, decoded, parameters, told
 from calldex.client.problems import refusal
+from calldex.clock import now, now_ms
 from calldex.sync import config
+from calldex.sync.stopping import pause
 
 T = TypeVar("T")
 
@@ -49,17 +54,15 @@ class Page(msgspec.Struct, frozen=True):
 _page: Final = msgspec.json.Decoder(Page)
 
 
-class Stopped(Exception):
-    """The sync is to end."""
-
-
 class Budget(httpx2.BaseTransport):
-    """Sends requests, so many a minute at most, and counts them."""
+    """Sends requests, so many a minute at most, and counts them. `ahead_s` is how far the endpoint's clock is ahead of
+    ours, as its last reply told."""
 
-    def __init__(self, per_minute: int, stopping: threading.Event) -> None:
+    def __init__(self, per_minute: int, pause: Callable[[float], None]) -> None:
         self.requests = 0
+        self.ahead_s = 0.0
         self._inner = httpx2.HTTPTransport()
-        self._stopping = stopping
+        self._pause = pause
         self._every_s = 60 / per_minute
         self._free_at = 0.0
 
@@ -67,10 +70,11 @@ class Budget(httpx2.BaseTransport):
         """Send it, when there is room for it."""
         now = time.monotonic()
         self._free_at = max(self._free_at, now - _BURST * self._every_s) + self._every_s
-        if self._stopping.wait(max(self._free_at - now, 0)):
-            raise Stopped
+        self._pause(self._free_at - now)
         self.requests += 1
         reply = self._inner.handle_request(request)
+        with suppress(ValueError):
+            self.ahead_s = parsedate_to_datetime(reply.headers.get("date", "")).timestamp() - now_ms() / 1000
         if reply.status_code in _PASSES:
             reply.status_code = 503
         return reply
@@ -84,7 +88,8 @@ class Endpoint:
     """A source, for one pipe. Raises the errors of `calldex.client`, and `Stopped`."""
 
     def __init__(self, given: config.Source, stopping: threading.Event) -> None:
-        self._budget = Budget(given.requests_per_minute, stopping)
+        self._pause = partial(pause, stopping)
+        self._budget = Budget(given.requests_per_minute, self._pause)
         self._http = httpx2.Client(
             base_url=given.url,
             headers={"Authorization": f"Bearer {given.key}"},
@@ -97,6 +102,10 @@ class Endpoint:
     def requests(self) -> int:
         """How many requests were sent."""
         return self._budget.requests
+
+    def now(self) -> datetime:
+        """The time on the endpoint's clock, which cuts its days; on ours, before it replied."""
+        return now() + timedelta(seconds=self._budget.ahead_s)
 
     def close(self) -> None:
         """Let go of the connections."""
@@ -161,7 +170,7 @@ class Endpoint:
                     raise refusal(reply.status_code, told(reply.content))
             except httpx2.TransportError as error:
                 patience.failed(error)
-            time.sleep(patience.pause_s)
+            self._pause(patience.pause_s)
 
 
 def _ahead(work: Callable[[], T]) -> Callable[[], T]:

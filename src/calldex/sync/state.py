@@ -173,9 +173,9 @@ class StateFile:
         """Records that failed and are to be tried again now."""
         with self._lock:
             rows = self._db.execute(
-                "SELECT uuid, seq, record FROM failed WHERE pipe = ? AND retry AND next_ms <= ?"
+                "SELECT uuid, seq, record FROM failed WHERE pipe = ? AND retry AND (next_ms <= ? OR next_ms > ?)"
                 " ORDER BY next_ms LIMIT ?",
-                (pipe, now_ms, most),
+                (pipe, now_ms, now_ms + LONGEST_PAUSE_MS, most),  # beyond that, the clock was wrong when it was noted
             ).fetchall()
         return [Change(uuid, seq, None if record is None else msgspec.Raw(record)) for uuid, seq, record in rows]
 

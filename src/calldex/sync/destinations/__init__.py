@@ -6,7 +6,8 @@ be given the same batch again (a process was killed before the place was kept), 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Final, Self
@@ -70,13 +71,15 @@ class Failed:
 
 @dataclass(frozen=True)
 class Context:
-    """What a destination is told of its pipe: its name, the account's, which fields go (none: all), and a place to
-    remember texts by name, durable as soon as they are set, such as a vendor's id of a uuid."""
+    """What a destination is told of its pipe: its name, the account's, which fields go (none: all), a place to remember
+    texts by name, durable as soon as they are set, such as a vendor's id of a uuid, and how to wait (see
+    `stopping`)."""
 
     pipe: str
     account: str
     fields: Sequence[str]
     remembered: MutableMapping[str, str]
+    pause: Callable[[float], None] = time.sleep
 
 
 class DestinationProblem(Exception):
@@ -132,6 +135,22 @@ class Copy(Destination):
         """Uuid, seq and begin (epoch milliseconds) of every record that is there and began at or after `start_ms` and
         before `end_ms`."""
         raise NotImplementedError
+
+    def table(self, changes: Sequence[Change]) -> Any:
+        """The rows of records, an Arrow table, as they would be written."""
+        raise NotImplementedError
+
+    def rows(self, uuids: Sequence[str], start_ms: int, end_ms: int) -> Iterator[Mapping[str, Any]]:
+        """The rows of those of these records that are there, by column; they began within the time."""
+        raise NotImplementedError
+
+    def altered(self, changes: Sequence[Change], start_ms: int, end_ms: int) -> set[str]:
+        """Those of some records that began within the time, whose rows are there and say something else."""
+        from calldex.sync.destinations.tables import record
+
+        wanted = {row["uuid"]: record(row) for row in self.table(changes).to_pylist()}
+        there = self.rows(list(wanted), start_ms, end_ms)
+        return {row["uuid"] for row in there if record(row) != wanted[row["uuid"]]}
 
 
 class Nothing(Destination):

@@ -5,7 +5,6 @@ What is posted again is unchanged there, and what is deleted again is absent; so
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Final
 
@@ -79,7 +78,7 @@ class Calldex(Destination):
                     return reply
             except httpx2.TransportError as error:
                 patience.failed(error)
-            time.sleep(patience.pause_s)
+            self.context.pause(patience.pause_s)
 
 
 def _bodies(batch: Batch) -> Iterator[tuple[list[str], bytes]]:

@@ -8,7 +8,7 @@ whoever reads meanwhile sees a day as it was or as it is. Delta has one table, w
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from calldex.sync.destinations import Batch, Context, Copy, DestinationProblem, Failed
+from calldex.sync.destinations import Batch, Change, Context, Copy, DestinationProblem, Failed
 from calldex.sync.destinations.needs import needed
 
 _CDRS: Final = "cdrs"
@@ -49,6 +49,8 @@ class _Table(Protocol):
 
     def held(self, start_ms: int | None, end_ms: int | None) -> Iterator[tuple[str, int, int]]: ...
 
+    def rows(self, uuids: Sequence[str], start_ms: int, end_ms: int) -> Iterator[Any]: ...
+
 
 class Files(Copy):
     """See the module."""
@@ -79,7 +81,7 @@ class Files(Copy):
 
     def apply(self, batch: Batch) -> Sequence[Failed]:
         """See `Destination`."""
-        rows = self._tables.table(self.context.account, batch.changes, self._columns)
+        rows = self.table(batch.changes)
         gone = [change.uuid for change in batch.changes if change.json is None]
         with _told():
             self._table.apply(rows, gone, batch.state)
@@ -97,6 +99,16 @@ class Files(Copy):
         """See `Copy`."""
         with _told():
             yield from self._table.held(start_ms, end_ms)
+
+    def table(self, changes: Sequence[Change]) -> Any:
+        """See `Copy`."""
+        return self._tables.table(self.context.account, changes, self._columns)
+
+    def rows(self, uuids: Sequence[str], start_ms: int, end_ms: int) -> Iterator[Mapping[str, Any]]:
+        """See `Copy`."""
+        with _told():
+            for found in self._table.rows(uuids, start_ms, end_ms):
+                yield from found.to_pylist()
 
 
 class _Store:
@@ -218,6 +230,16 @@ class _Parquet:
             if low <= day <= high:
                 yield from _rows(self._store.read(f"{self._folder}/{day}.parquet", _HELD), start_ms, end_ms)
 
+    def rows(self, uuids: Sequence[str], start_ms: int, end_ms: int) -> Iterator[Any]:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        wanted = pa.array(uuids, pa.string())
+        for day in self._days():
+            if str(_day(start_ms)) <= day <= str(_day(end_ms)):
+                there = self._store.read(f"{self._folder}/{day}.parquet")
+                yield there.filter(pc.is_in(there["uuid"], value_set=wanted))
+
 
 class _Delta:
     """A table of Delta Lake."""
@@ -278,6 +300,21 @@ class _Delta:
             mine = ds.field("account") == self._context.account
             for batch in table.to_pyarrow_dataset().to_batches(columns=list(_HELD), filter=mine):
                 yield from _rows(batch, start_ms, end_ms)
+
+    def rows(self, uuids: Sequence[str], start_ms: int, end_ms: int) -> Iterator[Any]:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+        import pyarrow.dataset as ds
+
+        table = self._opened()
+        if table is None:
+            return
+        begin, end = (pa.scalar(ms * 1000, pa.timestamp("us", tz="UTC")) for ms in (start_ms, end_ms))
+        mine = ds.field("account") == self._context.account
+        mine &= (ds.field("started_at") >= begin) & (ds.field("started_at") < end)
+        wanted = pa.array(uuids, pa.string())
+        for batch in table.to_pyarrow_dataset().to_batches(filter=mine):
+            yield batch.filter(pc.is_in(pc.cast(batch["uuid"], pa.string()), value_set=wanted))
 
 
 def _delta_options(options: Given) -> dict[str, str] | None:

@@ -60,15 +60,15 @@ def table(account: str, changes: Sequence[Change], of: Sequence[Column]) -> pa.T
 
 def _rows(account: str, changes: Sequence[Change], of: Sequence[Column]) -> pa.Table:
     try:
-        made = _as_they_are(changes, of)
+        made = as_they_are(changes, of)
         others = pa.nulls(len(changes), _TEXT)
     except (msgspec.ValidationError, *_UNFIT):
-        made, others = _one_by_one([change.record or {} for change in changes], of)
+        made, others = one_by_one([change.record or {} for change in changes], of)
     seqs = pa.array([change.seq for change in changes], pa.int64())
     return pa.table({"account": pa.array([account] * len(changes), _TEXT), **made, OTHER: others, "seq": seqs})
 
 
-def _as_they_are(changes: Sequence[Change], of: Sequence[Column]) -> dict[str, pa.Array]:
+def as_they_are(changes: Sequence[Change], of: Sequence[Column]) -> dict[str, pa.Array]:
     """The columns of records that have no other members than Calldex's: no object is made of what is nested."""
     decode, names = _flat(tuple(of))
     rows = decode(b"[%b]" % b",".join([change.json for change in changes]))  # type: ignore[misc]  # Raw is a buffer
@@ -100,7 +100,7 @@ def _flat(of: tuple[Column, ...]) -> tuple[Callable[[bytes], list[Any]], list[st
     return msgspec.json.Decoder(list[row]).decode, names  # type: ignore[valid-type]  # it is made here
 
 
-def _one_by_one(records: Sequence[Record], of: Sequence[Column]) -> tuple[dict[str, pa.Array], pa.Array]:
+def one_by_one(records: Sequence[Record], of: Sequence[Column]) -> tuple[dict[str, pa.Array], pa.Array]:
     """The columns of any records, and what stands in `other`."""
     others = _unknown(records)
     values = _values(records, [column.name for column in of])

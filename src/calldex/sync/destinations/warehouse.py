@@ -11,7 +11,7 @@ the destination.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from calldex.exports.columns import Kind
-from calldex.sync.destinations import Batch, Context, Copy, DestinationProblem, Failed
+from calldex.sync.destinations import Batch, Change, Context, Copy, DestinationProblem, Failed
 from calldex.sync.destinations.needs import needed
 
 _SECTIONS: Final = {
@@ -32,6 +32,8 @@ _SECTIONS: Final = {
     "NORMALIZE__DATA_WRITER__DISABLE_COMPRESSION": "true",
 }
 _ROWS: Final = 50_000
+_ASKED: Final = 500
+"""So many rows are asked for by name at once."""
 _TYPES: Final = {
     Kind.TEXT: "text",
     Kind.WHOLE: "bigint",
@@ -138,11 +140,29 @@ class Warehouse(Copy):
                 last = uuid
             more = len(rows) == _ROWS
 
+    def table(self, changes: Sequence[Change]) -> Any:
+        """See `Copy`."""
+        return self.cleaned(self._tables.table(self.context.account, changes, self._columns))
+
+    def rows(self, uuids: Sequence[str], start_ms: int, end_ms: int) -> Iterator[Mapping[str, Any]]:
+        """See `Copy`."""
+        for at in range(0, len(uuids), _ASKED):
+            some = uuids[at : at + _ASKED]
+            places = ", ".join(["%s"] * len(some))
+            with self._asked() as client:
+                sql = (
+                    f"SELECT * FROM {client.make_qualified_table_name(_CDRS)} WHERE account = %s AND uuid IN ({places})"
+                )
+                with client.execute_query(sql, self.context.account, *some) as cursor:
+                    names = [column[0] for column in cursor.description]
+                    found = cursor.fetchall()
+            yield from (dict(zip(names, row, strict=True)) for row in found)
+
     # --- inside -------------------------------------------------------------------------------------------------------
 
     def _rows(self, batch: Batch) -> Any:
         pa = self._pa
-        made = self.cleaned(self._tables.table(self.context.account, batch.changes, self._columns))
+        made = self.table(batch.changes)
         made = made.append_column("deleted", pa.array([False] * len(made), pa.bool_()))
         gone = [change for change in batch.changes if change.json is None]
         account, uuids = [self.context.account] * len(gone), [change.uuid for change in gone]
