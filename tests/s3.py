@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 ACCESS_KEY: Final = "AKIATESTS"
 SECRET_KEY: Final = "not a secret, since it opens nothing"
@@ -28,7 +28,7 @@ def _tag(body: bytes) -> str:
 
 class S3(ThreadingHTTPServer):
     """The server. `refused` are the numbers of parts that are refused; `uploads` those that were begun and have ended
-    in no way."""
+    in no way, `asked` what objects were asked for, as `GET /bucket/key`."""
 
     daemon_threads = True
 
@@ -38,6 +38,7 @@ class S3(ThreadingHTTPServer):
         self.uploads: dict[str, dict[int, bytes]] = {}
         self.aborted = 0
         self.refused: set[int] = set()
+        self.asked: list[str] = []
         self.lock = threading.Lock()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -112,7 +113,8 @@ class _Handler(BaseHTTPRequestHandler):
             if "list-type" in query:
                 self._reply(200, self._listed(path, query))
                 return
-            body = self.server.objects.get(path)
+            self.server.asked.append(f"{self.command} {unquote(path)}")
+            body = self.server.objects.get(unquote(path))
         if body is None:
             self._reply(404, b"<Error><Code>NoSuchKey</Code></Error>")
             return

@@ -8,10 +8,12 @@ from pathlib import Path
 import httpx
 import pytest
 
+from calldex.buckets import Credentials, keep_credentials
 from calldex.directory import AuditFilter
 from calldex.records.record import Cdr
 from tests.api.conftest import Site, write
 from tests.recordings.test_files import call, tone
+from tests.s3 import ACCESS_KEY, SECRET_KEY, s3
 
 
 @pytest.fixture
@@ -94,3 +96,32 @@ def test_what_is_missing_is_told(empty: Site, record: Cdr, tmp_path: Path) -> No
     assert 404 == empty.api.get("/recordings/abc.mp3", empty.keys["admin"]).status_code
     assert 400 == listen(empty, record, leg="0").status_code
     assert 400 == listen(empty, record, mode="steal").status_code
+
+
+def test_a_bucket_is_a_place_like_a_folder(empty: Site, tmp_path: Path) -> None:
+    """Ranges, entity tags, peaks and the audit are the same; what opens it is sealed, and goes with its source."""
+    with s3() as bucket:
+        bucket.objects["/voices/a.wav"] = tone(tmp_path / "a.wav").read_bytes()
+        lies = {"recordings": f"s3://voices?endpoint={bucket.url}&region=eu-west-1"}
+        empty.node.directory.add_source("pbx", "jsonl", lies)
+        opens = Credentials(access_key_id=ACCESS_KEY, secret_access_key=SECRET_KEY)
+        keep_credentials(empty.node.directory, "recordings", "pbx", opens)
+        record = call("a.wav", source="pbx")
+        write(empty.node, "main", [record])
+        whole = listen(empty, record)
+        part = listen(empty, record, range="bytes=10-19")
+        assert (200, 206, whole.content[10:20]) == (whole.status_code, part.status_code, part.content)
+        assert part.headers["etag"] == whole.headers["etag"]
+        assert bucket.objects["/voices/a.wav"] == listen(empty, record, form="stored").content
+        assert 2.0 == listen(empty, record, rest="/peaks").json()["duration_s"]
+        assert [403, 404] == [listen(empty, record, key).status_code for key in ("phone", "other")]
+        bucket.objects.clear()
+        missing = listen(empty, record)
+        assert (404, True) == (missing.status_code, "is not where" in missing.json()["error"])
+    away = listen(empty, record)
+    assert (503, True) == (away.status_code, "does not answer" in away.json()["error"])
+    entries = empty.node.directory.audit_entries(None, AuditFilter(), 100)
+    heard = [each.status for each in entries if each.target == record.uuid]
+    assert [200, 200, 200, 200, 403] == sorted(heard)  # who finds nothing has heard nothing
+    empty.node.directory.remove_source("pbx")
+    assert empty.node.directory.bucket_secret("recordings", "pbx") is None

@@ -52,7 +52,7 @@ def test_credentials_are_kept_sealed(placed: Path) -> None:
     assert "a secret" not in result.output
     assert b"a secret of some length" not in (placed / "directory.db").read_bytes()
     with Directory.open(placed / "directory.db") as directory:
-        assert "a secret of some length" in str(directory.target_secret("lake"))
+        assert "a secret of some length" in str(directory.bucket_secret("export_target", "lake"))
     assert 2 == calldex("exports", "credentials", "elsewhere", "--access-key-id", "x", data=placed).exit_code
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from calldex.directory import Directory
 from tests.cli.tools import SAMPLE, calldex, counts
 
 ASTERISK = ("--format", "asterisk", "--set", "zone=UTC", "--set", "trunks=PJSIP/carrier-*", "--set", "extensions=10XX")
@@ -230,3 +231,20 @@ def test_a_source_that_cannot_be_changed(words: tuple[str, ...], message: str, p
     assert 0 != result.exit_code
     assert message in result.stderr
     assert "UTC" in calldex("sources", "show", "pbx", data=pbx).stdout
+
+
+def test_what_opens_a_bucket_of_recordings_is_kept_sealed(data: Path) -> None:
+    """The secret is read from standard input, and told nowhere; a source without a bucket needs none."""
+    place = "recordings=s3://voices/calls?endpoint=https://storage.example.com"
+    assert 0 == calldex("sources", "add", "pbx", "--format", "jsonl", "--set", place, data=data).exit_code
+    words = ("sources", "credentials", "pbx", "--access-key-id", "AKIATEST")
+    result = calldex(*words, data=data, stdin=b"a secret of some length\n")
+    assert 0 == result.exit_code, result.stderr
+    shown = calldex("sources", "show", "pbx", data=data)
+    assert "a secret" not in result.output + shown.output
+    assert b"a secret of some length" not in (data / "directory.db").read_bytes()
+    with Directory.open(data / "directory.db") as directory:
+        assert "a secret of some length" in str(directory.bucket_secret("recordings", "pbx"))
+    calldex("sources", "set", "pbx", "--unset", "recordings", data=data)
+    refused = calldex(*words, data=data, stdin=b"x\n")
+    assert (2, True) == (refused.exit_code, "is no bucket" in refused.stderr), refused.stderr

@@ -84,8 +84,8 @@ def test_a_name_is_taken_once(directory: Directory) -> None:
 
 def test_what_opens_a_place_is_sealed(directory: Directory, place: Place) -> None:
     """The database does not tell it; another value takes its place."""
-    assert directory.target_secret("lake") is None
+    assert directory.bucket_secret("export_target", "lake") is None
     for secret in ("the first of two", "the second of two"):
-        directory.set_target_secret("lake", secret)
-        assert secret == directory.target_secret("lake")
+        directory.set_bucket_secret("export_target", "lake", secret)
+        assert secret == directory.bucket_secret("export_target", "lake")
         assert not place.holds(secret.encode())

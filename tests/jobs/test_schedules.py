@@ -149,8 +149,8 @@ def test_a_folder_gets_yesterday(site: Site, monkeypatch: pytest.MonkeyPatch) ->
 def test_what_was_missed_is_made_up(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Day by day, each once, however often it is looked and by how many."""
     made = asked(site, name="missed", target="lake", format="csv", fields=["uuid"])
-    site.node.directory.set_target_secret(
-        "lake", json.dumps({"access_key_id": ACCESS_KEY, "secret_access_key": SECRET_KEY})
+    site.node.directory.set_bucket_secret(
+        "export_target", "lake", json.dumps({"access_key_id": ACCESS_KEY, "secret_access_key": SECRET_KEY})
     )
     for _ in range(2):
         run_due(site.node, "", now_ms() + 3 * DAY_MS)
@@ -162,8 +162,8 @@ def test_what_was_missed_is_made_up(site: Site, monkeypatch: pytest.MonkeyPatch)
 def test_a_bucket_gets_a_dated_object(site: Site, bucket: S3, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the credentials that are kept, sealed: the database does not tell them."""
     asked(site, name="objects", target="lake", format="csv", fields=["uuid"])
-    site.node.directory.set_target_secret(
-        "lake", json.dumps({"access_key_id": ACCESS_KEY, "secret_access_key": SECRET_KEY})
+    site.node.directory.set_bucket_secret(
+        "export_target", "lake", json.dumps({"access_key_id": ACCESS_KEY, "secret_access_key": SECRET_KEY})
     )
     later(site, monkeypatch)
     (name,) = bucket.objects
@@ -195,8 +195,8 @@ def test_a_place_that_is_away_is_tried_again(site: Site, monkeypatch: pytest.Mon
 
 def test_a_bucket_that_refuses(site: Site, bucket: S3, monkeypatch: pytest.MonkeyPatch) -> None:
     """A wrong secret is no reason to try again: the run has failed, and says why, without the secret."""
-    site.node.directory.set_target_secret(
-        "lake", json.dumps({"access_key_id": ACCESS_KEY, "secret_access_key": "a wrong secret"})
+    site.node.directory.set_bucket_secret(
+        "export_target", "lake", json.dumps({"access_key_id": ACCESS_KEY, "secret_access_key": "a wrong secret"})
     )
     made = asked(site, name="refused", target="lake")
     later(site, monkeypatch)

@@ -28,6 +28,10 @@ def call(recording: str | None = "a.wav", **members: Any) -> Cdr:
     return Cdr(**{**given, "started_at": BEGAN, "duration_s": 5, "talk_s": 5, "recording": recording, **members})
 
 
+def no_secret() -> None:
+    """What opens a folder."""
+
+
 def tone(path: Path, subtype: str = "ULAW", channels: int = 1, seconds: float = 2.0) -> Path:
     """A file of silence and then a tone."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,6 +45,7 @@ def tone(path: Path, subtype: str = "ULAW", channels: int = 1, seconds: float = 
     ("settings", "reference", "lies"),
     [
         ({}, "a.wav", "a.wav"),
+        ({"recording_path": "{name}"}, "/elsewhere/2026/a.wav", "a.wav"),
         ({}, "a", "a.wav"),
         ({}, "a", "a.WAV"),
         ({}, "{root}/2026/a.wav", "2026/a.wav"),
@@ -58,8 +63,8 @@ def test_a_file_is_where_the_settings_say(tmp_path: Path, settings: dict[str, st
     root = tmp_path / "monitor"
     tone(root / lies)
     record = call(reference.replace("{root}", str(root)))
-    stored = Recordings(tmp_path).stored(record, None, {"recordings": str(root), **settings})
-    assert Path(lies).suffix.lower() in (stored.suffix, ".wav")
+    stored = Recordings(tmp_path).stored(record, None, {"recordings": str(root), **settings}, no_secret)
+    assert ".wav" == stored.suffix
     assert Recordings(tmp_path).peaks(stored).duration_s == 2.0
     os.close(stored.descriptor)
 
@@ -76,7 +81,7 @@ def test_nothing_outside_the_folder_is_reached(tmp_path: Path, reference: str) -
     (root / "link.wav").symlink_to(tmp_path / "secret.wav")
     (root / "folder").symlink_to(tmp_path)
     with pytest.raises(NotFound):
-        Recordings(tmp_path).stored(call(reference), None, {"recordings": str(root)})
+        Recordings(tmp_path).stored(call(reference), None, {"recordings": str(root)}, no_secret)
 
 
 @given(reference=st.text(alphabet="./a\\%{}\0~", min_size=1, max_size=12))
@@ -87,7 +92,7 @@ def test_no_name_reaches_a_file_beside_the_folder(tmp_path_factory: pytest.TempP
     root.mkdir(parents=True, exist_ok=True)
     (base / "a").write_bytes(b"outside")
     try:
-        stored = Recordings(base).stored(call(reference), None, {"recordings": str(root)})
+        stored = Recordings(base).stored(call(reference), None, {"recordings": str(root)}, no_secret)
     except NotFound:
         return
     assert Path(stored.path).resolve().is_relative_to(root)
@@ -99,7 +104,7 @@ def test_what_recorders_write_becomes_an_mp3_and_peaks(tmp_path: Path, subtype: 
     """An MP3 of the same length; peaks that are silent where it is silent and loud where it is not."""
     tone(tmp_path / "root" / "a.wav", subtype)
     recordings = Recordings(tmp_path)
-    stored = recordings.stored(call(), None, {"recordings": str(tmp_path / "root")})
+    stored = recordings.stored(call(), None, {"recordings": str(tmp_path / "root")}, no_secret)
     made = recordings.mp3(stored)
     assert made is not None
     assert pytest.approx(2.0, abs=0.2) == soundfile.info(made).duration
@@ -113,7 +118,7 @@ def test_what_recorders_write_becomes_an_mp3_and_peaks(tmp_path: Path, subtype: 
 def test_both_channels_have_peaks(tmp_path: Path) -> None:
     """Of a stereo file, who speaks when is seen."""
     tone(tmp_path / "root" / "a.wav", channels=2)
-    stored = Recordings(tmp_path).stored(call(), None, {"recordings": str(tmp_path / "root")})
+    stored = Recordings(tmp_path).stored(call(), None, {"recordings": str(tmp_path / "root")}, no_secret)
     assert 2 == len(Recordings(tmp_path).peaks(stored).channels)
     os.close(stored.descriptor)
 
@@ -124,7 +129,7 @@ def test_what_cannot_be_converted_is_named(tmp_path: Path) -> None:
     root.mkdir()
     (root / "a.gsm").write_bytes(bytes([0xD3, 1, 2, 3]) * 33)
     recordings = Recordings(tmp_path)
-    stored = recordings.stored(call("a.gsm"), None, {"recordings": str(root)})
+    stored = recordings.stored(call("a.gsm"), None, {"recordings": str(root)}, no_secret)
     with pytest.raises(NotFound, match="GSM"):
         recordings.mp3(stored)
     os.close(stored.descriptor)
@@ -136,10 +141,10 @@ def test_a_leg_has_its_own_file(tmp_path: Path) -> None:
     tone(tmp_path / "root" / "b.wav")
     legs = (Leg(started_at=BEGAN), Leg(started_at=BEGAN + timedelta(seconds=1), recording="b.wav"))
     record, settings = call(None, legs=legs), {"recordings": str(tmp_path / "root")}
-    os.close(Recordings(tmp_path).stored(record, 2, settings).descriptor)
+    os.close(Recordings(tmp_path).stored(record, 2, settings, no_secret).descriptor)
     for leg, told in ((None, "no recording"), (1, "leg 1 .* no recording"), (3, "there is no leg 3")):
         with pytest.raises(NotFound, match=told):
-            Recordings(tmp_path).stored(record, leg, settings)
+            Recordings(tmp_path).stored(record, leg, settings, no_secret)
 
 
 def test_what_is_kept_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,7 +153,7 @@ def test_what_is_kept_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     recordings = Recordings(tmp_path)
     for number in range(6):
         tone(tmp_path / "root" / f"{number}.wav", seconds=4 + number)
-        stored = recordings.stored(call(f"{number}.wav"), None, {"recordings": str(tmp_path / "root")})
+        stored = recordings.stored(call(f"{number}.wav"), None, {"recordings": str(tmp_path / "root")}, no_secret)
         recordings.mp3(stored)
         os.close(stored.descriptor)
     assert sum(path.stat().st_size for path in (tmp_path / files.CACHE).iterdir()) <= 20_000
@@ -159,7 +164,7 @@ def test_a_demo_has_audio_of_its_own(tmp_path: Path) -> None:
     both = []
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        stored = Recordings(tmp_path / name).stored(call(), None, {"recordings": "invented:"})
+        stored = Recordings(tmp_path / name).stored(call(), None, {"recordings": "invented:"}, no_secret)
         both.append(Path(stored.path).read_bytes())
         assert pytest.approx(5.0, abs=0.01) == Recordings(tmp_path / name).peaks(stored).duration_s
         os.close(stored.descriptor)
@@ -169,7 +174,9 @@ def test_a_demo_has_audio_of_its_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        (("relative", "{recording}", ""), "not an absolute path"),
+        (("relative", "{recording}", ""), "neither an absolute path nor a bucket"),
+        (("s3://", "{recording}", ""), "this is no bucket"),
+        (("s3://calls?secret=x", "{recording}", ""), "this is no bucket"),
         (("/r", "{recording}", "Europe/Nowhere"), "recording_zone"),
         (("/r", "{callid}", ""), "there is no {callid}"),
         (("/r", "{start:%Q}", ""), "%Q"),

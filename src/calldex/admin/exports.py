@@ -12,14 +12,13 @@ import msgspec
 from calldex.access import Permission, Principal, permissions_of, scope_of
 from calldex.admin.verb import Call, Listing, Nothing, Paging, Verb, by_owner, paged
 from calldex.audit.chain import searched
+from calldex.buckets import Credentials, keep_credentials
 from calldex.clock import now_ms
 from calldex.directory import Export, Schedule, maker_of
 from calldex.directory.model import handle_problem, refuse, timezone_problem
 from calldex.directory.tables import ExportState
 from calldex.errors import BadParameters, NotFound, Problem, suggest
 from calldex.exports.request import FORMAT_WORDS
-from calldex.inputs import SECRET
-from calldex.jobs.delivery import Credentials
 from calldex.jobs.exports import MAKE
 from calldex.jobs.schedules import due_ms, first_day
 from calldex.records.record import from_ms
@@ -74,13 +73,6 @@ class KeptExport(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     ended_at: datetime | None
     expires_at: datetime
-
-
-class TargetCredentials(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What opens a bucket."""
-
-    access_key_id: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
-    secret_access_key: Annotated[str, msgspec.Meta(min_length=1, max_length=400, extra_json_schema=SECRET)]
 
 
 def list_schedules(call: Call, paging: Paging) -> Listing[ShownSchedule]:
@@ -147,12 +139,11 @@ def cancel_export(call: Call, _: Nothing) -> None:
     call.directory.remove_export(export.id)
 
 
-def set_target_credentials(call: Call, given: TargetCredentials) -> None:
+def set_target_credentials(call: Call, given: Credentials) -> None:
     """Keep what opens a bucket of the setting `export_targets`, sealed."""
     call.noted.target = call.subject
     refuse(_target_problem(call, call.subject))
-    kept = Credentials(given.access_key_id, given.secret_access_key)
-    call.directory.set_target_secret(call.subject, msgspec.json.encode(kept).decode())
+    keep_credentials(call.directory, "export_target", call.subject, given)
 
 
 def _target_problem(call: Call, name: str) -> list[Problem]:

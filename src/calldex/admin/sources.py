@@ -11,12 +11,14 @@ from typing import Final, Literal
 import msgspec
 
 from calldex.admin.verb import EITHER, Call, Listing, Nothing, Paging, Verb, by_owner, paged
+from calldex.buckets import Credentials, keep_credentials
 from calldex.directory import Directory, Source
 from calldex.errors import BadSettings, NotFound, Problem, suggest
 from calldex.formats import formats, settings_of
 from calldex.ingest.rebuild import Rebuild, row_format
 from calldex.ingest.rebuild import Step as RebuildStep
 from calldex.records.record import from_ms
+from calldex.targets import S3, VALID_BUCKET
 
 MOST_COUNTED: Final = 1_000
 
@@ -116,6 +118,16 @@ def change_source(call: Call, changes: SourceChanges) -> Source:
     return call.directory.set_source(source.name, settings)
 
 
+def set_source_credentials(call: Call, given: Credentials) -> None:
+    """Keep what opens the bucket of a source's recordings, sealed."""
+    call.noted.target = call.subject
+    source = show_source(call, Nothing())
+    recordings = source.settings.get("recordings", "")
+    if not recordings.startswith(S3):
+        raise BadSettings([Problem("recordings", recordings[:100], "is no bucket", VALID_BUCKET)])
+    keep_credentials(call.directory, "recordings", source.name, given)
+
+
 def remove_source(call: Call, _: Nothing) -> None:
     """Forget a source; its records stay."""
     call.noted.target = call.subject
@@ -153,6 +165,7 @@ VERBS: Final[tuple[Verb, ...]] = (
     by_owner(show_source, home=_home),
     by_owner(create_source, "source_added"),
     by_owner(change_source, "source_changed", home=_home),
+    by_owner(set_source_credentials, "source_credentials_set", home=_home),
     by_owner(remove_source, "source_removed", home=_home),
     by_owner(count_rows, home=_home),
     by_owner(rebuild_source, home=_home),

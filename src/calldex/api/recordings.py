@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 from calldex.access import Principal, permit_recording
 from calldex.api.audited import audited
 from calldex.api.endpoint import ERRORS, Endpoint, parameter
+from calldex.buckets import kept_credentials
 from calldex.errors import BadParameters, NotFound, Problem, TooMany
 from calldex.node import Node
 from calldex.recordings.audio import Peaks
@@ -115,7 +116,10 @@ class RecordingFiles:
                 source = None
             if source is not None and source.account_id == owner.account_id:
                 settings = source.settings
-        return self._recordings.stored(record, leg, settings)
+        name = record.source or ""
+        return self._recordings.stored(
+            record, leg, settings, lambda: kept_credentials(self._node.directory, "recordings", name)
+        )
 
     def _seen(self, owner: Principal, text: str, leg: int | None, action: Literal["download", "listen"]) -> Cdr:
         """The record, if its recording is for them."""

@@ -63,6 +63,7 @@ Action = Literal[
     "team_removed",
     "source_added",
     "source_changed",
+    "source_credentials_set",
     "source_removed",
     "name_added",
     "name_changed",

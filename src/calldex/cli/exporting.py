@@ -94,7 +94,8 @@ def _watched(pieces: Iterator[tuple[int, bytes]], total: int, tell: output.Tell)
 
 
 def _write(target: Path | Bucket | None, pieces: Iterator[bytes]) -> None:
-    from calldex.jobs.delivery import write_file, write_object
+    from calldex.buckets import write_object
+    from calldex.jobs.delivery import write_file
 
     if target is None:
         for piece in pieces:

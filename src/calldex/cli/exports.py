@@ -168,10 +168,11 @@ def credentials(target: str, access_key_id: str, data: Path | None) -> None:
     The secret access key is asked for, or read from standard input. Without, what the server has in its environment
     opens the bucket (AWS_ACCESS_KEY_ID and the like).
     """
-    from calldex.admin.exports import TargetCredentials, set_target_credentials
+    from calldex.admin.exports import set_target_credentials
+    from calldex.buckets import Credentials
     from calldex.cli.client import connected
 
-    given = TargetCredentials(access_key_id=access_key_id, secret_access_key=secret_of("Secret access key"))
+    given = Credentials(access_key_id=access_key_id, secret_access_key=secret_of("Secret access key"))
     with connected(data) as control:
         control.do(set_target_credentials, given, account="main", subject=target)
     output.say(f"What opens {target} is kept.")

@@ -10,6 +10,7 @@ import click
 
 from calldex.cli import options, output
 from calldex.cli.command import Group
+from calldex.cli.signin import secret_of
 from calldex.errors import BadParameters, Problem, UsageProblem
 
 _LISTED: Final = 100
@@ -200,6 +201,33 @@ def rebuild_source(name: str, preview: bool, as_json: bool, data: Path | None) -
             for n, (was, is_) in each.members.items()
         ]
         output.table(["uuid", "changes", "from", "to"], rows)
+
+
+@sources.command(
+    "credentials",
+    epilog="""\b
+Examples:
+  calldex sources credentials pbx --access-key-id AKIA...
+  pass show recordings | calldex sources credentials pbx --access-key-id AKIA...
+""",
+)
+@click.argument("name", help="Name of the source, whose `recordings` are a bucket.")
+@click.option("--access-key-id", required=True, metavar="ID", help="The id of its access key.")
+@options.data
+def credentials(name: str, access_key_id: str, data: Path | None) -> None:
+    """Keep what opens the bucket of a source's recordings, sealed.
+
+    The secret access key is asked for, or read from standard input. Without, what the server has in its environment
+    opens the bucket (AWS_ACCESS_KEY_ID and the like).
+    """
+    from calldex.admin.sources import set_source_credentials
+    from calldex.buckets import Credentials
+    from calldex.cli.client import connected
+
+    given = Credentials(access_key_id=access_key_id, secret_access_key=secret_of("Secret access key"))
+    with connected(data) as control:
+        control.do(set_source_credentials, given, subject=name)
+    output.say(f"What opens the recordings of {name} is kept.")
 
 
 @sources.command("remove", epilog="Example: calldex sources remove pbx")

@@ -19,6 +19,7 @@ from sqlalchemy.pool import StaticPool
 from calldex.directory import tables
 from calldex.directory.accounts import Accounts
 from calldex.directory.audit import Audit, AuditFilter, AuditWriter
+from calldex.directory.buckets import Buckets
 from calldex.directory.commits import DirectoryCommits
 from calldex.directory.copying import Copying
 from calldex.directory.database import Database, looking, postgresql_engine, sqlite_engine
@@ -108,6 +109,7 @@ class Directory(
     Ledgers,
     Exports,
     Schedules,
+    Buckets,
     Marks,
     Views,
 ):

@@ -1,4 +1,4 @@
-"""Schedules of exports: what is made every night, where it goes, and what opens that place.
+"""Schedules of exports: what is made every night, and where it goes.
 
 Beside the way of a record. A schedule has the next day on which it runs; who makes that run (`claim_run`) moves the day
 on in the same transaction, so that of several nodes one does, once.
@@ -13,13 +13,11 @@ from sqlalchemy import ColumnElement, delete, insert, select, update
 
 from calldex.directory.database import Part
 from calldex.directory.exports import Export, Maker, insert_export
-from calldex.directory.sealing import Sealing
-from calldex.directory.tables import export_schedules, secrets
+from calldex.directory.tables import export_schedules
 from calldex.errors import Conflict, NotFound
 
 MOST_SCHEDULES: Final = 50
 """Of an account."""
-_OPENS: Final = "export_target "
 
 
 class Schedule(Maker, frozen=True, kw_only=True):
@@ -37,9 +35,7 @@ class Schedule(Maker, frozen=True, kw_only=True):
 
 
 class Schedules(Part):
-    """Schedules, and the credentials of their targets."""
-
-    _sealing: Sealing
+    """Schedules."""
 
     def schedules(self, account_id: int | None = None) -> list[Schedule]:
         """Those of an account, or all of them, by name."""
@@ -88,19 +84,6 @@ class Schedules(Part):
             if run is not None:
                 insert_export(connection, run)
         return True
-
-    def set_target_secret(self, target: str, secret: str) -> None:
-        """Keep what opens a target, sealed, in place of what was kept."""
-        value = self._sealing.seal(secret, _OPENS + target).encode()
-        statement = self._db.insert(secrets).values(name=_OPENS + target, value=value)
-        with self._db.write() as connection:
-            connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_={"value": value}))
-
-    def target_secret(self, target: str) -> str | None:
-        """What opens a target, if it is kept; `Unavailable` if it was sealed with another key."""
-        with self._db.read() as connection:
-            value = connection.execute(select(secrets.c.value).where(secrets.c.name == _OPENS + target)).scalar()
-        return None if value is None else self._sealing.open(bytes(value).decode(), _OPENS + target)
 
     def _schedules(self, *conditions: ColumnElement[bool]) -> list[Schedule]:
         with self._db.read() as connection:

@@ -8,6 +8,7 @@ from typing import Final
 from sqlalchemy import Connection, delete, insert, select, update
 
 from calldex.clock import now_ms
+from calldex.directory.buckets import drop_bucket_secret
 from calldex.directory.database import Part
 from calldex.directory.model import Source, handle_problem, text_problem
 from calldex.directory.principals import find_account
@@ -64,9 +65,11 @@ class Sources(Part):
             return _source(connection, name)
 
     def remove_source(self, name: str) -> None:
-        """Forget a source. The records that came from it stay, and still name it."""
+        """Forget a source, and what opens the bucket of its recordings. The records that came from it stay, and still
+        name it."""
         with self._db.write() as connection:
             connection.execute(delete(sources).where(sources.c.id == _source(connection, name).id))
+            drop_bucket_secret(connection, "recordings", name)
 
 
 def _settings_problems(settings: Mapping[str, str]) -> list[Problem]:

@@ -25,13 +25,18 @@ class FormatSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """The settings of a source; each format has its own. Settings that contradict each other raise `ValueError`."""
 
     recordings: Annotated[
-        str, msgspec.Meta(description="The folder below which the recordings of this source's calls lie.")
+        str,
+        msgspec.Meta(
+            description="Where the recordings of this source's calls lie: a folder, or what their keys begin with in a"
+            " bucket, as `s3://bucket/prefix?endpoint=https://storage.example.com&region=eu-west-1`."
+        ),
     ] = ""
     recording_path: Annotated[
         str,
         msgspec.Meta(
-            description="The path of a recording below that folder: text with `{recording}` (what the record says),"
-            " `{uuid}`, `{from}`, `{to}` and `{start:%Y/%m/%d}` (the begin, in the zone of `recording_zone`)."
+            description="The path of a recording below that: text with `{recording}` (what the record says), `{name}`"
+            " (what of that is behind its last `/`), `{uuid}`, `{from}`, `{to}` and `{start:%Y/%m/%d}` (the begin, in"
+            " the zone of `recording_zone`)."
         ),
     ] = "{recording}"
     recording_zone: Annotated[

@@ -22,12 +22,13 @@ import structlog
 from calldex.access import Principal, permissions_of, scope_of
 from calldex.audit.chain import Actor
 from calldex.audit.noting import noting
+from calldex.buckets import kept_credentials
 from calldex.clock import now_ms
 from calldex.directory import Directory, Export
 from calldex.errors import CalldexError, Conflict, DiskFull, NotFound, ScopeChanged, Unavailable
 from calldex.exports import FORMATS, UPDATED_AT
 from calldex.exports.request import ExportRequest, made
-from calldex.jobs.delivery import credentials_of, deliver, pieces_of
+from calldex.jobs.delivery import deliver, pieces_of
 from calldex.jobs.files import ExportFiles
 from calldex.jobs.making import Making, point_of
 from calldex.jobs.schedules import run_due
@@ -195,7 +196,7 @@ class ExportJobs:
         account = self._directory.account_name(export.account_id)
         format_ = FORMATS[dict(export.parameters)["format"]]
         name = f"{account}/{schedule.name}-{export.day}.{format_.suffix}"
-        credentials = credentials_of(self._directory, schedule.target)
+        credentials = kept_credentials(self._directory, "export_target", schedule.target)
         deliver(targets[schedule.target], name, self._while_running(export), credentials)
         return {"place": schedule.target, "file": name}
 

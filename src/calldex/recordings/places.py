@@ -1,6 +1,7 @@
-"""Where recordings lie: a folder, and how the name of a call's file is put together.
+"""Where recordings lie: a folder or a bucket, and how the name of a call's file is put together.
 
-A name comes from a record, which comes from outside: so no name leaves the folder, and no link is followed out of it.
+A name comes from a record, which comes from outside: so no name leaves the folder or the bucket's prefix, and no link
+is followed out of it.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ import msgspec
 
 from calldex.errors import NotFound
 from calldex.records.record import Cdr
+from calldex.targets import S3, VALID_BUCKET, bucket_of
 from calldex.zones import timezones
 
 INVENTED: Final = "invented:"
 """The root of a demo: its recordings are made when somebody listens."""
 SUFFIXES: Final = (".wav", ".WAV", ".mp3", ".ogg", ".flac", ".gsm")
 """Tried in this order where a name has none of them."""
-_PLACES: Final = ("recording", "uuid", "from", "to", "start")
+_PLACES: Final = ("recording", "name", "uuid", "from", "to", "start")
 _PLACE: Final = re.compile(r"\{(?P<name>\w+)(?::(?P<format>[^{}]*))?\}")
 _TIMES: Final = frozenset("YmdbHMSjy%")
 
@@ -45,8 +47,13 @@ class RecordingPlace(msgspec.Struct, frozen=True, kw_only=True):
 
 def problem_of(root: str, path: str, zone: str) -> str | None:
     """What is wrong with settings; None if nothing is."""
-    if root and root != INVENTED and not os.path.isabs(root):  # noqa: PTH117 - a text, not a path that must be there
-        return f"recordings: {root!r} is not an absolute path"
+    if root.startswith(S3):
+        try:
+            bucket_of(root)
+        except ValueError as error:
+            return f"recordings: {error}"
+    elif root and root != INVENTED and not os.path.isabs(root):  # noqa: PTH117 - a text, not a path that must be there
+        return f"recordings: {root!r} is neither an absolute path nor a bucket, {VALID_BUCKET}"
     if zone and zone not in timezones():
         return f"recording_zone: {zone!r} is no IANA name of a time zone"
     for found in _PLACE.finditer(path):
@@ -59,24 +66,38 @@ def problem_of(root: str, path: str, zone: str) -> str | None:
 
 
 def path_of(place: RecordingPlace, record: Cdr, reference: str) -> str:
-    """The file's path below the root, not looked up. An absolute reference below the root counts from there."""
-    below = reference.removeprefix(place.root.rstrip("/") + "/").lstrip("/")
-    values = {"recording": below, "uuid": record.uuid, "from": record.from_ or "", "to": record.to or ""}
+    """The file's path below the root, not looked up; `NotFound` if it would leave that. An absolute reference below
+    the root counts from there."""
+    root = place.root.partition("?")[0] if place.root.startswith(S3) else place.root
+    below = reference.removeprefix(root.rstrip("/") + "/").lstrip("/")
+    values = {
+        "recording": below,
+        "name": below.rpartition("/")[2],
+        "uuid": record.uuid,
+        "from": record.from_ or "",
+        "to": record.to or "",
+    }
 
     def value(found: re.Match[str]) -> str:
         if found["name"] == "start":
             return record.started_at.astimezone(ZoneInfo(place.zone)).strftime(found["format"] or "%Y-%m-%d")
         return values[found["name"]]
 
-    return _PLACE.sub(value, place.path)
+    path = _PLACE.sub(value, place.path)
+    if any(part in ("", ".", "..") or "\0" in part for part in path.split("/")):
+        raise missing()
+    return path
 
 
-def opened(root: str, relative: str) -> int:
-    """The file as an open descriptor; `NotFound` if it is not there. Each folder on the way is opened by itself and
-    without following links, so that neither `..` nor a link leads out of the root."""
+def names_of(path: str) -> list[str]:
+    """The names that a file may have: as it is, and with each suffix where it has none."""
+    return [path] if path.endswith(SUFFIXES) else [path, *(path + suffix for suffix in SUFFIXES)]
+
+
+def opened(root: str, relative: str) -> tuple[int, str]:
+    """The file of a path that `path_of` made, as an open descriptor, and its name; `NotFound` if it is not there. Each
+    folder on the way is opened by itself and without following links, so that no link leads out of the root."""
     parts = relative.split("/")
-    if any(part in ("", ".", "..") or "\0" in part for part in parts):
-        raise _missing()
     try:
         folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
@@ -88,21 +109,21 @@ def opened(root: str, relative: str) -> int:
             folder = below
         return _open(parts[-1], folder)
     except OSError:
-        raise _missing() from None
+        raise missing() from None
     finally:
         os.close(folder)
 
 
-def _open(name: str, folder: int) -> int:
-    names = [name] if name.endswith(SUFFIXES) else [name, *(name + suffix for suffix in SUFFIXES)]
-    for each in names:
+def _open(name: str, folder: int) -> tuple[int, str]:
+    for each in names_of(name):
         try:
             # Without NONBLOCK, a pipe of that name would be waited for.
-            return os.open(each, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+            return os.open(each, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder), each
         except FileNotFoundError:
             continue
     raise FileNotFoundError
 
 
-def _missing() -> NotFound:
+def missing() -> NotFound:
+    """That there is no such file."""
     return NotFound("the file of this recording is not where the source's settings say it is")

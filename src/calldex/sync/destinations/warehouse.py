@@ -347,13 +347,16 @@ def _ms(at: Any) -> int:
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """What dlt raises, as a problem of the destination, in one line and without an address."""
-    from dlt.common.exceptions import DltException
-
+    """What dlt, a driver below it or the disk raises, as a problem of the destination, in one line and without an
+    address. What is no other's is a fault of ours, and stays what it is."""
     try:
         yield
-    except DltException as error:
+    except Exception as error:
+        owner = type(error).__module__.partition(".")[0]
+        if owner in ("builtins", "calldex") and not isinstance(error, OSError):
+            raise
         cause: BaseException = error
         while (inner := cause.__cause__ or getattr(cause, "exception", None)) is not None and inner is not cause:
             cause = inner
-        raise DestinationProblem(f"{type(cause).__name__}: {str(cause).strip()[:500]}") from error
+        words = " ".join(str(cause).split())
+        raise DestinationProblem(f"{type(cause).__name__}: {words[:500]}") from error
