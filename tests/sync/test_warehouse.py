@@ -127,6 +127,32 @@ def test_what_rows_say_is_proved(source: Source, database: Database, tmp_path: P
         assert 0 == pipe.run("verify", deep=True).repaired
 
 
+def test_a_warehouse_that_cannot_be_used(source: Source, database: Database, tmp_path: Path) -> None:
+    """It is away, refuses, or has a table that is somebody else's: told in the driver's words and without the password,
+    and gone on with when it can be used again."""
+    pipe = rig(tmp_path, source, database)
+    pipe.text["destination"]["out"]["url"] = "postgresql://somebody:very-secret@127.0.0.1:1/warehouse"
+    status = pipe.run()
+    assert "refused" in status.problem
+    assert "very-secret" not in status.problem
+    assert status.later
+    database.execute("CREATE SCHEMA calls")
+    database.execute("CREATE TABLE calls.cdrs (uuid int)")
+    pipe.text["destination"]["out"]["url"] = database.url
+    assert "" != pipe.run().problem
+    database.execute("DROP TABLE calls.cdrs")
+    assert "" == pipe.run().problem
+    assert without_nulls(source.records()) == database.records()
+    database.execute("ALTER TABLE calls.cdrs DROP COLUMN comment")
+    late = some(3, seed=61)
+    source.post([changed(each, comment="here") for each in late])
+    assert "comment" in pipe.run().problem
+    database.execute("ALTER TABLE calls.cdrs ADD COLUMN comment text")
+    assert 3 == pipe.run().changes
+    assert 3 == len(database.rows("cdrs", "WHERE comment = 'here'"))
+    source.delete([each.uuid for each in late])
+
+
 def test_days_are_read_again(source: Source, database: Database, tmp_path: Path) -> None:
     """`backfill` brings what is missing of some days, and nothing of others; `reset` everything."""
     pipe = rig(tmp_path, source, database)
@@ -142,8 +168,7 @@ def test_days_are_read_again(source: Source, database: Database, tmp_path: Path)
 
 
 def test_other_filters_make_another_copy(source: Source, database: Database, tmp_path: Path) -> None:
-    """What does not match any more is deleted; columns that are not chosen are not there."""
-    rig(tmp_path, source, database).run()
+    """What does not match any more is deleted; columns that are not chosen are not there, and are added when they are."""
     pipe = rig(tmp_path, source, database, filters={"type": "inbound"}, fields=["type", "agent"])
     assert "" == pipe.run().problem
     fields = ("uuid", "timestamp", "started_at", "type", "agent")
@@ -151,6 +176,8 @@ def test_other_filters_make_another_copy(source: Source, database: Database, tmp
         uuid: {name: record[name] for name in fields} for uuid, record in source.records(type="inbound").items()
     }
     assert without_nulls(expected) == database.records()
+    assert "" == rig(tmp_path, source, database).run().problem
+    assert without_nulls(source.records()) == database.records()
 
 
 def test_duckdb(source: Source, tmp_path: Path) -> None:

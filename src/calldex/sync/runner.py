@@ -28,6 +28,8 @@ from calldex.sync.verifying import verified
 
 _log: Final = structlog.get_logger(__name__)
 MOST_SHOWN: Final = 20
+_CHECKS: Final = 2
+"""Somebody looks on: a source that does not answer is not waited for as long as else."""
 _KIND: Final = "kind of the source"
 
 
@@ -113,7 +115,7 @@ class Worker:
                 destination.check()
             finally:
                 destination.close()
-        endpoint = Endpoint(self._source, self.stopping)
+        endpoint = Endpoint(self._source, self.stopping, tries=_CHECKS)
         try:
             return self._source.kind or endpoint.kind()
         finally:

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, TypeVar
 
 import httpx2
 import msgspec
+import structlog
 
 from calldex.client import ApiError, Client, Incomplete
 from calldex.client.client import TIMEOUT_S, Patience
@@ -24,6 +25,7 @@ from calldex.sync import config
 from calldex.sync.stopping import pause
 
 T = TypeVar("T")
+_log: Final = structlog.get_logger(__name__)
 
 Kind = Literal["calldex", "v2"]
 TRIES: Final = 8
@@ -31,6 +33,8 @@ PAGE: Final = 10_000
 _PASSES: Final = frozenset((500, 520, 521, 522, 524))
 """The client tries again what says itself that it passes; a sync may, as it only reads, do so with these as well."""
 _BURST: Final = 10
+_SAID_S: Final = 5
+"""Whoever waits longer than that says so."""
 _ABSENT: Final = frozenset((400, 404, 405))
 
 
@@ -87,7 +91,7 @@ class Budget(httpx2.BaseTransport):
 class Endpoint:
     """A source, for one pipe. Raises the errors of `calldex.client`, and `Stopped`."""
 
-    def __init__(self, given: config.Source, stopping: threading.Event) -> None:
+    def __init__(self, given: config.Source, stopping: threading.Event, tries: int = TRIES) -> None:
         self._pause = partial(pause, stopping)
         self._budget = Budget(given.requests_per_minute, self._pause)
         self._http = httpx2.Client(
@@ -96,7 +100,8 @@ class Endpoint:
             transport=self._budget,
             timeout=TIMEOUT_S,
         )
-        self.client = Client(given.url, given.key, tries=TRIES, transport=self._budget)
+        self.client = Client(given.url, given.key, tries=tries, transport=self._budget)
+        self._tries = tries
 
     @property
     def requests(self) -> int:
@@ -160,7 +165,7 @@ class Endpoint:
         return reply.headers.get("etag", ""), decoded(reply.content)
 
     def _get(self, path: str, asked: Mapping[str, str], headers: Mapping[str, str]) -> httpx2.Response:
-        patience = Patience(TRIES)
+        patience = Patience(self._tries)
         while True:
             try:
                 reply = self._http.get(path, params=dict(asked), headers=dict(headers))
@@ -168,8 +173,12 @@ class Endpoint:
                     if reply.status_code in (200, 304):
                         return reply
                     raise refusal(reply.status_code, told(reply.content))
+                why = f"it answered {reply.status_code}"
             except httpx2.TransportError as error:
                 patience.failed(error)
+                why = type(error).__name__
+            if patience.pause_s > _SAID_S:
+                _log.warning("the source is asked again", why=why, in_s=round(patience.pause_s))
             self._pause(patience.pause_s)
 
 
