@@ -86,6 +86,35 @@ def test_a_run_and_what_it_leaves(folder: Path, source: Source) -> None:
     assert 5 == sync(folder, key, "run").returncode
 
 
+def test_what_can_never_work_is_told(folder: Path, source: Source) -> None:
+    """A filter or a field that there is not is found by `check`, and no run says that it may work later."""
+    key, file = source.keys["admin"], folder / "sync.toml"
+    text = file.read_text()
+    for wrong, told in (("filters = { tipe = 'x' }", "tipe"), ("fields = ['agnt']", "did you mean 'agent'")):
+        file.write_text(f"{text}{wrong}\n")
+        checked = sync(folder, key, "check")
+        assert (3, True) == (checked.returncode, told in checked.stderr), checked.stderr
+    file.write_text(f"{text}filters = {{ tipe = 'x' }}\n")
+    assert 1 == sync(folder, key, "run").returncode
+
+
+def test_a_full_disk_is_told(folder: Path, source: Source) -> None:
+    """What is kept beside the file cannot be written: exit code 3 with the reason, and the next run goes on."""
+    key = source.keys["admin"]
+    line, given = command(folder, key, "run")
+    script = "import resource, runpy, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+    script += "resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000));"
+    script += "sys.argv[0] = 'calldex'; runpy.run_module('calldex', run_name='__main__')"
+    full = [sys.executable, "-c", script, *line[3:]]
+    failed = subprocess.run(full, **given, capture_output=True, check=False, timeout=100)
+    assert 3 == failed.returncode, failed.stderr
+    assert "sync.toml.state cannot be written" in failed.stderr
+    assert "Traceback" not in failed.stderr
+    assert 0 == sync(folder, key, "run").returncode
+    with StateFile(folder / "sync.toml.state") as file:
+        assert set(source.records()) == {uuid for uuid, _, _ in file.held("calls", None, None)}
+
+
 def test_init_asks_and_writes_what_works(tmp_path: Path, source: Source) -> None:
     """The file that it writes can be used as it is; it writes over none."""
     answers = f"{source.url}\nCDR_KEY\nduckdb\n{tmp_path}/calls_copy.duckdb\n"

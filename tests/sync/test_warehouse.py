@@ -168,7 +168,8 @@ def test_days_are_read_again(source: Source, database: Database, tmp_path: Path)
 
 
 def test_other_filters_make_another_copy(source: Source, database: Database, tmp_path: Path) -> None:
-    """What does not match any more is deleted; columns that are not chosen are not there, and are added when they are."""
+    """What does not match any more is deleted; columns that are not chosen are not there."""
+    rig(tmp_path, source, database).run()
     pipe = rig(tmp_path, source, database, filters={"type": "inbound"}, fields=["type", "agent"])
     assert "" == pipe.run().problem
     fields = ("uuid", "timestamp", "started_at", "type", "agent")
@@ -176,6 +177,12 @@ def test_other_filters_make_another_copy(source: Source, database: Database, tmp
         uuid: {name: record[name] for name in fields} for uuid, record in source.records(type="inbound").items()
     }
     assert without_nulls(expected) == database.records()
+
+
+def test_columns_are_added(source: Source, database: Database, tmp_path: Path) -> None:
+    """When a pipe has more fields than before, or Calldex more."""
+    assert "" == rig(tmp_path, source, database, fields=["type"]).run().problem
+    assert "agent" not in database.rows("cdrs")[0]
     assert "" == rig(tmp_path, source, database).run().problem
     assert without_nulls(source.records()) == database.records()
 

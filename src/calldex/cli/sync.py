@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ import click
 
 from calldex.cli import options, output
 from calldex.cli.command import Group
+from calldex.errors import Unavailable
 
 if TYPE_CHECKING:
     from calldex.sync.config import Config
@@ -260,7 +262,7 @@ def _opened(
     config = load(path)
     names = config.chosen(pipes)
     stopping = threading.Event()
-    with StateFile(config.state) as file, _bars(progress) as tell:
+    with _written(config.state), StateFile(config.state) as file, _bars(progress) as tell:
         log_to_stderr("auto" if not output.console(err=True).is_terminal else "console", "info", serving=False)
         made = workers(config, names, file, stopping=stopping, **({"progress": tell} if tell else {}))
         try:
@@ -269,6 +271,15 @@ def _opened(
             if not stopping.is_set():
                 for worker in made.values():
                     worker.close()
+
+
+@contextmanager
+def _written(state: Path) -> Iterator[None]:
+    """What is kept beside the file, on a disk that is full, say."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise Unavailable(f"{state} cannot be written: {error}") from None
 
 
 def _each(workers: Mapping[str, Worker], work: Callable[[Worker], object]) -> None:

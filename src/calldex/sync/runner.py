@@ -13,10 +13,12 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from calldex.client import ClientError, Unauthorized
+from calldex.client import ClientError
 from calldex.client.flows import LOOKUPS
 from calldex.client.problems import ApiError
 from calldex.clock import now_ms
+from calldex.errors import suggest
+from calldex.exports.columns import COLUMN
 from calldex.sync.config import Config, Pipe
 from calldex.sync.destinations import Context, DestinationProblem
 from calldex.sync.reading import DayReader, FeedReader, Progress, Unsound
@@ -117,9 +119,14 @@ class Worker:
                 destination.close()
         endpoint = Endpoint(self._source, self.stopping, tries=_CHECKS)
         try:
-            return self._source.kind or endpoint.kind()
+            kind = self._source.kind or endpoint.kind()
+            endpoint.page({**self.pipe.filters, "per_page": 1})
         finally:
             endpoint.close()
+        unknown = sorted(set(self.pipe.fields) - COLUMN.keys()) if kind == "calldex" else []
+        if unknown:
+            raise ClientError(f"fields: {unknown[0]} is no field of a record{suggest(unknown[0], COLUMN)}")
+        return kind
 
     def run(self, wait_s: int = 0, *, lookups: bool = True) -> int:
         """Bring the destination up to date; how many changes that took. Raises nothing that can go wrong with either
@@ -181,7 +188,7 @@ class Worker:
             yield status
         except (ClientError, DestinationProblem) as error:
             status.problem = str(error) or type(error).__name__
-            status.later = not isinstance(error, Unauthorized | Unsound)
+            status.later = not (isinstance(error, Unsound) or _is_final(error))
             self.close()  # the next run opens both ends anew
         if status.current_ms is not None:
             status.current_ms = min(status.current_ms, now_ms())  # it was told by a clock that was ahead
@@ -262,6 +269,11 @@ class Worker:
                 remembered[_sum_of(name)] = _sum(rows)
             if rows is not None:
                 remembered[_tag(name)] = tag
+
+
+def _is_final(error: Exception) -> bool:
+    """Whether the same would be refused again: a key that is not valid, a filter that there is not."""
+    return isinstance(error, ApiError) and 400 <= error.status < 500 and error.status not in (408, 409, 410, 429)
 
 
 def _tag(name: str) -> str:
