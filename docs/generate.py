@@ -22,6 +22,7 @@ from calldex import cli
 from calldex.address import Address
 from calldex.api.changes import ChangesRequest
 from calldex.api.lookups import UserOptions
+from calldex.api.missed import MissedRequest
 from calldex.api.statistics import ChecksumRequest, StatsRequest
 from calldex.errors import CalldexError, Unavailable
 from calldex.exports.request import ExportRequest
@@ -82,6 +83,7 @@ OWN: Final[tuple[tuple[str, str, type[Own]], ...]] = (
     ("The change feed", "/api/v2/cdr/changes", ChangesRequest),
     ("Statistics", "/api/v2/cdr/stats", StatsRequest),
     ("Checksums", "/api/v2/cdr/checksums", ChecksumRequest),
+    ("Missed calls", "/api/v2/cdr/missed", MissedRequest),
 )
 """What routes take beside filters and days."""
 

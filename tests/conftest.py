@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
 import pytest
@@ -17,7 +16,6 @@ from tests.examples import examples
 settings.register_profile("calldex", max_examples=examples(100))
 settings.load_profile("calldex")
 
-TESTS: Final = Path(__file__).parent
 OWN_ENGINE: Final = (("cluster", "test_migrate.py"), ("cluster", "test_care.py"))
 # Sorts otherwise than Python does, as databases in use may.
 _LIKE: Final = "TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER icu ICU_LOCALE 'en-US'"
@@ -28,11 +26,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whatever order chance made: those first whose ClickHouse lies in folders of their own. A process can have one
     such engine at a time, and the others share one from then on."""
     items.sort(key=lambda item: item.path.parts[-2:] not in OWN_ENGINE)
-    # A cluster of processes may answer later than a test waits: such a test gets two more tries. Nothing of ours passes
-    # by it: what is wrong is wrong each time.
-    for item in items:
-        if {"cluster", "clickhouse"} & set(item.path.relative_to(TESTS).parts):
-            item.add_marker(pytest.mark.flaky(reruns=2, reruns_delay=1))
 
 
 @pytest.fixture(autouse=True)

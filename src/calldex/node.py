@@ -199,10 +199,10 @@ def open_store(settings: Settings, directory: Directory) -> Store:
             keep=partial(directory.keep_ledger_head, alone=settings.directory.embedded),
         )
     from calldex.store.clickhouse import ClickhouseStore  # here, as its client takes as long as a whole start
-    from calldex.store.clickhouse.address import address
+    from calldex.store.clickhouse.address import parse_dsn
 
     return ClickhouseStore(
-        address(settings.store.whole),
+        parse_dsn(settings.store.whole),
         directory.commits(),
         timeout_s=settings.query_timeout_s,
         superseded_kept_s=superseded_kept_s,

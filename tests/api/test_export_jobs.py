@@ -255,10 +255,10 @@ def change_rights(site: Site, how: str) -> None:
 
 
 REASONS = {
-    "key": "does not work any more",
-    "user": "does not work any more",
+    "key": "is not valid any more",
+    "user": "is not valid any more",
     "reach": "what its maker may see has changed",
-    "export": "may not export any more",
+    "export": "lost the permission to export",
 }
 
 

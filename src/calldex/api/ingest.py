@@ -12,10 +12,9 @@ import math
 import re
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from io import BytesIO
-from itertools import islice
-from typing import Final, cast
+from typing import Final, Literal, cast, get_args
 
 import msgspec
 from starlette.requests import Request
@@ -29,6 +28,7 @@ from calldex.clock import now_ms
 from calldex.directory import KeyOwner
 from calldex.errors import BadParameters, BadRequest, Problem, TooLarge, UnsupportedMedia
 from calldex.formats import LINE_LIMIT
+from calldex.ingest.tally import OUTCOMES, PostOutcome
 from calldex.ingest.workers import Block, block
 from calldex.node import Node
 from calldex.records import codec
@@ -36,18 +36,7 @@ from calldex.records.record import Cdr, Rejected, plain_uuid
 from calldex.store import Outcome
 from calldex.texts import without_keys
 from calldex.transport.metrics import Metrics
-from calldex.transport.replies import (
-    DELETIONS,
-    JSON,
-    OUTCOMES,
-    DeletionOutcome,
-    DeletionReply,
-    DeletionWord,
-    IngestReply,
-    PostOutcome,
-    RecordOutcome,
-    sized,
-)
+from calldex.transport.replies import JSON, sized
 from calldex.transport.requests import body_of, caller, media_type_of, only, query_pairs
 from calldex.transport.workers import Workers
 
@@ -65,11 +54,19 @@ ACTION: Final = "ingest"
 DELETED: Final = "records_deleted"
 NEEDS: Final[tuple[Permission, ...]] = ("ingest",)
 LINES_TYPES: Final = ("application/x-ndjson", "application/jsonl")
-_MEDIA: Final = {ARRAY_TYPE: "an array", **dict.fromkeys(LINES_TYPES, "a record a line")}
 _MEANT: Final = '{"uuids": [...]}'
 _STEP: Final = 1024
 _RECEIPT_KEY: Final = re.compile(r"[!-~]{1,200}")
 _ARRAY: Final = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+class Body(msgspec.Struct, frozen=True):
+    """A kind of body of records: what it holds in a word, its JSON schema, and what reads it (once, before anything is
+    written); where a piece stood is told by its index, whatever the reader calls it."""
+
+    holds: str
+    schema: Mapping[str, object]
+    read: Callable[[bytes], Iterable[Cdr | Rejected]]
 
 
 class _Deletions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -79,6 +76,48 @@ class _Deletions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 _DELETIONS: Final = msgspec.json.Decoder(_Deletions)
+
+
+class RecordOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What became of the record at `index` of the request: its uuid, or the reason why it was rejected."""
+
+    index: int
+    outcome: PostOutcome
+    uuid: str | None = None
+    reason: str | None = None
+
+
+class IngestReply(msgspec.Struct, frozen=True):
+    """What became of the records of a request: how many of each outcome, and each by itself."""
+
+    accepted: int
+    updated: int
+    unchanged: int
+    rejected: int
+    records: list[RecordOutcome]
+
+
+DeletionWord = Literal["deleted", "absent", "rejected"]
+DELETIONS: Final[tuple[DeletionWord, ...]] = get_args(DeletionWord)
+
+
+class DeletionOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What became of the record whose uuid stands at `index` of the request: its uuid, or the reason why what stands
+    there was rejected."""
+
+    index: int
+    outcome: DeletionWord
+    uuid: str | None = None
+    reason: str | None = None
+
+
+class DeletionReply(msgspec.Struct, frozen=True):
+    """What became of the uuids of a request: how many of each outcome, and each by itself."""
+
+    deleted: int
+    absent: int
+    rejected: int
+    records: list[DeletionOutcome]
 
 
 class _Counts(msgspec.Struct, frozen=True):
@@ -119,7 +158,9 @@ class Posts:
 
     async def post(self, request: Request) -> Response:
         """Write records."""
-        return await self._answered(request, ACTION, _MEDIA, self._write, _Counts)
+        return await self._answered(
+            request, ACTION, {kind: body.holds for kind, body in BODIES.items()}, self._write, _Counts
+        )
 
     async def delete(self, request: Request) -> Response:
         """End records that their source took back."""
@@ -131,7 +172,7 @@ class Posts:
         action: Action,
         media: Mapping[str, str],
         carry_out: Callable[[int, str, bytes, str | None], bytes],
-        told_of: type[_Counts | _Deleted],
+        reply_type: type[_Counts | _Deleted],
     ) -> Response:
         """The reply that `carry_out` makes of account, media type, body and receipt key; the audit is told its
         counts."""
@@ -150,8 +191,8 @@ class Posts:
 
                 def answer() -> tuple[Response, _Counts | _Deleted]:
                     body = _inflated(sent) if zipped else sent
-                    told = carry_out(owner.account_id, media_type, body, receipt_key)
-                    return sized(told, accept, JSON), msgspec.json.decode(told, type=told_of)
+                    reply = carry_out(owner.account_id, media_type, body, receipt_key)
+                    return sized(reply, accept, JSON), msgspec.json.decode(reply, type=reply_type)
 
                 reply, counts = await workers.run(answer)
             noted.rows = counts.rows
@@ -273,25 +314,28 @@ def _inflated(sent: bytes) -> bytes:
 def _pieces(body: bytes, media_type: str) -> Iterator[Cdr | Rejected]:
     """What each record is, as soon as it is asked for; where it stood is its index."""
     body = body.removeprefix(codecs.BOM_UTF8)  # some clients put one there; it is no part of any record
+    for index, piece in enumerate(BODIES[media_type].read(body)):
+        if index == MOST_RECORDS:
+            raise TooLarge(f"a request may hold {MOST_RECORDS} records; this one has more")
+        yield msgspec.structs.replace(piece, where=str(index)) if isinstance(piece, Rejected) else piece
+
+
+def _records(raws: Iterable[bytes | msgspec.Raw]) -> Iterator[Cdr | Rejected]:
+    for raw in map(bytes, raws):
+        yield Rejected(f"longer than {LINE_LIMIT} bytes", "", raw) if len(raw) > LINE_LIMIT else codec.decode(raw, "")
+
+
+def _array(body: bytes) -> Iterator[Cdr | Rejected]:
     try:
-        raws = _elements(body) if media_type == ARRAY_TYPE else _lines(body)
+        raws = _elements(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequest(f"the body is not a JSON array of records: {error}") from None
-    if len(raws) > MOST_RECORDS:
-        raise TooLarge(f"a request may hold {MOST_RECORDS} records; this one has more")
-    return (_piece(bytes(raw), str(index)) for index, raw in enumerate(raws))
+    return _records(raws)
 
 
-def _piece(raw: bytes, where: str) -> Cdr | Rejected:
-    if len(raw) > LINE_LIMIT:
-        return Rejected(f"longer than {LINE_LIMIT} bytes", where, raw)
-    return codec.decode(raw, where)
-
-
-def _lines(body: bytes) -> Sequence[bytes]:
-    """The lines that are not blank; of too many no more than are needed to see that."""
-    found = (line.removesuffix(b"\n") for line in BytesIO(body) if not line.isspace())
-    return list(islice(found, MOST_RECORDS + 1))
+def _lines(body: bytes) -> Iterator[Cdr | Rejected]:
+    """The lines that are not blank."""
+    return _records(line.removesuffix(b"\n") for line in BytesIO(body) if not line.isspace())
 
 
 def _elements(body: bytes) -> Sequence[bytes | msgspec.Raw]:
@@ -348,6 +392,11 @@ _ARRAY_SCHEMA: Final = {
     "maxItems": MOST_RECORDS,
     "items": {"anyOf": [{"$ref": "#/components/schemas/Record"}, {"description": "Rejected, with the reason."}]},
 }
+BODIES: Final[Mapping[str, Body]] = {
+    ARRAY_TYPE: Body("an array", _ARRAY_SCHEMA, _array),
+    **dict.fromkeys(LINES_TYPES, Body("a record a line", _LINES, _lines)),
+}
+"""What records can be posted as, by content type; another record format is one entry more."""
 _UUIDS_SCHEMA: Final = {
     "type": "object",
     "required": ["uuids"],
@@ -388,7 +437,7 @@ ENDPOINTS: Final = (
         action=ACTION,
         limit="ingest",
         parameters=(_KEY_OF_REQUEST,),
-        body={ARRAY_TYPE: _ARRAY_SCHEMA, **dict.fromkeys(LINES_TYPES, _LINES)},
+        body={media_type: body.schema for media_type, body in BODIES.items()},
         errors=(*ERRORS, 409),
     ),
     Endpoint(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import gc
 import os
 import pickle
+import re
 import signal
 import socket
 import subprocess
@@ -48,6 +49,7 @@ GC_THRESHOLDS: Final = (50_000, 20, 100)
 until it is committed, and no cycles. Looking at them again every 700 allocations costs a fifth of the time a record is
 read in."""
 _SIZE_BYTES: Final = 8
+_LINE: Final = re.compile(r"line ([1-9][0-9]*)")
 
 Mention = tuple[NamedKind, int | str, str | None, int]
 """What a thing (by kind and key) was called, and at which epoch millisecond: see `directory.Seen`."""
@@ -80,7 +82,8 @@ class Followed:
     """A byte stream, and which unfinished pieces of the quarantine stand in it with more behind them than there was.
 
     Such a piece must stand in its own line, of whichever file of the source (a file may have been rotated since), with
-    all that was there. Then nothing is lost with it, and what a file really ended with is not among `continued`.
+    all that was there. Then nothing is lost with it, and what a file really ended with is not among `continued`. One
+    whose place is no line is not followed: it stays until somebody retries or drops it.
     """
 
     def __init__(self, chunks: Iterable[bytes], unfinished: Iterable[Quarantined]) -> None:
@@ -90,7 +93,10 @@ class Followed:
         self._wanted: dict[int, list[tuple[int, bytes]]] = {}
         """By line: the ids of pieces, and what has to stand there."""
         for piece in unfinished:
-            line = int(piece.where.removeprefix("line "))
+            place = _LINE.fullmatch(piece.where)
+            if place is None:
+                continue
+            line = int(place[1])
             wanted = self._wanted.setdefault(line, [])
             wanted.append((piece.id, piece.raw))
             if line == 1:

@@ -204,7 +204,7 @@ class ExportJobs:
         """The file, piece by piece; an upload keeps no server from stopping."""
         for piece in pieces_of(self.files.path(export.id)):
             if self._node.stopping.is_set():
-                raise Unavailable("the server stopped; it is delivered when it is there again", retry_after=5)
+                raise Unavailable("the server stopped; it is delivered after the restart", retry_after=5)
             yield piece
 
     # --- rights -------------------------------------------------------------------------------------------------------
@@ -226,9 +226,9 @@ def still_permitted(directory: Directory, export: Export) -> Principal:
     """The maker of an export; `ScopeChanged` if they may not have it any more, or would see something else in it."""
     principal = directory.rights_of(export)
     if principal is None:
-        raise ScopeChanged("the key with which it was asked for, or its user, does not work any more")
+        raise ScopeChanged("the key that asked for it, or its user, is not valid any more")
     if not permissions_of(principal).issuperset(MAKE.needs):
-        raise ScopeChanged("whoever asked for it may not export any more")
+        raise ScopeChanged("the user who asked for it lost the permission to export")
     if export.scope not in (None, scope_of(principal).fingerprint()):
         raise ScopeChanged("what its maker may see has changed since they asked for it; ask for it again")
     return principal

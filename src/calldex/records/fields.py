@@ -16,7 +16,7 @@ import msgspec
 
 from calldex.records.record import DISPOSITIONS, END_REASONS, EVENT_TYPES, FLAGS, INTERACTION_TYPES
 
-Part = Literal["number", "details", "recording"]
+Hideable = Literal["number", "details", "recording"]
 
 
 class Field(msgspec.Struct, frozen=True):
@@ -30,7 +30,7 @@ class Field(msgspec.Struct, frozen=True):
     name: str
     description: str
     contract: bool = False
-    part: Part | None = None
+    part: Hideable | None = None
     sensitive: bool = False
 
 

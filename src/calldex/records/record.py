@@ -222,6 +222,22 @@ class Cdr(msgspec.Struct, frozen=True, kw_only=True, gc=False, rename={"from_": 
     flags: tuple[Flag, ...] = ()
 
 
+class CallRow(msgspec.Struct, frozen=True):
+    """One row of a call, as the phone system wrote it.
+
+    * `key`: what makes the row itself (two rows with one key are the same row sent twice);
+    * `links`: what ties it to other rows; rows that share a link, directly or through others, are one call.
+      A row without links belongs to no call: it is kept, and shown to no format;
+    * `text`: the row, decoded, from which its format can read everything again;
+    * `uuid`: the interaction that it was last made part of, where it is kept.
+    """
+
+    key: bytes
+    links: tuple[str, ...]
+    text: str
+    uuid: str | None = None
+
+
 class Rejected(msgspec.Struct, frozen=True):
     """A piece of input that could not be read: why, where it stood, and what it was.
 

@@ -200,11 +200,12 @@ def _unrelated(given: Mapping[str, str], parameters: Parameters[Any]) -> Iterabl
                 yield Problem(
                     name,
                     given[name][:100],
-                    "cannot be followed: it changes with other calls, which makes no new version of a record",
+                    "is not available in the change feed: it depends on other calls, and a change of those makes no new"
+                    " version of the record",
                     "without it, or in the list, in exports and in statistics",
                 )
     elif _HOURS in given and not parameters.hours_alone and given.keys().isdisjoint(_RELATED):
-        yield Problem(_HOURS, given[_HOURS][:100], "says nothing without callback_state", "with callback_state")
+        yield Problem(_HOURS, given[_HOURS][:100], "has no effect without callback_state", "with callback_state")
 
 
 def _own(given: Mapping[str, str], kind: type[O], problems: list[Problem]) -> O:
@@ -347,7 +348,7 @@ def _number(filter_: Filter, text: str) -> tuple[Value, ...]:
     """Letters are in lower case, for stores to find them in any; those beyond A to Z as they are."""
     if is_withheld(text):
         raise _Refused(
-            "stands for a number that is withheld, and no record has one then",
+            "stands for a withheld number, and records do not have those",
             "digits, or another word that stands for a number; withheld=yes finds callers who withheld theirs",
         )
     if is_rounded(text):

@@ -27,7 +27,7 @@ shape; what leaves is what it makes of that:
 Shapes: `page` and its `place` (an entity tag costs no reading), `count`, `stream` (batches of JSON, any number of
 records in constant memory as of one S), `history` (one record with its versions), `mentioned` (what look-ups list),
 `missed` (missed calls by their callers), `changes` (what came behind a commit). Aggregates are one more method of
-`Search`: it asks the store with the query, as of one S, refuses what the mask hides, and calls `told`.
+`Search`: it asks the store with the query, as of one S, refuses what the mask hides, and calls `count_served`.
 
 Whoever waits, waits on the event loop; whatever reads, reads in a thread of the places (`Search.run`): one hop.
 """
@@ -131,13 +131,13 @@ class Stream:
     """A whole match, newest first: how many records there are as of the commit `as_of`, and these, batch by batch."""
 
     def __init__(
-        self, *, total: int, as_of: int, pool: Pool, batches: Iterator[Batch], told: Callable[[int], None]
+        self, *, total: int, as_of: int, pool: Pool, batches: Iterator[Batch], count_served: Callable[[int], None]
     ) -> None:
         self.total = total
         self.as_of = as_of
         self._pool = pool
         self._batches = batches
-        self._told = told
+        self._count_served = count_served
 
     async def run(self, work: Callable[[], _T]) -> _T:
         """Do work in the stream's thread: what begins and ends a file. Whoever is told to stop meanwhile does so when
@@ -157,7 +157,7 @@ class Stream:
             return None if batch is None else (batch, write(batch))
 
         while (done := await self.run(read)) is not None:
-            self._told(done[0].count)
+            self._count_served(done[0].count)
             yield done[1]
 
 
@@ -279,7 +279,7 @@ class Search(Generic[O]):
         async with self._pool.place(self._gone):
             return await self._pool.run(work)
 
-    def told(self, rows: int) -> None:
+    def count_served(self, rows: int) -> None:
         """Account for records that leave."""
         self.noted.rows = (self.noted.rows or 0) + rows
         self._served(rows)
@@ -300,7 +300,7 @@ class Search(Generic[O]):
         return f"{tag}-{damaged}" if damaged else tag
 
     def page(self, place: Place, wanted: PageRequest) -> Page:
-        """The page; whoever sends it calls `told`, as they may have it from elsewhere."""
+        """The page; whoever sends it calls `count_served`, as they may have it from elsewhere."""
         return self._pager.read(self._query, place, wanted.per_page)
 
     # --- missed calls -------------------------------------------------------------------------------------------------
@@ -328,7 +328,7 @@ class Search(Generic[O]):
         uuids = dict.fromkeys(uuid for line in lines for uuid in (line.uuids[0], line.answer_uuid) if uuid is not None)
         position = lines[-1].position if lines else None
         token = self._pager.following(walk, place, total, len(lines), position)
-        self.told(len(lines))
+        self.count_served(len(lines))
         return MissedPage(lines, self._seen(list(uuids), place.as_of), total, place.page, token)
 
     def _seen(self, uuids: Sequence[str], as_of: int) -> dict[str, dict[str, Any]]:
@@ -357,7 +357,7 @@ class Search(Generic[O]):
     def changes(self, cursor: Cursor, limit: int) -> FeedPage:
         """The page of the change feed behind a cursor."""
         page = self._feed.page(self._query, cursor, limit)
-        self.told(len(page.changes))
+        self.count_served(len(page.changes))
         return page
 
     # --- aggregates ---------------------------------------------------------------------------------------------------
@@ -372,7 +372,7 @@ class Search(Generic[O]):
         found = self._store.aggregate(self._query, as_of, make(offsets))
         if len(found) > MOST_GROUPS:
             raise BadRequest(f"that makes more than {MOST_GROUPS} groups; group by less, or ask for fewer days")
-        self.told(len(found))
+        self.count_served(len(found))
         return as_of, found
 
     # --- other shapes -------------------------------------------------------------------------------------------------
@@ -403,7 +403,7 @@ class Search(Generic[O]):
         found = self._store.slice(query, self._head(), limit=1, total=1)
         if not found.count:
             raise _unseen(uuid)
-        self.told(1)
+        self.count_served(1)
         seen = [
             msgspec.structs.replace(version, json=served(version.json, self.scope))
             for version in self._store.history(self.scope.account_id, uuid)
@@ -421,7 +421,9 @@ class Search(Generic[O]):
             point = await self._pool.run(self._counted) if at is None else at
             self.noted.begun, self.noted.rows = True, 0
             batches = self._batches(point, size, dated=dated)
-            yield Stream(total=point.total, as_of=point.as_of, pool=self._pool, batches=batches, told=self.told)
+            yield Stream(
+                total=point.total, as_of=point.as_of, pool=self._pool, batches=batches, count_served=self.count_served
+            )
 
     def _counted(self) -> Point:
         as_of = self._head()

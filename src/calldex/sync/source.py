@@ -16,10 +16,9 @@ import httpx2
 import msgspec
 import structlog
 
-from calldex.client import ApiError, Client, Incomplete
-from calldex.client.client import TIMEOUT_S, Patience
-from calldex.client.flows import CDRS, Value, decoded, parameters, told
-from calldex.client.problems import refusal
+from calldex.client import ApiError, Incomplete
+from calldex.client.client import TIMEOUT_S, patiently, refused
+from calldex.client.flows import CDRS, Value, decoded, parameters
 from calldex.clock import now, now_ms
 from calldex.sync import config
 from calldex.sync.stopping import pause
@@ -100,7 +99,6 @@ class Endpoint:
             transport=self._budget,
             timeout=TIMEOUT_S,
         )
-        self.client = Client(given.url, given.key, tries=tries, transport=self._budget)
         self._tries = tries
 
     @property
@@ -115,7 +113,6 @@ class Endpoint:
     def close(self) -> None:
         """Let go of the connections."""
         self._http.close()
-        self.client.close()
 
     def kind(self) -> Kind:
         """`calldex` if it has the change feed, `v2` if it has the list alone; raises what it answers otherwise."""
@@ -157,6 +154,11 @@ class Endpoint:
             raise Incomplete("the reply is no page of the contract: it has no `records`")
         return found
 
+    def checksums(self, asked: Mapping[str, Value | None]) -> dict[str, Any]:
+        """How many records each day or hour has, and their sum."""
+        found: dict[str, Any] = decoded(self._get(f"{CDRS}/checksums", parameters(asked), {}).content)
+        return found
+
     def lookup(self, name: str, known: str) -> tuple[str, list[dict[str, Any]] | None]:
         """A look-up and its entity tag; None for its rows while the tag is the known one."""
         reply = self._get(f"{CDRS}/{name}", {}, {"If-None-Match": known} if known else {})
@@ -165,21 +167,18 @@ class Endpoint:
         return reply.headers.get("etag", ""), decoded(reply.content)
 
     def _get(self, path: str, asked: Mapping[str, str], headers: Mapping[str, str]) -> httpx2.Response:
-        patience = Patience(self._tries)
-        while True:
-            try:
-                reply = self._http.get(path, params=dict(asked), headers=dict(headers))
-                if not patience.again(reply):
-                    if reply.status_code in (200, 304):
-                        return reply
-                    raise refusal(reply.status_code, told(reply.content))
-                why = f"it answered {reply.status_code}"
-            except httpx2.TransportError as error:
-                patience.failed(error)
-                why = type(error).__name__
-            if patience.pause_s > _SAID_S:
-                _log.warning("the source is asked again", why=why, in_s=round(patience.pause_s))
-            self._pause(patience.pause_s)
+        def send() -> httpx2.Response:
+            reply = self._http.get(path, params=dict(asked), headers=dict(headers))
+            if reply.status_code not in (200, 304):
+                raise refused(reply)
+            return reply
+
+        return patiently(self._tries, send, self._pause_aloud)
+
+    def _pause_aloud(self, seconds: float) -> None:
+        if seconds > _SAID_S:
+            _log.warning("the source is asked again", in_s=round(seconds))
+        self._pause(seconds)
 
 
 def _ahead(work: Callable[[], T]) -> Callable[[], T]:

@@ -159,7 +159,7 @@ def path_of(row: CdrRow, known: Profile) -> CdrPath:
     duration, billsec = _number_of_seconds(row.duration), _number_of_seconds(row.billsec)
     start = known.instant(row.start, epoch) or epoch or known.instant(row.answer, None) or known.instant(row.end, None)
     if start is None:
-        raise ValueError("a row without any time is no row")
+        raise ValueError("a row needs a time")
     end = known.instant(row.end, start + (duration or 0) * SECOND)
     answer = known.instant(row.answer, start + max(0, (duration or 0) - (billsec or 0)) * SECOND)
     suspect = row.duration.startswith("-") or row.billsec.startswith("-")

@@ -48,7 +48,7 @@ from calldex.store.embedded.comparing import compared, filled_columns
 from calldex.store.embedded.fill import Filler
 from calldex.store.embedded.index import Array, Index, halves
 from calldex.store.embedded.ledger import PURGED_AT_ONCE, Ledger, Written
-from calldex.store.embedded.proof import told
+from calldex.store.embedded.proof import in_lines
 from calldex.store.embedded.queue import Queue
 from calldex.store.embedded.reader import proved
 from calldex.store.embedded.sqlite import has_room
@@ -106,7 +106,7 @@ class EmbeddedStore(Staging):
         except BaseException:
             self._ledger.close()
             raise
-        self._proved = 0
+        self._proved = self._to_prove = 0
         self._columns: Columns | None = None
         self._reason: str | None = "starting"
         self._assembling = threading.Lock()
@@ -219,7 +219,7 @@ class EmbeddedStore(Staging):
         are taken in, the next ones are read."""
         started, first, logged = time.monotonic(), columns.applied, time.monotonic()
         last = self._ledger.last_seq
-        self._proved = 0 if columns.applied == 0 else last
+        self._proved, self._to_prove = (0 if columns.applied == 0 else last), last
         with ThreadPoolExecutor(1, "ledger-reader") as reader:
             ahead: Future[_Chunk] | None = None
             while not self._closing:
@@ -242,17 +242,17 @@ class EmbeddedStore(Staging):
         """The next commits to be taken in: whole groups of rows, or what there is."""
         pending = self._ledger.last_seq - after
         upto = after + min(pending if pending < ROW_GROUP else pending // ROW_GROUP * ROW_GROUP, _CHUNK)
-        if self._proved <= after:
+        if self._proved <= after < self._to_prove:
             self._prove(upto)
         return _Chunk(self._versions(after, upto), upto)
 
     def _prove(self, upto: int) -> None:
         """Where the columns are made again, the versions they are made of are proved before; those that are not what
-        was written are in them as they are, and nobody is given them."""
+        was written are in them as they are, and nobody is given them. What this process writes is not proved again."""
         upto = self._ledger.linked_upto(upto)
         found = list(self._ledger.faults(after=self._proved, upto=upto, ends=False))
         if found:
-            _log.error("ledger_damaged", found=told(found))
+            _log.error("ledger_damaged", found=in_lines(found))
             with self._turns.turn():
                 self._ledger.mark(found, after=self._proved, upto=upto)
         self._proved = upto
@@ -617,7 +617,7 @@ class EmbeddedStore(Staging):
         found = list(self._ledger.faults(upto=upto))
         with self._turns.turn():
             self._ledger.mark(found, upto=upto)
-        return [*told(found), *self._ledger.integrity()]
+        return [*in_lines(found), *self._ledger.integrity()]
 
     def backup(self, target: Path) -> list[str]:
         """See `Store.backup`. Only the ledger is copied; columns are made again from it."""
@@ -631,7 +631,7 @@ class EmbeddedStore(Staging):
         if found:
             with self._turns.turn():
                 self._ledger.mark(found, upto=self._ledger.last_seq)
-        return told(found)
+        return in_lines(found)
 
     def state(self) -> State:
         """See `Store.state`."""

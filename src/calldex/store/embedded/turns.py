@@ -37,7 +37,7 @@ class Turns:
         """Whoever writes is alone meanwhile, and waits for that no longer than a query may take. Raises `Unavailable`,
         `DiskFull`; then nothing was written."""
         if not self.writing.acquire(timeout=self._timeout_s):
-            raise Unavailable("others are writing, and do not end; nothing of this was kept", retry_after=2)
+            raise Unavailable("other writers did not finish in time; nothing of this was kept", retry_after=2)
         try:
             self.refuse_lost()
             if self._keeping is not None:  # so that what is kept is never more than one commit behind
