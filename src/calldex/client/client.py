@@ -73,7 +73,7 @@ class Patience:
             raise Unreachable(f"no reply after {self._tries} tries: {type(error).__name__}") from None
 
 
-def patiently(tries: int, send: Callable[[], T], pause: Callable[[float], None] = time.sleep) -> T:
+def patiently(tries: int, send: Callable[[], T], pause: Callable[[float], None] | None = None) -> T:
     """What `send` gives, tried so often. It raises what `refused` makes of a reply that is no success. `pause` waits so
     many seconds between two tries."""
     patience = Patience(tries)
@@ -82,7 +82,7 @@ def patiently(tries: int, send: Callable[[], T], pause: Callable[[float], None] 
             return send()
         except _PASSING as error:
             patience.failed(error)
-        pause(patience.pause_s)
+        (pause or time.sleep)(patience.pause_s)
 
 
 async def patiently_async(tries: int, send: Callable[[], Awaitable[T]]) -> T:
