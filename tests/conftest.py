@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from threading import Thread
+from threading import enumerate as threads
 from typing import Final
 
 import pytest
@@ -26,6 +28,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whatever order chance made: those first whose ClickHouse lies in folders of their own. A process can have one
     such engine at a time, and the others share one from then on."""
     items.sort(key=lambda item: item.path.parts[-2:] not in OWN_ENGINE)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def opened_in() -> Iterator[dict[Thread, str]]:
+    """By the threads that keep up the columns of open stores: the test in which each was first there. In the end, when
+    all fixtures have gone, none is left: the engine would write about what it has to leave behind."""
+    found: dict[Thread, str] = {}
+    yield found
+    assert [] == [test for thread, test in found.items() if thread.is_alive()]
+
+
+@pytest.fixture(autouse=True)
+def store_is_closed_in_the_end(request: pytest.FixtureRequest, opened_in: dict[Thread, str]) -> Iterator[None]:
+    """See `opened_in`."""
+    yield
+    for thread in threads():
+        if thread.name == "columns":
+            opened_in.setdefault(thread, request.node.nodeid)
 
 
 @pytest.fixture(autouse=True)

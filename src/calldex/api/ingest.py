@@ -14,6 +14,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from io import BytesIO
+from itertools import islice
 from typing import Final, Literal, cast, get_args
 
 import msgspec
@@ -27,12 +28,12 @@ from calldex.audit.chain import Action
 from calldex.clock import now_ms
 from calldex.directory import KeyOwner
 from calldex.errors import BadParameters, BadRequest, Problem, TooLarge, UnsupportedMedia
-from calldex.formats import LINE_LIMIT
+from calldex.ingest.posted import Piece
 from calldex.ingest.tally import OUTCOMES, PostOutcome
-from calldex.ingest.workers import Block, block
+from calldex.ingest.workers import Block
 from calldex.node import Node
 from calldex.records import codec
-from calldex.records.record import Cdr, Rejected, plain_uuid
+from calldex.records.record import Rejected, plain_uuid
 from calldex.store import Outcome
 from calldex.texts import without_keys
 from calldex.transport.metrics import Metrics
@@ -61,12 +62,13 @@ _ARRAY: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 class Body(msgspec.Struct, frozen=True):
-    """A kind of body of records: what it holds in a word, its JSON schema, and what reads it (once, before anything is
-    written); where a piece stood is told by its index, whatever the reader calls it."""
+    """A kind of body of records: what it holds in a word, its JSON schema, and what cuts it into pieces (once, before
+    anything is written), each a record's JSON or what was read already; where a piece stood is told by its index,
+    whatever a reader calls it."""
 
     holds: str
     schema: Mapping[str, object]
-    read: Callable[[bytes], Iterable[Cdr | Rejected]]
+    cut: Callable[[bytes], Iterable[Piece]]
 
 
 class _Deletions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -200,7 +202,7 @@ class Posts:
         return reply
 
     def _write(self, account_id: int, media_type: str, body: bytes, receipt_key: str | None) -> bytes:
-        sent = block(_pieces(body, media_type), "")
+        sent = self._node.ingest.readers.block(_pieces(body, media_type))
         digest = hashlib.sha256(media_type.encode() + b"\0" + body).digest()
 
         def answer(outcomes: Sequence[Outcome]) -> bytes:
@@ -311,34 +313,28 @@ def _inflated(sent: bytes) -> bytes:
     return b"".join(parts)
 
 
-def _pieces(body: bytes, media_type: str) -> Iterator[Cdr | Rejected]:
-    """What each record is, as soon as it is asked for; where it stood is its index."""
+def _pieces(body: bytes, media_type: str) -> list[Piece]:
+    """What the body holds; where a piece stands is its index."""
     body = body.removeprefix(codecs.BOM_UTF8)  # some clients put one there; it is no part of any record
-    for index, piece in enumerate(BODIES[media_type].read(body)):
-        if index == MOST_RECORDS:
-            raise TooLarge(f"a request may hold {MOST_RECORDS} records; this one has more")
-        yield msgspec.structs.replace(piece, where=str(index)) if isinstance(piece, Rejected) else piece
+    pieces = list(islice(BODIES[media_type].cut(body), MOST_RECORDS + 1))
+    if len(pieces) > MOST_RECORDS:
+        raise TooLarge(f"a request may hold {MOST_RECORDS} records; this one has more")
+    return pieces
 
 
-def _records(raws: Iterable[bytes | msgspec.Raw]) -> Iterator[Cdr | Rejected]:
-    for raw in map(bytes, raws):
-        yield Rejected(f"longer than {LINE_LIMIT} bytes", "", raw) if len(raw) > LINE_LIMIT else codec.decode(raw, "")
-
-
-def _array(body: bytes) -> Iterator[Cdr | Rejected]:
+def _array(body: bytes) -> Iterable[bytes]:
     try:
-        raws = _elements(body)
+        return _elements(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequest(f"the body is not a JSON array of records: {error}") from None
-    return _records(raws)
 
 
-def _lines(body: bytes) -> Iterator[Cdr | Rejected]:
+def _lines(body: bytes) -> Iterator[bytes]:
     """The lines that are not blank."""
-    return _records(line.removesuffix(b"\n") for line in BytesIO(body) if not line.isspace())
+    return (line.removesuffix(b"\n") for line in BytesIO(body) if not line.isspace())
 
 
-def _elements(body: bytes) -> Sequence[bytes | msgspec.Raw]:
+def _elements(body: bytes) -> Iterable[bytes]:
     """The elements of a JSON array, each as it was written.
 
     The decoder stops at half of a character (`\\ud800` alone), although JSON allows it. With such escapes out of its
@@ -346,7 +342,7 @@ def _elements(body: bytes) -> Sequence[bytes | msgspec.Raw]:
     """
     _refuse_commas(body)
     try:
-        return _ARRAY.decode(body)
+        return map(bytes, _ARRAY.decode(body))
     except msgspec.DecodeError:
         seen = codec.without_halves(body)
     elements: list[bytes] = []

@@ -34,7 +34,7 @@ from calldex.records.fields import (
     Filter,
     Op,
 )
-from calldex.records.record import is_rounded, is_withheld, plain_number, plain_uuid, to_ms
+from calldex.records.record import is_decimal, is_withheld, plain_number, plain_uuid, to_ms
 from calldex.texts import listed
 from calldex.zones import timezones
 
@@ -351,8 +351,8 @@ def _number(filter_: Filter, text: str) -> tuple[Value, ...]:
             "stands for a withheld number, and records do not have those",
             "digits, or another word that stands for a number; withheld=yes finds callers who withheld theirs",
         )
-    if is_rounded(text):
-        raise _Refused("is a number of which a spreadsheet has lost digits", "all its digits")
+    if is_decimal(text):
+        raise _Refused("is a number as spreadsheets write decimals", "all its digits, and nothing else")
     number = plain_number(text) if len(text) <= 64 else None
     if number is None:
         raise _Refused("is not a part of a telephone number", "1 to 64 digits, or of another word that stands for one")
