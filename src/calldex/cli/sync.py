@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +15,6 @@ import click
 
 from calldex.cli import options, output
 from calldex.cli.command import Group
-from calldex.errors import Unavailable
 
 if TYPE_CHECKING:
     from calldex.sync.config import Config
@@ -257,12 +255,12 @@ def _opened(
     from calldex.cli.process import log_to_stderr
     from calldex.sync.config import load
     from calldex.sync.runner import workers
-    from calldex.sync.state import StateFile
+    from calldex.sync.state import StateFile, written
 
     config = load(path)
     names = config.chosen(pipes)
     stopping = threading.Event()
-    with _written(config.state), StateFile(config.state) as file, _bars(progress) as tell:
+    with written(config.state), StateFile(config.state) as file, _bars(progress) as tell:
         log_to_stderr("auto" if not output.console(err=True).is_terminal else "console", "info", serving=False)
         made = workers(config, names, file, stopping=stopping, **({"progress": tell} if tell else {}))
         try:
@@ -271,15 +269,6 @@ def _opened(
             if not stopping.is_set():
                 for worker in made.values():
                     worker.close()
-
-
-@contextmanager
-def _written(state: Path) -> Iterator[None]:
-    """What is kept beside the file, on a disk that is full, say."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        raise Unavailable(f"{state} cannot be written: {error}") from None
 
 
 def _each(workers: Mapping[str, Worker], work: Callable[[Worker], object]) -> None:

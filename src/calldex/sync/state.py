@@ -19,7 +19,7 @@ from typing import Any, Final, Self
 
 import msgspec
 
-from calldex.errors import DataDirInUse, WrongVersion
+from calldex.errors import DataDirInUse, Unavailable, WrongVersion
 from calldex.sync.destinations import Change, Failed
 
 VERSION: Final = 1
@@ -52,6 +52,15 @@ class Totals(msgspec.Struct, frozen=True):
 
     failed: int
     retried: int
+
+
+@contextmanager
+def written(path: Path) -> Iterator[None]:
+    """What cannot be written, on a disk that is full, say, is told in a sentence."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise Unavailable(f"{path} cannot be written: {error}") from None
 
 
 class StateFile:
