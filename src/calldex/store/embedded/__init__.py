@@ -491,6 +491,14 @@ class EmbeddedStore(Staging):
         head = max(self._answer(lambda columns: columns.head(account_id)), self._ledger.purged_upto(account_id))
         return self._numbering.number(account_id, head)
 
+    def head_at_once(self, account_id: int) -> int | None:
+        """See `Store.head_at_once`."""
+        columns = self._columns
+        head = columns.head_at_once(account_id) if columns is not None and self._reason is None else None
+        if head is None:
+            return None
+        return self._numbering.number_at_once(account_id, max(head, self._ledger.purged_upto(account_id)))
+
     def purged_upto(self, account_id: int) -> int:
         """See `Store.purged_upto`."""
         return self._numbering.number(account_id, self._ledger.purged_upto(account_id))

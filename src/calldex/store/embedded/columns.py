@@ -68,12 +68,10 @@ _MENTIONS: Final = 256
 _BUCKET: Final = f"((started_ms + {_FAR * BUCKET_MS}) // {BUCKET_MS} - {_FAR})"
 """The bucket of a record, before 1970 as well: DuckDB divides towards zero, Python downwards."""
 
-
 Seqs = np.ndarray[tuple[int], np.dtype[np.int64]]
 """Commit numbers."""
 Uuids = Callable[[Array], Array | None]
 """Looks up uuids by commit numbers, see `Index`."""
-
 
 _log = structlog.get_logger(__name__)
 
@@ -414,8 +412,11 @@ class Columns:
     def head(self, account_id: int) -> int:
         """The last applied commit that touched an account: searches as of it see all that is applied."""
         with self._lock:
-            account = self._accounts.get(account_id)
-            return account.head if account else 0
+            return account.head if (account := self._accounts.get(account_id)) else 0
+
+    def head_at_once(self, account_id: int) -> int | None:
+        """The same, unless something is just being counted, which may take some milliseconds."""
+        return None if self._lock.locked() else self.head(account_id)
 
     def total(self, query: Query, as_of: int) -> int:
         """How many records match."""
@@ -445,12 +446,10 @@ class Columns:
         else:
             count = self._count_of(condition)
         with self._lock:
-            purged = purges != self._purges
-        if purged:  # what ended since cannot be told any more
-            return self._count_of(condition)
-        with self._lock:
-            self._totals[key] = _Total(as_of, count)
-        return count
+            if purges == self._purges:
+                self._totals[key] = _Total(as_of, count)
+                return count
+        return self._count_of(condition)  # what ended since cannot be told any more
 
     def _count_of(self, condition: Sql) -> int:
         return int(self._ask(f"SELECT count(*) FROM kept.cdr WHERE {condition.text}", condition)[0][0])
