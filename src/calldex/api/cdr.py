@@ -5,21 +5,32 @@ The records' JSON goes from the store to the client as it is; nothing here looks
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from calldex.api.audited import caller_of
-from calldex.api.endpoint import ERRORS, Endpoint, taken
+from calldex.api.audited import asked
+from calldex.api.endpoint import ERRORS, over
 from calldex.api.page_cache import CachedPage, PageCache
 from calldex.node import Node
+from calldex.records.codec import Record
 from calldex.search.page import Page, Place
 from calldex.search.query import PageRequest
 from calldex.search.reader import SEARCH, Reader, Search
-from calldex.transport.replies import JSON, PRIVATE, CdrPage, Coding, coded, coding_for, coding_headers, tag_matches
-from calldex.transport.requests import caller, pairs_of
+from calldex.transport.replies import JSON, PRIVATE, Coding, coded, coding_for, coding_headers, tag_matches
+
+
+class CdrPage(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of a search: its records, how many match in all, the page's number as it was asked for, and the token for
+    the rest; null when nothing follows."""
+
+    records: list[Record]
+    total: Annotated[int, msgspec.Meta(ge=0)]
+    page: Annotated[int, msgspec.Meta(ge=1)]
+    search_token: str | None
+
 
 AT_ONCE: Final = 256 * 1024
 """Pages that are kept leave without a place up to this size: so many bytes may lie in memory for each connection."""
@@ -37,8 +48,8 @@ class CdrPages:
 
     async def get(self, request: Request) -> Response:
         """A page of records, newest first."""
-        owner, pairs = await caller(request, self._directory, await pairs_of(request))
-        async with self._reader.open(caller_of(request, owner), SEARCH, pairs) as search:
+        caller, pairs = await asked(request, self._directory)
+        async with self._reader.open(caller, SEARCH, pairs) as search:
             coding = coding_for(request.headers.get("accept-encoding", ""))
             if_none_match = request.headers.get("if-none-match")
             place = search.place_at_once(search.own)
@@ -48,7 +59,7 @@ class CdrPages:
             else:
                 await search.admit()
             reply, rows = found
-            search.told(rows)
+            search.count_served(rows)
             search.noted.status = reply.status_code
         return reply
 
@@ -96,7 +107,7 @@ def body_of_page(page: Page, number: int) -> bytes:
 
 
 ENDPOINTS: Final = (
-    Endpoint(
+    over(SEARCH)(
         path="/api/v2/cdr",
         handler=lambda handlers: handlers.cdr.get,
         id="search_cdr",
@@ -110,11 +121,6 @@ ENDPOINTS: Final = (
             " it gets each of them exactly once, whatever is written meanwhile."
         ),
         gives=CdrPage,
-        credential="key",
-        needs=SEARCH.needs,
-        action=SEARCH.action,
-        limit=SEARCH.places,
-        parameters=taken(SEARCH.takes),
         errors=(304, *ERRORS, 409, 410),
     ),
 )

@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from operator import itemgetter
@@ -50,7 +51,6 @@ from calldex.store.sql import Sql, conjunction, following, layout, where
 ROW_GROUP: Final = 20_480
 """Rows that DuckDB stores together; as many at once it writes in their final form, without its write-ahead log. The
 default, six times as many, makes bulk loading in batches half as fast."""
-
 _DUCKDB: Final = duckdb.__version__.partition(".")[0]
 _FIRST_LAYOUT: Final = "cd05d5b0940d32cf394902f5e328b595236f6447230fae6acc2a5491fb6e4978"
 """What columns of schema version 1, written by DuckDB 2, are marked with."""
@@ -201,7 +201,7 @@ class Columns:
         for account_id, bucket, count, begun, closed in found:
             account = self._account(account_id)
             account.add(bucket, count)
-            account.ended = max(account.ended, closed or 0)
+            account.end(closed or 0)
             account.begun = max(account.begun, begun)
 
     def _account(self, account_id: int) -> AccountTimes:
@@ -274,16 +274,17 @@ class Columns:
 
     def _remember(self, rows: Sequence[tuple[Any, ...]], closings: Sequence[Closing], upto: int) -> None:
         """A version that a commit behind `upto` supersedes is live still; it will come again among the closings."""
-        for seq, seq_to, account_id, _, started_ms in (row[:5] for row in rows):
-            account = self._account(account_id)
-            account.begun = max(account.begun, seq)
+        for account_id, seq in {row[2]: row[0] for row in rows}.items():  # they are in the order of commits
+            self._account(account_id).begun = seq
+        began = Counter((row[2], row[4] // BUCKET_MS, min(row[1], upto + 1)) for row in rows)
+        for (account_id, bucket, seq_to), count in began.items():
             if seq_to > upto:
-                account.add(started_ms // BUCKET_MS, 1)
+                self._account(account_id).add(bucket, count)
             else:
-                account.ended = max(account.ended, seq_to)
+                self._account(account_id).end(seq_to)
         for closing in closings:
             account = self._account(closing.account_id)
-            account.ended = max(account.ended, closing.seq_to)
+            account.end(closing.seq_to)
             account.add(closing.started_ms // BUCKET_MS, -1)
 
     def fill(self, names: Sequence[str], rows: Sequence[tuple[Any, ...]], upto: int) -> None:
@@ -414,9 +415,9 @@ class Columns:
         with self._lock:
             return account.head if (account := self._accounts.get(account_id)) else 0
 
-    def head_at_once(self, account_id: int) -> int | None:
-        """The same, unless something is just being counted, which may take some milliseconds."""
-        return None if self._lock.locked() else self.head(account_id)
+    def is_counting(self) -> bool:
+        """Whether `head` would wait for something that is just being counted, which may take some milliseconds."""
+        return self._lock.locked()
 
     def total(self, query: Query, as_of: int) -> int:
         """How many records match."""
@@ -638,9 +639,9 @@ class Columns:
         if self._indexing is not None:
             self._indexing.join()
         with suppress(duckdb.Error):  # what is not folded into the file now is replayed when it is opened
-            self._connection.execute("CHECKPOINT kept")
-            self._connection.execute("DETACH kept")
+            self._connection.execute("CHECKPOINT kept; DETACH kept")
         self._connection.close()
+        del self._connection  # whoever keeps what is closed keeps nothing of the engine alive
 
 
 def _layout(version: int) -> str:

@@ -37,7 +37,7 @@ from calldex.store.embedded import chain, links, sqlite, staging
 from calldex.store.embedded.dialect import SQLITE
 from calldex.store.embedded.numbering import NUMBER, Begun, Numbering
 from calldex.store.embedded.packing import COMMA, Garbled, Packing, put_dictionary
-from calldex.store.embedded.proof import Fault, Readers, faults
+from calldex.store.embedded.proof import Fault, faults
 from calldex.store.embedded.schema import LEDGER
 from calldex.store.embedded.sqlite import commit
 from calldex.store.embedded.sqlite import rows as _all
@@ -651,7 +651,7 @@ def _commit_before(connection: sqlite.Connection, ms: int, last: int) -> int:
     return low
 
 
-def versions_by_day(readers: Readers, as_of: int) -> Iterator[tuple[str, tuple[Any, ...]]]:
+def versions_by_day(readers: sqlite.Readers, as_of: int) -> Iterator[tuple[str, tuple[Any, ...]]]:
     """See `Ledger.days`. In pieces, none of which keeps the write-ahead log for long."""
     for after in range(0, as_of, _AT_ONCE):
         with readers() as reader:
