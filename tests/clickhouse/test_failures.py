@@ -40,7 +40,7 @@ Injury = Callable[[Host], object]
 
 def patience_s() -> float:
     """How long a host may take for an answer here."""
-    return patient(3.0)
+    return patient(2.0)
 
 
 def failing(*faults: Fault) -> Injury:
