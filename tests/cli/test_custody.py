@@ -249,14 +249,21 @@ def test_check_tells_damaged_pages_of_the_directory(here: Path, begin: int) -> N
     assert not result.exit_code or "directory" in result.stdout + result.stderr or "audit" in result.stdout
 
 
-@pytest.mark.parametrize("value", ["x'00ff'", "zeroblob(17)", "'word'", "-1", "1e300", "char(55296)"])
+@pytest.mark.parametrize("value", ["NULL", "x'00ff'", "zeroblob(17)", "'word'", "-1", "1e300", "char(55296)"])
 def test_check_tells_values_of_another_kind(here: Path, value: str) -> None:
     """Whatever stands in a column of a record that was changed by hand."""
     with closing(sqlite3.connect(here / "ledger.db")) as ledger:
+        ledger.execute("PRAGMA writable_schema = ON")
+        as_it_is = ledger.execute("SELECT sql FROM sqlite_master WHERE name = 'version'").fetchone()
+        ledger.execute("UPDATE sqlite_master SET sql = replace(sql, 'NOT NULL', '') WHERE name = 'version'")
+        ledger.commit()
+    with closing(sqlite3.connect(here / "ledger.db")) as ledger:
+        ledger.execute("PRAGMA writable_schema = ON")
         columns = [row[1] for row in ledger.execute("PRAGMA table_info(version)") if row[1] not in {"seq", "seq_to"}]
         for seq, column in enumerate(columns, 1):
             with suppress(sqlite3.IntegrityError):
                 ledger.execute(f"UPDATE version SET {column} = {value} WHERE seq = ?", (seq,))
+        ledger.execute("UPDATE sqlite_master SET sql = ? WHERE name = 'version'", as_it_is)
         ledger.commit()
     result = calldex("check", data=here)
     assert (1, True) == (result.exit_code, "is not what was written" in result.stdout), result.exception

@@ -131,7 +131,7 @@ def _of_piece(readers: Readers, packing: Packing, link: _Link, after: int, upto:
         return
     for row in some:
         if what := _wrong(packing, link, row):
-            yield Fault(row[0], row[2], _text(row[3]), what)
+            yield Fault(row[0], _account(row[2]), _text(row[3]), what)
         else:
             sound += 1
     yield sound
@@ -144,7 +144,7 @@ def _named(readers: Readers, seq: int) -> tuple[int, str]:
             found = rows(reader, "SELECT account_id, uuid FROM version WHERE seq = ?", (seq,))
     except StoreDamaged:
         found = []
-    return (found[0][0], _text(found[0][1])) if found else (0, "")
+    return (_account(found[0][0]), _text(found[0][1])) if found else (0, "")
 
 
 def _wrong(packing: Packing, link: _Link, row: tuple[Any, ...]) -> str | None:
@@ -181,7 +181,12 @@ def _ends(readers: Readers, upto: int) -> Iterator[Fault]:
             yield _of_none(error.message)
             return
         for seq, account_id, uuid in found:
-            yield Fault(seq, account_id, _text(uuid), _OTHER_END)
+            yield Fault(seq, _account(account_id), _text(uuid), _OTHER_END)
+
+
+def _account(found: object) -> int:
+    """An account's id as it is kept; 0 where something else stands."""
+    return found if isinstance(found, int) else 0
 
 
 def _text(uuid: Any) -> str:
