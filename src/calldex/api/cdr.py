@@ -1,6 +1,7 @@
 """`GET /api/v2/cdr`: a search becomes a page.
 
-The records' JSON goes from the store to the client as it is; nothing here looks into it.
+The records' JSON goes from the store to the client as it is; nothing here looks into it, but for the numbers in it
+where it is asked how they are written.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from calldex.api.audited import caller_of
 from calldex.api.endpoint import ERRORS, Endpoint, taken
 from calldex.api.page_cache import CachedPage, PageCache
 from calldex.node import Node
+from calldex.records.numbers import written_in
 from calldex.search.page import Page
 from calldex.search.query import PageRequest
 from calldex.search.reader import SEARCH, Reader, Search
@@ -44,22 +46,23 @@ class CdrPages:
     def _answer(self, search: Search[PageRequest], coding: Coding, if_none_match: str | None) -> tuple[Response, int]:
         """The reply, and how many records are in it. Runs in a thread: one hop for all that takes time."""
         place = search.place(search.own)
-        tag = f"{search.fingerprint(place, search.own)}-{coding}"
+        tag = f"{search.fingerprint(place, search.own)}-{search.own.numbers or ''}-{coding}"
         headers = {**PRIVATE, "ETag": f'"{tag}"'}
         if tag_matches(if_none_match, tag):
             return Response(None, 304, headers), 0
         cached = self._cache.get(tag)
         if cached is None:
             page = search.page(place, search.own)
-            cached = CachedPage(*coded(body_of_page(page, search.own.page), coding), page.count)
+            cached = CachedPage(*coded(body_of_page(page, search.own), coding), page.count)
             self._cache.put(tag, cached)
         return Response(cached.body, 200, headers | coding_headers(cached.coding), JSON), cached.records
 
 
-def body_of_page(page: Page, number: int) -> bytes:
+def body_of_page(page: Page, asked: PageRequest) -> bytes:
     """The reply's JSON."""
-    end = b'],"total":%d,"page":%d,"search_token":%s}' % (page.total, number, msgspec.json.encode(page.token))
-    return b"".join((b'{"records":[', page.json, end))
+    end = b'],"total":%d,"page":%d,"search_token":%s' % (page.total, asked.page, msgspec.json.encode(page.token))
+    numbers = b',"numbers":%b' % msgspec.json.encode(written_in(page.json)) if asked.numbers else b""
+    return b"".join((b'{"records":[', page.json, end, numbers, b"}"))
 
 
 ENDPOINTS: Final = (

@@ -114,12 +114,13 @@ def error_reply(error: CalldexError, request_id: str, members: ErrorReply | None
 
 class CdrPage(msgspec.Struct, frozen=True, kw_only=True):
     """A page of a search: its records, how many match in all, the page's number as it was asked for, and the token for
-    the rest; null when nothing follows."""
+    the rest; null when nothing follows. `numbers` is there when it was asked for."""
 
     records: list[Record]
     total: Annotated[int, msgspec.Meta(ge=0)]
     page: Annotated[int, msgspec.Meta(ge=1)]
     search_token: str | None
+    numbers: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
 
 
 # --- what was posted --------------------------------------------------------------------------------------------------
