@@ -2,6 +2,7 @@
 import type { Words } from '../app/i18n.svelte';
 
 export default {
+    'language.direction': 'ltr',
     'signin.title': 'Anmelden',
     'signin.again': 'Wieder anmelden',
     'signin.over': 'Ihre Sitzung ist zu Ende. Melden Sie sich an, dann geht es hier weiter; nichts ist verloren.',
@@ -334,6 +335,7 @@ export default {
     'keys.newer': 'Neuere Anrufe zeigen',
     'keys.help': 'Dieses Blatt',
 
+    'admin.none': 'Hier ist noch nichts.',
     'admin.title': 'Verwaltung',
     'admin.actions': 'Aktionen',
     'admin.why': 'Was sie sehen',

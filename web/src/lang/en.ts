@@ -1,5 +1,6 @@
 // English. Every text of the page; other languages are files beside this one with the same names.
 export default {
+    'language.direction': 'ltr',
     'signin.title': 'Sign in',
     'signin.again': 'Sign in again',
     'signin.over': 'Your session ended. Sign in to go on where you were; nothing is lost.',
@@ -332,6 +333,7 @@ export default {
     'keys.newer': 'Show newer calls',
     'keys.help': 'This sheet',
 
+    'admin.none': 'There is nothing here yet.',
     'admin.title': 'Administration',
     'admin.actions': 'Actions',
     'admin.why': 'What they may see',

@@ -2,6 +2,7 @@
 import type { Words } from '../app/i18n.svelte';
 
 export default {
+    'language.direction': 'ltr',
     'signin.title': 'Iniciar sesión',
     'signin.again': 'Iniciar sesión de nuevo',
     'signin.over': 'Su sesión terminó. Inicie sesión para seguir donde estaba; no se pierde nada.',
@@ -334,6 +335,7 @@ export default {
     'keys.newer': 'Mostrar llamadas nuevas',
     'keys.help': 'Esta hoja',
 
+    'admin.none': 'Aquí no hay nada todavía.',
     'admin.title': 'Administración',
     'admin.actions': 'Acciones',
     'admin.why': 'Qué puede ver',
