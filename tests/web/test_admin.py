@@ -76,15 +76,20 @@ def test_an_export_is_scheduled(place: Place, page: Page) -> None:
     page.goto(f"{place.url}/admin/export-schedules")
     page.get_by_test_id("admin-add").click()
     form = page.get_by_test_id("admin-form")
-    for name, text in (("Name", "each night"), ("At", "02:00"), ("Where to", "elsewhere"), ("Filters", "type=inbound")):
-        form.get_by_label(name).fill(text)
+    for name, text in (
+        ("Name", "each-night"),
+        ("At", "02:00"),
+        ("Where to", "elsewhere"),
+        ("Filters, as in an address", "type=inbound"),
+    ):
+        form.get_by_label(name, exact=True).fill(text)
     form.get_by_label("Format").select_option("csv")
     form.get_by_role("button", name="Save").click()
     expect(form.get_by_test_id("error")).to_contain_text("nightly")
-    expect(form.get_by_label("Filters")).to_have_value("type=inbound")
+    expect(form.get_by_label("Filters", exact=False)).to_have_value("type=inbound")
     form.get_by_label("Where to").fill("nightly")
     form.get_by_role("button", name="Save").click()
-    row = page.get_by_role("row").filter(has_text="each night")
+    row = page.get_by_role("row").filter(has_text="each-night")
     expect(row).to_contain_text("02:00")
     expect(row).to_contain_text("type: inbound")
     page.on("dialog", lambda dialog: dialog.accept())

@@ -17,15 +17,19 @@ _SIDES: Final = re.compile(
     r"|(?:left|right): (?!50%)|text-align: (?:left|right)|float: (?:left|right))"
 )
 _OUTSIDE: Final = """() => {
+    const scrolls = (each) => each && each !== document.body
+        && ((each.scrollWidth > each.clientWidth && /auto|scroll|hidden/.test(getComputedStyle(each).overflowX))
+            || scrolls(each.parentElement));
     const told = [document.documentElement.scrollWidth > innerWidth ? 'the page scrolls' : ''];
     for (const each of document.querySelectorAll('body *')) {
         const box = each.getBoundingClientRect();
-        const cut = each.closest('.unseen, .views, .chips, nav, .sheet, [role=grid], datalist, svg, .axis');
-        if (box.width && !cut && (box.left < -1 || box.right > innerWidth + 1))
+        const beside = box.width && (box.left < -1 || box.right > innerWidth + 1);
+        if (beside && !each.closest('.unseen, svg') && !scrolls(each))
             told.push(`${each.tagName}.${each.className} ${Math.round(box.left)}..${Math.round(box.right)}`);
     }
     return told.filter(Boolean);
 }"""
+"""What lies beside the screen and is in nothing that scrolls."""
 
 
 def test_styles_name_no_side() -> None:

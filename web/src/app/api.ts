@@ -8,7 +8,7 @@ export class ApiError extends Error {
         message: string,
         readonly retryAfter: number = 0,
         readonly requestId: string = '',
-        readonly problems: { parameter: string; given: string; problem: string; valid: string }[] = [],
+        readonly problems: { parameter: string; given: string; message: string; valid: string }[] = [],
     ) {
         super(message);
     }
