@@ -17,6 +17,7 @@ import msgspec
 
 from bench import figures
 from bench.access import access
+from bench.copying import copying
 from bench.exporting import exporting
 from bench.machine import Machine, machine
 from bench.narrow import codings, crowds, far, narrow
@@ -68,6 +69,7 @@ def measure(folder: Path, records: int) -> Result:
         note(codings(server))
         note(crowds(server))
         note(exporting(server, file))
+        note(copying(server, file))
         note({"memory_mb": server.memory_mb()})
     note(access(data))
     note(figures.page_against_engine(data))

@@ -21,7 +21,7 @@ from calldex.records.record import Cdr
 from calldex.search.query import Query
 from calldex.store import Batch, Outcome, Prepared, Store
 from calldex.store.clickhouse import ClickhouseStore
-from calldex.store.clickhouse.address import Address
+from calldex.store.clickhouse.address import Dsn
 from calldex.store.embedded import EmbeddedStore
 from calldex.store.embedded.packing import Packing
 
@@ -61,9 +61,9 @@ def _engine() -> Path:
     return Path(folder)
 
 
-def chdb_database(data: Path) -> Address:
+def chdb_database(data: Path) -> Dsn:
     """The database in this process that belongs to a folder."""
-    return Address(path=str(_engine()), database=f"d{hashlib.sha256(str(data).encode()).hexdigest()[:16]}")
+    return Dsn(path=str(_engine()), database=f"d{hashlib.sha256(str(data).encode()).hexdigest()[:16]}")
 
 
 def chdb(data: Path, superseded_kept_s: float = LONG_S) -> ClickhouseStore:

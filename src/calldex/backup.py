@@ -63,15 +63,16 @@ def backup(node: Node, target: Path) -> Manifest:
     `UnreadableInput` if it cannot be made, `DiskFull`; then nothing of it is left.
     """
     parts = (("records", node.store.capabilities.backed_up_by), ("the directory", node.directory.backed_up_by))
-    if told := [f"{part} by {means}" for part, means in parts if means is not None]:
+    if others := [f"{part} by {means}" for part, means in parts if means is not None]:
         raise UsageProblem(
-            f"not all of this lies in the data directory, so a copy of that is no backup. Back up {' and '.join(told)};"
+            "not all of this lies in the data directory, so a copy of that is no backup. Back up"
+            f" {' and '.join(others)};"
             " docs/guides/cluster.md says how they stay in step"
         )
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise Conflict(f"{target} exists and is not an empty folder; a backup overwrites nothing")
     half = target.with_name(f".{target.name}.{os.getpid()}{HALF}")
-    with _told(target), ExitStack() as made:
+    with _own_errors(target), ExitStack() as made:
         target.parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(target.parent)
         half.mkdir(mode=0o700)
@@ -110,7 +111,7 @@ def restore(source: Path, settings: Settings) -> Manifest:
             " restore without them, then use `calldex migrate`"
         )
     manifest = read_manifest(source)
-    with _told(data):
+    with _own_errors(data):
         if is_served(data):
             raise DataDirInUse(f"the data directory {data} is in use; stop what uses it, or name another with --data")
         with Lock(data) as lock, ExitStack() as made:
@@ -212,7 +213,7 @@ def _on_disk(*paths: Path) -> None:
 
 
 @contextmanager
-def _told(where: Path) -> Iterator[None]:
+def _own_errors(where: Path) -> Iterator[None]:
     """An error of the operating system, in our words."""
     try:
         yield

@@ -28,7 +28,7 @@ WRITING: Final = timedelta(seconds=20)
 READING: Final = timedelta(seconds=5)
 """How long a request is tried again for which somebody waits."""
 _SILENT: Final = timedelta(seconds=10)
-_TOLD: Final = 300
+_LONGEST_MESSAGE: Final = 300
 _ENDPOINTS: Final = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 
 
@@ -155,7 +155,7 @@ def _store(target: Bucket, credentials: Credentials | None, tried: timedelta, **
 
 def _line(error: Exception) -> str:
     """What an error says first; behind it stand its innards."""
-    return str(error).partition("\n")[0][:_TOLD]
+    return str(error).partition("\n")[0][:_LONGEST_MESSAGE]
 
 
 def _refusals() -> tuple[type[Exception], ...]:
@@ -165,5 +165,5 @@ def _refusals() -> tuple[type[Exception], ...]:
 
 
 def _failure(target: Bucket, error: Exception) -> CalldexError:
-    told = f"s3://{target.bucket}/{target.key} was not written: {_line(error)}"
-    return Forbidden(told) if isinstance(error, _refusals()) else Unavailable(told, retry_after=30)
+    message = f"s3://{target.bucket}/{target.key} was not written: {_line(error)}"
+    return Forbidden(message) if isinstance(error, _refusals()) else Unavailable(message, retry_after=30)

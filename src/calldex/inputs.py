@@ -192,12 +192,12 @@ def _problem(name: str, given: Any, kind: Any, message: str, *, text: bool) -> P
         valid = _words({name: part for name, part in _schema(kind).items() if name != "description"})
         return Problem(name, _shown(given), "is not a whole number in range", valid)
     found = _AT.search(message)
-    told = message[: found.start()] if found else message
-    where = "" if text or not found else found[1]
-    if word := _NO_WORD.match(told):
-        told = f"is not a value{suggest(word[1], words_of(kind))}"
-        return Problem(name + where, word[1][:_SHOWN], told, _valid(kind))
-    return Problem(name + where, _shown(given), told[0].lower() + told[1:], _valid(kind))
+    said = message[: found.start()] if found else message
+    where = "" if said or not found else found[1]
+    if word := _NO_WORD.match(said):
+        said = f"is not a value{suggest(word[1], words_of(kind))}"
+        return Problem(name + where, word[1][:_SHOWN], said, _valid(kind))
+    return Problem(name + where, _shown(given), said[0].lower() + said[1:], _valid(kind))
 
 
 def _shown(given: Any) -> str:

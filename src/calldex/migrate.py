@@ -74,7 +74,7 @@ def migrate(settings: Settings, tell: Tell) -> Migrated:
     """
     ledger_file, directory_file = settings.data / LEDGER_FILE, settings.data / DIRECTORY_FILE
     if settings.store.embedded:
-        raise UsageProblem("there is nowhere to move to: name the store with --to, or by the setting `store`")
+        raise UsageProblem("no target is given: name the store with --to, or in the setting `store`")
     for path in (ledger_file, directory_file):
         if not path.exists():
             raise UnreadableInput(f"there is no {path}, so there is no data directory to be moved")

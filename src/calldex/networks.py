@@ -50,7 +50,7 @@ class Networks:
         """Read it; `ValueError` names what is no network, also one that has bits behind its length."""
         texts = [text.strip() for text in given.split(",")] if isinstance(given, str) else given
         if len(texts) > MOST_NETWORKS:
-            raise ValueError(f"{len(texts)} networks are given; {MOST_NETWORKS} may be")
+            raise ValueError(f"{len(texts)} networks are given; at most {MOST_NETWORKS} are allowed")
         if not all(isinstance(text, str) for text in texts):
             raise ValueError("a network is text")  # to the library, a number is a network as well
         self._networks: tuple[IPv4Network | IPv6Network, ...] = tuple(map(ip_network, texts))
@@ -83,15 +83,15 @@ class Origins:
     __slots__ = ("listed",)
 
     def __init__(self, given: str | Sequence[str] = ()) -> None:
-        """Read it; `ValueError` names what is no origin. One that stands for all (`*`) is none."""
+        """Read it; `ValueError` names what is not an origin. One that stands for all (`*`) is none."""
         texts = [text.strip() for text in given.split(",") if text.strip()] if isinstance(given, str) else given
         if len(texts) > MOST_NETWORKS:
-            raise ValueError(f"{len(texts)} origins are given; {MOST_NETWORKS} may be")
+            raise ValueError(f"{len(texts)} origins are given; at most {MOST_NETWORKS} are allowed")
         if not all(isinstance(text, str) for text in texts):
             raise ValueError("an origin is text")
         for text in texts:
             if len(text) > _LONGEST_ORIGIN or not _ORIGIN.fullmatch(text):
-                raise ValueError(f"{text[:100]!r} is no origin")
+                raise ValueError(f"{text[:100]!r} is not an origin")
         self.listed: tuple[str, ...] = tuple(dict.fromkeys(texts))
 
     def __eq__(self, other: object) -> bool:

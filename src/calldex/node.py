@@ -68,6 +68,7 @@ class Node:
             self._pager = Pager(self.store, Sealer(key, self.store.store_id), settings.token_days * DAY_MS)
             self._changes = ChangeFeed(self.store, Sealing(key, "calldex change cursor 2"))
             self.ingest = Ingest(self.directory, self.store)
+            opened.callback(self.ingest.close)
             self.audit = Auditor(self.directory)
             self.stopping = threading.Event()
             """Whether whoever serves it was told to stop: what may take long ends early then."""
@@ -207,10 +208,10 @@ def open_store(settings: Settings, directory: Directory) -> Store:
             keep=partial(directory.keep_ledger_head, alone=settings.directory.embedded),
         )
     from calldex.store.clickhouse import ClickhouseStore  # here, as its client takes as long as a whole start
-    from calldex.store.clickhouse.address import address
+    from calldex.store.clickhouse.address import parse_dsn
 
     return ClickhouseStore(
-        address(settings.store.whole),
+        parse_dsn(settings.store.whole),
         directory.commits(),
         timeout_s=settings.query_timeout_s,
         superseded_kept_s=superseded_kept_s,

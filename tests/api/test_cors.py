@@ -58,5 +58,5 @@ def test_named_origins_may(tmp_path: Path, runner: asyncio.Runner) -> None:
 )
 def test_what_is_no_origin(text: str) -> None:
     """All of them, a host, a page: refused where the settings are read."""
-    with pytest.raises(ValueError, match="is no origin"):
+    with pytest.raises(ValueError, match="is not an origin"):
         Origins(text)

@@ -12,11 +12,11 @@ from uuid import UUID
 import httpx
 import pytest
 
+from calldex.api.ingest import DELETIONS
 from calldex.audit.chain import Entry
 from calldex.demo import interactions
 from calldex.directory import AuditFilter
 from calldex.records.record import Cdr
-from calldex.transport.replies import DELETIONS
 from tests.api.conftest import Site, newest_first, write
 from tests.api.test_ingest import GOOD, HALF, MIB, array
 from tests.api.test_ingest import post as sent

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from calldex.access import Reach
-from calldex.api.history import MOST_VERSIONS, told
+from calldex.api.history import MOST_VERSIONS, reply_of
 from calldex.demo import interactions
 from calldex.directory import GroupChanges
 from calldex.store import Version
@@ -60,7 +60,7 @@ def test_who_does_not_see_it_finds_nothing(site: Site, key: str, uuid: str | Non
 def test_of_very_many_versions_the_newest_are_told() -> None:
     """A hundred, each with its changes, and how many there are."""
     kept = [Version(n, n + 1, "u", b'{"uuid":"u","talk_s":%d}' % n, n) for n in range(1, MOST_VERSIONS + 11)]
-    found = told(kept)
+    found = reply_of(kept)
     assert (MOST_VERSIONS, MOST_VERSIONS + 10) == (len(found.versions), found.total)
     assert (MOST_VERSIONS + 10, 11) == (found.versions[0].seq, found.versions[-1].seq)
     assert all(1 == len(version.changes) for version in found.versions)

@@ -123,10 +123,10 @@ def test_lists_files_and_statistics_agree(centre: Site) -> None:
         assert len(uuids) == file.text.count("\n") - 1
         stats = centre.api.get("/api/v2/cdr/stats", centre.keys["admin"], callback_state=state, group_by="queue")
         assert len(uuids) == stats.json()["total"]["calls"]
-    for path, told in (("changes", "cannot be followed"), ("export", "")):
+    for path, told in (("changes", "is not available in the change feed"), ("export", "")):
         reply = centre.api.get(f"/api/v2/cdr/{path}", centre.keys["admin"], callback_state="open", callback_hours="2")
         assert (400 if told else 200, True) == (reply.status_code, told in reply.text), reply.text
-    assert "says nothing without" in centre.cdr(callback_hours="2").text
+    assert "has no effect without" in centre.cdr(callback_hours="2").text
 
 
 def test_marks(centre: Site) -> None:

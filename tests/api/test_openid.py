@@ -214,7 +214,7 @@ def test_nobody_waits_for_who_will_be_more(
         ("new", (403, "does not say that your e-mail address was verified")),
         ("none", (403, "the provider does not tell an e-mail address")),
         ("other", (403, "disabled, or is not of this account")),
-        ("boss", (409, "would be left without an admin")),
+        ("boss", (409, "would have no active admin left")),
     ],
 )
 def test_who_is_not_let_in(

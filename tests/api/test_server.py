@@ -8,6 +8,8 @@ import json
 import os
 import signal
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -246,3 +248,31 @@ def test_patience_ends(tmp_path: Path) -> None:
     assert b"503 Service Unavailable" in reply
     assert b"shutting down" in reply
     assert 0 == server.ended()[0]
+
+
+FAULTS = """
+import resource, sys
+from calldex.api.server import keep_freed_memory
+
+if sys.argv[1] == "kept":
+    keep_freed_memory()
+
+def pages():
+    return [b"x" * (12 << 20) for _ in range(4)]
+
+pages()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(3):
+    pages()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+"""Prints how many pages of memory the system had to give for what was given before and freed."""
+
+
+def test_the_memory_of_large_replies_is_used_again() -> None:
+    """What replies took up is not given back to the system only to be asked for again, page by page."""
+    kept, given_back = (
+        int(subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True, check=True).stdout)
+        for how in ("kept", "given back")
+    )
+    assert kept < 4_000 < given_back

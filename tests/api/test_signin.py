@@ -116,7 +116,7 @@ def test_a_cookie_that_was_signed_out_is_worth_nothing(guest: Browser) -> None:
     guest.ask("DELETE", "/api/session")
     assert "calldex" not in guest.cookies
     guest.cookies = kept
-    assert (401, "you are not signed in any more") == told(guest.ask("GET", "/api/session"))
+    assert (401, "your session has ended; sign in again") == told(guest.ask("GET", "/api/session"))
 
 
 @pytest.mark.parametrize(

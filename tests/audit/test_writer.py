@@ -146,7 +146,7 @@ def test_no_more_than_a_stated_number_wait(site: Site, monkeypatch: pytest.Monke
     with held(site) as threads:
         done = threads.submit(site.auditor.note, entry(ANA, "search"))
         until(lambda: waiting(site) == 1)
-        with pytest.raises(Unavailable, match="too much waits"):
+        with pytest.raises(Unavailable, match="too many audit entries wait"):
             site.auditor.note(entry(ANA, "export"))
     done.result()
     assert ["sign_in", "search"] == [each.action for each in site.entries()]

@@ -133,7 +133,7 @@ def test_pieces_are_dropped(pbx: Path, tmp_path: Path) -> None:
     calldex("import", "--format", "jsonl", junk, data=pbx)
     first, second, *others = (each["id"] for each in quarantined(pbx))
     missing = calldex("quarantine", "drop", first, 999, data=pbx)
-    assert (1, True) == (missing.exit_code, "nothing under 999 in the quarantine" in missing.stderr)
+    assert (1, True) == (missing.exit_code, "the quarantine has no piece 999" in missing.stderr)
     dropped = calldex("quarantine", "drop", first, second, data=pbx)
     assert (0, "Dropped 2 pieces.\n", others) == (
         dropped.exit_code,

@@ -29,7 +29,7 @@ from calldex.records.record import Cdr, from_ms, time_uuid
 from calldex.search.query import Query
 from calldex.store import Batch, Position, Slice, Store
 from calldex.store.clickhouse import ClickhouseStore, client
-from calldex.store.clickhouse.address import address
+from calldex.store.clickhouse.address import parse_dsn
 
 GROUPS: Final = 8
 SHARED: Final = 2
@@ -122,13 +122,18 @@ def batch(account: int, group: int, text: str) -> Batch:
 
 
 def impatient(seconds: float) -> dict[str, float]:
-    """Constants of `store.clickhouse.client` with which nobody waits half a minute for a host that hangs."""
-    return {"_INSERT_S": seconds, "_CHANGE_S": seconds, "_LATE_S": 0.5}
+    """Constants of `store.clickhouse.client` with which nobody waits half a minute for a host that hangs, and that a
+    healthy one meets."""
+    return {
+        **dict.fromkeys(("_INSERT_S", "_CHANGE_S", "_GREETING_S"), seconds),
+        "_PING_S": 2 * seconds / 3,
+        "_LATE_S": seconds / 6,
+    }
 
 
 def opened(store: str, directory: Directory, timeout_s: float = 5.0) -> Store:
     """A node's store."""
-    return ClickhouseStore(address(store), directory.commits(), timeout_s=timeout_s, superseded_kept_s=9 * 86_400.0)
+    return ClickhouseStore(parse_dsn(store), directory.commits(), timeout_s=timeout_s, superseded_kept_s=9 * 86_400.0)
 
 
 def seen(store: Store, account: int, as_of: int) -> Iterator[Slice]:

@@ -8,7 +8,7 @@ import pytest
 
 from calldex.access import Scope
 from calldex.search.query import Query
-from calldex.store.clickhouse.address import address
+from calldex.store.clickhouse.address import parse_dsn
 from calldex.store.clickhouse.client import Hosts
 from calldex.store.clickhouse.dialect import CDR_TABLE, CLICKHOUSE
 from calldex.store.sql import Parameter, Sql, where
@@ -20,7 +20,7 @@ from tests.clickhouse.cluster import Cluster
 )
 def test_texts(hosts: Cluster, value: str) -> None:
     """A text arrives as it is."""
-    with closing(Hosts(address(hosts.address()), 20)) as engine:
+    with closing(Hosts(parse_dsn(hosts.address()), 20)) as engine:
         assert [(value,)] == engine.rows(Sql("SELECT ?", (value,)))
 
 
@@ -29,7 +29,7 @@ def test_lists(hosts: Cluster, count: int) -> None:
     """A list arrives as it is, whatever is in it."""
     numbers = [2**62 + n for n in range(count)]
     lists: list[Parameter] = [numbers, [str(n) for n in numbers], [n.to_bytes(16) for n in numbers]]
-    with closing(Hosts(address(hosts.address()), 20)) as engine:
+    with closing(Hosts(parse_dsn(hosts.address()), 20)) as engine:
         for value in lists:
             assert isinstance(value, list)
             found = engine.rows(Sql("SELECT arrayJoin(?) AS json", (value,)))
@@ -42,7 +42,7 @@ def test_a_wide_reach(hosts: Cluster) -> None:
     ids = tuple(range(2**47, 2**47 + 20_000))
     scope = Scope(account_id=10**6, agents=ids, queues=ids, campaigns=ids, teams=ids[:2_000])
     condition = where(Query(scope=scope), 1, CLICKHOUSE)
-    with closing(Hosts(address(hosts.address()), 20)) as engine:
+    with closing(Hosts(parse_dsn(hosts.address()), 20)) as engine:
         assert [(0,)] == engine.rows(
             Sql(f"SELECT count() FROM {CDR_TABLE} WHERE {condition.text}", condition.parameters)
         )

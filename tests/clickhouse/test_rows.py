@@ -15,10 +15,9 @@ import pytest
 from calldex.directory import Directory
 from calldex.directory.database import postgresql_engine
 from calldex.errors import Unavailable
-from calldex.formats import Row
 from calldex.ingest.calls import Feed
 from calldex.ingest.pipeline import Ingest, Summary
-from calldex.records.record import Cdr
+from calldex.records.record import CallRow, Cdr
 from calldex.store import Store
 from calldex.store.clickhouse import ClickhouseStore
 from tests import postgres
@@ -35,7 +34,7 @@ class Slow(Plain):
         self._wait_s = wait_s
         self.begun, self.go_on = threading.Event(), threading.Event()
 
-    def assemble(self, rows: Sequence[Row], settings: Any, source: str) -> Cdr | None:
+    def assemble(self, rows: Sequence[CallRow], settings: Any, source: str) -> Cdr | None:
         """See `Plain.assemble`."""
         made = super().assemble(rows, settings, source)
         self.begun.set()

@@ -18,7 +18,7 @@ from calldex.records import codec
 from calldex.records.record import Cdr, time_uuid
 from calldex.store import Outcome
 from calldex.store.clickhouse import ClickhouseStore, client
-from calldex.store.clickhouse.address import Address
+from calldex.store.clickhouse.address import Dsn
 from calldex.store.clickhouse.client import Hosts
 from calldex.store.sql import Sql
 from tests.engines import answer, chdb_database, everything, put
@@ -35,7 +35,7 @@ PAUSE_S = 1.0
 
 
 @pytest.fixture
-def address(tmp_path: Path) -> Address:
+def address(tmp_path: Path) -> Dsn:
     """Of a database of the test's own."""
     return chdb_database(tmp_path)
 
@@ -47,12 +47,12 @@ def directory(tmp_path: Path) -> Iterator[Directory]:
         yield opened
 
 
-def opened(address: Address, directory: Directory) -> ClickhouseStore:
+def opened(address: Dsn, directory: Directory) -> ClickhouseStore:
     """The store there."""
     return ClickhouseStore(address, directory.commits(), timeout_s=20, superseded_kept_s=1e6)
 
 
-def test_a_merge_in_the_middle_of_a_question(address: Address, directory: Directory) -> None:
+def test_a_merge_in_the_middle_of_a_question(address: Dsn, directory: Directory) -> None:
     """A version that has ended is seen neither by searches nor by who writes next, when ClickHouse makes one row of it
     and its end between looking for the one and for the other."""
     changed = msgspec.structs.replace(RECORD, duration_s=2)
@@ -69,14 +69,14 @@ def test_a_merge_in_the_middle_of_a_question(address: Address, directory: Direct
             assert [Outcome.UNCHANGED] == write.result()
 
 
-def test_a_clickhouse_that_is_too_old(address: Address, directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clickhouse_that_is_too_old(address: Dsn, directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that cannot answer so is not used, and the start says which it needs."""
     monkeypatch.setattr(client, "_SAME_PARTS", "what_an_old_one_has_not")
     with pytest.raises(UnreadableInput, match=r"is ClickHouse \d+\.\d+.*; Calldex needs 25\.6 or newer"):
         opened(address, directory)
 
 
-def test_every_setting_is_known(address: Address) -> None:
+def test_every_setting_is_known(address: Dsn) -> None:
     """ClickHouse has all settings that it is sent, those for replicated tables as well."""
     sent = {*client._SETTINGS, *client._REPLICATED}  # noqa: SLF001 - nothing else can tell without a cluster
     with closing(Hosts(address, 20)) as engine:

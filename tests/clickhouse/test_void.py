@@ -25,13 +25,14 @@ from calldex.records import codec
 from calldex.records.record import Cdr, time_uuid
 from calldex.store import Batch, Receipt, Span
 from calldex.store.clickhouse import ClickhouseStore
-from calldex.store.clickhouse.address import Address
+from calldex.store.clickhouse.address import Dsn
 from calldex.store.clickhouse.client import Hosts
 from calldex.store.clickhouse.dialect import ended
 from calldex.store.sql import Sql
 from tests import reference
 from tests.engines import answer, chdb_database, disagreeing, everything, put
 from tests.examples import examples
+from tests.patience import patient
 
 AT: Final = datetime(2026, 3, 31, 23, 30, tzinfo=UTC)
 UUIDS: Final = tuple(time_uuid(0, str(n)) for n in range(5))
@@ -153,13 +154,13 @@ def text(live: dict[str, Cdr]) -> tuple[int, bytes]:
 
 
 @pytest.fixture
-def address(tmp_path: Path) -> Address:
+def address(tmp_path: Path) -> Dsn:
     """Of a database of the test's own."""
     return chdb_database(tmp_path)
 
 
 @pytest.mark.slow
-def test_any_life_beside_nodes_that_die(tmp_path: Path, address: Address) -> None:
+def test_any_life_beside_nodes_that_die(tmp_path: Path, address: Dsn) -> None:
     """Any sequence of writes and erasures, some of nodes that die before they publish, of merges and of clearing up."""
     with Directory.open(tmp_path / "directory.db") as directory:
         commits = MortalCommits(directory.commits()._db)  # noqa: SLF001 - the same database, other turns
@@ -173,7 +174,7 @@ def test_any_life_beside_nodes_that_die(tmp_path: Path, address: Address) -> Non
             assert [] == disagreeing(store)
 
 
-def test_a_node_dies(tmp_path: Path, address: Address) -> None:
+def test_a_node_dies(tmp_path: Path, address: Dsn) -> None:
     """What it wrote is seen neither before nor after others write, nor when it is dropped."""
     record = Cdr(uuid=UUIDS[0], type="inbound", disposition="answered", started_at=AT, duration_s=1)
     changed = msgspec.structs.replace(record, duration_s=2)
@@ -199,7 +200,7 @@ def test_a_node_dies(tmp_path: Path, address: Address) -> None:
             assert [codec.encode(changed)] == [version.json for version in store.history(1, UUIDS[0])]
 
 
-def test_a_directory_of_another_time(tmp_path: Path, address: Address) -> None:
+def test_a_directory_of_another_time(tmp_path: Path, address: Dsn) -> None:
     """A directory that counted less than ClickHouse has is written to by nobody: numbers would be given twice."""
     record = Cdr(uuid=UUIDS[0], type="inbound", disposition="answered", started_at=AT, duration_s=1)
     for name, refused in (("one.db", False), ("another.db", True)):
@@ -227,7 +228,7 @@ def test_which_numbers_are_void(found: list[tuple[int, int]]) -> None:
     assert [n for n in numbers if not any(span.first <= n <= span.last for span in spans)] == [n for (n,) in rows]
 
 
-def test_many_spans(tmp_path: Path, address: Address) -> None:
+def test_many_spans(tmp_path: Path, address: Dsn) -> None:
     """After an hour in which every other batch failed, searches take no longer than they may."""
     record = Cdr(uuid=UUIDS[0], type="inbound", disposition="answered", started_at=AT, duration_s=1)
     with Directory.open(tmp_path / "directory.db") as directory:
@@ -240,7 +241,7 @@ def test_many_spans(tmp_path: Path, address: Address) -> None:
                 connection.execute(update(tables.commits).values(published=6001, reserved=6001))
             began = time.monotonic()
             assert text({record.uuid: record}) == answer(store, everything())
-            assert time.monotonic() - began < FAST_S
+            assert time.monotonic() - began < patient(FAST_S)
             store.erase(1, [record.uuid])
             assert text({}) == answer(store, everything())
             assert text({record.uuid: record}) == answer(store, everything(), 6001)

@@ -19,9 +19,9 @@ from calldex.demo import interactions
 from calldex.directory import Client, Directory, GroupChanges, TeamChanges, tables
 from calldex.errors import Conflict, DataDirInUse, UnreadableInput, UsageProblem
 from calldex.node import Node
-from calldex.records.record import Cdr, canonical
+from calldex.records.record import CallRow, Cdr, canonical
 from calldex.settings import Settings
-from calldex.store import Batch, KeptRow, Outcome, Receipt, Reject, Store
+from calldex.store import Batch, Outcome, Receipt, Reject, Store
 from calldex.store.embedded import LEDGER_FILE
 from calldex.store.embedded.reader import LedgerReader
 from calldex.store.sql import VALUE_NAMES
@@ -66,7 +66,7 @@ def data(tmp_path: Path) -> Path:
         node.store.write(batch(1, records=[changed(record) for record in RECORDS[:50]]))
         node.store.write(batch(1, records=[changed(changed(record)) for record in RECORDS[:5]]))
         node.store.erase(1, [record.uuid for record in RECORDS[40:60]])
-        rows = [KeptRow(bytes([n]), (f"link {n // 2}", "all"), f"row \0 {n}", RECORDS[n].uuid) for n in range(20)]
+        rows = [CallRow(bytes([n]), (f"link {n // 2}", "all"), f"row \0 {n}", RECORDS[n].uuid) for n in range(20)]
         rejects = [Reject("too short", f"line {n}", b"\xff%d" % n) for n in range(7)]
         node.store.write(batch(1, rows=rows, rejects=rejects, receipt_key="key", receipt=receipt))
     return path

@@ -17,7 +17,7 @@ from sqlalchemy import event
 
 from calldex.audit.chain import Action, Actor, Entry, Link, entry
 from calldex.directory import AuditFilter, Directory
-from calldex.directory.audit import FAULTS_TOLD
+from calldex.directory.audit import MOST_FAULTS
 from calldex.directory.database import sqlite_engine
 from calldex.errors import CalldexError, DiskFull, Unavailable
 from tests.directory.places import Place, PostgresqlPlace
@@ -160,10 +160,10 @@ def test_a_chain_made_again_is_found(directory: Directory, place: Place) -> None
 
 def test_only_some_faults_are_told(directory: Directory, place: Place) -> None:
     """A bounded number, and that there are more."""
-    append(directory, *map(made, range(FAULTS_TOLD + 50)))
+    append(directory, *map(made, range(MOST_FAULTS + 50)))
     place.execute("UPDATE audit SET actor = 'bob@example.com'")
     found = directory.verify_audit()
-    assert (FAULTS_TOLD, True) == (len(found.faults), found.more)
+    assert (MOST_FAULTS, True) == (len(found.faults), found.more)
 
 
 def test_several_writers_make_one_chain(directory: Directory, place: Place) -> None:

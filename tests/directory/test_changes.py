@@ -38,7 +38,7 @@ def test_the_last_admin_stays(directory: Directory, end: Callable[[Directory, st
     directory.add_user("ann@example.com", "Ann", "admin")
     directory.disable_user(directory.add_user("bob@example.com", "Bob", "admin").email)
     before = directory.users()
-    with pytest.raises(Conflict, match="the account main would be left without an admin"):
+    with pytest.raises(Conflict, match="the account main would have no active admin left"):
         end(directory, "ann@example.com")
     assert before == directory.users()
     directory.enable_user("bob@example.com")

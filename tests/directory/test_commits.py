@@ -11,7 +11,8 @@ import pytest
 
 from calldex.directory import Directory
 from calldex.errors import Conflict, Unavailable
-from calldex.store import Batch, KeptRow, Receipt, Reject, Span
+from calldex.records.record import CallRow
+from calldex.store import Batch, Receipt, Reject, Span
 from calldex.store.commits import Commits, Point
 from tests.directory.places import Place, PostgresqlPlace
 
@@ -19,7 +20,7 @@ ACCOUNT = 7
 
 
 def batch(
-    rows: Sequence[KeptRow] = (),
+    rows: Sequence[CallRow] = (),
     rejects: Sequence[Reject] = (),
     released: Sequence[int] = (),
     receipt_key: str | None = None,
@@ -134,9 +135,9 @@ def test_rows_of_calls(directory: Directory) -> None:
     get the call they are part of now."""
     commits = directory.commits()
     rows = [
-        KeptRow(b"1", ("a", "b"), "text \0 é", None),
-        KeptRow(b"2", ("b", "c"), "two", "01980c1e-6f3a-8d21-9a3b-5c1f0e7d2b44"),
-        KeptRow(b"3", ("d",), "three", None),
+        CallRow(b"1", ("a", "b"), "text \0 é", None),
+        CallRow(b"2", ("b", "c"), "two", "01980c1e-6f3a-8d21-9a3b-5c1f0e7d2b44"),
+        CallRow(b"3", ("d",), "three", None),
     ]
     commit(commits, kept=batch(rows=rows))
     found = commits.rows_of_calls(ACCOUNT, "pbx", ["a"])
@@ -144,7 +145,7 @@ def test_rows_of_calls(directory: Directory) -> None:
     assert [] == commits.rows_of_calls(ACCOUNT, "pbx", ["z"])
     assert [] == commits.rows_of_calls(ACCOUNT, "other", ["a"])
     assert {b"1", b"3"} == commits.known_rows(ACCOUNT, "pbx", [b"1", b"3", b"4"])
-    moved = KeptRow(b"3", ("d",), "three", "01980c1e-6f3a-8d21-9a3b-5c1f0e7d2b45")
+    moved = CallRow(b"3", ("d",), "three", "01980c1e-6f3a-8d21-9a3b-5c1f0e7d2b45")
     commit(commits, kept=batch(rows=[moved]))
     assert [moved] == commits.rows_of_calls(ACCOUNT, "pbx", ["d"])
 
@@ -152,7 +153,7 @@ def test_rows_of_calls(directory: Directory) -> None:
 def test_many_rows(directory: Directory) -> None:
     """More than fit in one statement."""
     commits = directory.commits()
-    rows = [KeptRow(str(n).encode(), (f"call {n // 2}", "all"), "t", None) for n in range(1234)]
+    rows = [CallRow(str(n).encode(), (f"call {n // 2}", "all"), "t", None) for n in range(1234)]
     commit(commits, kept=batch(rows=rows))
     assert 1234 == len(commits.rows_of_calls(ACCOUNT, "pbx", ["call 3"]))
     assert 1234 == len(commits.known_rows(ACCOUNT, "pbx", [row.key for row in rows]))

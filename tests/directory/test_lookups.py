@@ -225,10 +225,10 @@ def test_a_name_with_a_nul(directory: Directory, place: Place) -> None:
 def test_names_that_cannot_be(directory: Directory) -> None:
     """Kinds, keys and names are checked; a team is not removed as a name."""
     wrong: list[tuple[str, int | str, str, str]] = [
-        ("quue", 5, "X", "kind 'quue': is nothing that has a name, did you mean 'queue'?"),
+        ("quue", 5, "X", "kind 'quue': is not a kind of thing that has a name, did you mean 'queue'?"),
         ("queue", 0, "X", "key '0': is not an id"),
-        ("queue", "x", "X", "key 'x': is not how a queue is known"),
-        ("wrapup_code", 5, "X", "key '5': is not how a wrapup_code is known"),
+        ("queue", "x", "X", "key 'x': is not the key of a queue"),
+        ("wrapup_code", 5, "X", "key '5': is not the key of a wrapup_code"),
         ("wrapup_code", "x" * 65, "X", "cannot be used. Valid: 1 to 64"),
         ("queue", 5, "", "name: cannot be used"),
     ]

@@ -102,7 +102,7 @@ def test_every_bad_line_is_told_and_nothing_is_done(centre: Directory) -> None:
         "line 6 'Slaes': teams: there is no team 'Slaes', did you mean 'Sales'?",
         "line 6 '9': teams: there is no team 9",
         "line 7 'good@EXAMPLE.com': email: stands on line 2 as well. Valid: one line",
-        "line 8 '3': cells: are not as many as the first line has. Valid: 7",
+        "line 8 '3': cells: is not the number of columns of the first line. Valid: 7",
         "line 9: there is already a user with the e-mail address nora@example.com",
         "line 11: another user of the account has the agent id 8; give one that is free",
     ] == problems

@@ -90,7 +90,7 @@ def test_a_server_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_no_address(address: str) -> None:
     """Another scheme, no host, no database, no port that is one, an @ in the password: the form is told."""
     with pytest.raises(
-        BadSettings, match=r"directory: is no address of a PostgreSQL database\. Valid: postgresql://user"
+        BadSettings, match=r"directory: is not the address of a PostgreSQL database\. Valid: postgresql://user"
     ):
         postgresql_engine(address)
     refused(address)
@@ -207,7 +207,7 @@ def test_too_many_at_once(postgresql: PostgresqlPlace, monkeypatch: pytest.Monke
             for _ in range(2 * database._POOL):  # noqa: SLF001
                 stack.enter_context(directory._db.read())  # noqa: SLF001
             for ask in (directory.users, lambda: directory.add_account("north"), directory._db.connection):  # noqa: SLF001
-                with pytest.raises(Unavailable, match="too many ask the directory database at once"):
+                with pytest.raises(Unavailable, match="too many requests use the directory database at once"):
                     ask()
         assert [] == directory.users()
 

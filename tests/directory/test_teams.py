@@ -193,7 +193,7 @@ def test_nobody_is_in_too_many_teams(directory: Directory) -> None:
     directory.add_user(ANN, "Ann")
     for id_ in range(1, 51):
         directory.put_team("main", id_, TeamChanges(name=f"T{id_}", agents=(ANN,)))
-    with pytest.raises(BadParameters, match=f"agents '{ANN}': is in as many teams as one can be"):
+    with pytest.raises(BadParameters, match=f"agents '{ANN}': is in the most teams that a user can be in already"):
         directory.put_team("main", 51, TeamChanges(name="T51", agents=(ANN,)))
     directory.put_team("main", 51, TeamChanges(name="T51", supervisors=(ANN,)))
     assert 50 == len(directory.user(ANN).teams)

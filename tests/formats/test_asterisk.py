@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calldex.formats import UNFINISHED, Row
+from calldex.formats import UNFINISHED
 from calldex.formats.asterisk import FORMAT
 from calldex.formats.asterisk.settings import AsteriskSettings
-from calldex.records.record import Cdr
+from calldex.records.record import CallRow, Cdr
 from tests.examples import examples
 from tests.formats.test_asterisk_consistent import EPOCH, at, contradictions, queue_line
 from tests.formats.tools import (
@@ -286,6 +286,7 @@ def test_times_that_contradict_each_other_are_flagged(values: dict[str, str]) ->
         ("anonymous", None),
         ("Unknown", None),
         ("RESTRICTED", None),
+        ("sip:anonymous@anonymous.invalid", None),
         ("s", None),
         ("", None),
         ("9" * 80, "9" * 63 + "…"),
@@ -319,7 +320,7 @@ def test_the_uuid_does_not_hang_on_which_rows_have_come() -> None:
     assert 1 == len({call.uuid for call in found})
     assert f"{1782900000000:012x}" == found[0].uuid.replace("-", "")[:12]
     (row,) = read(log)
-    assert isinstance(row, Row)
+    assert isinstance(row, CallRow)
     other = FORMAT.assemble([row], PLAIN, "another")
     assert other is not None
     assert other.uuid != found[0].uuid
@@ -411,7 +412,7 @@ def test_contexts_that_are_no_calls() -> None:
     """Their rows make no call, and are no leg of another; the call keeps its uuid."""
     known = AsteriskSettings(zone="UTC", no_calls=("sms-*",))
     text = line(dcontext="sms-in", channel="Local/ussd@incoming-00000010;1")
-    assert [] == calls([row for row in read(text, known) if isinstance(row, Row)], known)
+    assert [] == calls([row for row in read(text, known) if isinstance(row, CallRow)], known)
     later = line(uniqueid="1782900001.11", start=at(1))
     assert (1, one(text, later).uuid) == (len(one(text, later, known=known).legs), one(text, later, known=known).uuid)
 
@@ -477,7 +478,7 @@ def test_a_queue_event_of_an_impossible_time_is_suspect(time: int) -> None:
 # Calls of many rows
 
 
-def many_rows(count: int) -> list[Row]:
+def many_rows(count: int) -> list[CallRow]:
     """The rows of one call that is handed over again and again, and enters a queue each time."""
     pieces = []
     for turn in range(count // 2):
@@ -485,13 +486,13 @@ def many_rows(count: int) -> list[Row]:
         times = {"start": at(turn), "answer": at(turn), "end": at(turn + 1), "duration": "1", "billsec": "1"}
         pieces.append(line(**own, **times, dst=str(1000 + turn % 9), dstchannel=f"PJSIP/agent1-{turn + 100:08x}"))
         pieces.append(queue_line(turn, f"q{turn % 3}", "a", ("ENTERQUEUE", "CONNECT", "TRANSFER")[turn % 3], "1", "2"))
-    return [row for row in read(b"".join(pieces)) if isinstance(row, Row)]
+    return [row for row in read(b"".join(pieces)) if isinstance(row, CallRow)]
 
 
 def test_a_call_of_twice_as_many_rows_takes_twice_as_long() -> None:
     """Processor time of putting it together; the median of five."""
 
-    def seconds(rows: list[Row]) -> float:
+    def seconds(rows: list[CallRow]) -> float:
         taken = []
         for _ in range(5):
             begun = time.process_time()

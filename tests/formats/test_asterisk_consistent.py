@@ -9,9 +9,8 @@ from random import Random
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from calldex.formats import Row
 from calldex.formats.asterisk.settings import AsteriskSettings
-from calldex.records.record import Cdr, Leg
+from calldex.records.record import CallRow, Cdr, Leg
 from tests.examples import examples
 from tests.formats.tools import calls, line, one, read
 
@@ -143,7 +142,7 @@ def test_a_record_does_not_contradict_itself(pieces: list[bytes], zone: str, ran
     """Queue events and rows missing, doubled, late and wrong, also in a wrong zone: lengths fit the call, and its times
     each other; and in any order they make the same record."""
     known = AsteriskSettings(zone=zone, trunks=("PJSIP/carrier-*",))
-    rows = [row for piece in pieces for row in read(piece, known) if isinstance(row, Row)]
+    rows = [row for piece in pieces for row in read(piece, known) if isinstance(row, CallRow)]
     made = calls(rows, known)
     assert [] == [(problem, call) for call in made for problem in contradictions(call)]
     random.shuffle(rows)

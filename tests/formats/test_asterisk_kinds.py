@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from calldex.formats import Row, settings_of
+from calldex.formats import settings_of
 from calldex.formats.asterisk import FORMAT
 from calldex.formats.asterisk.settings import AsteriskSettings
-from calldex.records.record import Rejected
+from calldex.records.record import CallRow, Rejected
 from tests.formats.tools import line, read
 
 CEL = (
@@ -65,11 +65,11 @@ def test_the_table_of_the_advice_can_be_read_then() -> None:
     known = settings_of(FORMAT, {"zone": "UTC", "columns": columns})
     assert isinstance(known, AsteriskSettings)
     header, row = read(TABLE, known)
-    assert (Rejected, Row) == (type(header), type(row))
+    assert (Rejected, CallRow) == (type(header), type(row))
 
 
 def test_rows_behind_lines_of_another_kind_are_read() -> None:
     """And what cannot be read among them is told by itself."""
     found = read(b'{"a": 1}\n{"b": 2}\n' + line() + b"nonsense\n" + line(sequence="2"))
-    assert [Row, Rejected, Row, Rejected] == [type(item) for item in found]
+    assert [CallRow, Rejected, CallRow, Rejected] == [type(item) for item in found]
     assert ["line 4", "lines 1 to 2"] == [item.where for item in found if isinstance(item, Rejected)]

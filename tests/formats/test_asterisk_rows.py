@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calldex.formats import LINE_LIMIT, UNFINISHED, Row, RowFormat
+from calldex.formats import LINE_LIMIT, UNFINISHED, RowFormat
 from calldex.formats.asterisk import FORMAT
 from calldex.formats.asterisk.rows import CdrRow
 from calldex.formats.asterisk.settings import COLUMNS, AsteriskSettings
-from calldex.records.record import Cdr, Rejected
+from calldex.records.record import CallRow, Cdr, Rejected
 from tests.formats.tools import (
     PLAIN,
     SHIPPED_CUSTOM,
@@ -62,7 +62,7 @@ def test_the_number_of_columns_says_which_they_are(width: int, seventeenth: str,
         21: [seventeenth, "U", "P", "1782900000.9", "7"],
     }[width]
     (row,) = read(csv_line([*base, *more]))
-    assert isinstance(row, Row)
+    assert isinstance(row, CallRow)
     kept = msgspec.json.decode(row.text, type=CdrRow)
     assert expected == {name: getattr(kept, name) for name in expected}
 
@@ -82,7 +82,9 @@ def test_the_same_row_in_another_file_is_the_same_row() -> None:
         read(line(clid="@").replace(b"@", b"\xc9"), AsteriskSettings(zone="UTC", charset=name))
         for name in ("cp1252", "koi8-r")
     )
-    assert [row.key for row in latin if isinstance(row, Row)] == [row.key for row in russian if isinstance(row, Row)]
+    assert [row.key for row in latin if isinstance(row, CallRow)] == [
+        row.key for row in russian if isinstance(row, CallRow)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -102,7 +104,7 @@ def test_the_same_row_in_another_file_is_the_same_row() -> None:
 def test_a_value_is_decoded_by_itself(raw: bytes, expected: str) -> None:
     """Quotes, line breaks, control characters, bytes that are not UTF-8: the row is kept, the value is text."""
     (row,) = read(line(clid="@").replace(b'"@"', raw))
-    assert isinstance(row, Row)
+    assert isinstance(row, CallRow)
     assert expected == msgspec.json.decode(row.text, type=CdrRow).clid
 
 
@@ -110,7 +112,7 @@ def test_bytes_that_are_not_utf8_are_of_the_charset_of_the_source() -> None:
     """Only those: another value of the row that is UTF-8 stays what it is."""
     known = AsteriskSettings(zone="UTC", charset="koi8-r")
     (row,) = read(line(userfield="é", clid="@").replace(b"@", b"\xc9\xd7\xc1\xce"), known)
-    assert isinstance(row, Row)
+    assert isinstance(row, CallRow)
     kept = msgspec.json.decode(row.text, type=CdrRow)
     assert ("Иван", "é") == (kept.clid.lower().title(), kept.userfield)
 
@@ -151,7 +153,7 @@ def test_without_a_start_the_id_tells_it() -> None:
         (csv_line(["x"] * 22), "line 1", "22 columns"),
         (line(start="yesterday"), "line 1", "start is not a time: 'yesterday'"),
         (line(end="2026-02-30 10:00:00"), "line 1", "end is not a time: '2026-02-30 10:00:00' is not in the calendar"),
-        (line(src="4.47701E+11"), "line 1", "src is '4.47701E+11', of which a spreadsheet has lost digits"),
+        (line(src="4.47701E+11"), "line 1", "src is '4.47701E+11', a number as spreadsheets write decimals"),
         (line(dst="4,47701e+11"), "line 1", "dst is '4,47701e+11'"),
         (line(duration="long"), "line 1", "duration is not a number of seconds: 'long'"),
         (line(billsec="9999999999"), "line 1", "billsec is not a number of seconds"),
@@ -198,7 +200,7 @@ def test_unquoted_commas_are_put_together_again(clid: str, lastdata: str) -> Non
     values = dict(zip(COLUMNS, next(csv.reader([line().decode()])), strict=False))
     text = ",".join({**values, "clid": clid, "lastdata": lastdata}[name] for name in SHIPPED_CUSTOM)
     (row,) = read(text.encode() + b"\n", known)
-    assert isinstance(row, Row)
+    assert isinstance(row, CallRow)
     kept = msgspec.json.decode(row.text, type=CdrRow)
     assert (clid.replace('"', ""), lastdata) == (kept.clid.replace('"', ""), kept.lastdata)
 
@@ -209,13 +211,13 @@ def test_events_about_agents_belong_to_no_call() -> None:
         b"1782900000|NONE|NONE|NONE|QUEUESTART|\n1782900000|CLI|sales|SIP/1|ADDMEMBER\n"
         b"1782900000|1782900000.1|sales|SIP/1|PAUSE|lunch\n1782900001|REALTIME|sales|SIP/1|WHATEVER\n"
     )
-    assert [(), (), (), ()] == [row.links for row in read(data) if isinstance(row, Row)]
+    assert [(), (), (), ()] == [row.links for row in read(data) if isinstance(row, CallRow)]
 
 
 def test_an_unknown_event_is_kept_with_its_call() -> None:
     """It alone is no call."""
     (row,) = read(b"1782900000|1782900000.10|sales|NONE|Survey|5\n")
-    assert isinstance(row, Row)
+    assert isinstance(row, CallRow)
     assert ("id:1782900000.10",) == row.links
     assert None is FORMAT.assemble([row], PLAIN, "pbx")
 
@@ -226,7 +228,7 @@ def test_without_linkedid_rows_meet_by_channel_and_minute() -> None:
     agent = line(linkedid="", channel="Local/9@q-00000001;2", uniqueid="1782900003.12", start="2026-07-01 10:01:05")
     later = line(linkedid="", channel="Local/9@q-00000001;2", uniqueid="1782900300.1", start="2026-07-01 10:05:00")
     later = later.replace(b"10:01:10", b"10:06:00")
-    rows = [row for row in read(local + agent + later) if isinstance(row, Row)]
+    rows = [row for row in read(local + agent + later) if isinstance(row, CallRow)]
     assert [1, 2] == sorted(len(group) for group in groups(rows))
 
 
@@ -263,8 +265,8 @@ def test_neither_bytes_nor_chunks_can_raise_or_change_the_rows(pieces: list[byte
     chunks = [data[start:end] for start, end in zip([0, *ends], [*ends, len(data)], strict=True)]
     found = read(data)
     assert found == list(FORMAT.rows(chunks, PLAIN))
-    assert {Row, Rejected} >= {type(item) for item in found}
-    for call in calls(row for row in found if isinstance(row, Row)):
+    assert {CallRow, Rejected} >= {type(item) for item in found}
+    for call in calls(row for row in found if isinstance(row, CallRow)):
         assert call == msgspec.json.decode(msgspec.json.encode(call), type=Cdr)
 
 
@@ -289,7 +291,7 @@ def test_any_row_that_is_read_makes_a_valid_call(
     """Contradicting, missing and overlong values: the record keeps within its limits and is the same in any order."""
     data = b"".join(line(**{**value, **when}) for value, when in zip(values, times, strict=False))
     log = b"".join(b"%d|1782900000.10|q|a|%s|1|2|3\n" % (at, word.encode()) for at, word in events)
-    rows = [row for row in (*read(data), *read(log)) if isinstance(row, Row)]
+    rows = [row for row in (*read(data), *read(log)) if isinstance(row, CallRow)]
     for call in calls(rows):
         assert call == msgspec.json.decode(msgspec.json.encode(call), type=Cdr)
     assert calls(rows) == calls(reversed(rows))

@@ -14,9 +14,8 @@ from typing import Any
 
 import pytest
 
-from calldex.formats import Row
 from calldex.formats.asterisk.settings import AsteriskSettings
-from calldex.records.record import Cdr
+from calldex.records.record import CallRow, Cdr
 from tests.formats.test_asterisk_consistent import at, contradictions
 from tests.formats.tools import calls, line, read, sample
 
@@ -107,7 +106,7 @@ def test_a_scenario_of_the_test_suite_makes_its_calls(scenario: str) -> None:
             assert not each.get(name) or re.search(str(each[name]), fitting(str(each[name]), 1))
     CHANNEL_IDS.clear()
     data = b"".join(rows_of_call([lines[place] for place in call["rows"]], n) for n, call in enumerate(written))
-    made = calls((row for row in read(data, KNOWN) if isinstance(row, Row)), KNOWN)
+    made = calls((row for row in read(data, KNOWN) if isinstance(row, CallRow)), KNOWN)
     assert [{name: value for name, value in call.items() if name != "rows"} for call in written] == [
         told(call) for call in made
     ]

@@ -9,10 +9,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from calldex.formats import Row
 from calldex.formats.asterisk import FORMAT
 from calldex.formats.asterisk.settings import COLUMNS, AsteriskSettings
-from calldex.records.record import Cdr, Rejected
+from calldex.records.record import CallRow, Cdr, Rejected
 
 ROOT = Path(__file__).parents[2]
 GOLDENS = Path(__file__).parent / "goldens" / "asterisk"
@@ -26,26 +25,26 @@ SHIPPED_CUSTOM = (
 )
 
 
-def read(data: bytes, known: AsteriskSettings = PLAIN) -> list[Row | Rejected]:
+def read(data: bytes, known: AsteriskSettings = PLAIN) -> list[CallRow | Rejected]:
     """What a file gives."""
     return list(FORMAT.rows([data], known))
 
 
-def rows_of(*files: Path, known: AsteriskSettings = PLAIN) -> list[Row]:
+def rows_of(*files: Path, known: AsteriskSettings = PLAIN) -> list[CallRow]:
     """The rows of files in which everything can be read."""
     found = [row for file in files for row in read(file.read_bytes(), known)]
     assert [row for row in found if isinstance(row, Rejected)] == []
-    return [row for row in found if isinstance(row, Row)]
+    return [row for row in found if isinstance(row, CallRow)]
 
 
 def kept(data: bytes) -> list[tuple[bytes, tuple[str, ...], str]]:
     """What is kept of the rows of a file: all but where they stood."""
-    return [(row.key, row.links, row.text) for row in read(data) if isinstance(row, Row)]
+    return [(row.key, row.links, row.text) for row in read(data) if isinstance(row, CallRow)]
 
 
-def groups(rows: Iterable[Row]) -> list[list[Row]]:
+def groups(rows: Iterable[CallRow]) -> list[list[CallRow]]:
     """The rows of each call: those that share a link, directly or through others."""
-    calls: list[tuple[set[str], list[Row]]] = []
+    calls: list[tuple[set[str], list[CallRow]]] = []
     for row in {row.key: row for row in rows if row.links}.values():
         joined = [call for call in calls if call[0] & set(row.links)]
         calls = [call for call in calls if call not in joined]
@@ -54,7 +53,7 @@ def groups(rows: Iterable[Row]) -> list[list[Row]]:
     return [rows for _, rows in calls]
 
 
-def calls(rows: Iterable[Row], known: AsteriskSettings = PLAIN) -> list[Cdr]:
+def calls(rows: Iterable[CallRow], known: AsteriskSettings = PLAIN) -> list[Cdr]:
     """The calls that rows make, by start."""
     made = [FORMAT.assemble(group, known, "pbx") for group in groups(rows)]
     return sorted((call for call in made if call is not None), key=lambda call: (call.started_at, call.uuid))
@@ -88,7 +87,7 @@ def csv_line(values: Iterable[str]) -> bytes:
 
 def one(*lines: bytes, known: AsteriskSettings = PLAIN) -> Cdr:
     """The one call that these lines are."""
-    (call,) = calls((row for part in lines for row in read(part, known) if isinstance(row, Row)), known)
+    (call,) = calls((row for part in lines for row in read(part, known) if isinstance(row, CallRow)), known)
     return call
 
 

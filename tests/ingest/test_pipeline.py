@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from calldex.directory import Directory, Named, WrapupCode
 from calldex.errors import IdempotencyMismatch
-from calldex.formats import UNFINISHED, Row, RowFormat, RowSettings, lines
+from calldex.formats import UNFINISHED, RowFormat, RowSettings, lines
 from calldex.formats.asterisk import FORMAT as ASTERISK
 from calldex.formats.asterisk.settings import AsteriskSettings
 from calldex.formats.jsonl import FORMAT as JSONL
@@ -29,8 +29,8 @@ from calldex.ingest.calls import Feed
 from calldex.ingest.pipeline import Ingest, Summary
 from calldex.ingest.workers import Followed, block
 from calldex.records import codec
-from calldex.records.record import Cdr, Rejected, Team, stable_id, time_uuid
-from calldex.store import Batch, Outcome, Quarantined, Receipt, Store
+from calldex.records.record import CallRow, Cdr, Rejected, Team, stable_id, time_uuid
+from calldex.store import Batch, Outcome, Quarantined, Receipt, Reject, Store
 from tests import reference
 from tests.engines import answer, disagreeing, embedded, everything, put
 from tests.examples import examples
@@ -56,22 +56,22 @@ class Plain:
         """Never."""
         return not head
 
-    def rows(self, chunks: Iterable[bytes], settings: Any) -> Iterator[Row | Rejected]:
+    def rows(self, chunks: Iterable[bytes], settings: Any) -> Iterator[CallRow | Rejected]:
         """One a line."""
         for number, (line, _) in enumerate(lines(chunks), 1):
             match line.decode(errors="replace").split(";"):
                 case [key, links, text] if text != settings.unread:
-                    yield Row(key.encode(), tuple(filter(None, links.split(","))), text)
+                    yield CallRow(key.encode(), tuple(filter(None, links.split(","))), text)
                 case [""]:
                     pass
                 case _:
                     yield Rejected("no row", f"line {number}", line)
 
-    def links(self, row: Row) -> tuple[str, ...]:
+    def links(self, row: CallRow) -> tuple[str, ...]:
         """Those it came with."""
         return row.links
 
-    def assemble(self, rows: Sequence[Row], settings: Any, source: str) -> Cdr | None:
+    def assemble(self, rows: Sequence[CallRow], settings: Any, source: str) -> Cdr | None:
         """The call that rows are."""
         texts = sorted(row.text for row in rows)
         if not rows or ("later" in texts and "end" not in texts):
@@ -648,6 +648,16 @@ def test_a_first_line_that_grows(site: Site) -> None:
     assert 1 == site.ingest.run(site.records(), [line[:50]], "calls.jsonl").unfinished
     assert (1, 0, 0, 0) == counts(site.ingest.run(site.records(), [line[:2], line[2:49], line[49:]], "calls.jsonl"))
     assert [] == list(site.store.quarantined(site.account_id))
+
+
+def test_a_place_that_is_no_line(site: Site) -> None:
+    """A format may tell places in its own way: a piece within which its stream ended stays, and stops no import."""
+    cut = Reject(UNFINISHED, "record 2", codec.encode(record(1))[:9])
+    site.store.write(
+        Batch(account_id=site.account_id, source="crm", format="jsonl", origin="file", rejects=[cut]), wait=False
+    )
+    assert (2, 0, 0, 0) == counts(site.ingest.run(site.records("crm"), [jsonl(record(0), record(1))], "file"))
+    assert ["record 2"] == [each.where for each in site.store.quarantined(site.account_id)]
 
 
 @settings(max_examples=examples(200), deadline=None)

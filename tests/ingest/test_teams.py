@@ -12,10 +12,9 @@ import msgspec
 import pytest
 
 from calldex.directory import Directory, TeamChanges, UserChanges, roster
-from calldex.formats import Row
 from calldex.ingest.calls import Feed
 from calldex.ingest.pipeline import Ingest
-from calldex.records.record import Cdr, Team, stable_id, time_uuid
+from calldex.records.record import CallRow, Cdr, Team, stable_id, time_uuid
 from tests.engines import answer, embedded, everything
 from tests.ingest.test_pipeline import Plain, PlainSettings
 
@@ -26,11 +25,11 @@ class Calls(Plain):
     """Rows `key;call;hour`: a call of the agent Ann's, or nobody's if its name begins with `n`, or of one that names a
     team itself if it begins with `t`."""
 
-    def links(self, row: Row) -> tuple[str, ...]:
+    def links(self, row: CallRow) -> tuple[str, ...]:
         """Those it came with."""
         return row.links
 
-    def assemble(self, rows: Sequence[Row], settings: Any, source: str) -> Cdr | None:
+    def assemble(self, rows: Sequence[CallRow], settings: Any, source: str) -> Cdr | None:
         """The call that rows are."""
         call = rows[0].links[0]
         return Cdr(

@@ -214,7 +214,7 @@ def test_it_has_the_rights_of_its_maker(site: Site, monkeypatch: pytest.MonkeyPa
     site.node.directory.revoke_key(key)
     later(site, monkeypatch)
     (run,) = [each for each in site.node.directory.exports(1, None) if each.schedule_id == made["id"]]
-    assert ("failed", True) == (run.state, "does not work any more" in str(run.reason))
+    assert ("failed", True) == (run.state, "is not valid any more" in str(run.reason))
 
 
 def test_whose_they_are(site: Site) -> None:

@@ -27,7 +27,7 @@ from calldex.search.feed import ChangeFeed, Versions
 from calldex.search.query import Query, parse
 from calldex.store import Batch, Store
 from calldex.store.clickhouse import ClickhouseStore
-from calldex.store.clickhouse.address import Address
+from calldex.store.clickhouse.address import Dsn
 from tests.engines import LONG_S, answer, embedded, put
 
 WRITERS: Final = 3
@@ -54,7 +54,7 @@ def opened(engine: str, folder: Path) -> Store:
     if engine == "embedded":
         return embedded(folder)
     directory = Directory.open(folder / "directory.db")
-    address = Address(path=str(folder / "engine"), database="kept")
+    address = Dsn(path=str(folder / "engine"), database="kept")
     return ClickhouseStore(address, directory.commits(), timeout_s=20, superseded_kept_s=LONG_S)
 
 

@@ -149,7 +149,7 @@ def test_every_group_is_what_counting_gives(
         values = list(row)
         key = () if bucket is None else (statistics.bucket_told(bucket, values.pop(0)),)
         key = (*key, *(statistics.group_told(group, values.pop(0)) for group in groups))
-        found[key] = statistics.told(MEASURES, dict(zip(MEASURES, values, strict=True)))
+        found[key] = statistics.chosen(MEASURES, dict(zip(MEASURES, values, strict=True)))
     assert {key: {name: measured(some, name) for name in MEASURES} for key, some in expected.items()} == found
 
 
@@ -158,7 +158,7 @@ def test_shares(shared: Store, account: int, records: list[Cdr]) -> None:
     names = ("answered_rate", "service_level", "service_level_of_answered", "avg_speed_of_answer_s")
     measures = statistics.measured(names, 10)
     (row,) = shared.aggregate(everything(account), shared.head(account), Grouping((), None, measures))
-    told = statistics.told(names, {each.name: value for each, value in zip(measures, row, strict=True)})
+    told = statistics.chosen(names, {each.name: value for each, value in zip(measures, row, strict=True)})
     answered = [record for record in records if record.disposition == "answered"]
     offered = [record for record in records if record.disposition in ("answered", "abandoned")]
     in_time = [record for record in answered if record.wait_s is not None and record.wait_s <= 10]
@@ -177,7 +177,7 @@ def test_every_measure_can_be_measured(shared: Store, account: int, new_account:
 
     def told_of(account_id: int) -> dict[str, Any]:
         (row,) = shared.aggregate(everything(account_id), shared.head(account_id), Grouping((), None, measures))
-        return statistics.told(ALL_MEASURES, {each.name: value for each, value in zip(measures, row, strict=True)})
+        return statistics.chosen(ALL_MEASURES, {each.name: value for each, value in zip(measures, row, strict=True)})
 
     assert list(ALL_MEASURES) == list(told_of(account))
     told = told_of(new_account())

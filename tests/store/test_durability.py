@@ -16,9 +16,9 @@ import pytest
 from calldex.access import Scope
 from calldex.errors import DiskFull
 from calldex.records import codec
-from calldex.records.record import Cdr, from_ms, time_uuid
+from calldex.records.record import CallRow, Cdr, from_ms, time_uuid
 from calldex.search.query import parse
-from calldex.store import Batch, KeptRow, Outcome, Receipt, Reject, Store
+from calldex.store import Batch, Outcome, Receipt, Reject, Store
 from calldex.store.embedded import LEDGER_FILE
 from tests import reference
 from tests.engines import answer, disagreeing, embedded, everything, put
@@ -116,7 +116,7 @@ def whole_batch(n: int) -> Batch:
         origin="test",
         records=many(n),
         removed=[many(0)[0].uuid],
-        rows=[KeptRow(f"row {n}".encode(), (f"link {n}",), "text", None)],
+        rows=[CallRow(f"row {n}".encode(), (f"link {n}",), "text", None)],
         rejects=[Reject("bad", "line 1", f"raw {n}".encode())],
         receipt_key=f"key {n}",
         receipt=lambda _: Receipt(b"digest", b"answer"),

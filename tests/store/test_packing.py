@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from calldex.demo import interactions
 from calldex.store import Prepared
 from calldex.store.embedded import LEDGER_FILE
-from calldex.store.embedded.packing import Garbled, Packing
+from calldex.store.embedded.packing import COMMA, Garbled, Packing
 from calldex.store.sql import prepared
 from tests.engines import answer, disagreeing, embedded, everything, put
 
@@ -62,27 +62,40 @@ def test_what_goes_in_comes_out(packing: Packing, texts: list[tuple[bytes, bool]
         assert plain == list(map(bytes, packing.unpack(some)))
         assert plain == packing.readable(some)
         assert plain == [packing.plain(one) for one in some]
+        if some:
+            together = packing.joined(COMMA.join(some), some[-1])
+            assert together == (b",".join(plain) if some == packed else None)
 
 
-@given(kind=st.sampled_from(["changed", "cut", "longer"]), at=st.integers(0, 10_000), mask=st.integers(1, 255))
-def test_no_changed_byte_goes_unseen(packing: Packing, records: list[Prepared], kind: str, at: int, mask: int) -> None:
+DAMAGES: Final = st.tuples(
+    st.sampled_from(["changed", "cut", "longer"]), st.integers(0, 2), st.integers(0, 10_000), st.integers(1, 255)
+)
+
+
+@given(damage=DAMAGES)
+def test_no_changed_byte_goes_unseen(
+    packing: Packing, records: list[Prepared], damage: tuple[str, int, int, int]
+) -> None:
     """Nor one more or less: what comes out is what was, or it is refused, and the place of it is told."""
+    kind, place, at, mask = damage
     texts = [record.json for record in records[:3]]
     packed = packing.pack(texts)
-    wrong = bytearray(packed[1])
+    wrong = bytearray(packed[place])
     if kind == "changed":
         wrong[1 + at % (len(wrong) - 1)] ^= mask
     elif kind == "cut":
         del wrong[at % len(wrong) :]
     else:
         wrong.append(mask)
-    packed[1] = bytes(wrong)
+    packed[place] = bytes(wrong)
     readable = packing.readable(packed)
-    if readable[1] is None:
+    if readable[place] is None:
         with pytest.raises(Garbled) as refused:
             packing.unpack(packed)
-        assert 1 == refused.value.place
-    assert readable in (texts, [texts[0], None, texts[2]])
+        assert place == refused.value.place
+    assert readable in (texts, [None if each == place else text for each, text in enumerate(texts)])
+    if packed[place]:  # the ledger does not ask for what holds an empty one
+        assert packing.joined(COMMA.join(packed), packed[-1]) in (b",".join(texts), None)
 
 
 def test_a_ledger_takes_a_fifth(tmp_path: Path, records: list[Prepared]) -> None:

@@ -192,6 +192,19 @@ def test_columns_are_made_of_proved_versions(kept: Path, tmp_path: Path) -> None
         assert 13 == answer(store, asked)[0]
 
 
+def test_what_was_just_written_is_not_proved_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The columns of a store that is new, or was opened again, take in what is written as it is: to read and digest it
+    once more would cost a third of writing."""
+    for turn in (1, 2):
+        with closing(embedded(tmp_path)) as store:
+            store.settle()
+            with monkeypatch.context() as patched:
+                patched.setattr(Ledger, "faults", lambda *_, **__: pytest.fail("it is proved again"))
+                put(store, [record(n, f"turn {turn}") for n in range(20)])
+                store.settle()
+                assert 20 == answer(store, everything())[0]
+
+
 def test_purging_keeps_the_links(tmp_path: Path) -> None:
     """What was dropped because it was superseded is not missed; what is missing beside it is."""
     with closing(embedded(tmp_path, superseded_kept_s=0)) as store:

@@ -264,7 +264,7 @@ def scope_of(principal: Principal) -> Scope:
         queues=() if whole else _united(line.queues for line in lines),
         campaigns=() if whole else _united(line.campaigns for line in lines),
         agents=() if whole else _united(line.agents for line in lines),
-        mask=_mask(permissions, principal.sensitive),
+        mask=_mask_for(permissions, principal.sensitive),
         vocabulary=principal.vocabulary,
     )
 
@@ -273,7 +273,7 @@ def _united(ids: Iterable[tuple[int, ...]]) -> tuple[int, ...]:
     return tuple(sorted({id_ for each in ids for id_ in each}))
 
 
-def _mask(permissions: frozenset[Permission], sensitive: tuple[str, ...]) -> Mask:
+def _mask_for(permissions: frozenset[Permission], sensitive: tuple[str, ...]) -> Mask:
     hidden: set[str] = set()
     if "see_details" not in permissions:
         hidden |= DETAILS
@@ -388,7 +388,7 @@ def explain(principal: Principal, record: Cdr | None = None) -> Explanation:
         permissions={permission: groups for permission, groups in granted.items() if permission in allowed},
         withheld=tuple(permission for permission, groups in granted.items() if groups and permission not in allowed),
         reach=lines,
-        mask=_mask(allowed, principal.sensitive),
+        mask=_mask_for(allowed, principal.sensitive),
         record=None if record is None else _verdict(principal, lines, record),
     )
 

@@ -151,7 +151,7 @@ def _permit_as_wide(actor: Principal, new: NewKey) -> None:
         return
     if actor.expires_at is not None and (new.expires_at is None or to_ms(new.expires_at) > actor.expires_at):
         end = f"{from_ms(actor.expires_at):%Y-%m-%dT%H:%M:%SZ}"
-        raise Forbidden(f"this key ends at {end}; it makes no key that ends later")
+        raise Forbidden(f"this key expires at {end}; it makes no key that expires later")
     refuse(networks_problem(new.networks))
     if actor.networks and not (new.networks and Networks(actor.networks).covers(Networks(new.networks))):
         raise Forbidden(f"this key works only from {', '.join(actor.networks)}; it makes no key that works elsewhere")

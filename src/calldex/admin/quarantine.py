@@ -121,7 +121,7 @@ def _named(pieces: Iterator[Quarantined], ids: AbstractSet[int]) -> Iterator[Qua
     found = [piece for piece in pieces if piece.id in ids]
     if missing := sorted(ids - {piece.id for piece in found}):
         given = ", ".join(map(str, missing[:10]))
-        raise NotFound(f"there is nothing under {given} in the quarantine; `calldex quarantine list` shows it")
+        raise NotFound(f"the quarantine has no piece {given}; `calldex quarantine list` shows what it has")
     return iter(found)
 
 

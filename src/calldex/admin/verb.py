@@ -39,7 +39,7 @@ _WORDS: Final[Mapping[NamedKind, str]] = {
     "team": "Teams",
     "wrapup_code": "Wrap-up codes",
 }
-_TOLD: Final = frozenset(
+_SHOWN: Final = frozenset(
     (
         "role",
         "groups",
@@ -230,7 +230,7 @@ async def do(
 
         def work() -> Any:
             given = read(body)
-            noted.detail = _told(given)
+            noted.detail = _detail(given)
             return verb.work(call, given)
 
         return await run(work)
@@ -240,11 +240,11 @@ def _noting(node: Node, verb: Verb, actor: Actor) -> AbstractAsyncContextManager
     return nullcontext(Noted()) if verb.action is None else noting(node.audit, actor, verb.action)
 
 
-def _told(given: Any) -> dict[str, str | int]:
+def _detail(given: Any) -> dict[str, str | int]:
     """What the audit tells of what was sent: which members, and the values of those that are about rights."""
     members = {} if isinstance(given, bytes) else msgspec.to_builtins(given)
-    told: dict[str, str | int] = {}
+    detail: dict[str, str | int] = {}
     for name, value in members.items():
         text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-        told[name] = text if name in _TOLD else "given"
-    return told
+        detail[name] = text if name in _SHOWN else "given"
+    return detail

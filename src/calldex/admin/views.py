@@ -75,7 +75,7 @@ def list_views(call: Call, paging: Paging) -> Listing[ViewInfo]:
     reader, or name a telephone number to somebody who sees none.
     """
     views = call.directory.views(call.actor.account_id, call.actor.user_id)
-    return paged([_told(view, call.actor) for view in views if _may_read(view, call.actor)], paging)
+    return paged([_info(view, call.actor) for view in views if _may_read(view, call.actor)], paging)
 
 
 def create_view(call: Call, new: NewView) -> ViewInfo:
@@ -89,7 +89,7 @@ def create_view(call: Call, new: NewView) -> ViewInfo:
     actor = call.actor
     view = call.directory.add_view(actor.account_id, actor.user_id, new.name, new.query, shared=new.shared)
     call.noted.target = str(view.id)
-    return _told(view, actor)
+    return _info(view, actor)
 
 
 def change_view(call: Call, changes: ViewChanges) -> ViewInfo:
@@ -106,7 +106,7 @@ def change_view(call: Call, changes: ViewChanges) -> ViewInfo:
     query = view.query if changes.query is UNSET else changes.query
     refuse(_problems(name, query))
     given: dict[str, Any] = msgspec.to_builtins(changes)
-    return _told(call.directory.change_view(call.actor.account_id, view.id, given), call.actor)
+    return _info(call.directory.change_view(call.actor.account_id, view.id, given), call.actor)
 
 
 def remove_view(call: Call, _: Nothing) -> None:
@@ -148,7 +148,7 @@ def _is_of_number(filter_: Filter) -> bool:
     return column is not None and column.kind is Kind.PHONE and filter_.op is not Op.LACKS
 
 
-def _told(view: SavedView, reader: Principal) -> ViewInfo:
+def _info(view: SavedView, reader: Principal) -> ViewInfo:
     own = view.user_id == reader.user_id
     masked = scope_of(reader).mask.numbers and not own
     return ViewInfo(

@@ -36,7 +36,7 @@ from calldex.api.openapi import document
 from calldex.api.openid import OpenidSignIn
 from calldex.api.recordings import RecordingFiles
 from calldex.api.routes import ENDPOINTS
-from calldex.api.signin import Sessions
+from calldex.api.signin import SignIn
 from calldex.api.statistics import Statistics
 from calldex.api.web import Web
 from calldex.errors import CalldexError, MethodNotAllowed, NotFound, TooMany, Unavailable
@@ -73,7 +73,7 @@ class Handlers(msgspec.Struct, frozen=True, kw_only=True):
     posts: Posts
     administration: Administration
     audit: AuditReader
-    sessions: Sessions
+    sign_in: SignIn
     openid: OpenidSignIn
     recordings: RecordingFiles
     health: Health
@@ -98,7 +98,7 @@ def public(node: Node) -> Starlette:
     making = Workers("export", jobs.AT_ONCE, jobs.WAITING, _too_busy, run_s=seconds)
     reader = node.reader({"searches": searches, "streams": streams, "jobs": making}, metrics.served.inc)
     exporting = jobs.ExportJobs(node, reader)
-    sessions = Sessions(node)
+    sign_in = SignIn(node)
     described = document()
     handlers = Handlers(
         cdr=CdrPages(node, reader),
@@ -112,8 +112,8 @@ def public(node: Node) -> Starlette:
         posts=Posts(node, posts, small, metrics),
         administration=Administration(node),
         audit=AuditReader(node, searches),
-        sessions=sessions,
-        openid=OpenidSignIn(node, sessions),
+        sign_in=sign_in,
+        openid=OpenidSignIn(node, sign_in),
         recordings=RecordingFiles(node),
         health=Health(node, metrics),
         openapi=partial(_made, msgspec.json.encode(described), JSON, {}),

@@ -1,4 +1,4 @@
-"""What a request does, noted in the audit before it is answered."""
+"""Who sends a request, as the audit and the readers of records know them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from calldex.access import Principal
 from calldex.audit.chain import Action, Actor, Seer
 from calldex.audit.noting import Noted, noting
 from calldex.audit.writer import Auditor
-from calldex.directory import SessionOwner
+from calldex.directory import Directory, SessionOwner
 from calldex.search.reader import Caller
-from calldex.transport.requests import address_of
+from calldex.transport.requests import Pairs, address_of, caller, pairs_of
 
 
 def audited(
@@ -21,6 +21,12 @@ def audited(
 ) -> AbstractAsyncContextManager[Noted]:
     """See `noting`."""
     return noting(auditor, actor_of(request, principal), action)
+
+
+async def asked(request: Request, directory: Directory, *, streams: bool = False) -> tuple[Caller, Pairs]:
+    """Who asks for records, and by which parameters. Raises what `transport.requests.caller` does."""
+    principal, pairs = await caller(request, directory, await pairs_of(request))
+    return caller_of(request, principal, streams=streams), pairs
 
 
 def caller_of(request: Request, principal: Principal, *, streams: bool = False) -> Caller:

@@ -6,22 +6,33 @@ where it is asked how they are written.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from calldex.api.audited import caller_of
-from calldex.api.endpoint import ERRORS, Endpoint, taken
+from calldex.api.audited import asked
+from calldex.api.endpoint import ERRORS, over
 from calldex.api.page_cache import CachedPage, PageCache
 from calldex.node import Node
+from calldex.records.codec import Record
 from calldex.records.numbers import written_in
 from calldex.search.page import Page
 from calldex.search.query import PageRequest
 from calldex.search.reader import SEARCH, Reader, Search
-from calldex.transport.replies import JSON, PRIVATE, CdrPage, Coding, coded, coding_for, coding_headers, tag_matches
-from calldex.transport.requests import caller, pairs_of
+from calldex.transport.replies import JSON, PRIVATE, Coding, coded, coding_for, coding_headers, tag_matches
+
+
+class CdrPage(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of a search: its records, how many match in all, the page's number as it was asked for, and the token for
+    the rest; null when nothing follows. `numbers` is there when it was asked for."""
+
+    records: list[Record]
+    total: Annotated[int, msgspec.Meta(ge=0)]
+    page: Annotated[int, msgspec.Meta(ge=1)]
+    search_token: str | None
+    numbers: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
 
 
 class CdrPages:
@@ -34,12 +45,12 @@ class CdrPages:
 
     async def get(self, request: Request) -> Response:
         """A page of records, newest first."""
-        owner, pairs = await caller(request, self._directory, await pairs_of(request))
-        async with self._reader.open(caller_of(request, owner), SEARCH, pairs) as search:
+        caller, pairs = await asked(request, self._directory)
+        async with self._reader.open(caller, SEARCH, pairs) as search:
             coding = coding_for(request.headers.get("accept-encoding", ""))
             if_none_match = request.headers.get("if-none-match")
             reply, rows = await search.run(lambda: self._answer(search, coding, if_none_match))
-            search.told(rows)
+            search.count_served(rows)
             search.noted.status = reply.status_code
         return reply
 
@@ -58,15 +69,15 @@ class CdrPages:
         return Response(cached.body, 200, headers | coding_headers(cached.coding), JSON), cached.records
 
 
-def body_of_page(page: Page, asked: PageRequest) -> bytes:
+def body_of_page(page: Page, own: PageRequest) -> bytes:
     """The reply's JSON."""
-    end = b'],"total":%d,"page":%d,"search_token":%s' % (page.total, asked.page, msgspec.json.encode(page.token))
-    numbers = b',"numbers":%b' % msgspec.json.encode(written_in(page.json)) if asked.numbers else b""
+    end = b'],"total":%d,"page":%d,"search_token":%s' % (page.total, own.page, msgspec.json.encode(page.token))
+    numbers = b',"numbers":%b' % msgspec.json.encode(written_in(page.json)) if own.numbers else b""
     return b"".join((b'{"records":[', page.json, end, numbers, b"}"))
 
 
 ENDPOINTS: Final = (
-    Endpoint(
+    over(SEARCH)(
         path="/api/v2/cdr",
         handler=lambda handlers: handlers.cdr.get,
         id="search_cdr",
@@ -80,11 +91,6 @@ ENDPOINTS: Final = (
             " it gets each of them exactly once, whatever is written meanwhile."
         ),
         gives=CdrPage,
-        credential="key",
-        needs=SEARCH.needs,
-        action=SEARCH.action,
-        limit=SEARCH.places,
-        parameters=taken(SEARCH.takes),
         errors=(304, *ERRORS, 409, 410),
     ),
 )

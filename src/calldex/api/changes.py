@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from calldex.api.audited import caller_of
-from calldex.api.endpoint import ERRORS, Endpoint, taken
+from calldex.api.endpoint import ERRORS, over
 from calldex.errors import Problem
 from calldex.node import Node
 from calldex.records.codec import Record
@@ -83,9 +83,11 @@ class ChangesRequest(Own, frozen=True):
     def problems(self) -> Iterable[Problem]:
         """What does not go together, or is no start."""
         if self.cursor is not None and self.start is not None:
-            yield Problem("start", self.start, "a cursor is given, which has its place", "either of both")
+            yield Problem(
+                "start", self.start, "cannot be given with a cursor, which has its place already", "either of both"
+            )
         if self.start is not None and self.started() is None:
-            yield Problem("start", self.start, "is no place in the feed", _VALID)
+            yield Problem("start", self.start, "is not a place in the feed", _VALID)
 
     def started(self) -> Start | None:
         """The start that is meant; None for what is none."""
@@ -189,7 +191,7 @@ def _reply(page: FeedPage, coding: Coding) -> Response:
 
 
 ENDPOINTS: Final = (
-    Endpoint(
+    over(CHANGES)(
         path="/api/v2/cdr/changes",
         handler=lambda handlers: handlers.changed.get,
         id="read_changes",
@@ -203,15 +205,10 @@ ENDPOINTS: Final = (
             "With `wait`, the reply comes as soon as there is a change. With `Accept: text/event-stream`, each page is"
             " an event whose id is its cursor, and `Last-Event-ID` continues.\n\n"
             "409: what the key may see has changed; 410: the cursor is older than what is kept, or the store was"
-            " restored. Then read the feed again from the beginning, and drop what does not come."
+            " restored. Then read the feed again from the beginning, and delete from the copy what does not come."
         ),
         gives=FeedReply,
         other_types=(EVENTS,),
-        credential="key",
-        needs=CHANGES.needs,
-        action=CHANGES.action,
-        limit=CHANGES.places,
-        parameters=taken(CHANGES.takes),
         errors=(*ERRORS, 409, 410),
     ),
 )

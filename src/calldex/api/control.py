@@ -175,7 +175,7 @@ def _import_of(request: Request) -> Import:
     try:
         return msgspec.convert(dict(request.query_params), Import)
     except msgspec.ValidationError as error:
-        raise BadRequest(f"an import is not asked for like this: {error}") from None
+        raise BadRequest(f"this is not a valid request for an import: {error}") from None
 
 
 async def _imported(node: Node, feed: Feed, origin: str, request: Request) -> Summary | CalldexError:

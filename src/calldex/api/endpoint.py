@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
@@ -20,6 +21,7 @@ from calldex.audit.chain import Action
 from calldex.inputs import parameters_of
 from calldex.records.fields import DAY_PARAMETERS, FILTER_PARAMETERS, FILTERS, Filter, Op, Parameter
 from calldex.search.query import Parameters
+from calldex.search.reader import Reading
 from calldex.transport.replies import JSON
 
 if TYPE_CHECKING:
@@ -75,6 +77,19 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     def scope(self) -> KeyScope | None:
         """The scope that a key needs."""
         return next((scope for scope, permitted in SCOPES.items() if set(self.needs) & permitted), None)
+
+
+def over(reading: Reading[Any]) -> Callable[..., Endpoint]:
+    """An endpoint over records: what follows from its `Reading` is filled in."""
+    return partial(
+        Endpoint,
+        credential="key",
+        needs=reading.needs,
+        action=reading.action,
+        limit=reading.places,
+        parameters=taken(reading.takes),
+        errors=ERRORS,
+    )
 
 
 # --- parameters -------------------------------------------------------------------------------------------------------

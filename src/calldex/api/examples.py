@@ -21,10 +21,12 @@ from calldex.admin.users import ShownUser
 from calldex.admin.verb import Listing
 from calldex.admin.views import ViewInfo
 from calldex.api.audit import AuditEntry, AuditPage
+from calldex.api.cdr import CdrPage
 from calldex.api.changes import FeedChange, FeedReply
 from calldex.api.export_jobs import ExportList, ShownExport
 from calldex.api.health import Alive
 from calldex.api.history import FieldChange, HistoryReply, RecordVersion
+from calldex.api.ingest import DeletionOutcome, DeletionReply, IngestReply, RecordOutcome
 from calldex.api.missed import CallAnswer, MissedCaller, MissedReply
 from calldex.api.openid import Ways
 from calldex.api.signin import SessionReply, SignedInUser
@@ -34,14 +36,7 @@ from calldex.recordings.audio import Peaks
 from calldex.records import codec
 from calldex.records.codec import Record
 from calldex.records.record import Cdr, Event, Team
-from calldex.transport.replies import (
-    CdrPage,
-    DeletionOutcome,
-    DeletionReply,
-    IngestReply,
-    Readiness,
-    RecordOutcome,
-)
+from calldex.transport.replies import Readiness
 
 _BEGAN: Final = datetime(2026, 1, 31, 8, 0, tzinfo=UTC)
 _LATER: Final = datetime(2026, 1, 31, 8, 5, tzinfo=UTC)
@@ -227,7 +222,7 @@ _OF_TYPE: Final[dict[Any, Any]] = {
             link="/api/v2/cdr/exports/5f0c9a1e77b2d3045f0c9a1e77b2d304/file?link=Jq1cX0d2",
             link_expires_at=datetime(2026, 1, 31, 9, 5, tzinfo=UTC),
         ),
-        Readiness(ready=True, down=(), behind=0, total=310, reason=None),
+        Readiness(ready=True, down=(), left_percent=0, reason=None),
         AuditEntry(
             n=42,
             at=_BEGAN,
@@ -318,5 +313,7 @@ def example_of(kind: Any) -> Any:
 def _made(kind: Any) -> Any:
     if kind in _OF_TYPE:
         return _OF_TYPE[kind]
+    if not get_args(kind):
+        raise TypeError(f"{kind.__name__} is a reply without an example; add one to `_OF_TYPE` in {__name__}")
     (inner,) = get_args(kind)
     return Listing([_made(inner)], 1) if get_origin(kind) is Listing else [_made(inner)]

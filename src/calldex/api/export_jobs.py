@@ -10,6 +10,7 @@ import secrets
 import time
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Final, TypeVar
 
 import msgspec
@@ -18,7 +19,7 @@ from starlette.responses import FileResponse, Response
 
 from calldex.access import Permission, Principal, permissions_of, permit
 from calldex.api.audited import audited, caller_of
-from calldex.api.endpoint import ERRORS, Endpoint, parameter, taken
+from calldex.api.endpoint import ERRORS, Endpoint, over, parameter
 from calldex.audit.chain import Actor, searched
 from calldex.audit.noting import noting
 from calldex.clock import now_ms
@@ -270,33 +271,28 @@ def _too_many() -> TooMany:
 
 _ID: Final = parameter("id", "The export's id.", {"type": "string", "pattern": "^[0-9a-f]{32}$"}, where="path")
 _TAG: Final = "Call detail records"
+_endpoint: Final = partial(Endpoint, tag=_TAG, limit="administration")
 ENDPOINTS: Final = (
-    Endpoint(
+    over(ASK)(
         method="POST",
         path=PATH,
         handler=lambda handlers: handlers.export_jobs.add,
         id="add_export",
-        tag=_TAG,
         summary="Have an export made in the background",
         description=(
             "Takes what `GET /api/v2/cdr/export` takes, in the query string or as members of a JSON object. It holds"
             " the records as of when it begins, whatever happens then, a restart included. Read it again to see how far"
             " it is; its `link` is where the file is fetched. Needs the permission `export`."
         ),
+        tag=_TAG,
+        limit="administration",
         gives=ShownExport,
         status=202,
-        credential="key",
-        needs=ASK.needs,
-        action=ASK.action,
-        limit="administration",
-        parameters=taken(ASK.takes),
-        errors=ERRORS,
     ),
-    Endpoint(
+    _endpoint(
         path=PATH,
         handler=lambda handlers: handlers.export_jobs.list,
         id="list_exports",
-        tag=_TAG,
         summary="List the exports that are made in the background, newest first",
         description=(
             "Those of the caller; of the whole account, without links to their files, for who may manage access. Needs"
@@ -305,44 +301,38 @@ ENDPOINTS: Final = (
         gives=ExportList,
         credential="key",
         needs=EITHER,
-        limit="administration",
         errors=ERRORS,
     ),
-    Endpoint(
+    _endpoint(
         path=PATH + "/{id}",
         handler=lambda handlers: handlers.export_jobs.show,
         id="show_export",
-        tag=_TAG,
         summary="Show how far an export is, and where its file is fetched",
         description="Needs `export` or `manage_access`.",
         gives=ShownExport,
         credential="key",
         needs=EITHER,
-        limit="administration",
         parameters=(_ID,),
         errors=(*ERRORS, 404),
     ),
-    Endpoint(
+    _endpoint(
         method="DELETE",
         path=PATH + "/{id}",
         handler=lambda handlers: handlers.export_jobs.remove,
         id="remove_export",
-        tag=_TAG,
         summary="Stop an export, or delete it and its file",
         description="Needs `export` or `manage_access`.",
         status=204,
         credential="key",
         needs=EITHER,
         action="export_removed",
-        limit="administration",
         parameters=(_ID,),
         errors=(*ERRORS, 404),
     ),
-    Endpoint(
+    _endpoint(
         path=PATH + "/{id}/file",
         handler=lambda handlers: handlers.export_jobs.file,
         id="fetch_export",
-        tag=_TAG,
         summary="Fetch the file of an export",
         description=(
             "By the `link` that the export shows, which needs no key, opens nothing else and soon expires. With byte"
@@ -354,7 +344,6 @@ ENDPOINTS: Final = (
         media_type=FORMATS["ndjson"].media_type,
         other_types=tuple(dict.fromkeys(f.media_type for f in FORMATS.values() if f.name != "ndjson")),
         action="export_fetched",
-        limit="administration",
         parameters=(_ID, parameter("link", "As the export shows it.", {"type": "string", "maxLength": 300})),
         errors=(400, 404, 409, 410, 416, 421, 429, 500, 503),
     ),

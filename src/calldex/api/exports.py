@@ -11,8 +11,8 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from calldex.api.audited import caller_of
-from calldex.api.endpoint import ERRORS, Endpoint, taken
+from calldex.api.audited import asked
+from calldex.api.endpoint import over
 from calldex.clock import now
 from calldex.exports import FORMATS, UPDATED_AT, Format
 from calldex.exports.request import ExportRequest, Made, made
@@ -20,7 +20,6 @@ from calldex.node import Node
 from calldex.search.query import Parameters
 from calldex.search.reader import Batch, Reader, Reading
 from calldex.transport.replies import PRIVATE, Coding, coding_for
-from calldex.transport.requests import caller, pairs_of
 from calldex.transport.streams import Coder, Head, Pieces, StreamReply
 
 EXPECTED: Final = "Calldex-Expected-Records"
@@ -38,12 +37,12 @@ class Exports:
 
     async def get(self, request: Request) -> Response:
         """The file."""
-        owner, pairs = await caller(request, self._directory, await pairs_of(request))
+        caller, pairs = await asked(request, self._directory, streams=True)
         coding = coding_for(request.headers.get("accept-encoding", ""))
 
         async def pieces() -> Pieces:
-            asked = self._reader.open(caller_of(request, owner, streams=True), EXPORT, pairs)
-            async with asked as search, search.stream(dated=UPDATED_AT in search.own.fields) as stream:
+            opened = self._reader.open(caller, EXPORT, pairs)
+            async with opened as search, search.stream(dated=UPDATED_AT in search.own.fields) as stream:
                 format_ = FORMATS[search.own.format]
                 file = File(
                     made(search.own, search.timezone, stream.total), "identity" if format_.compressed else coding
@@ -56,6 +55,7 @@ class Exports:
                         yield piece
                     yield await stream.run(file.end)
                 finally:
+                    await stream.settled()
                     file.close()
 
         return StreamReply(pieces)
@@ -96,7 +96,7 @@ def _headers(format_: Format, total: int) -> dict[str, str]:
 
 
 ENDPOINTS: Final = (
-    Endpoint(
+    over(EXPORT)(
         path="/api/v2/cdr/export",
         handler=lambda handlers: handlers.exports.get,
         id="export_cdr",
@@ -110,11 +110,5 @@ ENDPOINTS: Final = (
         gives=str,
         media_type=FORMATS["ndjson"].media_type,
         other_types=tuple(dict.fromkeys(f.media_type for f in FORMATS.values() if f.name != "ndjson")),
-        credential="key",
-        needs=EXPORT.needs,
-        action=EXPORT.action,
-        limit=EXPORT.places,
-        parameters=taken(EXPORT.takes),
-        errors=ERRORS,
     ),
 )

@@ -15,7 +15,7 @@ from calldex.api.endpoint import Endpoint
 from calldex.errors import CalldexError, Forbidden, StoreNotReady
 from calldex.node import Node
 from calldex.transport.metrics import MEDIA_TYPE, Metrics
-from calldex.transport.replies import JSON, Part, Readiness, Unready, error_members, error_reply
+from calldex.transport.replies import JSON, Component, Readiness, Unready, error_members, error_reply
 from calldex.transport.requests import address_of
 
 PATIENCE_S: Final = 3.0
@@ -23,7 +23,7 @@ PATIENCE_S: Final = 3.0
 _HEADERS: Final = {"Cache-Control": "no-store"}
 
 
-class _Told(NamedTuple):
+class _Condition(NamedTuple):
     """Whether a part is down, and what is wrong with it, as it may be with one that is not."""
 
     down: bool
@@ -35,21 +35,21 @@ class _Asked:
 
     def __init__(self, ask: Callable[[], str | None]) -> None:
         self._ask = ask
-        self._asking: asyncio.Task[_Told] | None = None
+        self._asking: asyncio.Task[_Condition] | None = None
 
-    async def told(self) -> _Told:
+    async def condition(self) -> _Condition:
         """How it is."""
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(asyncio.to_thread(self._answer))
         asking = self._asking
         done, _ = await asyncio.wait({asking}, timeout=PATIENCE_S)
-        return asking.result() if done else _Told(True, f"it did not answer within {PATIENCE_S:g} s")
+        return asking.result() if done else _Condition(True, f"it did not answer within {PATIENCE_S:g} s")
 
-    def _answer(self) -> _Told:
+    def _answer(self) -> _Condition:
         try:
-            return _Told(False, self._ask())
+            return _Condition(False, self._ask())
         except CalldexError as error:
-            return _Told(True, error.message)
+            return _Condition(True, error.message)
 
 
 class Alive(msgspec.Struct, frozen=True):
@@ -79,8 +79,8 @@ class Health:
         error = StoreNotReady(f"not everything can be answered now: {found.reason}", retry_after=2)
         request_id = request.scope["calldex.request_id"]
         members = error_members(error, request_id)
-        told = Unready(**msgspec.structs.asdict(members), **msgspec.structs.asdict(found))
-        return error_reply(error, request_id, told)
+        reply = Unready(**msgspec.structs.asdict(members), **msgspec.structs.asdict(found))
+        return error_reply(error, request_id, reply)
 
     async def metrics(self, request: Request) -> Response:
         """What was measured, as Prometheus reads it, for whom the setting names."""
@@ -88,24 +88,23 @@ class Health:
         # What a proxy forwards that is not trusted came from anywhere.
         known = not through or request.client is None or request.client.host in self._node.settings.trusted_proxies
         if not known or address_of(request) not in self._node.settings.metrics_networks:
-            raise Forbidden("the measures are told to the networks of the setting metrics_networks alone")
+            raise Forbidden("only the networks in the setting metrics_networks may read the metrics")
         self._metrics.ready.set((await self._readiness()).ready)
         text = await asyncio.to_thread(self._metrics.text)
         return Response(text, 200, {**_HEADERS, "Content-Type": MEDIA_TYPE})
 
     async def _readiness(self) -> Readiness:
-        store, directory = await asyncio.gather(self._store.told(), self._directory.told())
+        store, directory = await asyncio.gather(self._store.condition(), self._directory.condition())
         state = self._node.store.state()
         if not state.ready:
-            store = _Told(True, state.reason or "it cannot answer")
-        parts: dict[Part, _Told] = {"store": store, "directory": directory}
-        down = tuple(part for part, told in parts.items() if told.down)
+            store = _Condition(True, state.reason or "it cannot answer")
+        parts: dict[Component, _Condition] = {"store": store, "directory": directory}
+        down = tuple(part for part, each in parts.items() if each.down)
         return Readiness(
             ready=not down,
             down=down,
-            behind=state.behind,
-            total=state.total,
-            reason="; ".join(f"{part}: {told.reason}" for part, told in parts.items() if told.reason) or None,
+            left_percent=state.left_percent,
+            reason="; ".join(f"{part}: {each.reason}" for part, each in parts.items() if each.reason) or None,
         )
 
 

@@ -13,8 +13,8 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from calldex.api.audited import caller_of
-from calldex.api.endpoint import ERRORS, Endpoint, parameter
+from calldex.api.audited import asked
+from calldex.api.endpoint import ERRORS, over, parameter
 from calldex.errors import NotFound
 from calldex.node import Node
 from calldex.records.record import Instant, from_ms, plain_uuid
@@ -22,7 +22,6 @@ from calldex.search.query import Own, Parameters
 from calldex.search.reader import Reader, Reading, Search
 from calldex.store import Version
 from calldex.transport.replies import JSON, PRIVATE, sized
-from calldex.transport.requests import caller, pairs_of
 
 MOST_VERSIONS: Final = 100
 HISTORY: Final = Reading(action="details", takes=Parameters(Own, filters=False, days=False))
@@ -61,7 +60,7 @@ class History:
 
     async def get(self, request: Request) -> Response:
         """A record's versions."""
-        owner, pairs = await caller(request, self._directory, await pairs_of(request))
+        caller, pairs = await asked(request, self._directory)
         text: str = request.path_params["uuid"]
         uuid = plain_uuid(text)
         if uuid is None:
@@ -69,13 +68,13 @@ class History:
         accept = request.headers.get("accept-encoding", "")
 
         def answer(search: Search[Own]) -> Response:
-            return sized(msgspec.json.encode(told(search.history(uuid).versions)), accept, JSON, PRIVATE)
+            return sized(msgspec.json.encode(reply_of(search.history(uuid).versions)), accept, JSON, PRIVATE)
 
-        async with self._reader.open(caller_of(request, owner), HISTORY, pairs, target=uuid) as search:
+        async with self._reader.open(caller, HISTORY, pairs, target=uuid) as search:
             return await search.run(lambda: answer(search))
 
 
-def told(kept: Sequence[Version]) -> HistoryReply:
+def reply_of(kept: Sequence[Version]) -> HistoryReply:
     """What is replied of versions, oldest first, as they are served."""
     latest = kept[-MOST_VERSIONS - 1 :]
     decoded = [msgspec.json.decode(version.json or b"{}") for version in latest]
@@ -95,7 +94,7 @@ def _changes(before: dict[str, Any], after: dict[str, Any]) -> Iterator[FieldCha
 
 
 ENDPOINTS: Final = (
-    Endpoint(
+    over(HISTORY)(
         path="/api/v2/cdr/{uuid}/history",
         handler=lambda handlers: handlers.history.get,
         id="read_history",
@@ -107,10 +106,6 @@ ENDPOINTS: Final = (
             " what the key may see are left out."
         ),
         gives=HistoryReply,
-        credential="key",
-        needs=HISTORY.needs,
-        action=HISTORY.action,
-        limit=HISTORY.places,
         parameters=(parameter("uuid", "The record's uuid.", {"type": "string"}, where="path"),),
         errors=(*ERRORS, 404),
     ),

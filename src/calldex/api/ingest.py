@@ -12,10 +12,10 @@ import math
 import re
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from io import BytesIO
 from itertools import islice
-from typing import Final, cast
+from typing import Final, Literal, cast, get_args
 
 import msgspec
 from starlette.requests import Request
@@ -28,26 +28,16 @@ from calldex.audit.chain import Action
 from calldex.clock import now_ms
 from calldex.directory import KeyOwner
 from calldex.errors import BadParameters, BadRequest, Problem, TooLarge, UnsupportedMedia
-from calldex.formats import LINE_LIMIT
-from calldex.ingest.workers import Block, block
+from calldex.ingest.posted import Piece
+from calldex.ingest.tally import OUTCOMES, PostOutcome
+from calldex.ingest.workers import Block
 from calldex.node import Node
 from calldex.records import codec
-from calldex.records.record import Cdr, Rejected, plain_uuid
+from calldex.records.record import Rejected, plain_uuid
 from calldex.store import Outcome
 from calldex.texts import without_keys
 from calldex.transport.metrics import Metrics
-from calldex.transport.replies import (
-    DELETIONS,
-    JSON,
-    OUTCOMES,
-    DeletionOutcome,
-    DeletionReply,
-    DeletionWord,
-    IngestReply,
-    PostOutcome,
-    RecordOutcome,
-    sized,
-)
+from calldex.transport.replies import JSON, sized
 from calldex.transport.requests import body_of, caller, media_type_of, only, query_pairs
 from calldex.transport.workers import Workers
 
@@ -65,11 +55,20 @@ ACTION: Final = "ingest"
 DELETED: Final = "records_deleted"
 NEEDS: Final[tuple[Permission, ...]] = ("ingest",)
 LINES_TYPES: Final = ("application/x-ndjson", "application/jsonl")
-_MEDIA: Final = {ARRAY_TYPE: "an array", **dict.fromkeys(LINES_TYPES, "a record a line")}
 _MEANT: Final = '{"uuids": [...]}'
 _STEP: Final = 1024
 _RECEIPT_KEY: Final = re.compile(r"[!-~]{1,200}")
 _ARRAY: Final = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+class Body(msgspec.Struct, frozen=True):
+    """A kind of body of records: what it holds in a word, its JSON schema, and what cuts it into pieces (once, before
+    anything is written), each a record's JSON or what was read already; where a piece stood is told by its index,
+    whatever a reader calls it."""
+
+    holds: str
+    schema: Mapping[str, object]
+    cut: Callable[[bytes], Iterable[Piece]]
 
 
 class _Deletions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -79,6 +78,48 @@ class _Deletions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 _DELETIONS: Final = msgspec.json.Decoder(_Deletions)
+
+
+class RecordOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What became of the record at `index` of the request: its uuid, or the reason why it was rejected."""
+
+    index: int
+    outcome: PostOutcome
+    uuid: str | None = None
+    reason: str | None = None
+
+
+class IngestReply(msgspec.Struct, frozen=True):
+    """What became of the records of a request: how many of each outcome, and each by itself."""
+
+    accepted: int
+    updated: int
+    unchanged: int
+    rejected: int
+    records: list[RecordOutcome]
+
+
+DeletionWord = Literal["deleted", "absent", "rejected"]
+DELETIONS: Final[tuple[DeletionWord, ...]] = get_args(DeletionWord)
+
+
+class DeletionOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What became of the record whose uuid stands at `index` of the request: its uuid, or the reason why what stands
+    there was rejected."""
+
+    index: int
+    outcome: DeletionWord
+    uuid: str | None = None
+    reason: str | None = None
+
+
+class DeletionReply(msgspec.Struct, frozen=True):
+    """What became of the uuids of a request: how many of each outcome, and each by itself."""
+
+    deleted: int
+    absent: int
+    rejected: int
+    records: list[DeletionOutcome]
 
 
 class _Counts(msgspec.Struct, frozen=True):
@@ -119,7 +160,9 @@ class Posts:
 
     async def post(self, request: Request) -> Response:
         """Write records."""
-        return await self._answered(request, ACTION, _MEDIA, self._write, _Counts)
+        return await self._answered(
+            request, ACTION, {kind: body.holds for kind, body in BODIES.items()}, self._write, _Counts
+        )
 
     async def delete(self, request: Request) -> Response:
         """End records that their source took back."""
@@ -131,7 +174,7 @@ class Posts:
         action: Action,
         media: Mapping[str, str],
         carry_out: Callable[[int, str, bytes, str | None], bytes],
-        told_of: type[_Counts | _Deleted],
+        reply_type: type[_Counts | _Deleted],
     ) -> Response:
         """The reply that `carry_out` makes of account, media type, body and receipt key; the audit is told its
         counts."""
@@ -150,8 +193,8 @@ class Posts:
 
                 def answer() -> tuple[Response, _Counts | _Deleted]:
                     body = _inflated(sent) if zipped else sent
-                    told = carry_out(owner.account_id, media_type, body, receipt_key)
-                    return sized(told, accept, JSON), msgspec.json.decode(told, type=told_of)
+                    reply = carry_out(owner.account_id, media_type, body, receipt_key)
+                    return sized(reply, accept, JSON), msgspec.json.decode(reply, type=reply_type)
 
                 reply, counts = await workers.run(answer)
             noted.rows = counts.rows
@@ -159,7 +202,7 @@ class Posts:
         return reply
 
     def _write(self, account_id: int, media_type: str, body: bytes, receipt_key: str | None) -> bytes:
-        sent = block(_pieces(body, media_type), "")
+        sent = self._node.ingest.readers.block(_pieces(body, media_type))
         digest = hashlib.sha256(media_type.encode() + b"\0" + body).digest()
 
         def answer(outcomes: Sequence[Outcome]) -> bytes:
@@ -270,31 +313,28 @@ def _inflated(sent: bytes) -> bytes:
     return b"".join(parts)
 
 
-def _pieces(body: bytes, media_type: str) -> Iterator[Cdr | Rejected]:
-    """What each record is, as soon as it is asked for; where it stood is its index."""
+def _pieces(body: bytes, media_type: str) -> list[Piece]:
+    """What the body holds; where a piece stands is its index."""
     body = body.removeprefix(codecs.BOM_UTF8)  # some clients put one there; it is no part of any record
+    pieces = list(islice(BODIES[media_type].cut(body), MOST_RECORDS + 1))
+    if len(pieces) > MOST_RECORDS:
+        raise TooLarge(f"a request may hold {MOST_RECORDS} records; this one has more")
+    return pieces
+
+
+def _array(body: bytes) -> Iterable[bytes]:
     try:
-        raws = _elements(body) if media_type == ARRAY_TYPE else _lines(body)
+        return _elements(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequest(f"the body is not a JSON array of records: {error}") from None
-    if len(raws) > MOST_RECORDS:
-        raise TooLarge(f"a request may hold {MOST_RECORDS} records; this one has more")
-    return (_piece(bytes(raw), str(index)) for index, raw in enumerate(raws))
 
 
-def _piece(raw: bytes, where: str) -> Cdr | Rejected:
-    if len(raw) > LINE_LIMIT:
-        return Rejected(f"longer than {LINE_LIMIT} bytes", where, raw)
-    return codec.decode(raw, where)
+def _lines(body: bytes) -> Iterator[bytes]:
+    """The lines that are not blank."""
+    return (line.removesuffix(b"\n") for line in BytesIO(body) if not line.isspace())
 
 
-def _lines(body: bytes) -> Sequence[bytes]:
-    """The lines that are not blank; of too many no more than are needed to see that."""
-    found = (line.removesuffix(b"\n") for line in BytesIO(body) if not line.isspace())
-    return list(islice(found, MOST_RECORDS + 1))
-
-
-def _elements(body: bytes) -> Sequence[bytes | msgspec.Raw]:
+def _elements(body: bytes) -> Iterable[bytes]:
     """The elements of a JSON array, each as it was written.
 
     The decoder stops at half of a character (`\\ud800` alone), although JSON allows it. With such escapes out of its
@@ -302,7 +342,7 @@ def _elements(body: bytes) -> Sequence[bytes | msgspec.Raw]:
     """
     _refuse_commas(body)
     try:
-        return _ARRAY.decode(body)
+        return map(bytes, _ARRAY.decode(body))
     except msgspec.DecodeError:
         seen = codec.without_halves(body)
     elements: list[bytes] = []
@@ -348,6 +388,11 @@ _ARRAY_SCHEMA: Final = {
     "maxItems": MOST_RECORDS,
     "items": {"anyOf": [{"$ref": "#/components/schemas/Record"}, {"description": "Rejected, with the reason."}]},
 }
+BODIES: Final[Mapping[str, Body]] = {
+    ARRAY_TYPE: Body("an array", _ARRAY_SCHEMA, _array),
+    **dict.fromkeys(LINES_TYPES, Body("a record a line", _LINES, _lines)),
+}
+"""What records can be posted as, by content type; another record format is one entry more."""
 _UUIDS_SCHEMA: Final = {
     "type": "object",
     "required": ["uuids"],
@@ -388,7 +433,7 @@ ENDPOINTS: Final = (
         action=ACTION,
         limit="ingest",
         parameters=(_KEY_OF_REQUEST,),
-        body={ARRAY_TYPE: _ARRAY_SCHEMA, **dict.fromkeys(LINES_TYPES, _LINES)},
+        body={media_type: body.schema for media_type, body in BODIES.items()},
         errors=(*ERRORS, 409),
     ),
     Endpoint(

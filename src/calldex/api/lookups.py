@@ -16,15 +16,14 @@ from starlette.responses import Response
 
 from calldex.access import Mask
 from calldex.access.masking import masked_label
-from calldex.api.audited import caller_of
-from calldex.api.endpoint import ERRORS, Endpoint, taken
+from calldex.api.audited import asked
+from calldex.api.endpoint import ERRORS, Endpoint, over
 from calldex.directory import ListedUser, Named, NamedKind, UserFilter, WrapupCode
 from calldex.errors import Forbidden
 from calldex.node import Node
 from calldex.search.query import O, Own, Parameters
 from calldex.search.reader import Reader, Reading, Search
 from calldex.transport.replies import JSON, PRIVATE, coding_for, sized, tag_matches
-from calldex.transport.requests import caller, pairs_of
 
 KINDS: Final[Mapping[str, NamedKind]] = {
     "agents": "agent",
@@ -105,8 +104,8 @@ class Lookups:
     async def _answer(
         self, request: Request, name: str, reading: Reading[O], listed: Callable[[Search[O]], Listed]
     ) -> Response:
-        owner, pairs = await caller(request, self._directory, await pairs_of(request))
-        async with self._reader.open(caller_of(request, owner), reading, pairs, target=name) as search:
+        caller, pairs = await asked(request, self._directory)
+        async with self._reader.open(caller, reading, pairs, target=name) as search:
             accept = request.headers.get("accept-encoding", "")
 
             def answer() -> tuple[Response, int]:
@@ -143,7 +142,7 @@ def _masked_codes(codes: list[WrapupCode], mask: Mask) -> list[WrapupCode]:
 
 def _endpoint(name: str, kind: NamedKind) -> Endpoint:
     words = name.replace("_codes", "-up codes").replace("wrapup", "wrap")
-    return Endpoint(
+    return over(LOOK_UP)(
         path=f"/api/v2/cdr/{name}",
         handler=lambda handlers: handlers.lookups.of(kind),
         id=f"look_up_{name}",
@@ -151,17 +150,13 @@ def _endpoint(name: str, kind: NamedKind) -> Endpoint:
         summary=f"The {words} that records name",
         description=f"Every one of the {words} seen in a record of the account.",
         gives=list[WrapupCode] if kind == "wrapup_code" else list[Named],
-        credential="key",
-        needs=LOOK_UP.needs,
-        action=LOOK_UP.action,
-        limit=LOOK_UP.places,
         errors=(304, *ERRORS),
     )
 
 
 ENDPOINTS: Final = (
     *(_endpoint(name, kind) for name, kind in KINDS.items()),
-    Endpoint(
+    over(LIST_USERS)(
         path="/api/v3/cdr/users",
         handler=lambda handlers: handlers.lookups.users,
         id="look_up_users",
@@ -169,11 +164,6 @@ ENDPOINTS: Final = (
         summary="The users of the account",
         description="All of them, or those that fit every parameter given. Letter case does not count.",
         gives=list[ListedUser],
-        credential="key",
-        needs=LIST_USERS.needs,
-        action=LIST_USERS.action,
-        limit=LIST_USERS.places,
-        parameters=taken(LIST_USERS.takes),
         errors=(304, *ERRORS),
     ),
 )

@@ -13,8 +13,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from calldex.admin.missed import Mark, mark_of
-from calldex.api.audited import caller_of
-from calldex.api.endpoint import ERRORS, Endpoint, taken
+from calldex.api.audited import asked
+from calldex.api.endpoint import ERRORS, over
 from calldex.directory import MissedMark
 from calldex.errors import BadRequest
 from calldex.node import Node
@@ -24,7 +24,6 @@ from calldex.records.record import Disposition, Instant, Uuid, from_ms
 from calldex.search.query import PageRequest, Parameters
 from calldex.search.reader import MissedPage, Reader, Reading, Search
 from calldex.transport.replies import JSON, PRIVATE, sized
-from calldex.transport.requests import caller, pairs_of
 
 MOST_MARKS: Final = 10_000
 """So many marked calls can be told from others at once."""
@@ -104,9 +103,9 @@ class MissedCalls:
 
     async def get(self, request: Request) -> Response:
         """A page of callers."""
-        owner, pairs = await caller(request, self._directory, await pairs_of(request))
+        caller, pairs = await asked(request, self._directory)
         accept = request.headers.get("accept-encoding", "")
-        async with self._reader.open(caller_of(request, owner), MISSED, pairs) as search:
+        async with self._reader.open(caller, MISSED, pairs) as search:
             return await search.run(lambda: sized(msgspec.json.encode(self._page(search)), accept, JSON, PRIVATE))
 
     def _page(self, search: Search[MissedRequest]) -> MissedReply:
@@ -163,7 +162,7 @@ def _caller(page: MissedPage, at: int, marks: Mapping[str, MissedMark], *, maske
 
 
 ENDPOINTS: Final = (
-    Endpoint(
+    over(MISSED)(
         path="/api/v2/cdr/missed",
         handler=lambda handlers: handlers.missed.get,
         id="list_missed",
@@ -177,11 +176,6 @@ ENDPOINTS: Final = (
             " paged as the list is; marks that are set meanwhile count at once."
         ),
         gives=MissedReply,
-        credential="key",
-        needs=MISSED.needs,
-        action=MISSED.action,
-        limit=MISSED.places,
-        parameters=taken(MISSED.takes),
         errors=(*ERRORS, 409, 410),
     ),
 )

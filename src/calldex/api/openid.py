@@ -16,13 +16,14 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from calldex.api.endpoint import Endpoint, parameter
-from calldex.api.signin import Sessions
+from calldex.api.signin import SignIn
 from calldex.audit.chain import ITSELF, Action, Actor, entry
 from calldex.clock import now_ms
 from calldex.directory import Client, OpenidClient, SignedIn, User
 from calldex.errors import BadRequest, CalldexError, Forbidden, NotFound, TooMany
 from calldex.node import Node
-from calldex.transport.cookies import OPENID, cookie_of, origin_of, set_cookie
+from calldex.sealing import KEY_BYTES
+from calldex.transport.cookies import OPENID, cookie_of, origin_of, sealing_of, set_cookie
 from calldex.transport.replies import JSON
 from calldex.transport.requests import only, query_pairs
 from calldex.transport.workers import Workers
@@ -88,9 +89,10 @@ def _too_many() -> CalldexError:
 class OpenidSignIn:
     """The handlers, over a node and the sessions that they begin."""
 
-    def __init__(self, node: Node, sessions: Sessions) -> None:
+    def __init__(self, node: Node, sign_in: SignIn) -> None:
         self._node = node
-        self._sessions = sessions
+        self._sign_in = sign_in
+        self._cookie = sealing_of(node.directory.secret("cookies", KEY_BYTES), OPENID)
         self._known: dict[str, _Known] = {}
         self._talking = Workers("openid", TALKS_AT_ONCE, TALKS_WAITING, _too_many)
 
@@ -110,7 +112,7 @@ class OpenidSignIn:
         url, attempt = await provider.begin(origin_of(request) + CALLBACK)
         begun = Begun(account=account, began_ms=now_ms(), attempt=attempt)
         response = RedirectResponse(url, 302, {"Cache-Control": "no-store"})
-        set_cookie(response, request, OPENID, self._sessions.seal.seal(OPENID, begun), ATTEMPT_S)
+        set_cookie(response, request, OPENID, self._cookie.seal(begun), ATTEMPT_S)
         return response
 
     async def callback(self, request: Request) -> Response:
@@ -127,26 +129,26 @@ class OpenidSignIn:
             return RedirectResponse(f"/signin?openid={kind}", 303, {"Cache-Control": "no-store"})
 
     async def _finish(self, request: Request) -> Response:
-        begun = self._sessions.seal.unseal(OPENID, cookie_of(request, OPENID), Begun)
+        begun = self._cookie.unseal(cookie_of(request, OPENID), Begun)
         at_ms = now_ms()
         if begun is None or at_ms >= begun.began_ms + ATTEMPT_S * 1000:
             raise BadRequest("signing in was not begun in this browser, or took too long; start again")
         client = await self._client(begun.account)
-        provider, came = await self._provider(client), self._sessions.client_of(request)
+        provider, came = await self._provider(client), self._sign_in.client_of(request)
         email = ""
         try:
             async with self._talking.place(None):
                 claims = await provider.finish(request, begun.attempt)
             email = claims.email
-            signed = await self._sessions.run(request, lambda: self._let_in(client, claims, came, at_ms))
+            signed = await self._sign_in.run(request, lambda: self._let_in(client, claims, came, at_ms))
         except Forbidden as refused:
             account = await asyncio.to_thread(self._node.directory.account, client.account)
-            await self._sessions.note_failure(request, email, account.id, refused)
+            await self._sign_in.note_failure(request, email, account.id, refused)
             raise
-        await self._sessions.welcome(request, signed)
+        await self._sign_in.welcome(request, signed)
         response = RedirectResponse("/", 303, {"Cache-Control": "no-store"})
         set_cookie(response, request, OPENID, "", 0)
-        return self._sessions.with_cookies(request, signed, came, response)
+        return self._sign_in.with_cookies(request, signed, came, response)
 
     async def _client(self, account: str) -> OpenidClient:
         return await asyncio.to_thread(self._node.directory.openid_client, account)

@@ -46,7 +46,7 @@ async def page_of(node: Node, reader: Reader, asked: Search) -> Found:
     parameters = await anyio.to_thread.run_sync(with_ids, node.directory, owner.account_id, asked.parameters)
     async with reader.open(caller, SEARCH, parameters) as search:
         page = await search.run(lambda: search.page(search.place(search.own), search.own))
-        search.told(page.count)
+        search.count_served(page.count)
     return Found(msgspec.Raw(b"[" + page.json + b"]"), page.total, page.token)
 
 

@@ -87,7 +87,7 @@ class Provider:
         if metadata.issuer != client.issuer:
             raise _unusable(client, f"it calls itself {metadata.issuer[:200]}")
         if not is_secure(metadata.authorization_endpoint):
-            raise _unusable(client, "people would have to sign in at an address that is not https")
+            raise _unusable(client, "its authorization endpoint is not https")
         return cls(client, metadata)
 
     async def begin(self, redirect_uri: str) -> tuple[str, Attempt]:
@@ -120,9 +120,9 @@ class Provider:
             said: dict[str, Any] = token["userinfo"]
             return self._claims(said | await self._more(said, token))
         except OAuthError as error:
-            raise Forbidden(f"the provider did not let you in: {_told(error)}") from error
+            raise Forbidden(f"the provider refused to sign you in: {_reason(error)}") from error
         except (AuthlibBaseError, JoseError) as error:
-            raise Forbidden(f"what the provider says is not proven: {_told(error)}") from error
+            raise Forbidden(f"the provider's ID token failed a check: {_reason(error)}") from error
         except _BROKEN as error:
             raise _unusable(self._client, error) from error
 
@@ -133,7 +133,7 @@ class Provider:
             return {}
         more: dict[str, Any] = await self._app.userinfo(token=token)
         if more.get("sub") != said["sub"]:
-            raise Forbidden("the provider tells of somebody else than who came")
+            raise Forbidden("the provider's user info is about another user than its ID token")
         return more
 
     def _claims(self, said: dict[str, Any]) -> Claims:
@@ -146,9 +146,7 @@ class Provider:
             or not isinstance(values, list)
             or len(values) > MOST_VALUES
         ):
-            raise Forbidden(
-                f"the provider does not tell an e-mail address, or the claim {self._client.claim} is no list"
-            )
+            raise Forbidden(f"the provider sent no e-mail address, or its claim {self._client.claim} is no list")
         return Claims(
             email=email,
             email_verified=said.get("email_verified") is True,
@@ -225,7 +223,7 @@ def _app(client: OpenidClient, metadata: _Metadata) -> Any:
     )
 
 
-def _told(error: AuthlibBaseError | JoseError) -> str:
+def _reason(error: AuthlibBaseError | JoseError) -> str:
     """An error in the words of the provider or the library, which hold nothing secret."""
     return f"{error.error}: {error.description}"[:200] if error.description else str(error.error)[:100]
 

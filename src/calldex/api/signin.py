@@ -1,7 +1,7 @@
 """`/api/session` and `/api/sessions`: how people sign in with a password, see where they are signed in, and sign out.
 
-Who is signed in has a cookie, and every other route takes it in place of a key (`inputs.caller`). Here alone sessions
-begin and end, so here alone that is noted. Nothing is decided about what somebody may.
+Who is signed in has a cookie, and every other route takes it in place of a key (`transport.requests.caller`). Here
+alone sessions begin and end, so here alone that is noted. Nothing is decided about what somebody may.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import re
 import secrets
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Final, TypeVar, get_args
 
 import msgspec
@@ -24,10 +25,12 @@ from calldex.audit.chain import Actor, entry
 from calldex.clock import now_ms
 from calldex.directory import Client, Device, SessionOwner, SignedIn
 from calldex.directory.sessions import LIFE_MS
-from calldex.errors import BadRequest, CalldexError, NotFound, TooMany, Unauthorized, UnsupportedMedia
+from calldex.errors import CalldexError, NotFound, TooMany, Unauthorized, UnsupportedMedia
+from calldex.inputs import SECRET, from_json
 from calldex.node import Node
 from calldex.records.record import from_ms
-from calldex.transport.cookies import DEVICE, KEY_BYTES, SEEN_AS, SESSION, Seal, cookie_of, refuse_foreign, set_cookie
+from calldex.sealing import KEY_BYTES
+from calldex.transport.cookies import DEVICE, SEEN_AS, SESSION, cookie_of, refuse_foreign, sealing_of, set_cookie
 from calldex.transport.replies import JSON
 from calldex.transport.requests import address_of, body_of, media_type_of, only, query_pairs, session_of
 from calldex.transport.workers import Workers
@@ -44,17 +47,20 @@ T = TypeVar("T")
 S = TypeVar("S", bound=msgspec.Struct)
 
 
+Secret = Annotated[str, msgspec.Meta(extra_json_schema=SECRET)]
+
+
 class Credentials(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What somebody signs in with."""
 
     email: str
-    password: str
+    password: Secret
 
 
 class Code(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The code of a link that a demo printed."""
 
-    code: str
+    code: Secret
 
 
 class SeeAs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -67,8 +73,8 @@ class NewPassword(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The password somebody has, and the one they want: 12 to 256 characters, not their e-mail address or a part of
     it."""
 
-    old: str
-    new: str
+    old: Secret
+    new: Secret
 
 
 class SignedInUser(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,14 +105,14 @@ class SessionReply(msgspec.Struct, frozen=True, kw_only=True):
     current: bool
 
 
-class Sessions:
+class SignIn:
     """The handlers, over a node."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
         self._directory = node.directory
         self._workers = Workers("signin", HASHING_AT_ONCE, HASHING_WAITING, _too_many)
-        self.seal = Seal(node.directory.secret("cookies", KEY_BYTES))
+        self._device = sealing_of(node.directory.secret("cookies", KEY_BYTES), DEVICE)
 
     async def sign_in(self, request: Request) -> Response:
         """Begin a session."""
@@ -225,7 +231,7 @@ class Sessions:
 
     def client_of(self, request: Request) -> Client:
         """What a request comes from."""
-        device = self.seal.unseal(DEVICE, cookie_of(request, DEVICE), Device)
+        device = self._device.unseal(cookie_of(request, DEVICE), Device)
         return Client(address=address_of(request), name=request.headers.get("user-agent", ""), device=device)
 
     async def welcome(self, request: Request, signed: SignedIn) -> SessionOwner:
@@ -263,7 +269,7 @@ class Sessions:
         device = client.device
         if device is None or device.user_id != user_id:
             device = Device(user_id, secrets.token_bytes(_DEVICE_BYTES))
-        set_cookie(response, request, DEVICE, self.seal.seal(DEVICE, device), DEVICE_LIFE_S)
+        set_cookie(response, request, DEVICE, self._device.seal(device), DEVICE_LIFE_S)
         return response
 
     async def _described(self, request: Request, owner: SessionOwner) -> Response:
@@ -297,20 +303,16 @@ async def _given(request: Request, kind: type[S]) -> S:
     only(query_pairs(request), ())
     if media_type_of(request) != JSON:
         raise UnsupportedMedia("the body of this request must be a JSON object, sent as application/json")
-    body = await body_of(request, BODY_LIMIT)
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BadRequest(f"the body is not what this takes: {str(error)[:200]}") from None
+    return from_json(await body_of(request, BODY_LIMIT), kind)
 
 
+_endpoint: Final = partial(Endpoint, tag="Signing in", limit="signing in", errors=SIGNING_IN_ERRORS)
 ENDPOINTS: Final = (
-    Endpoint(
+    _endpoint(
         method="POST",
         path="/api/session",
-        handler=lambda handlers: handlers.sessions.sign_in,
+        handler=lambda handlers: handlers.sign_in.sign_in,
         id="sign_in",
-        tag="Signing in",
         summary="Sign in with a password",
         description=(
             "The reply sets a cookie, which every other operation takes in place of a key, from pages of this server"
@@ -319,57 +321,47 @@ ENDPOINTS: Final = (
         ),
         gives=SignedInUser,
         action="sign_in",
-        limit="signing in",
         body={JSON: Credentials},
         errors=(*SIGNING_IN_ERRORS, 413, 415),
     ),
-    Endpoint(
+    _endpoint(
         method="POST",
         path="/api/session/code",
-        handler=lambda handlers: handlers.sessions.take_code,
+        handler=lambda handlers: handlers.sign_in.take_code,
         id="take_code",
-        tag="Signing in",
         summary="Sign in by the link that a demo printed",
         description="Once, within ten minutes. Only a demo that listens on the loopback address prints one.",
         gives=SignedInUser,
         action="sign_in",
-        limit="signing in",
         body={JSON: Code},
         errors=(*SIGNING_IN_ERRORS, 413, 415),
         documented=False,
     ),
-    Endpoint(
+    _endpoint(
         path="/api/session",
-        handler=lambda handlers: handlers.sessions.show,
+        handler=lambda handlers: handlers.sign_in.show,
         id="show_session",
-        tag="Signing in",
         summary="Who is signed in",
         description="And what they may do.",
         gives=SignedInUser,
         credential="session",
-        limit="signing in",
-        errors=SIGNING_IN_ERRORS,
     ),
-    Endpoint(
+    _endpoint(
         method="DELETE",
         path="/api/session",
-        handler=lambda handlers: handlers.sessions.sign_out,
+        handler=lambda handlers: handlers.sign_in.sign_out,
         id="sign_out",
-        tag="Signing in",
         summary="Sign out",
         description="Ends the session.",
         status=204,
         credential="session",
         action="sign_out",
-        limit="signing in",
-        errors=SIGNING_IN_ERRORS,
     ),
-    Endpoint(
+    _endpoint(
         method="PUT",
         path="/api/session/as",
-        handler=lambda handlers: handlers.sessions.see_as,
+        handler=lambda handlers: handlers.sign_in.see_as,
         id="see_as",
-        tag="Signing in",
         summary="See as another user",
         description=(
             "From then on this browser reads with the rights of that user, and changes nothing. Needs `manage_users` or"
@@ -379,62 +371,51 @@ ENDPOINTS: Final = (
         gives=SignedInUser,
         credential="session",
         action="seen_as",
-        limit="signing in",
         body={JSON: SeeAs},
         errors=(*SIGNING_IN_ERRORS, 404, 413, 415),
     ),
-    Endpoint(
+    _endpoint(
         method="DELETE",
         path="/api/session/as",
-        handler=lambda handlers: handlers.sessions.see_as_oneself,
+        handler=lambda handlers: handlers.sign_in.see_as_oneself,
         id="see_as_oneself",
-        tag="Signing in",
         summary="See as oneself again",
         description="Ends seeing as another user.",
         status=204,
         credential="session",
-        limit="signing in",
-        errors=SIGNING_IN_ERRORS,
     ),
-    Endpoint(
+    _endpoint(
         method="PUT",
         path="/api/session/password",
-        handler=lambda handlers: handlers.sessions.change_password,
+        handler=lambda handlers: handlers.sign_in.change_password,
         id="change_password",
-        tag="Signing in",
         summary="Change one's password",
         description="Ends all other sessions. Wrong passwords make the next attempt wait, as they do when signing in.",
         status=204,
         credential="session",
         action="password_changed",
-        limit="signing in",
         body={JSON: NewPassword},
         errors=(*SIGNING_IN_ERRORS, 413, 415),
     ),
-    Endpoint(
+    _endpoint(
         path="/api/sessions",
-        handler=lambda handlers: handlers.sessions.list,
+        handler=lambda handlers: handlers.sign_in.list,
         id="list_sessions",
-        tag="Signing in",
         summary="Where one is signed in",
         description="The newest session first.",
         gives=list[SessionReply],
         credential="session",
-        limit="signing in",
-        errors=SIGNING_IN_ERRORS,
     ),
-    Endpoint(
+    _endpoint(
         method="DELETE",
         path="/api/sessions/{id}",
-        handler=lambda handlers: handlers.sessions.end,
+        handler=lambda handlers: handlers.sign_in.end,
         id="end_session",
-        tag="Signing in",
         summary="End one of one's sessions",
         description="At once, and on every node within two seconds.",
         status=204,
         credential="session",
         action="session_ended",
-        limit="signing in",
         parameters=(parameter("id", "The id.", ID_SCHEMA, where="path"),),
         errors=(*SIGNING_IN_ERRORS, 404),
     ),

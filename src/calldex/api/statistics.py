@@ -14,8 +14,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from calldex.access.masking import masked_label
-from calldex.api.audited import caller_of
-from calldex.api.endpoint import ERRORS, Endpoint, taken
+from calldex.api.audited import asked
+from calldex.api.endpoint import over
 from calldex.directory import NamedKind
 from calldex.errors import Problem, suggest
 from calldex.node import Node
@@ -37,7 +37,6 @@ from calldex.search.statistics import (
     Times,
 )
 from calldex.transport.replies import JSON, PRIVATE, sized
-from calldex.transport.requests import caller, pairs_of
 
 _NAMED: Final[Mapping[Group, NamedKind]] = {"agent": "agent", "queue": "queue", "team": "team", "campaign": "campaign"}
 Level = Literal["day", "hour", "record"]
@@ -109,7 +108,7 @@ class StatsRequest(Own, frozen=True):
             set(self.group_by) <= set(OCCUPIED_BY) and self.bucket in (None, *OCCUPIED_IN)
         ):
             valid = f"with group_by {', '.join(OCCUPIED_BY)}, and bucket {', '.join(OCCUPIED_IN)}"
-            yield Problem("measures", OCCUPANCY, "is of agents' days, and can be cut no finer", valid)
+            yield Problem("measures", OCCUPANCY, "is known for each agent and day, and no finer", valid)
         for group in dict.fromkeys(self.group_by):
             if self.group_by.count(group) > 1:
                 yield Problem("group_by", group, "named more than once", "each once")
@@ -173,9 +172,9 @@ class Statistics:
         return await self._answer(request, CHECKSUMS, _checksums)
 
     async def _answer(self, request: Request, reading: Reading[Any], make: Any) -> Response:
-        owner, pairs = await caller(request, self._directory, await pairs_of(request))
+        caller, pairs = await asked(request, self._directory)
         accept = request.headers.get("accept-encoding", "")
-        async with self._reader.open(caller_of(request, owner), reading, pairs) as search:
+        async with self._reader.open(caller, reading, pairs) as search:
             return await search.run(lambda: sized(msgspec.json.encode(make(search)), accept, JSON, PRIVATE))
 
     def _stats(self, search: Search[StatsRequest]) -> StatsReply:
@@ -197,7 +196,7 @@ class Statistics:
                 shifts |= {row[:size]: row[size:] for row in search.aggregated(kind, as_of)[1]}
         names = {group: self._names(search, kind) for group, kind in _NAMED.items() if group in asked.group_by}
         groups = [_group(search, row, names, shifts.get(row[:keys], ())) for row in rows if keys]
-        return StatsReply(groups=groups, total=_told(asked, whole[0], shifts.get((), ())), timezone=search.timezone)
+        return StatsReply(groups=groups, total=_measures(asked, whole[0], shifts.get((), ())), timezone=search.timezone)
 
     def _names(self, search: Search[StatsRequest], kind: NamedKind) -> dict[int, str]:
         scope = search.scope
@@ -228,13 +227,15 @@ def _group(
         elif group == "wrapup_code" and scope.mask.numbers and value is not None:
             value = masked_label(value)
         found[group] = value
-    return found | _told(asked, tuple(values), shift)
+    return found | _measures(asked, tuple(values), shift)
 
 
-def _told(asked: StatsRequest, values: tuple[Any, ...], shift: tuple[Any, ...]) -> dict[str, Any]:
+def _measures(asked: StatsRequest, values: tuple[Any, ...], shift: tuple[Any, ...]) -> dict[str, Any]:
     measures = statistics.measured(asked.measures, asked.service_level_s)
     found = {each.name: value for each, value in zip(measures, values, strict=True)}
-    return statistics.told(asked.measures, found | {name: int(ms or 0) for name, ms in zip(SHIFT, shift, strict=False)})
+    return statistics.chosen(
+        asked.measures, found | {name: int(ms or 0) for name, ms in zip(SHIFT, shift, strict=False)}
+    )
 
 
 def _checksums(search: Search[ChecksumRequest]) -> ChecksumReply:
@@ -251,7 +252,7 @@ def _checksums(search: Search[ChecksumRequest]) -> ChecksumReply:
 
 
 ENDPOINTS: Final = (
-    Endpoint(
+    over(STATS)(
         path="/api/v2/cdr/stats",
         handler=lambda handlers: handlers.statistics.stats,
         id="read_stats",
@@ -262,14 +263,8 @@ ENDPOINTS: Final = (
             " Lengths that are not known are left out of means and ranks."
         ),
         gives=StatsReply,
-        credential="key",
-        needs=STATS.needs,
-        action=STATS.action,
-        limit=STATS.places,
-        parameters=taken(STATS.takes),
-        errors=ERRORS,
     ),
-    Endpoint(
+    over(CHECKSUMS)(
         path="/api/v2/cdr/checksums",
         handler=lambda handlers: handlers.statistics.checksums,
         id="read_checksums",
@@ -281,11 +276,5 @@ ENDPOINTS: Final = (
             " modulo 2^64 in 16 hexadecimal digits. Where a day differs, its hours tell where, then its records."
         ),
         gives=ChecksumReply,
-        credential="key",
-        needs=CHECKSUMS.needs,
-        action=CHECKSUMS.action,
-        limit=CHECKSUMS.places,
-        parameters=taken(CHECKSUMS.takes),
-        errors=ERRORS,
     ),
 )

@@ -143,7 +143,7 @@ class Auditor:
             if self._closed:
                 raise Unavailable("the audit is closed: the server is shutting down", retry_after=5)
             if len(self._waiting) >= MOST_WAITING:
-                raise Unavailable("too much waits to be written into the audit; try again shortly", retry_after=1)
+                raise Unavailable("too many audit entries wait to be written; try again shortly", retry_after=1)
             self._waiting.append(_Waiting(timed, done, loop))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="audit", daemon=True)
@@ -195,10 +195,14 @@ def _settle(waiting: Sequence[_Done], error: CalldexError | None) -> None:
 
 
 def _late() -> Unavailable:
-    return Unavailable(f"the audit did not take this within {PATIENCE_S:g} s, so it is not answered", retry_after=2)
+    return Unavailable(
+        f"the audit entry was not written within {PATIENCE_S:g} s, so the request is not answered", retry_after=2
+    )
 
 
 def _refusal(error: CalldexError) -> CalldexError:
     """One of its own for each who waits, as each adds to its traceback."""
     kind = DiskFull if isinstance(error, DiskFull) else Unavailable
-    return kind(f"this cannot be noted in the audit now, so it is not answered: {error.message}", retry_after=1)
+    return kind(
+        f"this cannot be noted in the audit now, so the request is not answered: {error.message}", retry_after=1
+    )

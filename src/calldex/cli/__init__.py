@@ -17,20 +17,24 @@ from typing import Any, Final, NoReturn
 import click
 
 from calldex import __version__
+from calldex.cli.accounts import accounts
 from calldex.cli.audit import audit
 from calldex.cli.care import backup, check, restore, settings
 from calldex.cli.exporting import export
 from calldex.cli.exports import exports
+from calldex.cli.groups import access, groups
 from calldex.cli.importing import import_
+from calldex.cli.keys import keys
 from calldex.cli.migrating import migrate
-from calldex.cli.people import accounts, keys, users
-from calldex.cli.rights import access, groups, names, teams
+from calldex.cli.names import names
 from calldex.cli.schema import schema
 from calldex.cli.searching import search
 from calldex.cli.serving import demo, serve
 from calldex.cli.signin import openid, sessions
 from calldex.cli.sources import quarantine, sources
 from calldex.cli.sync import sync
+from calldex.cli.teams import teams
+from calldex.cli.users import users
 from calldex.errors import CalldexError
 
 _SECTIONS: Final[dict[str, tuple[click.Command, ...]]] = {

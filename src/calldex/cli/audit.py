@@ -70,7 +70,7 @@ def list_entries(*, limit: int, as_json: bool, data: Path | None, **filters: str
     rows = [
         (
             *(each.n, output.moment(each.at_ms), each.actor, each.credential, each.address),
-            *(each.action, each.target, each.rows, each.status, _told(each)),
+            *(each.action, each.target, each.rows, each.status, _detail(each)),
         )
         for each in found
     ]
@@ -176,5 +176,5 @@ def _pages(data: Path | None, filters: dict[str, str | None], limit: int | None)
             wanted = msgspec.structs.replace(wanted, before=some[-1].n)
 
 
-def _told(entry: Entry) -> str:
+def _detail(entry: Entry) -> str:
     return ", ".join(f"{name}: {value}" for name, value in entry.detail.items())

@@ -69,7 +69,7 @@ def _target(to: str, format_: str) -> Path | Bucket | None:
     """Where the file goes; None is standard output."""
     if to == "-":
         if format_ in _BINARY and sys.stdout.isatty():
-            raise UsageProblem(f"{format_} is nothing for a terminal; name a file with -o, or pipe it")
+            raise UsageProblem(f"{format_} cannot be shown on a terminal; name a file with -o, or pipe it")
         return None
     if to.startswith(S3):
         try:
@@ -77,7 +77,7 @@ def _target(to: str, format_: str) -> Path | Bucket | None:
         except ValueError:
             bucket = None
         if bucket is None or not bucket.key or bucket.key.endswith("/"):
-            raise BadParameters([Problem("--output", to[:100], "is no object of a bucket", VALID_BUCKET)])
+            raise BadParameters([Problem("--output", to[:100], "is not an object in a bucket", VALID_BUCKET)])
         return bucket
     path = Path(to)
     if path.is_dir() or not path.parent.is_dir():

@@ -56,7 +56,7 @@ def cancel(id: str, account: str, data: Path | None) -> None:  # noqa: A002 - wh
 
     with connected(data) as control:
         control.do(cancel_export, Nothing(), account=account, subject=id)
-    output.say(f"The export {id} is gone.")
+    output.say(f"Deleted the export {id}.")
 
 
 @exports.command(
@@ -148,7 +148,7 @@ def unschedule(name: str, account: str, data: Path | None) -> None:
 
     with connected(data) as control:
         control.do(remove_schedule, Nothing(), account=account, subject=name)
-    output.say(f"{name} does not run any more.")
+    output.say(f"Removed the schedule {name}.")
 
 
 @exports.command(
@@ -175,4 +175,4 @@ def credentials(target: str, access_key_id: str, data: Path | None) -> None:
     given = Credentials(access_key_id=access_key_id, secret_access_key=secret_of("Secret access key"))
     with connected(data) as control:
         control.do(set_target_credentials, given, account="main", subject=target)
-    output.say(f"What opens {target} is kept.")
+    output.say(f"Stored the credentials of {target}.")

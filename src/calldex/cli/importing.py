@@ -39,7 +39,7 @@ Tell = Callable[[int], object]
 
 
 class ImportedFile(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a file: counts of pieces as of `ingest.Summary`, and what went wrong while it was read."""
+    """What became of a file: counts of pieces (see `ingest.pipeline.Summary`), and what went wrong in reading it."""
 
     file: str
     read: int

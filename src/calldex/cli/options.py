@@ -125,3 +125,10 @@ def every_setting(command: Command) -> Command:
 def resolved(data: Path | None, flags: Mapping[str, object] | None = None) -> tuple[Settings, Mapping[str, Origin]]:
     """The settings with where each comes from; `BadSettings` with everything that is wrong with them."""
     return resolve(data, flags or {}, os.environ)
+
+
+def reference(context: click.Context, argument: click.Parameter, text: str) -> int | str:
+    """What somebody means by an id or a name; the callback of an argument."""
+    from calldex.directory.refs import reference
+
+    return reference(text)

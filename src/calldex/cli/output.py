@@ -127,11 +127,11 @@ def progress(*, elsewhere: bool = True) -> Iterator[Tell]:
     done, of how much."""
     terminal = console(err=True)
     if not terminal.is_terminal:
-        told: set[str] = set()
+        named: set[str] = set()
 
         def tell(what: str, done: int, total: int) -> None:
-            if elsewhere and what not in told:
-                told.add(what)
+            if elsewhere and what not in named:
+                named.add(what)
                 say(f"{what}: {total:,}")
 
         yield tell

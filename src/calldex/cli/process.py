@@ -97,10 +97,10 @@ def _line(logger: object, name: str, event: EventDict) -> str:
     if event["event"] == "request":
         parts = [event[name] for name in ("timestamp", "address", "method", "route", "status") if name in event]
         return " ".join(map(str, [*parts, f"{event['ms']} ms", *filter(None, [event.get("error")])]))
-    told = event.pop("exception", None)
+    traceback = event.pop("exception", None)
     begin = f"{event.pop('timestamp')} {event.pop('level')} {event.pop('event')}"
     line = " ".join([begin, *(f"{key}={_value(value)}" for key, value in event.items())])
-    return line if told is None else f"{line}\n{told}"
+    return line if traceback is None else f"{line}\n{traceback}"
 
 
 class _Joined(logging.Handler):

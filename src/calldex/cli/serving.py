@@ -195,7 +195,7 @@ def _read(path: Path) -> Demo | None:
     except FileNotFoundError:
         return None
     except msgspec.DecodeError as error:
-        raise UnreadableInput(f"{path} is not what a demo left there: {error}") from None
+        raise UnreadableInput(f"{path} was not written by a demo: {error}") from None
 
 
 def _write(path: Path, made: Demo) -> None:

@@ -14,7 +14,7 @@ import click
 
 from calldex.cli import options, output
 from calldex.cli.command import Group
-from calldex.cli.people import users
+from calldex.cli.users import users
 from calldex.errors import BadParameters, Problem
 
 _SECRET_LIMIT: Final = 10_000

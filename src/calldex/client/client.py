@@ -10,15 +10,17 @@ import asyncio
 import os
 import random
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Generic, Self, TypeVar
 
 import httpx2
 
 from calldex.client.flows import (
+    CDRS,
     LOOKUPS,
     Ask,
     Changes,
@@ -30,19 +32,96 @@ from calldex.client.flows import (
     Walk,
     decoded,
     parameters,
-    told,
+    problem_members,
 )
-from calldex.client.problems import ClientError, Incomplete, Unreachable, refusal
+from calldex.client.problems import ApiError, ClientError, Incomplete, Unreachable, refusal
 
 TRIES: Final = 6
 TIMEOUT_S: Final = 90.0
 """How long a reply may take; longer than the feed may be asked to wait."""
 _AGAIN: Final = frozenset((429, 502, 503, 504))
 _LONGEST_PAUSE_S: Final = 60.0
+_PASSING: Final = (ApiError, Incomplete, httpx2.TransportError)
+
+T = TypeVar("T")
+Object = TypeVar("Object")
+Rows = TypeVar("Rows")
 
 
-class _Base:
-    """What both clients know: where the server is, whose key they show, and how patient they are."""
+class Patience:
+    """How often one request is tried again, and when."""
+
+    def __init__(self, tries: int) -> None:
+        self._tries = tries
+        self._tried = 0
+        self.pause_s = 0.0
+        """How long to wait before the next try."""
+
+    def failed(self, error: Exception) -> None:
+        """It did not succeed. Raises why, if that does not pass or this was the last try; `Unreachable` without a
+        reply."""
+        self._tried += 1
+        chance = random.random()  # noqa: S311 - so that not all come again at once
+        asked_s = error.retry_after_s if isinstance(error, ApiError) else None
+        grown_s = min(2.0**self._tried, _LONGEST_PAUSE_S) * (0.5 + chance / 2)
+        self.pause_s = grown_s if asked_s is None else asked_s + chance / 2
+        if isinstance(error, ApiError) and error.status not in _AGAIN:
+            raise error
+        if self._tried >= self._tries:
+            if isinstance(error, ClientError):
+                raise error
+            raise Unreachable(f"no reply after {self._tries} tries: {type(error).__name__}") from None
+
+
+def patiently(tries: int, send: Callable[[], T]) -> T:
+    """What `send` gives, tried so often. It raises what `refused` makes of a reply that is no success."""
+    patience = Patience(tries)
+    while True:
+        try:
+            return send()
+        except _PASSING as error:
+            patience.failed(error)
+        time.sleep(patience.pause_s)
+
+
+async def patiently_async(tries: int, send: Callable[[], Awaitable[T]]) -> T:
+    """The same on an event loop."""
+    patience = Patience(tries)
+    while True:
+        try:
+            return await send()
+        except _PASSING as error:
+            patience.failed(error)
+        await asyncio.sleep(patience.pause_s)
+
+
+def refused(reply: httpx2.Response) -> ApiError:
+    """The error for a reply that was read and is no success."""
+    asked = reply.headers.get("retry-after", "")
+    retry_after_s = float(asked) if asked.isdecimal() else None
+    return refusal(reply.status_code, problem_members(reply.content), retry_after_s)
+
+
+def _succeeded(reply: httpx2.Response) -> httpx2.Response:
+    if reply.status_code != 200:
+        raise refused(reply)
+    return reply
+
+
+@contextmanager
+def _whole(target: Path) -> Iterator[Path]:
+    """Where to write a file that gets its name when it is whole: what there was under it stays until then."""
+    partial = target.with_name(f"{target.name}.partial")
+    try:
+        yield partial
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+class _Base(Generic[Object, Rows]):
+    """What both clients have in common: where the server is, whose key they show, how patient they are, and what is
+    one request. `Object` and `Rows` are replies, or what can be awaited for them."""
 
     def __init__(self, url: str | None, key: str | None, tries: int) -> None:
         url = url or os.environ.get("CALLDEX_URL")
@@ -59,45 +138,28 @@ class _Base:
             "follow_redirects": False,  # a key is not carried to elsewhere
         }
 
+    def _get(self, ask: Ask) -> Any:
+        raise NotImplementedError
 
-class Patience:
-    """How often one request is tried again, and when."""
+    def stats(self, **given: Value | None) -> Object:
+        """Statistics; see the API's reference for `group_by`, `bucket` and `measures`."""
+        found: Object = self._get(Ask(f"{CDRS}/stats", parameters(given)))
+        return found
 
-    def __init__(self, tries: int) -> None:
-        self._tries = tries
-        self._tried = 0
-        self.pause_s = 0.0
-        """How long to wait before the next try."""
+    def checksums(self, **given: Value | None) -> Object:
+        """How many records each day, hour or record has, and a hash by which a copy is proved equal."""
+        found: Object = self._get(Ask(f"{CDRS}/checksums", parameters(given)))
+        return found
 
-    def again(self, reply: httpx2.Response) -> bool:
-        """Whether a reply asks to come again, and there are tries left."""
-        self._tried += 1
-        asked = reply.headers.get("retry-after", "")
-        self._wait(float(asked) if asked.isdecimal() else None)
-        return reply.status_code in _AGAIN and self._tried < self._tries
-
-    def failed(self, error: Exception) -> None:
-        """There was no reply, or not all of one; `Unreachable` or `Incomplete` when it was the last try."""
-        self._tried += 1
-        self._wait(None)
-        if self._tried >= self._tries:
-            if isinstance(error, Incomplete):
-                raise error
-            raise Unreachable(f"no reply after {self._tries} tries: {type(error).__name__}") from None
-
-    def _wait(self, asked_s: float | None) -> None:
-        chance = random.random()  # noqa: S311 - so that not all come again at once
-        grown_s = min(2.0**self._tried, _LONGEST_PAUSE_S) * (0.5 + chance / 2)
-        self.pause_s = grown_s if asked_s is None else asked_s + chance / 2
+    def lookup(self, name: str) -> Rows:
+        """One of `agents`, `queues`, `teams`, `campaigns`, `wrapup_codes`: what records name, with ids."""
+        if name not in LOOKUPS:
+            raise ValueError(f"there is no look-up {name!r}; there are {', '.join(LOOKUPS)}")
+        found: Rows = self._get(Ask(f"{CDRS}/{name}", {}))
+        return found
 
 
-def _checked(reply: httpx2.Response) -> Any:
-    if reply.status_code != 200:
-        raise refusal(reply.status_code, told(reply.content))
-    return decoded(reply.content)
-
-
-class Client(_Base):
+class Client(_Base[dict[str, Any], list[dict[str, Any]]]):
     """A client for programs that do one thing after another.
 
     `url` and `key` are taken from `CALLDEX_URL` and `CALLDEX_KEY` where they are not given; `tries` is how often a
@@ -151,60 +213,25 @@ class Client(_Base):
     def export(self, target: Path | str, *, format: str = "ndjson", **filters: Value | None) -> Exported:  # noqa: A002 - the API's word
         """Write the whole match to a file, in one of the API's formats. The file appears when it is whole: what there
         was under this name stays until then."""
-        target = Path(target)
-        partial = target.with_name(f"{target.name}.partial")
-        try:
-            done = self._streamed(partial, format, filters)
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
-        return done
-
-    def stats(self, **given: Value | None) -> dict[str, Any]:
-        """Statistics; see the API's reference for `group_by`, `bucket` and `measures`."""
-        found: dict[str, Any] = self._get(Ask("/api/v2/cdr/stats", parameters(given)))
-        return found
-
-    def checksums(self, **given: Value | None) -> dict[str, Any]:
-        """How many records each day, hour or record has, and a hash by which a copy is proved equal."""
-        found: dict[str, Any] = self._get(Ask("/api/v2/cdr/checksums", parameters(given)))
-        return found
-
-    def lookup(self, name: str) -> list[dict[str, Any]]:
-        """One of `agents`, `queues`, `teams`, `campaigns`, `wrapup_codes`: what records name, with ids."""
-        found: list[dict[str, Any]] = self._get(Ask(_lookup_path(name), {}))
-        return found
+        with _whole(Path(target)) as partial:
+            return patiently(self._tries, lambda: self._streamed(partial, Stream(format, filters)))
 
     def _get(self, ask: Ask) -> Any:
-        patience = Patience(self._tries)
-        while True:
-            try:
-                reply = self._http.get(ask.path, params=dict(ask.parameters))
-                if not patience.again(reply):
-                    return _checked(reply)
-            except httpx2.TransportError as error:
-                patience.failed(error)
-            time.sleep(patience.pause_s)
+        reply = patiently(self._tries, lambda: _succeeded(self._http.get(ask.path, params=dict(ask.parameters))))
+        return decoded(reply.content)
 
-    def _streamed(self, partial: Path, format_: str, filters: Mapping[str, Value | None]) -> Exported:
-        patience = Patience(self._tries)
-        while True:
-            try:
-                stream = Stream(format_, filters)
-                with self._http.stream("GET", stream.ask.path, params=dict(stream.ask.parameters)) as reply:
-                    if reply.status_code == 200:
-                        with partial.open("wb") as file:
-                            for piece in reply.iter_bytes():
-                                file.write(stream.take(piece))
-                        return stream.ended(reply.headers)
-                    if not patience.again(reply):
-                        raise refusal(reply.status_code, told(reply.read()))
-            except (httpx2.TransportError, Incomplete) as error:
-                patience.failed(error)
-            time.sleep(patience.pause_s)
+    def _streamed(self, partial: Path, stream: Stream) -> Exported:
+        with self._http.stream("GET", stream.ask.path, params=dict(stream.ask.parameters)) as reply:
+            if reply.status_code != 200:
+                reply.read()
+                raise refused(reply)
+            with partial.open("wb") as file:
+                for piece in reply.iter_bytes():
+                    file.write(stream.take(piece))
+            return stream.ended(reply.headers)
 
 
-class AsyncClient(_Base):
+class AsyncClient(_Base[Awaitable[dict[str, Any]], Awaitable[list[dict[str, Any]]]]):
     """The same for programs on an event loop; see `Client`."""
 
     def __init__(
@@ -253,61 +280,21 @@ class AsyncClient(_Base):
 
     async def export(self, target: Path | str, *, format: str = "ndjson", **filters: Value | None) -> Exported:  # noqa: A002 - the API's word
         """See `Client.export`."""
-        target = Path(target)
-        partial = target.with_name(f"{target.name}.partial")
-        try:
-            done = await self._streamed(partial, format, filters)
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
-        return done
-
-    async def stats(self, **given: Value | None) -> dict[str, Any]:
-        """See `Client.stats`."""
-        found: dict[str, Any] = await self._get(Ask("/api/v2/cdr/stats", parameters(given)))
-        return found
-
-    async def checksums(self, **given: Value | None) -> dict[str, Any]:
-        """See `Client.checksums`."""
-        found: dict[str, Any] = await self._get(Ask("/api/v2/cdr/checksums", parameters(given)))
-        return found
-
-    async def lookup(self, name: str) -> list[dict[str, Any]]:
-        """See `Client.lookup`."""
-        found: list[dict[str, Any]] = await self._get(Ask(_lookup_path(name), {}))
-        return found
+        with _whole(Path(target)) as partial:
+            return await patiently_async(self._tries, lambda: self._streamed(partial, Stream(format, filters)))
 
     async def _get(self, ask: Ask) -> Any:
-        patience = Patience(self._tries)
-        while True:
-            try:
-                reply = await self._http.get(ask.path, params=dict(ask.parameters))
-                if not patience.again(reply):
-                    return _checked(reply)
-            except httpx2.TransportError as error:
-                patience.failed(error)
-            await asyncio.sleep(patience.pause_s)
+        async def send() -> httpx2.Response:
+            return _succeeded(await self._http.get(ask.path, params=dict(ask.parameters)))
 
-    async def _streamed(self, partial: Path, format_: str, filters: Mapping[str, Value | None]) -> Exported:
-        patience = Patience(self._tries)
-        while True:
-            try:
-                stream = Stream(format_, filters)
-                asked = self._http.stream("GET", stream.ask.path, params=dict(stream.ask.parameters))
-                async with asked as reply:
-                    if reply.status_code == 200:
-                        with partial.open("wb") as file:
-                            async for piece in reply.aiter_bytes():
-                                file.write(stream.take(piece))
-                        return stream.ended(reply.headers)
-                    if not patience.again(reply):
-                        raise refusal(reply.status_code, told(await reply.aread()))
-            except (httpx2.TransportError, Incomplete) as error:
-                patience.failed(error)
-            await asyncio.sleep(patience.pause_s)
+        return decoded((await patiently_async(self._tries, send)).content)
 
-
-def _lookup_path(name: str) -> str:
-    if name not in LOOKUPS:
-        raise ValueError(f"there is no look-up {name!r}; there are {', '.join(LOOKUPS)}")
-    return f"/api/v2/cdr/{name}"
+    async def _streamed(self, partial: Path, stream: Stream) -> Exported:
+        async with self._http.stream("GET", stream.ask.path, params=dict(stream.ask.parameters)) as reply:
+            if reply.status_code != 200:
+                await reply.aread()
+                raise refused(reply)
+            with partial.open("wb") as file:
+                async for piece in reply.aiter_bytes():
+                    file.write(stream.take(piece))
+            return stream.ended(reply.headers)

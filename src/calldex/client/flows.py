@@ -180,7 +180,7 @@ def decoded(body: bytes) -> Any:
         raise Incomplete(f"the reply is not JSON: {body[:100]!r}") from None
 
 
-def told(body: bytes) -> Mapping[str, Any]:
+def problem_members(body: bytes) -> Mapping[str, Any]:
     """What the body of a refusal tells; nothing, if it is not of the contract (of a proxy, say)."""
     try:
         found = json.loads(body)

@@ -19,13 +19,15 @@ class Incomplete(ClientError):
 
 
 class ApiError(ClientError):
-    """The server refused: `status`, the sentence it gave, and for 400 its `problems`, one for each bad parameter."""
+    """The server refused: `status`, the sentence it gave, and for 400 its `problems`, one for each bad parameter.
+    `retry_after_s`: after how many seconds it asks to come again; None if it does not."""
 
-    def __init__(self, status: int, message: str, body: Mapping[str, Any]) -> None:
+    def __init__(self, status: int, message: str, body: Mapping[str, Any], retry_after_s: float | None = None) -> None:
         super().__init__(f"{status}: {message}")
         self.status = status
         self.message = message
         self.body = body
+        self.retry_after_s = retry_after_s
 
     @property
     def problems(self) -> list[dict[str, str]]:
@@ -52,8 +54,8 @@ class CursorExpired(ApiError):
         return found if isinstance(found, str) else None
 
 
-def refusal(status: int, body: Mapping[str, Any]) -> ApiError:
+def refusal(status: int, body: Mapping[str, Any], retry_after_s: float | None = None) -> ApiError:
     """The error for a reply that is none of 2xx."""
     kind = {401: Unauthorized, 409: RightsChanged, 410: CursorExpired}.get(status, ApiError)
-    told = body.get("error") or body.get("detail") or "the server gave no reason"
-    return kind(status, str(told), body)
+    reason = body.get("error") or body.get("detail") or "the server gave no reason"
+    return kind(status, str(reason), body, retry_after_s)

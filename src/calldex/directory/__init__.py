@@ -50,7 +50,7 @@ from calldex.directory.model import (
 from calldex.directory.openid import Openid, OpenidClient, OpenidProviders
 from calldex.directory.people import People
 from calldex.directory.schedules import Schedule, Schedules
-from calldex.directory.sealing import SEALING_FILE, Sealing
+from calldex.directory.sealing import SEALING_FILE, SealedSecrets
 from calldex.directory.sessions import Client, Device, Session, SessionOwner, SignedIn
 from calldex.directory.signin import Signin
 from calldex.directory.sources import Sources
@@ -123,7 +123,7 @@ class Directory(
         super().__init__(Database(engine, migrate=migrate))
         if sealing is None:
             sealing = Path(engine.url.database or "directory").with_name(SEALING_FILE)
-        self._sealing = Sealing(sealing)
+        self._sealing = SealedSecrets(sealing)
         if migrate:
             self.seal_openid()
 

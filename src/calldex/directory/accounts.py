@@ -8,7 +8,7 @@ from sqlalchemy import insert, select, update
 from calldex.access.guard import Guard
 from calldex.clock import now_ms
 from calldex.directory.changes import changing
-from calldex.directory.database import Part
+from calldex.directory.database import Repository
 from calldex.directory.model import (
     Account,
     handle_problem,
@@ -22,7 +22,7 @@ from calldex.directory.tables import accounts, users
 from calldex.errors import Conflict
 
 
-class Accounts(Part):
+class Accounts(Repository):
     """Accounts by their names."""
 
     def accounts(self) -> list[Account]:

@@ -17,12 +17,12 @@ from sqlalchemy import ColumnElement, Connection, LargeBinary, Row, bindparam, c
 from calldex.audit import chain
 from calldex.audit.chain import Actor, Entry, Fault, Link, Verified
 from calldex.clock import now_ms
-from calldex.directory.database import Database, Part
+from calldex.directory.database import Database, Repository
 from calldex.directory.tables import audit as entries
 from calldex.directory.tables import audit_chain
 from calldex.errors import CalldexError
 
-FAULTS_TOLD: Final = 100
+MOST_FAULTS: Final = 100
 _TEXTS: Final = ("actor", "action", "entry")
 _ROWS_AT_ONCE: Final = 10_000
 # Made once: to make a statement takes longer than to carry it out.
@@ -74,7 +74,7 @@ class AuditWriter:
             self._connection = None
 
 
-class Audit(Part):
+class Audit(Repository):
     """The audit: what is there, and what is to be kept of it."""
 
     def audit_writer(self) -> AuditWriter:
@@ -151,10 +151,10 @@ class Audit(Part):
             base, head = Link(*first[:2]), Link(*first[2:4])
             found = list(
                 itertools.islice(
-                    chain.faults(base, head, _kept(itertools.chain([first], rows)), expected), FAULTS_TOLD + 1
+                    chain.faults(base, head, _kept(itertools.chain([first], rows)), expected), MOST_FAULTS + 1
                 )
             )
-        return Verified(first=base.n + 1, last=head.n, faults=found[:FAULTS_TOLD], more=len(found) > FAULTS_TOLD)
+        return Verified(first=base.n + 1, last=head.n, faults=found[:MOST_FAULTS], more=len(found) > MOST_FAULTS)
 
 
 def _read(row: Row[Any]) -> Entry:

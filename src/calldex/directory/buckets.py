@@ -6,8 +6,8 @@ from typing import Final, Literal
 
 from sqlalchemy import Connection, delete, select
 
-from calldex.directory.database import Part
-from calldex.directory.sealing import Sealing
+from calldex.directory.database import Repository
+from calldex.directory.sealing import SealedSecrets
 from calldex.directory.tables import secrets
 
 BucketUse = Literal["export_target", "recordings"]
@@ -15,10 +15,10 @@ BucketUse = Literal["export_target", "recordings"]
 _NAME: Final = "{} {}"
 
 
-class Buckets(Part):
+class Buckets(Repository):
     """Credentials by what the bucket is for, as texts."""
 
-    _sealing: Sealing
+    _sealing: SealedSecrets
 
     def set_bucket_secret(self, use: BucketUse, name: str, secret: str) -> None:
         """Keep what opens a bucket, sealed, in place of what was kept."""

@@ -117,7 +117,7 @@ def changing(database: Database, account: str, guard: Guard | None) -> Iterator[
         had_admin = _has_admin(change)
         yield change
         if had_admin and not _has_admin(change):
-            raise Conflict(f"the account {account} would be left without an admin who is not disabled")
+            raise Conflict(f"the account {account} would have no active admin left")
         change.judge()
 
 

@@ -21,7 +21,8 @@ from calldex.clock import now_ms
 from calldex.directory import tables
 from calldex.directory.database import BUSY_TIMEOUT_MS, Database
 from calldex.errors import Conflict, Unavailable
-from calldex.store import RECEIPT_MS, Batch, KeptRow, Quarantined, Receipt, Span
+from calldex.records.record import CallRow
+from calldex.store import RECEIPT_MS, Batch, Quarantined, Receipt, Span
 from calldex.store.commits import Point
 
 _AT_ONCE: Final = 500
@@ -277,10 +278,10 @@ class DirectoryCommits:
                 )
             )
 
-    def rows_of_calls(self, account_id: int, source: str, links: Sequence[str]) -> list[KeptRow]:
+    def rows_of_calls(self, account_id: int, source: str, links: Sequence[str]) -> list[CallRow]:
         """See `Store.rows_of_calls`: links and rows in turn, until nothing is added."""
         rows, tied = tables.call_rows, tables.call_links
-        found: dict[int, KeptRow] = {}
+        found: dict[int, CallRow] = {}
         known: set[bytes] = set()
         new = {link.encode() for link in links}
         with self._db.read() as connection:
@@ -300,7 +301,7 @@ class DirectoryCommits:
                             new |= {link.encode() for link in found[row.id].links} - known
         return list(found.values())
 
-    def rows_of_source(self, account_id: int, source: str, after: int, limit: int) -> list[tuple[int, KeptRow]]:
+    def rows_of_source(self, account_id: int, source: str, after: int, limit: int) -> list[tuple[int, CallRow]]:
         """See `Store.rows_of_source`."""
         rows = tables.call_rows
         statement = (
@@ -405,9 +406,9 @@ def _point(connection: Connection, account_id: int) -> Point:
     return Point(found[0].published, found[0].live, spans, found[0].purged)
 
 
-def _kept(row: Row[tuple[object, ...]]) -> KeptRow:
+def _kept(row: Row[tuple[object, ...]]) -> CallRow:
     links = msgspec.json.decode(row.links, type=tuple[str, ...])
-    return KeptRow(bytes(row.key), links, bytes(row.text).decode(), row.uuid)
+    return CallRow(bytes(row.key), links, bytes(row.text).decode(), row.uuid)
 
 
 def _parts(items: Sequence[_T]) -> Iterator[Sequence[_T]]:

@@ -20,7 +20,8 @@ from calldex.clock import now_ms
 from calldex.directory import tables
 from calldex.directory.database import Database, version_of
 from calldex.errors import Conflict, UnreadableInput, WrongVersion
-from calldex.store import KeptRow, Quarantined, Receipt
+from calldex.records.record import CallRow
+from calldex.store import Quarantined, Receipt
 
 _MARK: Final = "migration"
 _OWN: Final = (_MARK, "store_id")
@@ -120,7 +121,7 @@ class Copying:
         with self._db.read() as connection:
             return int(connection.execute(select(func.coalesce(func.max(table.c.id), 0))).scalar_one())
 
-    def rows_of_calls(self, rows: Sequence[tuple[int, int, str, KeptRow]]) -> None:
+    def rows_of_calls(self, rows: Sequence[tuple[int, int, str, CallRow]]) -> None:
         """Keep rows of calls: id, account, source, row."""
         kept = [
             {"id": id_, "account_id": account_id, "source": source, "key": row.key, "uuid": row.uuid,

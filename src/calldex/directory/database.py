@@ -202,7 +202,9 @@ class Database:
             if _code(error) in (*_FULL, *_BUSY):
                 raise _unavailable(error) from error
             hint = "" if self.is_sqlite else "; check the setting `directory`, or start when that server answers"
-            raise UnreadableInput(f"the directory database {self.name} cannot be read: {_told(error)}{hint}") from error
+            raise UnreadableInput(
+                f"the directory database {self.name} cannot be read: {_reason(error)}{hint}"
+            ) from error
         except BaseException:
             engine.dispose()
             raise
@@ -427,7 +429,7 @@ def _code(error: DatabaseError) -> int | str | None:
     return getattr(error.orig, "sqlite_errorcode", None) or getattr(error.orig, "sqlstate", None)
 
 
-def _told(error: DatabaseError) -> str:
+def _reason(error: DatabaseError) -> str:
     """What the engine says about the error, in one line."""
     return " ".join(str(error.orig).split())
 
@@ -440,16 +442,16 @@ def _reaching() -> Iterator[None]:
     except (OperationalError, InternalError) as error:  # the latter of a server that has become a read-only one
         raise _unavailable(error) from error
     except NoConnection as error:
-        raise Unavailable("too many ask the directory database at once", retry_after=1) from error
+        raise Unavailable("too many requests use the directory database at once", retry_after=1) from error
 
 
 def _unavailable(error: DatabaseError) -> Unavailable:
     if _code(error) in _FULL:
         return DiskFull("there is no room left to write the directory database; nothing was changed")
-    return Unavailable(f"the directory database cannot be used now: {_told(error)}", retry_after=1)
+    return Unavailable(f"the directory database cannot be used now: {_reason(error)}", retry_after=1)
 
 
-class Part:
+class Repository:
     """A part of the directory: methods on one database."""
 
     def __init__(self, database: Database) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, 
 
 from calldex.access import Principal, owner_of
 from calldex.clock import now_ms
-from calldex.directory.database import Part
+from calldex.directory.database import Repository
 from calldex.directory.principals import principals, read_accounts
 from calldex.directory.tables import ExportState, api_keys, exports, users
 from calldex.errors import NotFound, TooMany
@@ -79,7 +79,7 @@ def maker_of(principal: Principal) -> dict[str, Any]:
     }
 
 
-class Exports(Part):
+class Exports(Repository):
     """Exports."""
 
     def rights_of(self, maker: Maker) -> Principal | None:
@@ -125,7 +125,7 @@ class Exports(Part):
                 raise TooMany(f"{waiting} exports of yours wait or run, and {MOST_OPEN} may; try again when one has"
                               " ended, or delete one", retry_after=10)  # fmt: skip
             if kept >= MOST_KEPT:
-                raise TooMany(f"{kept} exports of yours are kept, and {MOST_KEPT} may; delete some", retry_after=60)
+                raise TooMany(f"{kept} of your exports are kept, the most that may be; delete some", retry_after=60)
             insert_export(connection, export)
 
     def exports(self, account_id: int, user_id: int | None) -> list[Export]:

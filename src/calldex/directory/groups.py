@@ -17,7 +17,7 @@ from calldex.access import ROLES
 from calldex.access.guard import Guard
 from calldex.clock import now_ms
 from calldex.directory.changes import changing
-from calldex.directory.database import Part
+from calldex.directory.database import Repository
 from calldex.directory.model import Account, GroupChanges, GroupInfo, refuse
 from calldex.directory.principals import custom_group, find_account, role_groups
 from calldex.directory.refs import Refs
@@ -28,7 +28,7 @@ MOST: Final = 1_000
 """How many groups an account may have."""
 
 
-class Groups(Part):
+class Groups(Repository):
     """Groups, by id or name."""
 
     def groups(self, account: str = "main") -> list[GroupInfo]:
@@ -81,7 +81,9 @@ def _added(connection: Connection, account_id: int, known: int, values: dict[str
     if "name" not in values:
         raise BadParameters([Problem("name", "", "is needed for a new group", "its name")])
     if known >= MOST:
-        raise BadParameters([Problem("name", values["name"], "would be one group too many", f"up to {MOST}")])
+        raise BadParameters(
+            [Problem("name", values["name"], "is one group more than an account may have", f"up to {MOST}")]
+        )
     row = {"account_id": account_id, "created_at": now_ms(), "permissions": [], "reach": {}, **values}
     id_: int = connection.execute(insert(groups).values(row).returning(groups.c.id)).scalar_one()
     return id_

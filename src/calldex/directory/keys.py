@@ -20,7 +20,7 @@ from sqlalchemy import ColumnElement, Connection, bindparam, insert, or_, select
 from calldex.access import Principal
 from calldex.access.guard import Guard
 from calldex.clock import now_ms
-from calldex.directory.database import Database, Part
+from calldex.directory.database import Database, Repository
 from calldex.directory.model import (
     Key,
     KeyOwner,
@@ -42,7 +42,7 @@ TOUCH_MS: Final = 60_000
 """How exact the last-used time of a key is kept."""
 
 
-class Keys(Part):
+class Keys(Repository):
     """User API keys."""
 
     def __init__(self, database: Database) -> None:

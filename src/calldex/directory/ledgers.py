@@ -9,12 +9,12 @@ from __future__ import annotations
 from sqlalchemy import delete, exists, select
 
 from calldex.directory import tables
-from calldex.directory.database import Part
+from calldex.directory.database import Repository
 from calldex.directory.tables import ledger_heads
 from calldex.store import Head
 
 
-class Ledgers(Part):
+class Ledgers(Repository):
     """The heads of ledgers."""
 
     def ledger_heads(self) -> dict[str, Head]:

@@ -14,7 +14,7 @@ from typing import Final, get_args
 
 from sqlalchemy import ColumnElement, Connection, delete, select, tuple_
 
-from calldex.directory.database import Database, Part
+from calldex.directory.database import Database, Repository
 from calldex.directory.model import Named, NameEntry, Seen, WrapupCode, id_problem, refuse, text_problem
 from calldex.directory.principals import find_account
 from calldex.directory.refs import Refs
@@ -38,7 +38,7 @@ _UNNAMED: Final[_Stamp] = (-(2**62), "")
 _UNKNOWN: Final[_Stamp] = (-(2**63), "")
 
 
-class Lookups(Part):
+class Lookups(Repository):
     """Names by id, per account and kind."""
 
     def __init__(self, database: Database) -> None:
@@ -185,14 +185,16 @@ def _names(connection: Connection, account_id: int, kind: NamedKind) -> list[Nam
 
 def _key_problem(kind: NamedKind, key: int | str) -> Iterable[Problem]:
     if kind not in get_args(NamedKind):
-        yield Problem("kind", kind[:100], f"is nothing that has a name{suggest(kind, get_args(NamedKind))}", _KINDS)
+        yield Problem(
+            "kind", kind[:100], f"is not a kind of thing that has a name{suggest(kind, get_args(NamedKind))}", _KINDS
+        )
     elif kind == "wrapup_code" and isinstance(key, str):
         yield from text_problem("key", key, 64)
     elif kind != "wrapup_code" and isinstance(key, int):
         yield from id_problem("key", key)
     else:
         valid = "text" if kind == "wrapup_code" else "a whole number"
-        yield Problem("key", str(key)[:100], f"is not how a {kind} is known", valid)
+        yield Problem("key", str(key)[:100], f"is not the key of a {kind} is known", valid)
 
 
 def _is(account_id: int, kind: NamedKind, key: int | str) -> tuple[ColumnElement[bool], ...]:

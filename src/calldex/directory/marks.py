@@ -9,7 +9,7 @@ import msgspec
 from sqlalchemy import delete, select
 
 from calldex.clock import now_ms
-from calldex.directory.database import Part
+from calldex.directory.database import Repository
 from calldex.directory.tables import missed_marks
 from calldex.errors import NotFound
 
@@ -25,7 +25,7 @@ class MissedMark(msgspec.Struct, frozen=True, kw_only=True):
     note: str | None = None
 
 
-class Marks(Part):
+class Marks(Repository):
     """Marks, by account and uuid of the call."""
 
     def put_mark(self, account_id: int, uuid: str, started_ms: int, by: str, note: str | None) -> MissedMark:

@@ -17,12 +17,12 @@ from sqlalchemy import Connection, delete, select, update
 from calldex.access import ROLES, Role, outranks
 from calldex.clock import now_ms
 from calldex.directory.changes import changing
-from calldex.directory.database import Part
+from calldex.directory.database import Repository
 from calldex.directory.model import User, UserChanges, refuse, text_problem
 from calldex.directory.people import find_user
 from calldex.directory.principals import find_account, principals
 from calldex.directory.roster import Roster
-from calldex.directory.sealing import SEALED, Sealing
+from calldex.directory.sealing import SEALED, SealedSecrets
 from calldex.directory.tables import accounts, api_keys, groups, openid, sessions, users
 from calldex.errors import Forbidden, NotFound, Problem, suggest
 
@@ -59,10 +59,10 @@ class Rights(msgspec.Struct, frozen=True):
     groups: tuple[str, ...]
 
 
-class OpenidProviders(Part):
+class OpenidProviders(Repository):
     """The providers, up to one for each account."""
 
-    _sealing: Sealing
+    _sealing: SealedSecrets
 
     def set_openid(self, client: OpenidClient) -> None:
         """Set an account's provider, in place of the one it has; `BadParameters` with everything that is wrong."""

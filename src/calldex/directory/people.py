@@ -11,7 +11,7 @@ from sqlalchemy import Connection, delete, select
 from calldex.access import KeyScope, Principal
 from calldex.access.guard import Guard
 from calldex.directory.changes import changing
-from calldex.directory.database import Part
+from calldex.directory.database import Repository
 from calldex.directory.model import Imported, ListedUser, User, UserChanges, UserFilter, refuse
 from calldex.directory.people_csv import take_users
 from calldex.directory.principals import find_account, principals
@@ -22,7 +22,7 @@ from calldex.errors import NotFound, suggest
 _ALL: Final[tuple[KeyScope, ...]] = get_args(KeyScope)
 
 
-class People(Part):
+class People(Repository):
     """Users by their e-mail addresses, which are unique over all accounts and compare without letter case."""
 
     def add_user(

@@ -158,5 +158,5 @@ def _header_problems(names: list[str], columns: tuple[str, ...]) -> Iterator[Pro
 
 def _cells(names: list[str], cells: list[str]) -> _Cells | Problem:
     if len(cells) != len(names):
-        return Problem("cells", str(len(cells)), "are not as many as the first line has", str(len(names)))
+        return Problem("cells", str(len(cells)), "is not the number of columns of the first line", str(len(names)))
     return dict(zip(names, map(str.strip, cells), strict=True))

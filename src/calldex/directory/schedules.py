@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 from sqlalchemy import ColumnElement, delete, insert, select, update
 
-from calldex.directory.database import Part
+from calldex.directory.database import Repository
 from calldex.directory.exports import Export, Maker, insert_export
 from calldex.directory.tables import export_schedules
 from calldex.errors import Conflict, NotFound
@@ -34,7 +34,7 @@ class Schedule(Maker, frozen=True, kw_only=True):
     created_at: int
 
 
-class Schedules(Part):
+class Schedules(Repository):
     """Schedules."""
 
     def schedules(self, account_id: int | None = None) -> list[Schedule]:

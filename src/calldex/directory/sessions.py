@@ -18,7 +18,7 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, inser
 
 from calldex.access import Principal, permit
 from calldex.access.guard import Guard, RightsGuard
-from calldex.directory.database import Database, Part
+from calldex.directory.database import Database, Repository
 from calldex.directory.people import find_user
 from calldex.directory.principals import ask_guard, find_account, principals
 from calldex.directory.snapshot import RECHECK_S, Snapshot
@@ -93,7 +93,7 @@ class _Remembered(msgspec.Struct, frozen=True):
     checked_at: float
 
 
-class Sessions(Part):
+class Sessions(Repository):
     """Sessions."""
 
     def __init__(self, database: Database) -> None:

@@ -180,7 +180,7 @@ def password_problem(password: str, email: str, parameter: str = "password") -> 
     yield from problems
     local, _, domain = email.casefold().partition("@")
     if not problems and _normal(password).casefold() in (email.casefold(), local, domain):
-        yield Problem(parameter, "", "is the e-mail address or a part of it", "something nobody guesses")
+        yield Problem(parameter, "", "is the e-mail address or a part of it", "a password that others cannot guess")
 
 
 def _length_problem(password: str, parameter: str, shortest: int = 1) -> Iterable[Problem]:

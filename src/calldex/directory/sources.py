@@ -9,7 +9,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from calldex.clock import now_ms
 from calldex.directory.buckets import drop_bucket_secret
-from calldex.directory.database import Part
+from calldex.directory.database import Repository
 from calldex.directory.model import Source, handle_problem, text_problem
 from calldex.directory.principals import find_account
 from calldex.directory.tables import accounts, sources
@@ -19,7 +19,7 @@ MOST_SETTINGS: Final = 100
 LONGEST_SETTING: Final = 4000
 
 
-class Sources(Part):
+class Sources(Repository):
     """Named sources; their names are unique over all accounts."""
 
     def add_source(

@@ -411,7 +411,7 @@ quarantine: Final = Table(
     sqlite_autoincrement=True,
 )
 
-# Rows of calls, see `store.KeptRow`. Text and links are kept as bytes: those of PostgreSQL hold no NUL.
+# Rows of calls, see `records.record.CallRow`. Text and links are kept as bytes: those of PostgreSQL hold no NUL.
 call_rows: Final = Table(
     "call_rows",
     metadata,

@@ -177,7 +177,11 @@ class TeamsPlan:
         for user_id in members - before:
             self._teams_of[user_id, part[1]] += 1
             if self._teams_of[user_id, part[1]] > MOST_TEAMS:
-                problems.append(Problem(parameter, self._emails[user_id], "is in as many teams as one can be", "fewer"))
+                problems.append(
+                    Problem(
+                        parameter, self._emails[user_id], "is in the most teams that a user can be in already", "fewer"
+                    )
+                )
         refuse(problems)
         self._members_then[part] = frozenset(members)
         return members != before

@@ -8,7 +8,7 @@ import msgspec
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from calldex.clock import now_ms
-from calldex.directory.database import Part
+from calldex.directory.database import Repository
 from calldex.directory.tables import saved_views, users
 from calldex.errors import Conflict, NotFound
 
@@ -31,7 +31,7 @@ class SavedView(msgspec.Struct, frozen=True, kw_only=True):
     changed_at: int
 
 
-class Views(Part):
+class Views(Repository):
     """Views, by id. Who may change one is for the caller to see to."""
 
     def views(self, account_id: int, user_id: int) -> list[SavedView]:

@@ -17,7 +17,7 @@ import msgspec
 
 from calldex.errors import BadSettings, Problem, suggest
 from calldex.recordings.places import problem_of
-from calldex.records.record import Cdr, Rejected
+from calldex.records.record import CallRow, Cdr, Rejected
 from calldex.texts import listed
 
 
@@ -69,20 +69,6 @@ class RowSettings(FormatSettings, frozen=True, kw_only=True):
         return int(self.settle_after[:-1]) * {"s": 1, "m": 60, "h": 3600, "d": 86_400}[self.settle_after[-1]]
 
 
-class Row(msgspec.Struct, frozen=True):
-    """One row of a call, as the phone system wrote it.
-
-    * `key`: what makes the row itself (two rows with one key are the same row sent twice);
-    * `links`: what ties it to other rows; rows that share a link, directly or through others, are one call.
-      A row without links belongs to no call: it is kept, and shown to `assemble` of no call;
-    * `text`: the row, decoded, from which `assemble` can read everything again.
-    """
-
-    key: bytes
-    links: tuple[str, ...]
-    text: str
-
-
 class RecordFormat(Protocol):
     """A format whose input holds whole interactions."""
 
@@ -115,13 +101,13 @@ class RowFormat(Protocol):
     def sniff(self, head: bytes) -> bool:
         """Whether the first bytes of a file (up to 64 KiB) are surely of this format."""
 
-    def rows(self, chunks: Iterable[bytes], settings: Any) -> Iterator[Row | Rejected]:
+    def rows(self, chunks: Iterable[bytes], settings: Any) -> Iterator[CallRow | Rejected]:
         """The rows of a byte stream, in its order; one within which the stream ends is rejected as `UNFINISHED`."""
 
-    def links(self, row: Row) -> tuple[str, ...]:
+    def links(self, row: CallRow) -> tuple[str, ...]:
         """The links that a row has by what is known today: it may have been kept by an older version."""
 
-    def assemble(self, rows: Sequence[Row], settings: Any, source: str) -> Cdr | None:
+    def assemble(self, rows: Sequence[CallRow], settings: Any, source: str) -> Cdr | None:
         """The interaction that these rows (all known of one call) are; the same for every order of the same rows.
 
         None while the rows do not make a call yet. One that is not over, as far as they tell, has the disposition
@@ -138,7 +124,8 @@ def formats() -> dict[str, RecordFormat | RowFormat]:
 
 UNFINISHED: Final = "unfinished: the file ends within this row; an import of the whole row takes this piece out of here"
 """Why the last piece of a stream is rejected that is still being written, or was cut off: nothing tells the one from
-the other. Its place is "line N", the one with which it begins, and its `raw` all that stands there."""
+the other. Its place is "line N", the one with which it begins, and its `raw` all that stands there; one with another
+place is not recognized when more of it comes."""
 
 LINE_LIMIT: Final = 1 << 20
 """No format reads a line longer than this; a longer one is rejected whole."""

@@ -11,10 +11,10 @@ from collections.abc import Set as AbstractSet
 import msgspec
 
 from calldex.directory import Directory
-from calldex.formats import FormatSettings, RecordFormat, Row, RowFormat
+from calldex.formats import FormatSettings, RecordFormat, RowFormat
 from calldex.ingest.workers import sourced
-from calldex.records.record import Cdr, canonical, to_ms
-from calldex.store import Batch, KeptRow
+from calldex.records.record import CallRow, Cdr, canonical, to_ms
+from calldex.store import Batch
 
 
 class Feed(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,10 +29,10 @@ class Feed(msgspec.Struct, frozen=True, kw_only=True):
     settings: FormatSettings
 
 
-def grouped(rows: Iterable[KeptRow]) -> list[list[KeptRow]]:
+def grouped(rows: Iterable[CallRow]) -> list[list[CallRow]]:
     """The rows, those together that share a link, directly or through others."""
-    call_of: dict[str, list[KeptRow]] = {}
-    calls: dict[int, list[KeptRow]] = {}
+    call_of: dict[str, list[CallRow]] = {}
+    calls: dict[int, list[CallRow]] = {}
     for row in rows:
         joined = {id(call): call for link in row.links if (call := call_of.get(link)) is not None}
         call = max(joined.values(), key=len, default=[])
@@ -54,25 +54,21 @@ def records_of(batch: Batch) -> list[Cdr]:
 
 
 def assembled(
-    directory: Directory, feed: Feed, format_: RowFormat, calls: Sequence[Sequence[KeptRow]], new: AbstractSet[bytes]
+    directory: Directory, feed: Feed, format_: RowFormat, calls: Sequence[Sequence[CallRow]], new: AbstractSet[bytes]
 ) -> Batch:
     """The records of some calls, the rows that are new or belong to another call now, and the uuids that no call
     has any more."""
     records: list[Cdr] = []
     removed: set[str] = set()
-    changed: list[KeptRow] = []
+    changed: list[CallRow] = []
     for call in calls:
         before = {row.uuid for row in call if row.uuid is not None}
-        record = (
-            format_.assemble([Row(row.key, row.links, row.text) for row in call], feed.settings, feed.source)
-            if call[0].links
-            else None
-        )
+        record = format_.assemble(call, feed.settings, feed.source) if call[0].links else None
         if record is not None:
             records.append(sourced(canonical(_in_teams(directory, feed.account_id, record)), feed.source))
         uuid = None if record is None else record.uuid
         removed |= before - {uuid}
-        changed += [KeptRow(r.key, r.links, r.text, uuid) for r in call if r.key in new or r.uuid != uuid]
+        changed += [msgspec.structs.replace(r, uuid=uuid) for r in call if r.key in new or r.uuid != uuid]
     return Batch(
         account_id=feed.account_id,
         source=feed.source,

@@ -17,8 +17,9 @@ import msgspec
 from calldex.clock import now_ms
 from calldex.directory import Directory, Seen
 from calldex.errors import IdempotencyMismatch
-from calldex.formats import UNFINISHED, Row, RowFormat
+from calldex.formats import UNFINISHED, RowFormat
 from calldex.ingest.calls import Feed, assembled, grouped, records_of
+from calldex.ingest.posted import Readers
 from calldex.ingest.tally import Tally
 from calldex.ingest.workers import (
     BATCH_BYTES,
@@ -31,13 +32,13 @@ from calldex.ingest.workers import (
     mentions,
     read_blocks,
 )
-from calldex.records.record import Rejected, to_ms
-from calldex.store import AlreadyAnswered, Batch, KeptRow, Outcome, Quarantined, Receipt, Reject, Store
+from calldex.records.record import CallRow, Rejected, to_ms
+from calldex.store import AlreadyAnswered, Batch, Outcome, Quarantined, Receipt, Reject, Store
 
 _T = TypeVar("_T")
 
 BATCH: Final = 10_000
-"""How many pieces are committed at once; fewer where they are long, see `reading.BATCH_BYTES`."""
+"""How many pieces are committed at once; fewer where they are long, see `workers.BATCH_BYTES`."""
 
 
 class Summary(msgspec.Struct):
@@ -88,6 +89,11 @@ class Ingest:
         self._directory = directory
         self._store = store
         self.tally = Tally()
+        self.readers = Readers()
+
+    def close(self) -> None:
+        """End what reads for it."""
+        self.readers.close()
 
     def run(
         self, feed: Feed, chunks: Iterable[bytes], origin: str, progress: Callable[[Summary], None] = lambda _: None
@@ -232,7 +238,7 @@ class Ingest:
         self,
         feed: Feed,
         format_: RowFormat,
-        pieces: Sequence[Row | Rejected],
+        pieces: Sequence[CallRow | Rejected],
         origin: str,
         summary: Summary,
         *,
@@ -241,8 +247,8 @@ class Ingest:
         """Keep the rows that are new, and assemble every call they belong to again."""
         rows = [piece for piece in pieces if not isinstance(piece, Rejected)]
         rejects = [Reject(piece.reason, piece.where, piece.raw) for piece in pieces if isinstance(piece, Rejected)]
-        new: dict[bytes, Row] = {}
-        calls: list[list[KeptRow]] = []
+        new: dict[bytes, CallRow] = {}
+        calls: list[list[CallRow]] = []
         newest_ms = 0
 
         def make() -> Batch:
@@ -252,7 +258,7 @@ class Ingest:
             new.update({row.key: row for row in rows if row.key not in known})
             links = sorted({link for row in new.values() for link in row.links})
             kept = self._store.rows_of_calls(feed.account_id, feed.source, links)
-            calls.extend(grouped([*(KeptRow(r.key, r.links, r.text, None) for r in new.values()), *kept]))
+            calls.extend(grouped([*new.values(), *kept]))
             batch = assembled(self._directory, feed, format_, calls, new.keys())
             newest_ms = max((to_ms(cdr.started_at) for cdr in records_of(batch)), default=0)
             self._note(feed.account_id, mentions(records_of(batch)))

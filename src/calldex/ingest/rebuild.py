@@ -17,13 +17,13 @@ import msgspec
 
 from calldex.directory import Directory, Seen
 from calldex.errors import UsageProblem
-from calldex.formats import Row, RowFormat
+from calldex.formats import RowFormat
 from calldex.ingest.calls import Feed, assembled, grouped, records_of
 from calldex.ingest.settle import settled
 from calldex.ingest.workers import mentions
 from calldex.records import codec
-from calldex.records.record import Cdr
-from calldex.store import Batch, KeptRow, Store
+from calldex.records.record import CallRow, Cdr
+from calldex.store import Batch, Store
 
 STEP: Final = 500
 """How many rows a step looks at; their calls may have others."""
@@ -96,7 +96,7 @@ class Rebuild:
         def make() -> Batch:
             rows = []
             for row in self._kept([row for _, row in page]):
-                links = tuple(dict.fromkeys((*row.links, *self._format.links(Row(row.key, row.links, row.text)))))
+                links = tuple(dict.fromkeys((*row.links, *self._format.links(row))))
                 if links != row.links:
                     rows.append(msgspec.structs.replace(row, links=links))
             return Batch(account_id=feed.account_id, source=feed.source, format=feed.format.name, origin="", rows=rows)
@@ -114,7 +114,7 @@ class Rebuild:
         """Put the calls of the next rows behind an id together again, and say what that changed."""
         feed = self._feed
         found = Rebuilt()
-        page: list[tuple[int, KeptRow]] = []
+        page: list[tuple[int, CallRow]] = []
 
         def make() -> Batch:
             nonlocal found, page
@@ -127,14 +127,14 @@ class Rebuild:
         self._store.assemble(feed.account_id, make)
         return Step(_last(page), len(page), found)
 
-    def _kept(self, rows: Sequence[KeptRow]) -> list[KeptRow]:
+    def _kept(self, rows: Sequence[CallRow]) -> list[CallRow]:
         """Rows as they are kept at this moment."""
         wanted = {row.key for row in rows}
         links = sorted({link for row in rows for link in row.links})
         kept = self._store.rows_of_calls(self._feed.account_id, self._feed.source, links)
         return [row for row in kept if row.key in wanted]
 
-    def _page(self, after: int) -> tuple[list[tuple[int, KeptRow]], list[list[KeptRow]]]:
+    def _page(self, after: int) -> tuple[list[tuple[int, CallRow]], list[list[CallRow]]]:
         """The next rows, and the calls of which the first row, by its key, is among them: each call comes once."""
         feed = self._feed
         page = self._store.rows_of_source(feed.account_id, feed.source, after, STEP)
@@ -143,7 +143,7 @@ class Rebuild:
         calls = grouped(self._store.rows_of_calls(feed.account_id, feed.source, links))
         return page, [call for call in calls if min(row.key for row in call) in keys]
 
-    def _batch(self, calls: Sequence[list[KeptRow]]) -> tuple[Batch, int]:
+    def _batch(self, calls: Sequence[list[CallRow]]) -> tuple[Batch, int]:
         """What putting calls together makes, and how many of them were erased."""
         kept, erased = [], 0
         for call in calls:
@@ -180,7 +180,7 @@ class Rebuild:
         return found
 
 
-def _last(page: Sequence[tuple[int, KeptRow]]) -> int | None:
+def _last(page: Sequence[tuple[int, CallRow]]) -> int | None:
     return page[-1][0] if len(page) == STEP else None
 
 

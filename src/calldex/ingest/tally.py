@@ -8,8 +8,12 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from typing import Final, Literal, get_args
 
 import msgspec
+
+PostOutcome = Literal["accepted", "updated", "unchanged", "rejected"]
+OUTCOMES: Final[tuple[PostOutcome, ...]] = get_args(PostOutcome)
 
 
 class Taken(msgspec.Struct, frozen=True):

@@ -80,7 +80,7 @@ def _open(path: str) -> Iterator[Any]:
             raise NotFound(f"the file of this recording can be neither played nor converted: {form}") from None
         with audio:
             if audio.frames > _LONGEST_S * audio.samplerate:
-                raise NotFound("the file of this recording is longer than a day")
+                raise NotFound("this recording is longer than a day")
             yield audio
 
 

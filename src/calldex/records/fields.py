@@ -16,7 +16,7 @@ import msgspec
 
 from calldex.records.record import DISPOSITIONS, END_REASONS, EVENT_TYPES, FLAGS, INTERACTION_TYPES
 
-Part = Literal["number", "details", "recording"]
+Hideable = Literal["number", "details", "recording"]
 
 
 class Field(msgspec.Struct, frozen=True):
@@ -30,7 +30,7 @@ class Field(msgspec.Struct, frozen=True):
     name: str
     description: str
     contract: bool = False
-    part: Part | None = None
+    part: Hideable | None = None
     sensitive: bool = False
 
 
@@ -411,7 +411,8 @@ _CHOOSING: Final = (
         name="queue_ids",
         op=Op.ANY_ID,
         column="queue_id",
-        description=f"Ids of queues, from the look-up `queues`. {_LISTED}",
+        description="Ids of queues, from the look-up `queues`: a record's queue is the one that handled it last, so"
+        f" that the sums of queues agree with the whole; `passed_queues` finds it by the others. {_LISTED}",
         example="501",
     ),
     Filter(

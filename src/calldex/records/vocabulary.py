@@ -35,30 +35,43 @@ holds objects that begin with `uuid`."""
 FIRST: Final = b'{"uuid":"'
 """Begins a record."""
 UUID_LENGTH: Final = 36
-_TYPE: Final = len(b'00000000-0000-0000-0000-000000000000","type":')
-"""Where the word stands in a record, counted from its uuid: the members have one order, and uuids one length."""
+_TYPE: Final = b'","type":'
+"""Stands between a record's uuid and its word: the members have one order, and uuids one length."""
 
 
 def in_words(records: bytes, vocabulary: Vocabulary | None) -> bytes:
     """Records' JSON, joined by commas, in a vocabulary; of None, in the words under which they are kept."""
     if vocabulary is None:
         return records
-    words = _words(vocabulary)
-    if not any(own in records for own, _ in words):
-        return records
-    parts = records.split(BETWEEN)
-    parts[0] = parts[0][: len(FIRST)] + _said(parts[0][len(FIRST) :], words)
-    parts[1:] = [_said(part, words) for part in parts[1:]]
-    return BETWEEN.join(parts)
+    changes: list[tuple[int, int, bytes]] = []
+    for own, said in _words(vocabulary):
+        at = records.find(own)
+        while at >= 0:
+            if _begins_record(records, at - UUID_LENGTH):
+                changes.append((at, at + len(own), said))
+            at = records.find(own, at + len(own))
+    return _changed(records, sorted(changes)) if changes else records
 
 
-def _said(part: bytes, words: tuple[tuple[bytes, bytes], ...]) -> bytes:
-    for own, said in words:
-        if part.startswith(own, _TYPE):
-            return part[:_TYPE] + said + part[_TYPE + len(own) :]
-    return part
+def _begins_record(records: bytes, uuid_at: int) -> bool:
+    """Whether a record's uuid stands there, and not the like of it in a text."""
+    if uuid_at == len(FIRST):
+        return records.startswith(FIRST)
+    return uuid_at > len(BETWEEN) and records.startswith(BETWEEN, uuid_at - len(BETWEEN))
+
+
+def _changed(records: bytes, changes: list[tuple[int, int, bytes]]) -> bytes:
+    """With what stands between two places each time replaced. Nothing is copied but once: there are megabytes."""
+    kept, parts = memoryview(records), list[bytes | memoryview]()
+    done = 0
+    for begin, end, said in changes:
+        parts += (kept[done:begin], said)
+        done = end
+    return b"".join((*parts, kept[done:]))
 
 
 @cache
 def _words(vocabulary: Vocabulary) -> tuple[tuple[bytes, bytes], ...]:
-    return tuple((f'"{own}"'.encode(), f'"{said}"'.encode()) for own, said in SERVED_AS[vocabulary].items())
+    return tuple(
+        (_TYPE + b'"%b"' % own.encode(), _TYPE + b'"%b"' % said.encode()) for own, said in SERVED_AS[vocabulary].items()
+    )

@@ -48,7 +48,7 @@ class Cursor(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """Up to when the page before said that all is there."""
 
 
-class Told(msgspec.Struct, frozen=True):
+class ServedChange(msgspec.Struct, frozen=True):
     """A change as it is told: a version that came (its JSON), or a record that a copy drops (None)."""
 
     seq: int
@@ -61,14 +61,14 @@ class FeedPage(msgspec.Struct, frozen=True):
     """Some changes in their order, where the next page begins, whether there are more now, and the instant before which
     nothing can come any more."""
 
-    changes: list[Told]
+    changes: list[ServedChange]
     cursor: str
     more: bool
     complete_ms: int
 
     def body(self) -> bytes:
         """The reply's JSON."""
-        told = b",".join(
+        changes = b",".join(
             b'{"seq":%d,"change":"%b","uuid":"%b","at":%b,"record":%b}'
             % (
                 one.seq,
@@ -80,7 +80,7 @@ class FeedPage(msgspec.Struct, frozen=True):
             for one in self.changes
         )
         end = msgspec.json.encode(self.cursor), b"true" if self.more else b"false", _instant(self.complete_ms)
-        return b'{"changes":[%b],"next_cursor":%b,"has_more":%b,"complete_through":%b}' % (told, *end)
+        return b'{"changes":[%b],"next_cursor":%b,"has_more":%b,"complete_through":%b}' % (changes, *end)
 
 
 def _instant(ms: int) -> bytes:
@@ -167,10 +167,10 @@ class ChangeFeed:
         if not _is_whole(query) and found.upto > since:
             held = self._store.log.superseded(query, cursor.after, since, found.upto)
         select = _latest if cursor.versions == "latest" else _all
-        told = list(_shown(select(found, held, whole=_is_whole(query)), query))
+        changes = list(_shown(select(found, held, whole=_is_whole(query)), query))
         complete_ms = max(cursor.complete_ms, found.complete_ms)
-        behind = msgspec.structs.replace(cursor, after=found.upto, complete_ms=complete_ms)
-        return FeedPage(told, self._sealing.seal(behind), found.more, complete_ms)
+        following = msgspec.structs.replace(cursor, after=found.upto, complete_ms=complete_ms)
+        return FeedPage(changes, self._sealing.seal(following), found.more, complete_ms)
 
 
 def _is_whole(query: Query) -> bool:
@@ -198,7 +198,7 @@ def _all(found: Changes, held: dict[str, int], *, whole: bool) -> Iterator[Chang
             yield change
 
 
-def _shown(changes: Iterable[Change], query: Query) -> Iterator[Told]:
+def _shown(changes: Iterable[Change], query: Query) -> Iterator[ServedChange]:
     """The changes as the reader sees them: masked, in their vocabulary."""
     kept = list(changes)
     records = served(b",".join(change.json for change in kept if change.json is not None), query.scope)
@@ -211,4 +211,4 @@ def _shown(changes: Iterable[Change], query: Query) -> Iterator[Told]:
             count -= 1
             json = (b"" if first else b'{"uuid":"') + next(parts) + (b"}" if count else b"")
             first = False
-        yield Told(change.seq, change.uuid, change.at_ms, json)
+        yield ServedChange(change.seq, change.uuid, change.at_ms, json)

@@ -34,7 +34,7 @@ from calldex.records.fields import (
     Filter,
     Op,
 )
-from calldex.records.record import is_rounded, is_withheld, plain_number, plain_uuid, to_ms
+from calldex.records.record import is_decimal, is_withheld, plain_number, plain_uuid, to_ms
 from calldex.texts import listed
 from calldex.zones import timezones
 
@@ -211,11 +211,12 @@ def _unrelated(given: Mapping[str, str], parameters: Parameters[Any]) -> Iterabl
                 yield Problem(
                     name,
                     given[name][:100],
-                    "cannot be followed: it changes with other calls, which makes no new version of a record",
+                    "is not available in the change feed: it depends on other calls, and a change of those makes no new"
+                    " version of the record",
                     "without it, or in the list, in exports and in statistics",
                 )
     elif _HOURS in given and not parameters.hours_alone and given.keys().isdisjoint(_RELATED):
-        yield Problem(_HOURS, given[_HOURS][:100], "says nothing without callback_state", "with callback_state")
+        yield Problem(_HOURS, given[_HOURS][:100], "has no effect without callback_state", "with callback_state")
 
 
 def _own(given: Mapping[str, str], kind: type[O], problems: list[Problem]) -> O:
@@ -358,11 +359,11 @@ def _number(filter_: Filter, text: str) -> tuple[Value, ...]:
     """Letters are in lower case, for stores to find them in any; those beyond A to Z as they are."""
     if is_withheld(text):
         raise _Refused(
-            "stands for a number that is withheld, and no record has one then",
+            "stands for a withheld number, and records do not have those",
             "digits, or another word that stands for a number; withheld=yes finds callers who withheld theirs",
         )
-    if is_rounded(text):
-        raise _Refused("is a number of which a spreadsheet has lost digits", "all its digits")
+    if is_decimal(text):
+        raise _Refused("is a number as spreadsheets write decimals", "all its digits, and nothing else")
     number = plain_number(text) if len(text) <= 64 else None
     if number is None:
         raise _Refused("is not a part of a telephone number", "1 to 64 digits, or of another word that stands for one")

@@ -27,7 +27,7 @@ shape; what leaves is what it makes of that:
 Shapes: `page` and its `place` (an entity tag costs no reading), `count`, `stream` (batches of JSON, any number of
 records in constant memory as of one S), `history` (one record with its versions), `mentioned` (what look-ups list),
 `missed` (missed calls by their callers), `changes` (what came behind a commit). Aggregates are one more method of
-`Search`: it asks the store with the query, as of one S, refuses what the mask hides, and calls `told`.
+`Search`: it asks the store with the query, as of one S, refuses what the mask hides, and calls `count_served`.
 
 Whoever waits, waits on the event loop; whatever reads, reads in a thread of the places (`Search.run`): one hop.
 """
@@ -38,6 +38,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Any, Final, Generic, Literal, Protocol, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -131,34 +132,60 @@ class Stream:
     """A whole match, newest first: how many records there are as of the commit `as_of`, and these, batch by batch."""
 
     def __init__(
-        self, *, total: int, as_of: int, pool: Pool, batches: Iterator[Batch], told: Callable[[int], None]
+        self, *, total: int, as_of: int, pool: Pool, batches: Iterator[Batch], count_served: Callable[[int], None]
     ) -> None:
         self.total = total
         self.as_of = as_of
         self._pool = pool
         self._batches = batches
-        self._told = told
+        self._count_served = count_served
+        self._running: set[asyncio.Future[Any]] = set()
 
     async def run(self, work: Callable[[], _T]) -> _T:
-        """Do work in the stream's thread: what begins and ends a file. Whoever is told to stop meanwhile does so when
-        it is done: nothing of a stream goes on behind its end."""
-        running = asyncio.ensure_future(self._pool.run(work))
+        """Do work in a thread of the stream: what begins and ends a file. Whoever is told to stop meanwhile does so
+        when it is done: nothing of a stream goes on behind its end."""
+        running = self._begun(work)
         try:
             return await asyncio.shield(running)
         except asyncio.CancelledError:
-            await asyncio.wait({running})
+            await self.settled()
             raise
 
     async def through(self, write: Callable[[Batch], _T]) -> AsyncIterator[_T]:
-        """What a format makes of each batch, read and written in one hop."""
+        """What a format makes of each batch, in order. While one is taken (and sent, perhaps), the next is written
+        and the one behind it read: in memory are three. Whoever breaks off waits until it is `settled`."""
+        reading: asyncio.Future[Batch | None] = self._begun(self._read)
+        writing: asyncio.Future[_T] | None = None
+        count = 0
+        while True:
+            batch = await asyncio.shield(reading)
+            ready = None if writing is None else (count, await asyncio.shield(writing))
+            if batch is not None:
+                count, reading, writing = batch.count, self._begun(self._read), self._begun(partial(write, batch))
+            if ready is not None:
+                self._count_served(ready[0])
+                yield ready[1]
+            if batch is None:
+                return
 
-        def read() -> tuple[Batch, _T] | None:
-            batch = next(self._batches, None)
-            return None if batch is None else (batch, write(batch))
+    async def settled(self) -> None:
+        """Return when nothing is read or written any more."""
+        if self._running:
+            await asyncio.wait(self._running)
 
-        while (done := await self.run(read)) is not None:
-            self._told(done[0].count)
-            yield done[1]
+    def _read(self) -> Batch | None:
+        return next(self._batches, None)
+
+    def _begun(self, work: Callable[[], _T]) -> asyncio.Future[_T]:
+        running = asyncio.ensure_future(self._pool.run(work))
+        self._running.add(running)
+        running.add_done_callback(self._ended)
+        return running
+
+    def _ended(self, running: asyncio.Future[Any]) -> None:
+        self._running.discard(running)
+        if not running.cancelled():
+            running.exception()  # of what nobody waits for any more, nobody needs to know
 
 
 class MissedPage(msgspec.Struct, frozen=True):
@@ -279,7 +306,7 @@ class Search(Generic[O]):
         async with self._pool.place(self._gone):
             return await self._pool.run(work)
 
-    def told(self, rows: int) -> None:
+    def count_served(self, rows: int) -> None:
         """Account for records that leave."""
         self.noted.rows = (self.noted.rows or 0) + rows
         self._served(rows)
@@ -300,7 +327,7 @@ class Search(Generic[O]):
         return f"{tag}-{damaged}" if damaged else tag
 
     def page(self, place: Place, wanted: PageRequest) -> Page:
-        """The page; whoever sends it calls `told`, as they may have it from elsewhere."""
+        """The page; whoever sends it calls `count_served`, as they may have it from elsewhere."""
         return self._pager.read(self._query, place, wanted.per_page)
 
     # --- missed calls -------------------------------------------------------------------------------------------------
@@ -328,7 +355,7 @@ class Search(Generic[O]):
         uuids = dict.fromkeys(uuid for line in lines for uuid in (line.uuids[0], line.answer_uuid) if uuid is not None)
         position = lines[-1].position if lines else None
         token = self._pager.following(walk, place, total, len(lines), position)
-        self.told(len(lines))
+        self.count_served(len(lines))
         return MissedPage(lines, self._seen(list(uuids), place.as_of), total, place.page, token)
 
     def _seen(self, uuids: Sequence[str], as_of: int) -> dict[str, dict[str, Any]]:
@@ -357,7 +384,7 @@ class Search(Generic[O]):
     def changes(self, cursor: Cursor, limit: int) -> FeedPage:
         """The page of the change feed behind a cursor."""
         page = self._feed.page(self._query, cursor, limit)
-        self.told(len(page.changes))
+        self.count_served(len(page.changes))
         return page
 
     # --- aggregates ---------------------------------------------------------------------------------------------------
@@ -372,7 +399,7 @@ class Search(Generic[O]):
         found = self._store.aggregate(self._query, as_of, make(offsets))
         if len(found) > MOST_GROUPS:
             raise BadRequest(f"that makes more than {MOST_GROUPS} groups; group by less, or ask for fewer days")
-        self.told(len(found))
+        self.count_served(len(found))
         return as_of, found
 
     # --- other shapes -------------------------------------------------------------------------------------------------
@@ -403,7 +430,7 @@ class Search(Generic[O]):
         found = self._store.slice(query, self._head(), limit=1, total=1)
         if not found.count:
             raise _unseen(uuid)
-        self.told(1)
+        self.count_served(1)
         seen = [
             msgspec.structs.replace(version, json=served(version.json, self.scope))
             for version in self._store.history(self.scope.account_id, uuid)
@@ -413,7 +440,7 @@ class Search(Generic[O]):
 
     @asynccontextmanager
     async def stream(self, size: int = BATCH, *, dated: bool = False, at: Point | None = None) -> AsyncIterator[Stream]:
-        """All that matches, as of one S, in memory for one batch. Takes up a place until it is left; who leaves it
+        """All that matches, as of one S, in memory for three batches. Takes up a place until it is left; who leaves it
         early frees it as soon as the batch in hand is read. `dated`: each record has one member more, `updated_at`,
         when its version was committed. `at`: go on where an earlier stream of the same search was, as of the same
         S."""
@@ -421,7 +448,13 @@ class Search(Generic[O]):
             point = await self._pool.run(self._counted) if at is None else at
             self.noted.begun, self.noted.rows = True, 0
             batches = self._batches(point, size, dated=dated)
-            yield Stream(total=point.total, as_of=point.as_of, pool=self._pool, batches=batches, told=self.told)
+            stream = Stream(
+                total=point.total, as_of=point.as_of, pool=self._pool, batches=batches, count_served=self.count_served
+            )
+            try:
+                yield stream
+            finally:
+                await stream.settled()
 
     def _counted(self) -> Point:
         as_of = self._head()

@@ -196,7 +196,7 @@ def group_told(group: Group, value: Any, vocabulary: Vocabulary | None = None) -
     return value or None
 
 
-def told(names: Sequence[str], values: Mapping[str, Any]) -> dict[str, Any]:
+def chosen(names: Sequence[str], values: Mapping[str, Any]) -> dict[str, Any]:
     """The measures that are wanted, of what was measured."""
     found: dict[str, Any] = {}
     for name in names:

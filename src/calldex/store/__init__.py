@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from calldex.access import Scope
-from calldex.records.record import Cdr
+from calldex.records.record import CallRow, Cdr
 from calldex.search.query import Query
 from calldex.search.statistics import Grouping
 
@@ -70,15 +70,6 @@ class Head(msgspec.Struct, frozen=True):
     hash: bytes
 
 
-class KeptRow(msgspec.Struct, frozen=True):
-    """A row of a call as it is kept: see `formats.Row`; `uuid` is the interaction it was last made part of."""
-
-    key: bytes
-    links: tuple[str, ...]
-    text: str
-    uuid: str | None
-
-
 class Reject(msgspec.Struct, frozen=True):
     """A piece of input for the quarantine."""
 
@@ -118,7 +109,7 @@ class AlreadyAnswered(Exception):
 
 
 class Prepared(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A record as stores keep it: its uuid, its columns (`sql.values`) and its JSON. See `sql.ready`."""
+    """A record as stores keep it: its uuid, its columns (`sql.values`) and its JSON. See `sql.prepared`."""
 
     uuid: str
     values: tuple[int | str, ...]
@@ -141,7 +132,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     origin: str
     records: Sequence[Cdr | Prepared] = ()
     removed: Sequence[str] = ()
-    rows: Sequence[KeptRow] = ()
+    rows: Sequence[CallRow] = ()
     rejects: Sequence[Reject] = ()
     released: Sequence[int] = ()
     receipt_key: str | None = None
@@ -206,8 +197,9 @@ class DayCheck(msgspec.Struct, frozen=True):
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether a store can answer searches; if not, how far it has come. `damaged`: how many versions are refused as
-    they are not what was written."""
+    """Whether a store can answer searches; if not, how far it has come: `behind` of `total` commits, of all accounts,
+    since those are brought up to date in one. `damaged`: how many versions are refused as they are not what was
+    written."""
 
     ready: bool
     behind: int
@@ -216,9 +208,14 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     damaged: int = 0
 
     @property
+    def left_percent(self) -> int:
+        """How much of what was committed cannot be searched yet, for whoever is not to learn how much others write."""
+        return max(100 * self.behind // max(self.total, 1), 1) if self.behind else 0
+
+    @property
     def left(self) -> str:
-        """How far it is, for whoever is not to learn how much others write."""
-        return f"{max(100 * self.behind // max(self.total, 1), 1)} % of what was committed is left"
+        """The same in words."""
+        return f"{self.left_percent} % of what was committed is left"
 
 
 class Mentioned(msgspec.Struct, frozen=True, kw_only=True):
@@ -280,7 +277,7 @@ class ChangeLog(Protocol):
 
 
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
-    """What a store can do, and how it is best used: how many batches of an import (see `ingest.BATCH`) to commit as
+    """What a store can do, and how it is best used: how many batches of an import (see `ingest.pipeline`) to commit as
     one, how long to wait at least between two purges, how often to look whether something was committed, and by what it
     is backed up, if `Care.backup` cannot do it."""
 
@@ -354,10 +351,10 @@ class Writing(Protocol):
 class Staging(Protocol):
     """What is kept beside records, and is written with them: rows of calls, the quarantine, receipts."""
 
-    def rows_of_calls(self, account_id: int, source: str, links: Sequence[str]) -> list[KeptRow]:
+    def rows_of_calls(self, account_id: int, source: str, links: Sequence[str]) -> list[CallRow]:
         """Every kept row that is tied to one of these links, directly or through other rows."""
 
-    def rows_of_source(self, account_id: int, source: str, after: int, limit: int) -> list[tuple[int, KeptRow]]:
+    def rows_of_source(self, account_id: int, source: str, after: int, limit: int) -> list[tuple[int, CallRow]]:
         """So many kept rows of a source behind an id, in the order in which they came, each with its id."""
 
     def count_rows(self, account_id: int, source: str) -> int:

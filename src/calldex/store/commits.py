@@ -13,7 +13,8 @@ from typing import Protocol
 
 import msgspec
 
-from calldex.store import Batch, KeptRow, Quarantined, Receipt, Span
+from calldex.records.record import CallRow
+from calldex.store import Batch, Quarantined, Receipt, Span
 
 
 class Point(msgspec.Struct, frozen=True):
@@ -79,10 +80,10 @@ class Commits(Protocol):
     def void_before(self, at_ms: int) -> list[tuple[int, Span]]:
         """The commits given up before an instant, with their accounts."""
 
-    def rows_of_calls(self, account_id: int, source: str, links: Sequence[str]) -> list[KeptRow]:
+    def rows_of_calls(self, account_id: int, source: str, links: Sequence[str]) -> list[CallRow]:
         """See `Store.rows_of_calls`."""
 
-    def rows_of_source(self, account_id: int, source: str, after: int, limit: int) -> list[tuple[int, KeptRow]]:
+    def rows_of_source(self, account_id: int, source: str, after: int, limit: int) -> list[tuple[int, CallRow]]:
         """See `Store.rows_of_source`."""
 
     def count_rows(self, account_id: int, source: str) -> int:

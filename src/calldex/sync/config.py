@@ -44,7 +44,7 @@ def seconds(span: str) -> int:
     """The seconds of a span; `ValueError` if it is none."""
     found = _SPAN.fullmatch(span)
     if found is None:
-        raise ValueError(f"{span!r} is no length of time; valid: 30s, 5m, 2h, 1d")
+        raise ValueError(f"{span!r} is not a length of time; valid: 30s, 5m, 2h, 1d")
     return int(found[1]) * _UNITS[found[2]]
 
 

@@ -125,9 +125,9 @@ class FeedReader(Reader):
             self.file.forget_seen(self.pipe)
         return total
 
-    def _change(self, told: Mapping[str, Any]) -> Change:
-        record = told["record"] if told["change"] == "upsert" else None
-        return Change(told["uuid"], told["seq"], None if record is None else chosen(record, self.fields))
+    def _change(self, given: Mapping[str, Any]) -> Change:
+        record = given["record"] if given["change"] == "upsert" else None
+        return Change(given["uuid"], given["seq"], None if record is None else chosen(record, self.fields))
 
     def _delivered(self, found: Mapping[str, Change], place: Place, cursor: str) -> Place:
         now_s = now_ms() // 1000

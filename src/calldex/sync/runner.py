@@ -120,42 +120,42 @@ class Worker:
     def run(self, wait_s: int = 0, *, lookups: bool = True) -> int:
         """Bring the destination up to date; how many changes that took. Raises nothing that can go wrong with either
         end: it is in the status."""
-        with self._told() as told:
+        with self._reported() as status:
             endpoint, _, sink = self._opened()
             reader = self._reader()
             sink.retry()
             begun_ms = now_ms()
-            told.changes = reader.run(wait_s)
-            told.not_whole = dict(reader.problems)
+            status.changes = reader.run(wait_s)
+            status.not_whole = dict(reader.problems)
             if lookups and self.pipe.lookups and sink.has_tables:
                 self._lookups(endpoint, sink)
-            if not told.not_whole:
-                told.current_ms = begun_ms
+            if not status.not_whole:
+                status.current_ms = begun_ms
         return self.status.changes
 
     def backfill(self, start: str, end: str) -> None:
         """Read some days again, whatever the place."""
-        with self._told() as told:
+        with self._reported() as status:
             self._opened()
             reader = self._reader()
-            told.changes = reader.range(start, end)
-            told.not_whole = dict(reader.problems)
+            status.changes = reader.range(start, end)
+            status.not_whole = dict(reader.problems)
 
     def verify(self) -> None:
         """Bring the destination up to date, prove it equal, and repair what is not."""
         self.run()
         if self.status.problem:
             return
-        with self._told() as told:
+        with self._reported() as status:
             _, _, sink = self._opened()
             found = verified(self._reader(), sink)
-            told.changes = found.repaired
-            told.repaired, told.unequal = found.repaired, found.unequal
-            told.verified_ms = now_ms()
+            status.changes = found.repaired
+            status.repaired, status.unequal = found.repaired, found.unequal
+            status.verified_ms = now_ms()
 
     def reset(self) -> None:
         """Forget the place: the next run reads everything, and deletes what is no more."""
-        with self._told():
+        with self._reported():
             _, _, sink = self._opened()
             sink.deliver(
                 (), msgspec.structs.replace(sink.place(), reads="", cursor=None, first="", through="", days={})
@@ -166,7 +166,7 @@ class Worker:
     # --- inside -------------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def _told(self) -> Iterator[Status]:
+    def _reported(self) -> Iterator[Status]:
         """What happens within goes to the status, and to the log."""
         begun = time.monotonic()
         status = msgspec.structs.replace(self.status, problem="", changes=0, not_whole={})
@@ -183,14 +183,14 @@ class Worker:
         totals = self._file.totals(self.name)
         status.failed, status.retried = totals.failed, totals.retried
         self.status = status
-        self._file.tell(self.name, msgspec.json.encode(status).decode())
-        told = {"pipe": self.name, "changes": status.changes, "seconds": status.seconds, "failed": status.failed}
+        self._file.keep_status(self.name, msgspec.json.encode(status).decode())
+        said = {"pipe": self.name, "changes": status.changes, "seconds": status.seconds, "failed": status.failed}
         if status.problem:
-            _log.warning("pipe failed", **told, problem=status.problem)
+            _log.warning("pipe failed", **said, problem=status.problem)
         elif status.not_whole:
-            _log.warning("pipe ran; some days are not whole", **told, days=status.not_whole)
+            _log.warning("pipe ran; some days are not whole", **said, days=status.not_whole)
         elif status.changes:
-            _log.info("pipe ran", **told)
+            _log.info("pipe ran", **said)
 
     def _context(self) -> Context:
         account = self._source.account or self.pipe.from_
@@ -269,8 +269,8 @@ def _sum(rows: Any) -> str:
 
 def status_of(file: StateFile, name: str) -> Status:
     """How a pipe fares, as it is kept."""
-    told = file.told(name)
-    return Status(pipe=name, begun_ms=now_ms()) if told is None else msgspec.json.decode(told, type=Status)
+    kept = file.status(name)
+    return Status(pipe=name, begun_ms=now_ms()) if kept is None else msgspec.json.decode(kept, type=Status)
 
 
 def condition_of(status: Status, bound_s: int, now_ms: int) -> str:

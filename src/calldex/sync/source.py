@@ -11,9 +11,8 @@ import httpx2
 import msgspec
 
 from calldex.client import ApiError, Client, Incomplete
-from calldex.client.client import TIMEOUT_S, Patience
-from calldex.client.flows import CDRS, Changes, Value, decoded, parameters, told
-from calldex.client.problems import refusal
+from calldex.client.client import TIMEOUT_S, patiently, refused
+from calldex.client.flows import CDRS, Changes, Value, decoded, parameters
 from calldex.sync import config
 
 Kind = Literal["calldex", "v2"]
@@ -124,14 +123,10 @@ class Endpoint:
         return reply.headers.get("etag", ""), decoded(reply.content)
 
     def _get(self, path: str, asked: Mapping[str, str], headers: Mapping[str, str]) -> httpx2.Response:
-        patience = Patience(TRIES)
-        while True:
-            try:
-                reply = self._http.get(path, params=dict(asked), headers=dict(headers))
-                if not patience.again(reply):
-                    if reply.status_code in (200, 304):
-                        return reply
-                    raise refusal(reply.status_code, told(reply.content))
-            except httpx2.TransportError as error:
-                patience.failed(error)
-            time.sleep(patience.pause_s)
+        def send() -> httpx2.Response:
+            reply = self._http.get(path, params=dict(asked), headers=dict(headers))
+            if reply.status_code not in (200, 304):
+                raise refused(reply)
+            return reply
+
+        return patiently(TRIES, send)

@@ -112,15 +112,15 @@ class StateFile:
 
     # --- how pipes fare -----------------------------------------------------------------------------------------------
 
-    def told(self, pipe: str) -> str | None:
-        """How a pipe fares, as it was told last."""
+    def status(self, pipe: str) -> str | None:
+        """How a pipe fares, as it was kept last."""
         found: str | None = self._one("SELECT told FROM status WHERE pipe = ?", pipe)
         return found
 
-    def tell(self, pipe: str, told: str) -> None:
+    def keep_status(self, pipe: str, status: str) -> None:
         """Keep how a pipe fares."""
         with self._lock:
-            self._db.execute("INSERT OR REPLACE INTO status VALUES (?, ?)", (pipe, told))
+            self._db.execute("INSERT OR REPLACE INTO status VALUES (?, ?)", (pipe, status))
 
     # --- pipes into what cannot be read back --------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ read again. Another endpoint has none, so there everything is read and compared.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -57,14 +57,14 @@ def _by_reading(reader: DayReader, sink: Sink) -> Verified:
 
 
 def _differing(reader: FeedReader, sink: Sink) -> list[str]:
-    theirs = _told(reader, {"level": "day"})
+    theirs = _served(reader, {"level": "day"})
     ours = _sums(sink.held(), _DAY_MS, lambda at: str(at.date()))
     return sorted(day for day in theirs.keys() | ours.keys() if theirs.get(day) != ours.get(day))
 
 
 def _repaired(reader: FeedReader, sink: Sink, day: str) -> int:
     start_ms = round(datetime.fromisoformat(f"{day}T00:00:00+00:00").timestamp() * _MS)
-    theirs = _told(reader, {"level": "hour", "start_date": day, "end_date": day})
+    theirs = _served(reader, {"level": "hour", "start_date": day, "end_date": day})
     ours = _sums(sink.held(start_ms, start_ms + _DAY_MS), _HOUR_MS, _hour)
     total = 0
     for hour in sorted(theirs.keys() | ours.keys()):
@@ -75,7 +75,7 @@ def _repaired(reader: FeedReader, sink: Sink, day: str) -> int:
     return total
 
 
-def _told(reader: FeedReader, asked: dict[str, Any]) -> Sums:
+def _served(reader: FeedReader, asked: dict[str, Any]) -> Sums:
     found = reader.endpoint.client.checksums(**{**reader.filters, "timezone": "UTC", **asked})
     return {_begin(each["from"], asked["level"]): (each["count"], each["hash"]) for each in found["checksums"]}
 
@@ -92,13 +92,13 @@ def _instant(ms: int) -> str:
     return datetime.fromtimestamp(ms / _MS, UTC).isoformat().replace("+00:00", "Z")
 
 
-def _sums(rows: Iterable[tuple[str, int, int]], unit_ms: int, told: Any) -> Sums:
+def _sums(rows: Iterable[tuple[str, int, int]], unit_ms: int, label: Callable[[datetime], str]) -> Sums:
     found: dict[int, tuple[int, int]] = {}
     for uuid, seq, began in rows:
         count, total = found.get(began // unit_ms, (0, 0))
         part = int.from_bytes(hashlib.sha256(f"{uuid}:{seq}".encode()).digest()[:8], "big")
         found[began // unit_ms] = count + 1, total + part
     return {
-        told(datetime.fromtimestamp(at * unit_ms / _MS, UTC)): (count, f"{total % 2**64:016x}")
+        label(datetime.fromtimestamp(at * unit_ms / _MS, UTC)): (count, f"{total % 2**64:016x}")
         for at, (count, total) in found.items()
     }

@@ -23,7 +23,7 @@ from calldex.sync.state import StateFile
 _log: Final = structlog.get_logger(__name__)
 TIMEOUT_S: Final = 10
 CONDITIONS: Final = ("new", "ok", "behind", "unequal")
-_TOLD: Final = "condition"
+_CONDITION: Final = "condition"
 _AGAIN_S: Final = 60
 """A message that could not be sent is sent again after so long."""
 
@@ -92,12 +92,12 @@ class Watcher:
         for pipe, status in statuses.items():
             condition = condition_of(status, seconds(self._watch.lag), at_ms)
             self._metrics.tell(status, condition)
-            told = self._file.remembered(pipe)
-            was = told.get(_TOLD, "new")
+            noted = self._file.remembered(pipe)
+            was = noted.get(_CONDITION, "new")
             if condition == was or time.monotonic() < self.not_before:
                 continue
             if {condition, was} == {"new", "ok"} or self._sent(status, condition, was):
-                told[_TOLD] = condition
+                noted[_CONDITION] = condition
 
     def _sent(self, status: Status, condition: str, was: str) -> bool:
         text = _text(status, condition)

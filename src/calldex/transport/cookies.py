@@ -6,23 +6,20 @@ looked at twice: `refuse_foreign` lets through what our own pages sent, and link
 
 from __future__ import annotations
 
-from typing import Final, Literal, TypeVar
+from typing import Final, Literal
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
 from calldex.errors import Forbidden
 from calldex.sealing import Sealing
 
-T = TypeVar("T", bound=msgspec.Struct)
 Name = Literal["calldex", "calldex_device", "calldex_openid", "calldex_as"]
 SESSION: Final[Name] = "calldex"
 DEVICE: Final[Name] = "calldex_device"
 OPENID: Final[Name] = "calldex_openid"
 SEEN_AS: Final[Name] = "calldex_as"
 """The id of the user as whom somebody sees. It needs no seal: whoever makes one up gets what they may, or less."""
-KEY_BYTES: Final = 64
 READING: Final = frozenset({"GET", "HEAD"})
 
 
@@ -88,19 +85,6 @@ def refuse_foreign(request: Request, *, proven: bool) -> None:
         raise Forbidden("with a cookie alone, the browser must say where this comes from: Origin, or Sec-Fetch-Site")
 
 
-class Seal:
-    """Makes values of cookies that only we can read or make, with the cookie's name bound in."""
-
-    def __init__(self, key: bytes) -> None:
-        self._key = key
-
-    def seal(self, name: Name, content: msgspec.Struct) -> str:
-        """The content as the value of a cookie."""
-        return self._sealing(name).seal(content)
-
-    def unseal(self, name: Name, value: str, kind: type[T]) -> T | None:
-        """The content; None for everything that `seal` did not make under this name."""
-        return self._sealing(name).unseal(value, kind)
-
-    def _sealing(self, name: Name) -> Sealing:
-        return Sealing(self._key, "calldex cookie 1", name)
+def sealing_of(key: bytes, name: Name) -> Sealing:
+    """What makes values of a cookie that only we can read or make."""
+    return Sealing(key, "calldex cookie 1", name)

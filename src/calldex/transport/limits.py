@@ -1,7 +1,7 @@
 """How often somebody may come: token buckets for keys, for addresses, and for who has no valid key.
 
-Asked by `edge` for every request and by `inputs.caller` for every request with a key, in the event loop alone, so there
-is no lock. Kept in memory, and bounded: a bucket nobody used for long is forgotten, which makes it a full one.
+Asked by `middleware` for every request and by `requests.caller` for every request with a key, in the event loop alone,
+so there is no lock. Kept in memory, and bounded: a bucket nobody used for long is forgotten, which makes it a full one.
 
 A bucket is one number, the time at which it will be full again (the generic cell rate algorithm): a request that takes
 from it moves that time by what the request costs.

@@ -16,9 +16,9 @@ from prometheus_client.registry import Collector
 import calldex
 from calldex.clock import now_ms
 from calldex.errors import CalldexError
+from calldex.ingest.tally import OUTCOMES
 from calldex.node import Node
 from calldex.transport.backpressure import Backpressure
-from calldex.transport.replies import OUTCOMES
 from calldex.transport.tls import Certificate
 from calldex.transport.workers import Workers
 

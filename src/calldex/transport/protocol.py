@@ -2,7 +2,7 @@
 its reply; and errors in our shape.
 
 What is refused here never becomes a request: it is not HTTP, or too much of it. Bodies are bounded by who reads them
-(`inputs.body_of`).
+(`requests.body_of`).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _INT: Final = struct.Struct("i")
 _RESET: Final = struct.pack("ii", 1, 0)
 """Of `SO_LINGER`: do not linger at all."""
 
-Part = Literal["head", "body", "reply"]
+Phase = Literal["head", "body", "reply"]
 
 
 def bare_reply(error: CalldexError, *, tls: bool = False) -> bytes:
@@ -75,7 +75,7 @@ class BoundedHttp(HttpToolsProtocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
         *,
-        cut: Callable[[Part], None] = lambda _: None,
+        cut: Callable[[Phase], None] = lambda _: None,
         left: Callable[[], None] = lambda: None,
         backpressure: Backpressure | None = None,
     ) -> None:
@@ -182,7 +182,7 @@ class BoundedHttp(HttpToolsProtocol):
         cycle: Any = self.cycle  # None before the first request
         return cycle is None or cycle.response_complete
 
-    def _expect(self, part: Part, seconds: float) -> None:
+    def _expect(self, part: Phase, seconds: float) -> None:
         self._expect_nothing()
         self._deadline = self.loop.call_later(seconds, self._too_slow, part)
 
@@ -191,7 +191,7 @@ class BoundedHttp(HttpToolsProtocol):
             self._deadline.cancel()
             self._deadline = None
 
-    def _too_slow(self, part: Part) -> None:
+    def _too_slow(self, part: Phase) -> None:
         self._cut(part)
         if self.unsent():
             self.transport.close()

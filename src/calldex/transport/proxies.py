@@ -1,6 +1,6 @@
 """Whose a request is when it came through a proxy: what trusted ones say in `X-Forwarded-*` and `Forwarded` (RFC 7239).
 
-Used by `edge` alone; everything behind it reads the address and the scheme from the scope. Each proxy writes the
+Used by `middleware` alone; everything behind it reads the address and the scheme from the scope. Each proxy writes the
 address it was called from behind those that it was given, so a list is read from its end, no further than the first
 address that is no proxy's: what stands before that came from the client, who may have written anything.
 """

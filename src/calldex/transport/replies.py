@@ -10,7 +10,7 @@ import threading
 from collections.abc import Mapping
 from functools import lru_cache
 from http import HTTPStatus
-from typing import Annotated, Final, Literal, get_args
+from typing import Final, Literal
 
 import msgspec
 import zstandard
@@ -19,7 +19,6 @@ from starlette.responses import Response
 
 from calldex import budget
 from calldex.errors import CalldexError, CursorExpired, MethodNotAllowed, Problem
-from calldex.records.codec import Record
 
 JSON: Final = "application/json"
 PRIVATE: Final = {"Cache-Control": "private, no-cache", "Vary": "Accept-Encoding, Authorization, Cookie"}
@@ -57,18 +56,17 @@ class ErrorReply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     earliest_cursor: str | None = None
 
 
-Part = Literal["store", "directory"]
+Component = Literal["store", "directory"]
 
 
 class Readiness(msgspec.Struct, frozen=True, kw_only=True):
     """Whether everything can be answered; if not, which parts are `down`, and why. One that answers has a `reason` as
-    well when some of its hosts do not. Where the store is being brought up to date, `behind` of `total` commits are
-    left."""
+    well when some of its hosts do not. `left_percent`: how much of what was committed cannot be searched yet; more than
+    0 for long only where the store is being brought up to date."""
 
     ready: bool
-    down: tuple[Part, ...]
-    behind: int
-    total: int
+    down: tuple[Component, ...]
+    left_percent: int
     reason: str | None
 
 
@@ -76,9 +74,8 @@ class Unready(ErrorReply, frozen=True, kw_only=True):
     """The error of a node that is not ready, with the members of `Readiness`."""
 
     ready: bool
-    down: tuple[Part, ...]
-    behind: int
-    total: int
+    down: tuple[Component, ...]
+    left_percent: int
     reason: str | None
 
 
@@ -107,69 +104,6 @@ def error_reply(error: CalldexError, request_id: str, members: ErrorReply | None
         headers["Retry-After"] = str(error.retry_after or 1)
     body = msgspec.json.encode(members or error_members(error, request_id))
     return Response(body, error.status, headers, JSON)
-
-
-# --- pages ------------------------------------------------------------------------------------------------------------
-
-
-class CdrPage(msgspec.Struct, frozen=True, kw_only=True):
-    """A page of a search: its records, how many match in all, the page's number as it was asked for, and the token for
-    the rest; null when nothing follows. `numbers` is there when it was asked for."""
-
-    records: list[Record]
-    total: Annotated[int, msgspec.Meta(ge=0)]
-    page: Annotated[int, msgspec.Meta(ge=1)]
-    search_token: str | None
-    numbers: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
-
-
-# --- what was posted --------------------------------------------------------------------------------------------------
-
-
-PostOutcome = Literal["accepted", "updated", "unchanged", "rejected"]
-OUTCOMES: Final[tuple[PostOutcome, ...]] = get_args(PostOutcome)
-
-
-class RecordOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What became of the record at `index` of the request: its uuid, or the reason why it was rejected."""
-
-    index: int
-    outcome: PostOutcome
-    uuid: str | None = None
-    reason: str | None = None
-
-
-class IngestReply(msgspec.Struct, frozen=True):
-    """What became of the records of a request: how many of each outcome, and each by itself."""
-
-    accepted: int
-    updated: int
-    unchanged: int
-    rejected: int
-    records: list[RecordOutcome]
-
-
-DeletionWord = Literal["deleted", "absent", "rejected"]
-DELETIONS: Final[tuple[DeletionWord, ...]] = get_args(DeletionWord)
-
-
-class DeletionOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What became of the record whose uuid stands at `index` of the request: its uuid, or the reason why what stands
-    there was rejected."""
-
-    index: int
-    outcome: DeletionWord
-    uuid: str | None = None
-    reason: str | None = None
-
-
-class DeletionReply(msgspec.Struct, frozen=True):
-    """What became of the uuids of a request: how many of each outcome, and each by itself."""
-
-    deleted: int
-    absent: int
-    rejected: int
-    records: list[DeletionOutcome]
 
 
 # --- content coding ---------------------------------------------------------------------------------------------------

@@ -224,7 +224,7 @@ async def session_of(request: Request, directory: Directory, *, themselves: bool
     owner = directory.known_session(token, at_ms) or await _found(lambda: directory.find_session(token, at_ms))
     _admit(request, ("session", owner.session_id) if owner else None)
     if owner is None:
-        raise Unauthorized("you are not signed in any more") if token else Unauthorized
+        raise Unauthorized("your session has ended; sign in again") if token else Unauthorized
     refuse_foreign(request, proven=True)
     request.scope["calldex.key"] = owner.credential
     _asks(request, Asker(owner.account_id, ("session", owner.session_id)))
@@ -236,7 +236,7 @@ async def session_of(request: Request, directory: Directory, *, themselves: bool
 async def _as_seen(request: Request, directory: Directory, owner: SessionOwner, other: str) -> SessionOwner:
     """Whoever sees as another reads, and changes nothing."""
     if not (other.isascii() and other.isdecimal() and len(other) <= 15):
-        raise BadRequest("the cookie that says as whom you see is none of ours; sign out")
+        raise BadRequest("the cookie that names the user you see as is not valid; sign out")
     seen = await _found(lambda: directory.seen_as(owner, int(other)))
     if request.method not in READING:
         raise Forbidden(f"you see as {seen.seen_as}, which changes nothing; end that first")

@@ -84,8 +84,8 @@ def test_a_key_makes_no_key_that_outlives_it(office: Office) -> None:
     later = (ends + timedelta(seconds=1)).isoformat()
     body = {"user": BOSS, "scopes": ["read"], **limits}
     for wider, what in (
-        ({"expires_at": later}, "ends later"),
-        ({"expires_at": None}, "ends later"),
+        ({"expires_at": later}, "expires later"),
+        ({"expires_at": None}, "expires later"),
         ({"networks": []}, "works elsewhere"),
         ({"networks": ["126.0.0.0/7"]}, "works elsewhere"),
         ({"networks": ["127.0.0.1", "2001::/16"]}, "works elsewhere"),

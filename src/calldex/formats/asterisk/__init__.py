@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from calldex.formats import Row, RowSettings, lines
+from calldex.formats import RowSettings, lines
 from calldex.formats.asterisk.calls import assemble
 from calldex.formats.asterisk.links import cdr_links, queue_links
 from calldex.formats.asterisk.reading import Reader, recognised
 from calldex.formats.asterisk.rows import CdrRow, decoded
 from calldex.formats.asterisk.settings import AsteriskSettings
-from calldex.records.record import Cdr, Rejected
+from calldex.records.record import CallRow, Cdr, Rejected
 
 
 class AsteriskFormat:
@@ -30,7 +30,7 @@ class AsteriskFormat:
         """Whether a complete line among the first ones is a row of cdr_csv, shipped cdr_custom or queue_log."""
         return recognised(head)
 
-    def rows(self, chunks: Iterable[bytes], settings: AsteriskSettings) -> Iterator[Row | Rejected]:
+    def rows(self, chunks: Iterable[bytes], settings: AsteriskSettings) -> Iterator[CallRow | Rejected]:
         """The rows of a byte stream. Lines of nothing but white space are no record.
 
         A last line without line end is `UNFINISHED`, whatever can be seen in it: a row cut behind one of its columns
@@ -42,12 +42,12 @@ class AsteriskFormat:
         yield from reader.line(b"", ended=False)
         yield from reader.finish()
 
-    def links(self, row: Row) -> tuple[str, ...]:
+    def links(self, row: CallRow) -> tuple[str, ...]:
         """What ties a row to others; see `links`."""
         said = decoded(row.text)
         return cdr_links(said, row.key) if isinstance(said, CdrRow) else queue_links(said)
 
-    def assemble(self, rows: Sequence[Row], settings: AsteriskSettings, source: str) -> Cdr | None:
+    def assemble(self, rows: Sequence[CallRow], settings: AsteriskSettings, source: str) -> Cdr | None:
         """The call that these rows are; see `calls.assemble`."""
         return assemble([row.text for row in rows], settings, source)
 

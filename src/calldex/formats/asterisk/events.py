@@ -36,38 +36,38 @@ _SAME: Final = 5 * SECOND
 def events_of(call: Call, kind: InteractionType, talks: Sequence[CdrPath], most: int) -> tuple[tuple[Event, ...], int]:
     """The events, and how many there are beyond the most: first offers that were not taken are left out."""
     entries = sorted(visit.entered.at for visit in call.visits if visit.entered is not None)
-    told = [event for visit in call.visits for event in _visit_events(visit, call, entries)]
+    events = [event for visit in call.visits for event in _visit_events(visit, call, entries)]
     if not call.visits:
-        told += [Event(type="queued", at=path.start, queue=queue(call)) for path in call.queue_paths[:1]]
+        events += [Event(type="queued", at=path.start, queue=queue(call)) for path in call.queue_paths[:1]]
     let_go = min((visit.finish for visit in call.served if visit.finish is not None), default=None)
     for path in talks:
         if not call.served or (let_go is not None and path.start >= let_go):
             at = path.answered_at or path.start
-            told.append(Event(type="answered", at=at, agent=leg_agent(path.row, call.profile, kind)))
-    told += [Event(type="voicemail", at=path.start) for path in call.paths if path.is_voicemail]
-    found = _joined(told, row_events(call))
+            events.append(Event(type="answered", at=at, agent=leg_agent(path.row, call.profile, kind)))
+    events += [Event(type="voicemail", at=path.start) for path in call.paths if path.is_voicemail]
+    found = _joined(events, row_events(call))
     found.sort(key=lambda event: (event.type == "ring_no_answer", event.at, _ORDER.index(event.type), encode(event)))
     kept = sorted(found[:most], key=lambda event: (event.at, _ORDER.index(event.type), encode(event)))
     return tuple(kept), len(found) - len(kept)
 
 
-def _joined(told: list[Event], seen: Iterable[Event]) -> list[Event]:
+def _joined(events: list[Event], seen: Iterable[Event]) -> list[Event]:
     """The events of both logs; a transfer that both tell of is one event, with what each knows."""
-    transfers = sorted((event.at, place) for place, event in enumerate(told) if event.type in TRANSFERS)
+    transfers = sorted((event.at, place) for place, event in enumerate(events) if event.type in TRANSFERS)
     for event in seen:
         nearest = bisect_left(transfers, (event.at - _SAME, 0)) if event.type in TRANSFERS else len(transfers)
         if nearest == len(transfers) or transfers[nearest][0] > event.at + _SAME:
-            told.append(event)
+            events.append(event)
             continue
         at = transfers[nearest][1]
-        known = told[at]
-        told[at] = msgspec.structs.replace(
+        known = events[at]
+        events[at] = msgspec.structs.replace(
             known,
             agent=known.agent or event.agent,
             number=known.number or event.number,
             to_agent=known.to_agent or event.to_agent,
         )
-    return told
+    return events
 
 
 def _visit_events(visit: Visit, call: Call, entries: Sequence[datetime]) -> Iterator[Event]:

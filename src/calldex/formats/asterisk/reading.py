@@ -18,12 +18,12 @@ from typing import Final
 
 import msgspec
 
-from calldex.formats import LINE_LIMIT, UNFINISHED, Row
+from calldex.formats import LINE_LIMIT, UNFINISHED
 from calldex.formats.asterisk.kinds import SUPPORTED, Kind, kind_of
 from calldex.formats.asterisk.links import ANY_CHANNEL, ID_LENGTH, cdr_links, queue_links
 from calldex.formats.asterisk.rows import UNIQUEID, CdrRow, QueueRow, epoch_of
 from calldex.formats.asterisk.settings import COLUMNS, SKIPPED, AsteriskSettings, local_time
-from calldex.records.record import Rejected, is_rounded
+from calldex.records.record import CallRow, Rejected, is_decimal
 
 _BOM: Final = b"\xef\xbb\xbf"
 _QUEUE_LINE: Final = re.compile(rb"\d{1,11}\|[^|]*\|[^|]*\|[^|]*\|[A-Za-z][0-9A-Za-z_-]*(?:\||\r?$)")
@@ -98,7 +98,7 @@ class Reader:
         self._open_size = 0
         self._foreign: Foreign | None = None
 
-    def line(self, line: bytes, ended: bool) -> Iterator[Row | Rejected]:
+    def line(self, line: bytes, ended: bool) -> Iterator[CallRow | Rejected]:
         """The rows that are complete with this line; one that is not ended is the last, and may be empty."""
         self._number += 1
         if self._number == 1:
@@ -126,13 +126,13 @@ class Reader:
             yield self._rejected("a quote is never closed", self._open)
             self._close()
 
-    def _begun(self, line: bytes) -> Iterator[Row | Rejected]:
+    def _begun(self, line: bytes) -> Iterator[CallRow | Rejected]:
         if self._kind == "queue_log" or (self._kind is None and self._foreign is not None) or _balanced(line):
             yield from self._made([line])
         else:
             self._open, self._open_from, self._open_size = [line], self._number, len(line)
 
-    def _continued(self, line: bytes) -> Iterator[Row | Rejected]:
+    def _continued(self, line: bytes) -> Iterator[CallRow | Rejected]:
         """A line inside an open quote: the value goes on, unless the line is a row by itself."""
         if _balanced(line) and not isinstance(whole := self._row([line]), Rejected):
             yield from self.end()
@@ -155,7 +155,7 @@ class Reader:
         if self._foreign is not None:
             yield self._foreign.rejected()
 
-    def _made(self, record: list[bytes]) -> Iterator[Row | Rejected]:
+    def _made(self, record: list[bytes]) -> Iterator[CallRow | Rejected]:
         """The row of a record, or why it is none; a line of another kind of file is counted, and told at the end."""
         made = self._row(record)
         if isinstance(made, Rejected):
@@ -166,7 +166,7 @@ class Reader:
                 return
         yield made
 
-    def _row(self, record: list[bytes]) -> Row | Rejected:
+    def _row(self, record: list[bytes]) -> CallRow | Rejected:
         raw = b"\n".join(record)
         try:
             if self._kind == "queue_log":
@@ -242,7 +242,7 @@ def _text(value: str, charset: str) -> str:
     return value if value.isprintable() else value.translate(_CONTROLS)
 
 
-def _cdr_row(raw: bytes, settings: AsteriskSettings) -> Row:
+def _cdr_row(raw: bytes, settings: AsteriskSettings) -> CallRow:
     pieces = _split(raw)
     if settings.columns and len(pieces) > len(settings.columns):
         row = _rejoined(pieces, settings)
@@ -251,7 +251,7 @@ def _cdr_row(raw: bytes, settings: AsteriskSettings) -> Row:
         row = _checked(values, _columns(values, settings))
     # Of what was written, not of how it was decoded: the key stays if the source's settings are put right.
     key = _digest("cdr", *pieces)
-    return Row(key, cdr_links(row, key), msgspec.json.encode(row).decode())
+    return CallRow(key, cdr_links(row, key), msgspec.json.encode(row).decode())
 
 
 def _columns(values: list[str], settings: AsteriskSettings) -> tuple[str, ...]:
@@ -288,9 +288,9 @@ def _checked(values: Sequence[str], columns: tuple[str, ...]) -> CdrRow:
         if value and not (_INTEGER.fullmatch(value) and abs(float(value)) <= _MOST_SECONDS):
             raise _Unreadable(f"{column} is not a number of seconds: {value[:40]!r}, valid is up to {_MOST_SECONDS}")
     for column in ("src", "dst", "did"):
-        if is_rounded(value := named.get(column, "")):
+        if is_decimal(value := named.get(column, "")):
             raise _Unreadable(
-                f"{column} is {value[:40]!r}, of which a spreadsheet has lost digits; valid are all of them"
+                f"{column} is {value[:40]!r}, a number as spreadsheets write decimals; valid are all its digits"
             )
     for column in ("uniqueid", "linkedid"):
         if len(named.get(column, "")) > ID_LENGTH:
@@ -331,7 +331,7 @@ def _rejoined(pieces: list[str], settings: AsteriskSettings) -> CdrRow:
     return found[0]
 
 
-def _queue_row(raw: bytes, settings: AsteriskSettings) -> Row:
+def _queue_row(raw: bytes, settings: AsteriskSettings) -> CallRow:
     if not _QUEUE_LINE.match(raw):
         raise _Unreadable("not a queue_log line; valid is epoch|callid|queue|agent|event|parameters")
     pieces = raw.decode("latin-1").rstrip("\r|").split("|")
@@ -339,7 +339,7 @@ def _queue_row(raw: bytes, settings: AsteriskSettings) -> Row:
     if len(callid) > ID_LENGTH:
         raise _Unreadable(f"callid is longer than the {ID_LENGTH} characters that Asterisk gives it")
     row = QueueRow(int(time), callid, queue, agent, event.upper(), tuple(parameters))
-    return Row(_digest("queue", *pieces), queue_links(row), msgspec.json.encode(row).decode())
+    return CallRow(_digest("queue", *pieces), queue_links(row), msgspec.json.encode(row).decode())
 
 
 def _digest(*parts: str) -> bytes:

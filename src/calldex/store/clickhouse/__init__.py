@@ -23,6 +23,7 @@ from calldex.access import Scope
 from calldex.clock import now_ms
 from calldex.errors import TokenExpired, Unavailable, UnreadableInput, UsageProblem
 from calldex.records.fields import MAX_VALUES
+from calldex.records.record import CallRow
 from calldex.search.missed import split
 from calldex.search.query import Query
 from calldex.search.statistics import Grouping
@@ -31,7 +32,6 @@ from calldex.store import (
     Batch,
     Capabilities,
     DayCheck,
-    KeptRow,
     Loaded,
     Mentioned,
     MissedAsk,
@@ -47,7 +47,7 @@ from calldex.store import (
     callbacks,
 )
 from calldex.store.aggregates import aggregated
-from calldex.store.clickhouse.address import Address
+from calldex.store.clickhouse.address import Dsn
 from calldex.store.clickhouse.changes import PublishedLog
 from calldex.store.clickhouse.client import Hosts
 from calldex.store.clickhouse.dialect import CDR_TABLE, CLICKHOUSE, FUNCTIONS, WORDS, ended, together
@@ -88,7 +88,7 @@ class ClickhouseStore:
         backed_up_by="ClickHouse's own BACKUP DATABASE",
     )
 
-    def __init__(self, address: Address, commits: Commits, *, timeout_s: float, superseded_kept_s: float) -> None:
+    def __init__(self, address: Dsn, commits: Commits, *, timeout_s: float, superseded_kept_s: float) -> None:
         """Reach it, and find the tables of this version there; those of an engine in this process are made.
 
         `UnreadableInput` if it cannot be reached or used, `WrongVersion` if its tables are of another version.
@@ -115,7 +115,7 @@ class ClickhouseStore:
             self.hosts.close()
             raise
 
-    def _checked(self, address: Address) -> str:
+    def _checked(self, address: Dsn) -> str:
         """What stands behind the name of the table of versions in a statement that changes tables."""
         found = {
             name: (engine, whole)
@@ -174,7 +174,9 @@ class ClickhouseStore:
         with self._commits.turn(account_id) as turn:
             batch, changes = made()
             outcomes = changes.decide(self._live(account_id, turn.point, changes.uuids))
-            receipt = batch.receipt(outcomes) if batch.receipt is not None else None
+            receipt = None
+            if batch.receipt is not None and batch.receipt_key is not None:
+                receipt = batch.receipt(outcomes)
             if changes.count:
                 first = turn.reserve(changes.count)
                 now = now_ms()
@@ -466,11 +468,11 @@ class ClickhouseStore:
             found.append(Version(seq, ended, uuid, text if content else None, written_ms))
         return found
 
-    def rows_of_calls(self, account_id: int, source: str, links: Sequence[str]) -> list[KeptRow]:
+    def rows_of_calls(self, account_id: int, source: str, links: Sequence[str]) -> list[CallRow]:
         """See `Store.rows_of_calls`."""
         return self._commits.rows_of_calls(account_id, source, links)
 
-    def rows_of_source(self, account_id: int, source: str, after: int, limit: int) -> list[tuple[int, KeptRow]]:
+    def rows_of_source(self, account_id: int, source: str, after: int, limit: int) -> list[tuple[int, CallRow]]:
         """See `Store.rows_of_source`."""
         return self._commits.rows_of_source(account_id, source, after, limit)
 

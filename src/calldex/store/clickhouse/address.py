@@ -16,7 +16,7 @@ FORM: Final = (
 _MOST_HOSTS: Final = 64
 
 
-class Address(msgspec.Struct, frozen=True, kw_only=True):
+class Dsn(msgspec.Struct, frozen=True, kw_only=True):
     """Hosts with their ports, and how to get in; or the folder (`path`) of an engine in this process.
 
     `str()` is for people and holds no password.
@@ -47,17 +47,17 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
     __repr__ = __str__
 
 
-def address(text: str) -> Address:
+def parse_dsn(text: str) -> Dsn:
     """The address that a text is; `BadSettings`, which never repeats it, if it is none."""
     try:
         parts = urlsplit(text)
         if parts.scheme == "chdb" and not parts.netloc and len(parts.path) > 1 and not parts.query:
-            return Address(path=unquote(parts.path), database="calldex")
+            return Dsn(path=unquote(parts.path), database="calldex")
         if parts.scheme != "clickhouse":
             raise ValueError("begins with neither clickhouse:// nor chdb:///")
         return _clickhouse(parts)
     except ValueError as error:
-        raise BadSettings([Problem("store", "", f"is no address of a ClickHouse: {_safe(error)}", FORM)]) from None
+        raise BadSettings([Problem("store", "", f"is not the address of a ClickHouse: {_safe(error)}", FORM)]) from None
 
 
 def _safe(error: ValueError) -> str:
@@ -65,7 +65,7 @@ def _safe(error: ValueError) -> str:
     return str(error) if type(error) is ValueError and error.args and "'" not in str(error) else "it cannot be read"
 
 
-def _clickhouse(parts: SplitResult) -> Address:
+def _clickhouse(parts: SplitResult) -> Dsn:
     login, _, places = parts.netloc.rpartition("@")
     if "@" in login:
         raise ValueError("an @ in user or password must be written %40")
@@ -80,7 +80,7 @@ def _clickhouse(parts: SplitResult) -> Address:
     database = unquote(parts.path.strip("/"))
     if not database or "/" in database:
         raise ValueError("it names no database, or a path")
-    return Address(
+    return Dsn(
         hosts=_hosts(places, 8443 if secure else 8123),
         user=unquote(user) or "default",
         password=unquote(password),

@@ -29,7 +29,7 @@ from clickhouse_connect.driver.httputil import get_pool_manager
 
 from calldex import budget
 from calldex.errors import DiskFull, Unavailable, UnreadableInput
-from calldex.store.clickhouse.address import Address
+from calldex.store.clickhouse.address import Dsn
 from calldex.store.sql import Parameter, Sql
 
 _CONNECT_S: Final = 2
@@ -169,7 +169,7 @@ def _list(name: str, values: list[Any]) -> tuple[str, list[Any]]:
 class _Host:
     """One host, and its idle clients: each is used by one thread at a time."""
 
-    def __init__(self, address: Address, number: int, settings: dict[str, object]) -> None:
+    def __init__(self, address: Dsn, number: int, settings: dict[str, object]) -> None:
         self.name = address.host_names[number]
         self._address, self._number, self._settings = address, number, settings
         self._idle: queue.LifoQueue[Client] = queue.LifoQueue()
@@ -255,7 +255,7 @@ class _Host:
 class Hosts:
     """Asks ClickHouse. May be used from several threads. `timeout_s`: how long a question may take."""
 
-    def __init__(self, address: Address, timeout_s: float) -> None:
+    def __init__(self, address: Dsn, timeout_s: float) -> None:
         self._address = address
         self._timeout_s = timeout_s
         settings = {**_SETTINGS, "max_execution_time": max(1, round(timeout_s))}
@@ -407,7 +407,7 @@ class Hosts:
             host.close()
 
 
-def _start_error(address: Address, failures: Sequence[tuple[str, Error]]) -> UnreadableInput:
+def _start_error(address: Dsn, failures: Sequence[tuple[str, Error]]) -> UnreadableInput:
     """What to tell of hosts none of which can be used: what the first says that answered, else what each does."""
     name, answer = next((failure for failure in failures if failure[1].code is not None), failures[0])
     if answer.code in _REFUSED:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from operator import itemgetter
@@ -73,8 +74,6 @@ Seqs = np.ndarray[tuple[int], np.dtype[np.int64]]
 """Commit numbers."""
 Uuids = Callable[[Array], Array | None]
 """Looks up uuids by commit numbers, see `Index`."""
-
-
 _log = structlog.get_logger(__name__)
 
 
@@ -203,7 +202,7 @@ class Columns:
         for account_id, bucket, count, begun, closed in found:
             account = self._account(account_id)
             account.add(bucket, count)
-            account.ended = max(account.ended, closed or 0)
+            account.end(closed or 0)
             account.begun = max(account.begun, begun)
 
     def _account(self, account_id: int) -> AccountTimes:
@@ -276,16 +275,17 @@ class Columns:
 
     def _remember(self, rows: Sequence[tuple[Any, ...]], closings: Sequence[Closing], upto: int) -> None:
         """A version that a commit behind `upto` supersedes is live still; it will come again among the closings."""
-        for seq, seq_to, account_id, _, started_ms in (row[:5] for row in rows):
-            account = self._account(account_id)
-            account.begun = max(account.begun, seq)
+        for account_id, seq in {row[2]: row[0] for row in rows}.items():  # they are in the order of commits
+            self._account(account_id).begun = seq
+        began = Counter((row[2], row[4] // BUCKET_MS, min(row[1], upto + 1)) for row in rows)
+        for (account_id, bucket, seq_to), count in began.items():
             if seq_to > upto:
-                account.add(started_ms // BUCKET_MS, 1)
+                self._account(account_id).add(bucket, count)
             else:
-                account.ended = max(account.ended, seq_to)
+                self._account(account_id).end(seq_to)
         for closing in closings:
             account = self._account(closing.account_id)
-            account.ended = max(account.ended, closing.seq_to)
+            account.end(closing.seq_to)
             account.add(closing.started_ms // BUCKET_MS, -1)
 
     def fill(self, names: Sequence[str], rows: Sequence[tuple[Any, ...]], upto: int) -> None:
@@ -639,9 +639,9 @@ class Columns:
         if self._indexing is not None:
             self._indexing.join()
         with suppress(duckdb.Error):  # what is not folded into the file now is replayed when it is opened
-            self._connection.execute("CHECKPOINT kept")
-            self._connection.execute("DETACH kept")
+            self._connection.execute("CHECKPOINT kept; DETACH kept")
         self._connection.close()
+        del self._connection  # whoever keeps what is closed keeps nothing of the engine alive
 
 
 def _layout(version: int) -> str:

@@ -36,8 +36,8 @@ from calldex.store import (
 from calldex.store.embedded import chain, links, sqlite, staging
 from calldex.store.embedded.dialect import SQLITE
 from calldex.store.embedded.numbering import NUMBER, Begun, Numbering
-from calldex.store.embedded.packing import Garbled, Packing, put_dictionary
-from calldex.store.embedded.proof import Fault, Readers, faults
+from calldex.store.embedded.packing import COMMA, Garbled, Packing, put_dictionary
+from calldex.store.embedded.proof import Fault, faults
 from calldex.store.embedded.schema import LEDGER
 from calldex.store.embedded.sqlite import commit
 from calldex.store.embedded.sqlite import rows as _all
@@ -587,12 +587,30 @@ class Ledger:
         if self.damaged:
             self.refuse_damaged(map(int, seqs))
         with self.reader() as reader:
-            asked = "SELECT CAST(json AS BLOB) FROM carray(?) CROSS JOIN version ON seq = value WHERE json IS NOT NULL"
-            found = [stored for (stored,) in _all(reader, asked, (sqlite.carray(seqs),))]
-            last = _all(reader, "SELECT started_ms, uuid FROM version WHERE seq = ?", (int(seqs[-1]),))
-        if not last or len(found) < len(seqs):
-            return Slice(b"", len(found), None)
-        return Slice(b",".join(self.plain(seqs, found)), len(found), Position(last[0][0], str(UUID(bytes=last[0][1]))))
+            found = _all(
+                reader,
+                "SELECT CAST(group_concat(json, ?2) AS BLOB), count(json), min(length(json))"
+                " FROM carray(?1) CROSS JOIN version ON seq = value",
+                (sqlite.carray(seqs), COMMA),
+            )
+            last = _all(
+                reader, "SELECT started_ms, uuid, CAST(json AS BLOB) FROM version WHERE seq = ?", (int(seqs[-1]),)
+            )
+        ((stored, count, shortest),) = found
+        if count < len(seqs) or not last:
+            return Slice(b"", count, None)
+        ((started_ms, uuid, json),) = last
+        texts = self.packing.joined(stored, json) if shortest else None
+        if texts is None:
+            one_by_one = self._stored(seqs)
+            texts, count = b",".join(self.plain(seqs, one_by_one)), len(one_by_one)
+        return Slice(texts, count, Position(started_ms, str(UUID(bytes=uuid))))
+
+    def _stored(self, seqs: Any) -> list[bytes]:
+        """What lies there as the JSON of some versions, given as for `joined`; of those that are kept."""
+        asked = "SELECT CAST(json AS BLOB) FROM carray(?) CROSS JOIN version ON seq = value"
+        with self.reader() as reader:
+            return [stored for (stored,) in _all(reader, asked, (sqlite.carray(seqs),))]
 
     def uuids(self, seqs: Any) -> list[bytes]:
         """The uuids of some versions, given as for `joined`, in that order; of those that are kept."""
@@ -633,7 +651,7 @@ def _commit_before(connection: sqlite.Connection, ms: int, last: int) -> int:
     return low
 
 
-def versions_by_day(readers: Readers, as_of: int) -> Iterator[tuple[str, tuple[Any, ...]]]:
+def versions_by_day(readers: sqlite.Readers, as_of: int) -> Iterator[tuple[str, tuple[Any, ...]]]:
     """See `Ledger.days`. In pieces, none of which keeps the write-ahead log for long."""
     for after in range(0, as_of, _AT_ONCE):
         with readers() as reader:

@@ -16,7 +16,7 @@ from calldex.store import DayCheck
 from calldex.store.embedded import COLUMNS_FILE, LEDGER_FILE
 from calldex.store.embedded.columns import Behind, Columns
 from calldex.store.embedded.comparing import compared, filled_columns
-from calldex.store.embedded.proof import told
+from calldex.store.embedded.proof import in_lines
 from calldex.store.embedded.reader import LedgerReader, proved
 
 
@@ -37,7 +37,7 @@ def look(data: Path, memory_mb: int, threads: int) -> Looked:
         return found
     with LedgerReader(path) as ledger:
         faults = ledger.faults()
-        found.problems += [*told(faults), *ledger.integrity()]
+        found.problems += [*in_lines(faults), *ledger.integrity()]
     if faults:
         try:
             proved(path)

@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from calldex.store import Head
-from calldex.store.embedded.proof import Readers
-from calldex.store.embedded.sqlite import Connection, rows
+from calldex.store.embedded.sqlite import Connection, Readers, rows
 
 NUMBER: Final = "(SELECT n.number + {0} - n.seq FROM numbering AS n WHERE n.seq <= {0} ORDER BY n.seq DESC LIMIT 1)"
 """The number of a version, by the name of the column that has its place in the ledger's count."""

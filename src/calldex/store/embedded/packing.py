@@ -25,6 +25,8 @@ _REFUSALS: Final = (zstandard.ZstdError, ValueError, MemoryError)
 """What zstd says of what it cannot decompress; the last where a length is not what it was."""
 _FIRST: Final = "dictionary_0001.zstd"
 _PLAIN: Final = b"{"
+COMMA: Final = zstandard.ZstdCompressor(write_checksum=False).compress(b",")
+"""Joins what lies in the ledger to what `Packing.joined` decompresses."""
 
 
 class Garbled(Exception):
@@ -88,6 +90,17 @@ class Packing:
             most = min(8 * most, _AT_ONCE)
             for version, json in zip(some, self.pack([version[-2] for version in some]), strict=True):
                 yield (*version[:-2], json, version[-1])
+
+    def joined(self, stored: bytes, last: bytes) -> bytes | None:
+        """The JSON, joined by commas, of versions whose stored texts, none of them empty, are joined by `COMMA`, given
+        the text of the last one as well. None where these must be looked at one by one: one is damaged, of another
+        dictionary, or was never compressed."""
+        try:
+            texts: bytes = self._decoder(self._newest).stream_reader(stored, read_across_frames=True).read()
+            # A text that is cut at the end of all is decompressed as far as it goes, which nobody says.
+            return texts if texts.endswith(self._plain(last, 0)) else None
+        except (*_REFUSALS, Garbled):
+            return None
 
     def unpack(self, stored: Sequence[bytes]) -> Sequence[Any]:
         """The JSON of some versions, as bytes or what can be joined like them. Raises `Garbled`."""

@@ -6,8 +6,7 @@ nothing; what is to be done about a fault is for whoever asked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -17,11 +16,8 @@ from calldex.errors import StoreDamaged
 from calldex.store import Head
 from calldex.store.embedded import chain
 from calldex.store.embedded.packing import Garbled, Packing
-from calldex.store.embedded.sqlite import Connection, rows
+from calldex.store.embedded.sqlite import Readers, rows
 from calldex.store.sql import LIVE
-
-Readers = Callable[[], AbstractContextManager[Connection]]
-"""Gives a connection for a while."""
 
 _LINKS: Final = 100
 _VERSIONS: Final = 5_000
@@ -192,7 +188,7 @@ def _text(uuid: Any) -> str:
     return str(UUID(bytes=uuid)) if isinstance(uuid, bytes) and len(uuid) == 16 else ""
 
 
-def told(found: Sequence[Fault]) -> list[str]:
+def in_lines(found: Sequence[Fault]) -> list[str]:
     """What is wrong, a line each, and of many the first ones and how many there are."""
     lines = [str(fault) for fault in found[:_MOST_LINES]]
     return [*lines, f"and {len(found) - _MOST_LINES} more"] if len(found) > _MOST_LINES else lines

@@ -17,7 +17,8 @@ import msgspec
 
 from calldex.clock import now_ms
 from calldex.errors import StoreDamaged, UnreadableInput, WrongVersion
-from calldex.store import Head, KeptRow, Loaded, Quarantined, Receipt
+from calldex.records.record import CallRow
+from calldex.store import Head, Loaded, Quarantined, Receipt
 from calldex.store.embedded import links, sqlite
 from calldex.store.embedded.ledger import (
     DAY,
@@ -159,7 +160,7 @@ class LedgerReader:
             days[account_id, day] = count + 1, (sum_ + int.from_bytes(digest[8:], "little")) % 2**64
         return days
 
-    def rows_of_calls(self, after: int, count: int) -> list[tuple[int, int, str, KeptRow]]:
+    def rows_of_calls(self, after: int, count: int) -> list[tuple[int, int, str, CallRow]]:
         """So many rows of calls behind an id, in order: id, account, source, row."""
         found = rows(
             self._reader,

@@ -8,8 +8,8 @@ file is.
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +18,8 @@ import apsw
 from calldex.errors import CalldexError, DiskFull, StoreDamaged, Unavailable, UnreadableInput
 
 Connection = apsw.Connection
+Readers = Callable[[], AbstractContextManager[Connection]]
+"""Gives a connection for a while."""
 carray = apsw.carray
 OK: Final = int(apsw.SQLITE_OK)
 
@@ -62,7 +64,7 @@ def reading(path: Path) -> Connection:
 
 
 def _opened(path: Path, flags: int, *pragmas: str) -> Connection:
-    with told(path):
+    with translated(path):
         connection = apsw.Connection(str(path), flags=flags)
         try:
             connection.set_busy_timeout(BUSY_MS)
@@ -94,7 +96,7 @@ def looking(path: Path) -> Iterator[Connection]:
     logged, indexed = log.exists() and log.stat().st_size > 0, index.exists()
     uri = f"{path.absolute().as_uri()}?mode=ro{'' if logged else '&immutable=1'}"
     try:
-        with told(path):
+        with translated(path):
             connection = apsw.Connection(uri, flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
         try:
             connection.set_busy_timeout(BUSY_MS)
@@ -108,11 +110,13 @@ def looking(path: Path) -> Iterator[Connection]:
 
 def each(connection: Connection, text: str, parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
     """The rows of a statement."""
-    with told(connection.filename):
+    with translated(connection.filename):
         try:
             yield from connection.execute(text, parameters)
         except UnicodeDecodeError as error:
-            raise StoreDamaged(f"the ledger {connection.filename} is damaged: it has text that is no text") from error
+            raise StoreDamaged(
+                f"the ledger {connection.filename} is damaged: it holds text that is not UTF-8"
+            ) from error
 
 
 def rows(connection: Connection, text: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
@@ -132,7 +136,7 @@ def integrity(connection: Connection) -> list[str]:
 @contextmanager
 def commit(connection: Connection) -> Iterator[None]:
     """What is written meanwhile becomes one commit, or a part of the one that goes on; all of it or nothing."""
-    with told(connection.filename, "; nothing of this was kept"), connection:
+    with translated(connection.filename, "; nothing of this was kept"), connection:
         yield
 
 
@@ -158,7 +162,7 @@ def fold(connection: Connection, *, wholly: bool = False) -> bool:
 def copy(writer: Connection, target: Path) -> Generator[bool, None, None]:
     """Copy a database into a new file, some pages at each step, through the connection that writes to it: between two
     steps it may write, and does so to the copy as well. (If another one did, SQLite would begin again.)"""
-    with told(target, room=f"there is no room to copy the ledger to {target}, or it cannot be written there"):
+    with translated(target, room=f"there is no room to copy the ledger to {target}, or it cannot be written there"):
         copied = apsw.Connection(str(target))
         try:
             with copied.backup("main", writer, "main") as backup:
@@ -170,7 +174,7 @@ def copy(writer: Connection, target: Path) -> Generator[bool, None, None]:
 
 
 @contextmanager
-def told(path: Path | str, after: str = "", *, room: str = "") -> Iterator[None]:
+def translated(path: Path | str, after: str = "", *, room: str = "") -> Iterator[None]:
     """What SQLite says about a file, as one of our errors. `after`: what becomes of what was being written; `room`:
     what is said where there is no room."""
     try:

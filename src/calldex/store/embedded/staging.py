@@ -12,9 +12,9 @@ from uuid import UUID
 import msgspec
 
 from calldex.clock import now_ms
-from calldex.store import RECEIPT_MS, Batch, KeptRow, Outcome, Quarantined, Receipt
-from calldex.store.embedded.proof import Readers
-from calldex.store.embedded.sqlite import Connection, carray, rows
+from calldex.records.record import CallRow
+from calldex.store import RECEIPT_MS, Batch, Outcome, Quarantined, Receipt
+from calldex.store.embedded.sqlite import Connection, Readers, carray, rows
 from calldex.store.sql import uuid_bytes
 
 QUARANTINE: Final = (
@@ -73,10 +73,10 @@ class Staging:
     def __init__(self, readers: Readers) -> None:
         self._readers = readers
 
-    def rows_of_calls(self, account_id: int, source: str, links: Sequence[str]) -> list[KeptRow]:
+    def rows_of_calls(self, account_id: int, source: str, links: Sequence[str]) -> list[CallRow]:
         """Every kept row tied to one of these links, directly or through other rows: links and rows in turn, until
         nothing is added."""
-        kept: dict[int, KeptRow] = {}
+        kept: dict[int, CallRow] = {}
         known: set[str] = set()
         new = set(links)
         with self._readers() as reader:
@@ -96,7 +96,7 @@ class Staging:
                         new.update(link for link in kept[id_].links if link not in known)
         return list(kept.values())
 
-    def rows_of_source(self, account_id: int, source: str, after: int, limit: int) -> list[tuple[int, KeptRow]]:
+    def rows_of_source(self, account_id: int, source: str, after: int, limit: int) -> list[tuple[int, CallRow]]:
         """So many kept rows of a source behind an id, in its order."""
         with self._readers() as reader:
             found = rows(
@@ -153,9 +153,9 @@ class Staging:
             return int(rows(reader, "SELECT count(*) FROM quarantine", ())[0][0])
 
 
-def kept_row(key: bytes, links: str, text: str, uuid: bytes | None) -> KeptRow:
+def kept_row(key: bytes, links: str, text: str, uuid: bytes | None) -> CallRow:
     """A row of a call, of its columns."""
-    return KeptRow(
+    return CallRow(
         key, msgspec.json.decode(links, type=tuple[str, ...]), text, None if uuid is None else str(UUID(bytes=uuid))
     )
 

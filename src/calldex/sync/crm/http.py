@@ -112,7 +112,7 @@ class Http:
         pace: Pace,
         *,
         headers: Callable[[], Mapping[str, str]],
-        told: Callable[[Any], str],
+        reason: Callable[[Any], str],
         renew: Callable[[], None] | None = None,
         paced: Callable[[Pace, Mapping[str, str]], None] | None = None,
         timeout_s: float = TIMEOUT_S,
@@ -122,7 +122,7 @@ class Http:
         self._name = name
         self._pace = pace
         self._headers = headers
-        self._told = told
+        self._reason = reason
         self._renew = renew
         self._paced = paced
         self._tries = tries
@@ -202,7 +202,7 @@ class Http:
         """Why to try again; empty where the reply is good. Raises what ends the tries."""
         if 200 <= reply.status < 300:
             return ""
-        words = f"{self._name} answered {reply.status}: {self._told(reply.body) or 'nothing more'}"
+        words = f"{self._name} answered {reply.status}: {self._reason(reply.body) or 'nothing more'}"
         if reply.status in _PUT_OFF:
             return words
         if reply.status in _UNKNOWN:

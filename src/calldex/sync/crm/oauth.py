@@ -36,13 +36,13 @@ class Token:
         path: str,
         pace: Pace,
         *,
-        told: Callable[[Any], str],
+        reason: Callable[[Any], str],
         app: AppOptions,
         remembered: MutableMapping[str, Any],
     ) -> None:
         """`url` and `path` are where the vendor gives tokens, `told` finds its words in what it answers."""
         self._vendor, self._url, self._path, self._pace = vendor, url, path, pace
-        self._told, self._app, self._remembered = told, app, remembered
+        self._reason, self._app, self._remembered = reason, app, remembered
         self._token = ""
         self._renewing = threading.Lock()
 
@@ -73,7 +73,7 @@ class Token:
             self._url,
             self._pace,
             headers=lambda: {"Content-Type": "application/x-www-form-urlencoded"},
-            told=self._told,
+            reason=self._reason,
             timeout_s=self._app.timeout_s,
             tries=self._app.tries,
         )

@@ -20,7 +20,7 @@ _PLACE: Final = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 _NAME: Final = re.compile(r"([a-z][a-z0-9_.]*)(?:(\?)|\|(.*)|:(.*))?", re.DOTALL)
 _LEFT_OUT: Final = object()
 Values = Mapping[str, Any]
-Part = Callable[[Values], Any]
+Segment = Callable[[Values], Any]
 
 
 class BadTemplate(ValueError):
@@ -42,7 +42,7 @@ class Template:
         """The content with these values."""
         return self._part(values)
 
-    def _read(self, content: Any, at: str) -> Part:
+    def _read(self, content: Any, at: str) -> Segment:
         if isinstance(content, str):
             return self._text(content, at)
         if isinstance(content, list):
@@ -55,8 +55,8 @@ class Template:
             }
         return lambda values: content
 
-    def _text(self, text: str, at: str) -> Part:
-        pieces: list[str | Part] = []
+    def _text(self, text: str, at: str) -> Segment:
+        pieces: list[str | Segment] = []
         end = 0
         for place in _PLACE.finditer(text):
             pieces.append(text[end : place.start()])
@@ -73,7 +73,7 @@ class Template:
             return pieces[0]
         return lambda values: "".join(piece if isinstance(piece, str) else _written(piece(values)) for piece in pieces)
 
-    def _place(self, text: str, at: str) -> Part:
+    def _place(self, text: str, at: str) -> Segment:
         found = _NAME.fullmatch(text)
         if found is None or found[1] not in self._names:
             raise BadTemplate(f"{at} asks for {text!r}; there are {', '.join(sorted(self._names))}")

@@ -68,7 +68,7 @@ class Bitrix24(Crm):
             options.oauth_url,
             "/oauth/token/",
             Pace(2),
-            told=_told,
+            reason=_reason,
             app=options,
             remembered=self.context.remembered,
         )
@@ -77,7 +77,7 @@ class Bitrix24(Crm):
             options.url,
             self._pace,
             headers=token.headers,
-            told=_told,
+            reason=_reason,
             renew=token.renew,
             timeout_s=options.timeout_s,
             tries=options.tries,
@@ -88,7 +88,7 @@ class Bitrix24(Crm):
         scopes = self.http.send("POST", "/rest/scope", json={}).body["result"]
         lacking = [scope for scope in ("telephony", "crm") if scope not in scopes]
         if lacking:
-            raise Refused(403, f"the application lacks the rights {', '.join(lacking)} in Bitrix24")
+            raise Refused(403, f"the application lacks the permissions {', '.join(lacking)} in Bitrix24")
 
     def payload(self, call: Call) -> Mapping[str, Any]:
         """See `Crm`: both commands."""
@@ -194,7 +194,7 @@ class Bitrix24(Crm):
         body = self.http.send("POST", "/rest/batch", json={"halt": 0, "cmd": cmd}, again=again).body["result"]
         self._worked(body.get("result_time") or {})
         results, errors = body.get("result") or {}, body.get("result_error") or {}
-        return dict(results), {key: _told(error) or "it failed" for key, error in dict(errors).items()}
+        return dict(results), {key: _reason(error) or "it failed" for key, error in dict(errors).items()}
 
     def _worked(self, times: Mapping[str, Any]) -> None:
         """The second budget: let nothing be sent while a method has nearly used up its own."""
@@ -227,7 +227,7 @@ def _flat(given: Any, name: str = "") -> Iterable[tuple[str, str]]:
         yield from _flat(value, f"{name}[{key}]" if name else str(key))
 
 
-def _told(body: Any) -> str:
+def _reason(body: Any) -> str:
     if not isinstance(body, dict):
         return str(body or "")
     return ": ".join(str(body[name]) for name in ("error", "error_description") if body.get(name))

@@ -5,7 +5,6 @@ What is posted again is unchanged there, and what is deleted again is absent; so
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Final
 
@@ -13,9 +12,7 @@ import httpx2
 import msgspec
 
 from calldex.client import ClientError, Record
-from calldex.client.client import TIMEOUT_S, Patience
-from calldex.client.flows import told
-from calldex.client.problems import refusal
+from calldex.client.client import TIMEOUT_S, patiently, refused
 from calldex.records.codec import Record as Served
 from calldex.sync.destinations import Batch, Destination, DestinationProblem, Failed
 
@@ -62,24 +59,16 @@ class Calldex(Destination):
         return failed
 
     def _posted(self, path: str, body: bytes) -> Any:
-        try:
-            reply = self._reply(path, body)
+        def send() -> httpx2.Response:
+            reply = self._http.post(path, content=body)
             if reply.status_code != 200:
-                raise refusal(reply.status_code, told(reply.content))
-            return msgspec.json.decode(reply.content)
+                raise refused(reply)
+            return reply
+
+        try:
+            return msgspec.json.decode(patiently(_TRIES, send).content)
         except (ClientError, msgspec.DecodeError) as error:
             raise DestinationProblem(str(error)) from None
-
-    def _reply(self, path: str, body: bytes) -> httpx2.Response:
-        patience = Patience(_TRIES)
-        while True:
-            try:
-                reply = self._http.post(path, content=body)
-                if not patience.again(reply):
-                    return reply
-            except httpx2.TransportError as error:
-                patience.failed(error)
-            time.sleep(patience.pause_s)
 
 
 def _bodies(batch: Batch) -> Iterator[tuple[list[str], bytes]]:

@@ -71,19 +71,19 @@ class Files(Copy):
 
     def check(self) -> None:
         """List what there is, and write a file."""
-        with _told():
+        with _as_problems():
             self._store.write_bytes(f"_calldex/{self.context.pipe}.check", b"")
 
     def state(self) -> str:
         """See `Copy`."""
-        with _told():
+        with _as_problems():
             return self._table.state()
 
     def apply(self, batch: Batch) -> Sequence[Failed]:
         """See `Destination`."""
         rows = self._tables.table(self.context.account, batch.changes, self._columns)
         gone = [change.uuid for change in batch.changes if change.record is None]
-        with _told():
+        with _as_problems():
             self._table.apply(rows, gone, batch.state)
         return ()
 
@@ -92,12 +92,12 @@ class Files(Copy):
         import pyarrow as pa
 
         made = pa.Table.from_pylist([{"account": self.context.account, **row} for row in rows])
-        with _told():
+        with _as_problems():
             self._store.write(f"{name}/{self.context.account}.parquet", made)
 
     def held(self, start_ms: int | None = None, end_ms: int | None = None) -> Iterator[tuple[str, int, int]]:
         """See `Copy`."""
-        with _told():
+        with _as_problems():
             yield from self._table.held(start_ms, end_ms)
 
 
@@ -248,11 +248,11 @@ class _Delta:
     def apply(self, rows: Any, gone: Sequence[str], state: str) -> None:
         import pyarrow as pa
 
-        told = self._delta.CommitProperties(custom_metadata={self._key: state} if state else None)
+        properties = self._delta.CommitProperties(custom_metadata={self._key: state} if state else None)
         table = self._opened()
         if table is None or not (len(rows) or gone):
             given = {"mode": "append", "schema_mode": "merge", "storage_options": self._given}
-            self._delta.write_deltalake(self._address, rows, commit_properties=told, **given)
+            self._delta.write_deltalake(self._address, rows, commit_properties=properties, **given)
             return
         deleted = {name: pa.nulls(len(gone), rows.schema.field(name).type) for name in rows.column_names}
         deleted |= {"account": [self._context.account] * len(gone), "uuid": list(gone)}
@@ -264,7 +264,7 @@ class _Delta:
             source_alias="s",
             target_alias="t",
             merge_schema=True,
-            commit_properties=told,
+            commit_properties=properties,
         )
         merged = merged.when_matched_delete("s.deleted = true").when_matched_update_all(except_cols=["deleted"])
         merged.when_not_matched_insert_all("s.deleted = false", except_cols=["deleted"]).execute()
@@ -311,7 +311,7 @@ def _ms(began: datetime | None) -> int:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _as_problems() -> Iterator[None]:
     """What the libraries raise, as a problem of the destination."""
     try:
         yield

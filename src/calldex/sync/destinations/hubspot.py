@@ -58,7 +58,7 @@ class HubSpot(Crm):
             options.url,
             Pace(options.requests_per_10s / 10),
             headers=lambda: {"Authorization": f"Bearer {options.token}"},
-            told=lambda body: str(body.get("message", "")) if isinstance(body, dict) else "",
+            reason=lambda body: str(body.get("message", "")) if isinstance(body, dict) else "",
             paced=_paced,
             timeout_s=options.timeout_s,
             tries=options.tries,

@@ -111,7 +111,7 @@ class Push(Crm):
             options.url,
             Pace(int(requests) / int(window)),
             headers=lambda: {"Content-Type": "application/json", **shown, **options.headers},
-            told=_told,
+            reason=_reason,
             timeout_s=options.timeout_s,
             tries=options.tries,
         )
@@ -169,7 +169,7 @@ class Push(Crm):
             index = str(one.get(self._form.failed_index, "")) if isinstance(one, dict) else ""
             if index.isdigit() and int(index) < len(items):
                 uuid = items[int(index)].call.uuid
-                failed[uuid] = Failed(uuid, f"{self.vendor}: {_told(one) or 'not taken'}", retry=True)
+                failed[uuid] = Failed(uuid, f"{self.vendor}: {_reason(one) or 'not taken'}", retry=True)
         return failed
 
     def remove(self, known: Mapping[str, str | None]) -> Sequence[Failed]:
@@ -181,8 +181,8 @@ class Push(Crm):
                 failed.append(Failed(uuid, words, retry=False))
                 continue
             path = self._form.deleted_path.replace("{id}", quote(id_ or "", safe="")).replace("{uuid}", uuid)
-            told = {"type": "cdr.deleted", "timestamp": _now(), "data": {"uuid": uuid}}
-            content = b"" if self._form.deleted_method == "DELETE" else json.dumps(told).encode()
+            event = {"type": "cdr.deleted", "timestamp": _now(), "data": {"uuid": uuid}}
+            content = b"" if self._form.deleted_method == "DELETE" else json.dumps(event).encode()
             try:
                 self._posted(self._form.deleted_method, path, content, f"msg_deleted_{uuid}")
             except Refused as refused:
@@ -297,7 +297,7 @@ def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
-def _told(body: Any) -> str:
+def _reason(body: Any) -> str:
     """The words of most APIs, wherever they have them."""
     if not isinstance(body, dict):
         return ""

@@ -55,7 +55,7 @@ class Salesforce(Crm):
             options.url,
             "/services/oauth2/token",
             Pace(5),
-            told=_told,
+            reason=_reason,
             app=options,
             remembered=self.context.remembered,
         )
@@ -64,7 +64,7 @@ class Salesforce(Crm):
             options.url,
             Pace(25),
             headers=token.headers,
-            told=_told,
+            reason=_reason,
             renew=token.renew,
             paced=self._counted,
             timeout_s=options.timeout_s,
@@ -158,7 +158,7 @@ def _contact(one: Mapping[str, Any]) -> Contact:
     return Contact(one["Id"], numbers, one["CreatedDate"], _KINDS.index(one["attributes"]["type"]))
 
 
-def _told(body: Any) -> str:
+def _reason(body: Any) -> str:
     errors = body if isinstance(body, list) else [body]
     words = (
         f"{one.get('errorCode') or one.get('error', '')}: {one.get('message') or one.get('error_description', '')}"

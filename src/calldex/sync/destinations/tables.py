@@ -47,8 +47,8 @@ def table(account: str, changes: Sequence[Change], of: Sequence[Column]) -> pa.T
     others = _unknown(records)
     for column, values in zip(of, _values(records, [column.name for column in of]), strict=True):
         made[column.name] = _column(column, values, records, others)
-    told = [None if other is None else _json(other) for other in others]
-    return pa.table({**made, OTHER: pa.array(told, _TEXT), "seq": pa.array(seqs, pa.int64())})
+    texts = [None if other is None else _json(other) for other in others]
+    return pa.table({**made, OTHER: pa.array(texts, _TEXT), "seq": pa.array(seqs, pa.int64())})
 
 
 def schema(of: Sequence[Column]) -> pa.Schema:

@@ -155,7 +155,7 @@ class Warehouse(Copy):
         return made
 
     def _load(self, parts: Sequence[Any]) -> None:
-        with _told():
+        with _as_problems():
             self._pipeline().run(list(parts), schema=self._schema, loader_file_format=self.file_format)
         if not self._indexed:
             with self._asked() as client:
@@ -175,7 +175,7 @@ class Warehouse(Copy):
         """A connection that is kept, since there is much to ask; one that failed is opened anew the next time."""
         from dlt.destinations.exceptions import DatabaseUndefinedRelation
 
-        with _told():
+        with _as_problems():
             if self._client is None:
                 client = self._pipeline().sql_client()
                 client.open_connection()
@@ -232,7 +232,7 @@ class Postgres(Warehouse):
         """See `Warehouse`."""
         parts = urlsplit(self.options.url)
         if parts.scheme not in ("postgres", "postgresql") or not parts.hostname or not parts.path.strip("/"):
-            raise DestinationProblem(f"url: is no address of a PostgreSQL database; valid: {_EXAMPLE}")
+            raise DestinationProblem(f"url: is not the address of a PostgreSQL database; valid: {_EXAMPLE}")
         from urllib.parse import parse_qsl, unquote
 
         given = {
@@ -322,7 +322,7 @@ def _ms(at: Any) -> int:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _as_problems() -> Iterator[None]:
     """What dlt raises, as a problem of the destination, in one line and without an address."""
     from dlt.common.exceptions import DltException
 

@@ -55,7 +55,7 @@ class Zendesk(Crm):
             options.url,
             Pace(options.requests_per_minute / 60),
             headers=lambda: {"Authorization": f"Basic {shown}"},
-            told=_told,
+            reason=_reason,
             paced=_paced,
             timeout_s=options.timeout_s,
             tries=options.tries,
@@ -135,7 +135,7 @@ class Zendesk(Crm):
         return made
 
 
-def _told(body: Any) -> str:
+def _reason(body: Any) -> str:
     if not isinstance(body, dict):
         return ""
     error = body.get("error")

@@ -1,10 +1,10 @@
-"""`calldex teams`, `groups`, `names` and `access`: who works with whom, who sees what, and what things are called."""
+"""`calldex groups` and `access`: who may do and see what, and why."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final, get_args
+from typing import TYPE_CHECKING, Final
 
 import click
 import msgspec
@@ -13,196 +13,16 @@ from msgspec import UNSET, UnsetType
 from calldex.access import PERMISSIONS, Explanation, Reach, ReachLine
 from calldex.cli import options, output
 from calldex.cli.command import Group
+from calldex.cli.names import key_of, named_of
 from calldex.records.record import NamedKind
 
 if TYPE_CHECKING:
-    from calldex.admin.names import NameOfCode, NameOfId
     from calldex.admin.users import ShownUser
     from calldex.cli.client import Control
     from calldex.directory import GroupChanges, GroupInfo
 
-_KINDS: Final = "|".join(get_args(NamedKind))
 Texts = tuple[str, ...]
 Names = Mapping[str, Mapping[int, str]]
-
-
-def _reference(context: click.Context, argument: click.Parameter, text: str) -> int | str:
-    from calldex.directory.refs import reference
-
-    return reference(text)
-
-
-# --- teams ------------------------------------------------------------------------------------------------------------
-
-
-@click.group(cls=Group)
-def teams() -> None:
-    """Teams of agents, and who supervises them.
-
-    A supervisor sees the records of their teams' agents, as the teams were when the calls took place, and of their
-    queues.
-    """
-
-
-_team_options = options.all_of(
-    click.option(
-        "--queue",
-        "queues",
-        multiple=True,
-        callback=options.referred,
-        metavar="QUEUE",
-        help=f"Id or name of a queue whose records its supervisors see; {options.SEVERAL}.",
-    ),
-    click.option(
-        "--agent",
-        "agents",
-        multiple=True,
-        callback=options.listed,
-        metavar="EMAIL",
-        help=f"A user who is an agent of it; {options.SEVERAL}.",
-    ),
-    click.option(
-        "--supervisor",
-        "supervisors",
-        multiple=True,
-        callback=options.listed,
-        metavar="EMAIL",
-        help=f"A user who supervises it; {options.SEVERAL}.",
-    ),
-)
-
-
-@teams.command("list", epilog="Example: calldex teams list")
-@options.account
-@options.as_json
-@options.data
-def list_teams(account: str, as_json: bool, data: Path | None) -> None:
-    """Show the teams of an account."""
-    from calldex.admin.teams import list_teams as listed
-    from calldex.admin.verb import Paging
-    from calldex.cli.client import connected
-
-    with connected(data) as control:
-        found = control.every(listed, Paging(), account=account)
-    if as_json:
-        output.json(found)
-        return
-    rows = [(team.id, team.name, team.queues, team.agents, team.supervisors) for team in found]
-    output.table(("id", "name", "queues", "agents", "supervisors"), rows, right=("id",))
-
-
-@teams.command(
-    "add", epilog="Example: calldex teams add Sales --agent bo@example.com --supervisor ana@example.com --queue Orders"
-)
-@click.argument("name", help="Name of the team.")
-@click.option("--id", "id_", type=int, metavar="ID", help="Its id in records; else that of its name.")
-@_team_options
-@options.account
-@options.data
-def add_team(
-    *,
-    name: str,
-    id_: int | None,
-    queues: tuple[int | str, ...] | UnsetType,
-    agents: tuple[str, ...] | UnsetType,
-    supervisors: tuple[str, ...] | UnsetType,
-    account: str,
-    data: Path | None,
-) -> None:
-    """Add a team."""
-    from calldex.admin.teams import NewTeam, create_team
-    from calldex.cli.client import connected
-
-    wanted = UNSET if id_ is None else id_
-    new = NewTeam(name=name, id=wanted, queues=queues, agents=agents, supervisors=supervisors)
-    with connected(data) as control:
-        team = control.do(create_team, new, account=account)
-    output.say(f"Added the team {team.name} with the id {team.id}.")
-
-
-@teams.command(
-    "set",
-    epilog="""\b
-Examples:
-  calldex teams set Sales --supervisor ana@example.com --supervisor kim@example.com
-  calldex teams set 101 --name 'Second line' --queue ''
-""",
-)
-@click.argument("team", callback=_reference, help="Id or name of the team.")
-@click.option("--name", callback=options.given, metavar="TEXT", help="Its new name.")
-@_team_options
-@options.account
-@options.data
-def set_team(
-    *,
-    team: int | str,
-    name: str | UnsetType,
-    queues: tuple[int | str, ...] | UnsetType,
-    agents: tuple[str, ...] | UnsetType,
-    supervisors: tuple[str, ...] | UnsetType,
-    account: str,
-    data: Path | None,
-) -> None:
-    """Change a team.
-
-    What is not given stays, and an empty text takes away. Queues, agents and supervisors replace those it has. Records
-    of calls that took place before stay those of the team.
-    """
-    from calldex.admin.teams import change_team
-    from calldex.cli.client import connected
-    from calldex.directory import TeamChanges
-
-    changes = TeamChanges(name=name, queues=queues, agents=agents, supervisors=supervisors)
-    with connected(data) as control:
-        changed = control.do(change_team, changes, account=account, subject=str(team))
-    output.say(f"Changed the team {changed.name}.")
-
-
-@teams.command("remove", epilog="Example: calldex teams remove Sales")
-@click.argument("team", callback=_reference, help="Id or name of the team.")
-@options.account
-@options.data
-def remove_team(team: int | str, account: str, data: Path | None) -> None:
-    """Remove a team; the records of its time stay its records."""
-    from calldex.admin.teams import remove_team as remove
-    from calldex.admin.teams import show_team
-    from calldex.admin.verb import Nothing
-    from calldex.cli.client import connected
-
-    with connected(data) as control:
-        removed = control.do(show_team, Nothing(), account=account, subject=str(team))
-        control.do(remove, Nothing(), account=account, subject=str(removed.id))
-    output.say(f"Removed the team {removed.name}.")
-
-
-@teams.command(
-    "import",
-    epilog="""\b
-Example: calldex teams import teams.csv
-
-\b
-  name,id,queues,supervisors
-  Sales,101,Orders;Callbacks,ana@example.com
-""",
-)
-@click.argument("file", type=click.File("rb"), help="A CSV file; - is standard input.")
-@options.account
-@options.data
-def import_teams(file: IO[bytes], account: str, data: Path | None) -> None:
-    """Add and change the teams that a CSV file lists; all of them, or none.
-
-    Its first line names the columns: name, and any of id, queues, supervisors. Several values of a cell are separated
-    by semicolons. A missing column changes nothing, an empty cell takes away.
-    """
-    from calldex.admin.teams import import_teams as imported
-    from calldex.cli.client import connected
-
-    with connected(data, new=True) as control:
-        done = control.do(imported, options.small_file(file), account=account)
-    output.say(f"Teams added: {done.added}, changed: {done.changed}, unchanged: {done.unchanged}.")
-
-
-# --- groups -----------------------------------------------------------------------------------------------------------
 
 
 @click.group(cls=Group)
@@ -277,7 +97,7 @@ def _meant(control: Control, account: str, kind: NamedKind, texts: Texts) -> tup
 
     if not texts:
         return ()
-    known = {int(_key_of(entry)): entry.name for entry in _named(control, account, kind)}
+    known = {int(key_of(entry)): entry.name for entry in named_of(control, account, kind)}
     refs = [reference(text) for text in texts]
     ids = set(Refs(kind, known).ids(f"{kind}s", [ref for ref in refs if isinstance(ref, str)]))
     for id_ in sorted({ref for ref in refs if isinstance(ref, int)} - known.keys()):
@@ -360,7 +180,7 @@ Examples:
   calldex groups set Floor --name 'Shop floor' --reach ''
 """,
 )
-@click.argument("group", callback=_reference, help="Name or id of the group.")
+@click.argument("group", callback=options.reference, help="Name or id of the group.")
 @click.option("--name", callback=options.given, metavar="TEXT", help="Its new name.")
 @_group_options
 @options.account
@@ -391,7 +211,7 @@ def set_group(
 
 
 @groups.command("remove", epilog="Example: calldex groups remove 'Sales history'")
-@click.argument("group", callback=_reference, help="Name or id of the group.")
+@click.argument("group", callback=options.reference, help="Name or id of the group.")
 @options.account
 @options.data
 def remove_group(group: int | str, account: str, data: Path | None) -> None:
@@ -405,91 +225,6 @@ def remove_group(group: int | str, account: str, data: Path | None) -> None:
         removed = control.do(show_group, Nothing(), account=account, subject=str(group))
         control.do(remove, Nothing(), account=account, subject=str(group))
     output.say(f"Removed the group {removed.name}.")
-
-
-# --- names ------------------------------------------------------------------------------------------------------------
-
-
-@click.group(cls=Group)
-def names() -> None:
-    """What agents, queues, teams, campaigns and wrap-up codes are called.
-
-    Records tell; a name that is set here stays, whatever they call it.
-    """
-
-
-_kind = click.argument("kind", type=click.Choice(get_args(NamedKind)), help=f"What it is: {_KINDS}.")
-_key = click.argument("key", help="Its id, or the code of a wrap-up code.")
-
-
-def _named(control: Control, account: str, kind: NamedKind) -> Sequence[NameOfId | NameOfCode]:
-    """What things of a kind are called."""
-    from calldex.admin.names import list_codes
-    from calldex.admin.names import list_names as listed
-    from calldex.admin.verb import Paging
-
-    if kind == "wrapup_code":
-        return control.every(list_codes, Paging(), account=account, kind=kind)
-    return control.every(listed, Paging(), account=account, kind=kind)
-
-
-def _key_of(entry: NameOfId | NameOfCode) -> int | str:
-    found: int | str = getattr(entry, "id", "") or getattr(entry, "code", "")
-    return found
-
-
-@names.command("list", epilog="Example: calldex names list queue")
-@_kind
-@options.account
-@options.as_json
-@options.data
-def list_names(kind: NamedKind, account: str, as_json: bool, data: Path | None) -> None:
-    """Show what things of a kind are called."""
-    from calldex.cli.client import connected
-
-    with connected(data) as control:
-        found = _named(control, account, kind)
-    if as_json:
-        output.json([{"key": _key_of(entry), "name": entry.name, "pinned": entry.pinned} for entry in found])
-        return
-    rows = [(_key_of(entry), entry.name, "yes" if entry.pinned else "") for entry in found]
-    output.table(("code" if kind == "wrapup_code" else "id", "name", "set"), rows)
-
-
-@names.command("set", epilog="Example: calldex names set queue 501 'Orders'")
-@_kind
-@_key
-@click.argument("name", help="What it is to be called.")
-@options.account
-@options.data
-def set_name(kind: NamedKind, key: str, name: str, account: str, data: Path | None) -> None:
-    """Set what something is called."""
-    from calldex.admin.names import NewName, set_code
-    from calldex.admin.names import set_name as set_
-    from calldex.cli.client import connected
-
-    verb = set_code if kind == "wrapup_code" else set_
-    with connected(data) as control:
-        control.do(verb, NewName(name), account=account, subject=key, kind=kind)
-    output.say(f"The {kind.replace('_', ' ')} {key} is called {name}.")
-
-
-@names.command("remove", epilog="Example: calldex names remove queue 501")
-@_kind
-@_key
-@options.account
-@options.data
-def remove_name(kind: NamedKind, key: str, account: str, data: Path | None) -> None:
-    """Reset a name to what records say."""
-    from calldex.admin.names import remove_code
-    from calldex.admin.names import remove_name as remove
-    from calldex.admin.verb import Nothing
-    from calldex.cli.client import connected
-
-    verb = remove_code if kind == "wrapup_code" else remove
-    with connected(data) as control:
-        control.do(verb, Nothing(), account=account, subject=key, kind=kind)
-    output.say(f"Forgot what the {kind.replace('_', ' ')} {key} is called.")
 
 
 # --- access -----------------------------------------------------------------------------------------------------------
@@ -526,7 +261,7 @@ def explain(user: str, record: str | None, as_json: bool, data: Path | None) -> 
             return
         person = control.do(show_user, Nothing(), subject=user)
         called = {
-            f"{kind}s": {int(_key_of(entry)): entry.name for entry in _named(control, person.account, kind)}
+            f"{kind}s": {int(key_of(entry)): entry.name for entry in named_of(control, person.account, kind)}
             for kind in kinds
         }
     _show(found, person, called)
