@@ -58,6 +58,9 @@ def measure(folder: Path, records: int) -> Result:
     note(figures.imports(data, file, records, "reimport"))
     note(figures.importing_short(folder, min(records, MOST_SHORT)))
     note(figures.start(data))
+    figures.cold(data)
+    with served(data) as server:
+        note(figures.walk(server, "walk_cold"))
     with served(data) as server:
         note(figures.walk(server))
     with served(data) as server:

@@ -343,6 +343,22 @@ def test_purge(forgetful: Store) -> None:
     assert [] == disagreeing(store)
 
 
+def test_the_head_that_is_told_at_once(forgetful: Store) -> None:
+    """It is the head, behind what was written, erased, written by others and purged; or, where it is not in this
+    process, nothing."""
+    forgetful.settle()
+    told = forgetful.head_at_once(1)
+    steps = (
+        lambda: put(forgetful, [record(), record(UUIDS[1])]),
+        lambda: forgetful.erase(1, [UUIDS[1]]),
+        lambda: put(forgetful, [record(UUIDS[2])], account_id=2),
+        lambda: forgetful.purge(int(time.time() * 1000) + 1000),
+    )
+    for step in steps:
+        step()
+        assert (None if told is None else forgetful.head(1)) == forgetful.head_at_once(1)
+
+
 def test_nothing_is_purged_before_its_time(store: Store) -> None:
     """A version that a search token may still see is kept."""
     put(store, [record()])

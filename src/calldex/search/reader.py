@@ -85,6 +85,9 @@ class Pool(Protocol):
     async def run(self, work: Callable[[], _T]) -> _T:
         """Do work in a thread; for who has a place."""
 
+    async def admit(self) -> None:
+        """Return when there is room in memory for another reply."""
+
 
 class Caller(msgspec.Struct, frozen=True):
     """Who asks: their rights, what the audit calls them, and how it is noticed that they left (None: it is not)."""
@@ -311,13 +314,22 @@ class Search(Generic[O]):
         self.noted.rows = (self.noted.rows or 0) + rows
         self._served(rows)
 
+    async def admit(self) -> None:
+        """Return when there is room in memory for a reply that nobody has to read; for who takes up no place."""
+        await self._pool.admit()
+
     # --- pages --------------------------------------------------------------------------------------------------------
 
-    def place(self, wanted: PageRequest) -> Place:
+    def place(self, wanted: PageRequest, as_of: int | None = None) -> Place:
         """Which page of which walk is wanted. A walk begins with an hour, so that all of the hour's equal searches get
         equal bytes, their token included."""
         at_ms = now_ms()
-        return self._pager.place(self._query, wanted, at_ms - at_ms % _HOUR_MS)
+        return self._pager.place(self._query, wanted, at_ms - at_ms % _HOUR_MS, as_of)
+
+    def place_at_once(self, wanted: PageRequest) -> Place | None:
+        """The same on the event loop; None where it has to be read in a thread."""
+        as_of = self._store.head_at_once(self.scope.account_id) if wanted.token is None else 0
+        return None if as_of is None else self.place(wanted, as_of)
 
     def fingerprint(self, place: Place, wanted: PageRequest) -> str:
         """Differs when the page may differ; costs no reading."""

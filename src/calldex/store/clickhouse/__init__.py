@@ -256,6 +256,10 @@ class ClickhouseStore:
         """See `Store.head`."""
         return self.fresh(account_id).seq
 
+    def head_at_once(self, account_id: int) -> int | None:
+        """See `Store.head_at_once`: the directory counts commits, and is asked over a network."""
+        return None
+
     def purged_upto(self, account_id: int) -> int:
         """See `Store.purged_upto`."""
         return self.fresh(account_id).purged

@@ -472,10 +472,8 @@ class EmbeddedStore(Staging):
                     )
                 nearest = state.total - state.behind
             if self._full and not self._visible(seq):
-                raise DiskFull(
-                    "what was written is kept, but cannot be searched yet:"
-                    f" {self._reason or 'no room is left on the disk'}"
-                )
+                why = self._reason or "no room is left on the disk"
+                raise DiskFull(f"what was written is kept, but cannot be searched yet: {why}")
 
     def erase(self, account_id: int, uuids: Sequence[str]) -> int:
         """See `Store.erase`."""
@@ -494,11 +492,16 @@ class EmbeddedStore(Staging):
             if self._reason is not None:
                 return self._numbering.last(account_id)
         # The last change of an account may have been an erasure that was purged since.
-        head = max(
-            self._answer(lambda columns: columns.head(account_id), 0 if self._full else self._promised),
-            self._ledger.purged_upto(account_id),
-        )
-        return self._numbering.number(account_id, head)
+        head = self._answer(lambda columns: columns.head(account_id), 0 if self._full else self._promised)
+        return self._numbering.number(account_id, max(head, self._ledger.purged_upto(account_id)))
+
+    def head_at_once(self, account_id: int) -> int | None:
+        """See `Store.head_at_once`. It is waited for while something is promised that cannot be searched yet."""
+        columns = self._columns
+        if columns is None or self._reason is not None or columns.is_counting() or columns.applied < self._promised:
+            return None
+        head = max(columns.head(account_id), self._ledger.purged_upto(account_id))
+        return self._numbering.number_at_once(account_id, head)
 
     def purged_upto(self, account_id: int) -> int:
         """See `Store.purged_upto`."""

@@ -51,7 +51,6 @@ from calldex.store.sql import Sql, conjunction, following, layout, where
 ROW_GROUP: Final = 20_480
 """Rows that DuckDB stores together; as many at once it writes in their final form, without its write-ahead log. The
 default, six times as many, makes bulk loading in batches half as fast."""
-
 _DUCKDB: Final = duckdb.__version__.partition(".")[0]
 _FIRST_LAYOUT: Final = "cd05d5b0940d32cf394902f5e328b595236f6447230fae6acc2a5491fb6e4978"
 """What columns of schema version 1, written by DuckDB 2, are marked with."""
@@ -69,11 +68,11 @@ _MENTIONS: Final = 256
 _BUCKET: Final = f"((started_ms + {_FAR * BUCKET_MS}) // {BUCKET_MS} - {_FAR})"
 """The bucket of a record, before 1970 as well: DuckDB divides towards zero, Python downwards."""
 
-
 Seqs = np.ndarray[tuple[int], np.dtype[np.int64]]
 """Commit numbers."""
 Uuids = Callable[[Array], Array | None]
 """Looks up uuids by commit numbers, see `Index`."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -414,8 +413,11 @@ class Columns:
     def head(self, account_id: int) -> int:
         """The last applied commit that touched an account: searches as of it see all that is applied."""
         with self._lock:
-            account = self._accounts.get(account_id)
-            return account.head if account else 0
+            return account.head if (account := self._accounts.get(account_id)) else 0
+
+    def is_counting(self) -> bool:
+        """Whether `head` would wait for something that is just being counted, which may take some milliseconds."""
+        return self._lock.locked()
 
     def total(self, query: Query, as_of: int) -> int:
         """How many records match."""
@@ -445,12 +447,10 @@ class Columns:
         else:
             count = self._count_of(condition)
         with self._lock:
-            purged = purges != self._purges
-        if purged:  # what ended since cannot be told any more
-            return self._count_of(condition)
-        with self._lock:
-            self._totals[key] = _Total(as_of, count)
-        return count
+            if purges == self._purges:
+                self._totals[key] = _Total(as_of, count)
+                return count
+        return self._count_of(condition)  # what ended since cannot be told any more
 
     def _count_of(self, condition: Sql) -> int:
         return int(self._ask(f"SELECT count(*) FROM kept.cdr WHERE {condition.text}", condition)[0][0])
