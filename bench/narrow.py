@@ -7,10 +7,11 @@ import http.client
 import statistics
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 from urllib.parse import urlencode
 
+from bench.plain import plain
 from bench.service import Server
 
 Figures = dict[str, float]
@@ -57,11 +58,13 @@ def far(server: Server) -> Figures:
 
 
 def codings(server: Server) -> Figures:
-    """The newest 10,000, each page another one, in each coding."""
+    """The newest 10,000, each page another one, in each coding; and the server's processor time for it."""
     found: Figures = {}
     for index, coding in enumerate(("identity", "gzip", "zstd")):
         sizes = range(9_000 + index * 100, 9_009 + index * 100)
+        used = server.cpu_s()
         taken = [_milliseconds(server, coding=coding, per_page=size) for size in sizes]
+        found[f"newest_10000_{coding}_cpu_ms"] = round((server.cpu_s() - used) / len(taken) * 1e3, 1)
         found[f"newest_10000_{coding}_ms"] = round(statistics.median(taken), 2)
     return found
 
@@ -74,26 +77,38 @@ def _milliseconds(server: Server, **parameters: object) -> float:
 
 def crowds(server: Server, seconds: float = 6.0) -> Figures:
     """Many clients, and one, that ask for first pages of 100: all the same page, and each a page that nobody asked for
-    before (their own agent's records, by a bound on their length that excludes none)."""
+    before (their own agent's records, by a bound on their length that excludes none). Beside the first, plain uvicorn
+    with replies of as many bytes."""
     records = server.page(per_page=5_000, type="inbound")["records"]
     agents = list(dict.fromkeys(record["agent_id"] for record in records if record["agent_id"]))
     figures: Figures = {}
     for name, clients in (("same", 32), ("distinct", 32), ("distinct_alone", 1)):
-        taken: list[float] = []
-        stop = time.perf_counter() + seconds
         asked = [None if name == "same" else agents[index % len(agents)] for index in range(clients)]
-        threads = [
-            threading.Thread(target=_ask, args=(server, index, agent, stop, taken)) for index, agent in enumerate(asked)
-        ]
-        began, used = time.perf_counter(), server.cpu_s()
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        figures[f"crowd_{name}_requests_s"] = round(len(taken) / (time.perf_counter() - began))
-        figures[f"crowd_{name}_p99_ms"] = round(statistics.quantiles(taken, n=100)[98] * 1e3, 1)
-        figures[f"crowd_{name}_cpu_ms"] = round((server.cpu_s() - used) / len(taken) * 1e3, 3)
+        figures |= _crowd(name, server, asked, seconds)
+    with plain(len(server.get(per_page=100))) as alone:
+        figures |= _crowd("uvicorn_alone", alone, [None] * 32, seconds)
+    # By processor time: the clients are in this process, and bound the rates.
+    figures["crowd_same_of_uvicorn"] = round(figures["crowd_uvicorn_alone_cpu_ms"] / figures["crowd_same_cpu_ms"], 3)
     return figures
+
+
+def _crowd(name: str, server: Server, asked: Sequence[int | None], seconds: float) -> Figures:
+    """A client for each agent (None: all records)."""
+    taken: list[float] = []
+    stop = time.perf_counter() + seconds
+    threads = [
+        threading.Thread(target=_ask, args=(server, index, agent, stop, taken)) for index, agent in enumerate(asked)
+    ]
+    began, used = time.perf_counter(), server.cpu_s()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return {
+        f"crowd_{name}_requests_s": round(len(taken) / (time.perf_counter() - began)),
+        f"crowd_{name}_p99_ms": round(statistics.quantiles(taken, n=100)[98] * 1e3, 1),
+        f"crowd_{name}_cpu_ms": round((server.cpu_s() - used) / len(taken) * 1e3, 3),
+    }
 
 
 def _ask(server: Server, index: int, agent: int | None, stop: float, taken: list[float]) -> None:

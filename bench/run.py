@@ -17,6 +17,7 @@ import msgspec
 
 from bench import figures
 from bench.access import access
+from bench.copying import copying
 from bench.exporting import exporting
 from bench.machine import Machine, machine
 from bench.narrow import codings, crowds, far, narrow
@@ -57,6 +58,9 @@ def measure(folder: Path, records: int) -> Result:
     note(figures.imports(data, file, records, "reimport"))
     note(figures.importing_short(folder, min(records, MOST_SHORT)))
     note(figures.start(data))
+    figures.cold(data)
+    with served(data) as server:
+        note(figures.walk(server, "walk_cold"))
     with served(data) as server:
         note(figures.walk(server))
     with served(data) as server:
@@ -68,6 +72,7 @@ def measure(folder: Path, records: int) -> Result:
         note(codings(server))
         note(crowds(server))
         note(exporting(server, file))
+        note(copying(server, file))
         note({"memory_mb": server.memory_mb()})
     note(access(data))
     note(figures.page_against_engine(data))

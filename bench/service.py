@@ -59,6 +59,12 @@ class Server:
         self._connection.request("GET", target, headers={"Accept-Encoding": coding})
         return self._body()
 
+    def ask(self, what: str, **parameters: object) -> bytes:
+        """The body of a reply to `GET /api/v2/cdr/{what}`. Anything but 200 is an error."""
+        target = f"/api/v2/cdr/{what}?{urlencode({'key': self.key, **parameters})}"
+        self._connection.request("GET", target, headers={"Accept-Encoding": "identity"})
+        return self._body()
+
     def page(self, **parameters: object) -> dict[str, Any]:
         """The same, decoded."""
         decoded: dict[str, Any] = msgspec.json.decode(self.get(**parameters))
@@ -93,9 +99,11 @@ class Server:
         return self._log.read_text()
 
     def cpu_s(self) -> float:
-        """Processor time that the server has used."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """Processor time that the server has used, and the processes that read for it."""
+        tasks = Path(f"/proc/{self.process.pid}/task").glob("*/children")
+        pids = [str(self.process.pid), *(pid for task in tasks for pid in task.read_text().split())]
+        stats = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in pids]
+        return sum(int(stat[11]) + int(stat[12]) for stat in stats) / os.sysconf("SC_CLK_TCK")
 
     def memory_mb(self, name: str = "VmHWM") -> int:
         """Resident memory of the server: the highest (`VmHWM`) or the present (`VmRSS`)."""

@@ -21,7 +21,9 @@ from msgspec import inspect as types
 from calldex import cli
 from calldex.address import Address
 from calldex.api.changes import ChangesRequest
+from calldex.api.docs import LOOPS
 from calldex.api.lookups import UserOptions
+from calldex.api.missed import MissedRequest
 from calldex.api.statistics import ChecksumRequest, StatsRequest
 from calldex.errors import CalldexError, Unavailable
 from calldex.exports.request import ExportRequest
@@ -77,11 +79,21 @@ PARTS: Final[dict[type[msgspec.Struct], dict[str, str]]] = {
 }
 """What the members of a record's parts mean."""
 
+LOOP_TITLES: Final = {
+    "walk": "Walk past one page",
+    "feed": "Keep a copy",
+    "export": "Take a file out",
+    "stats": "Count",
+    "lookups": "What records name",
+    "checksums": "Prove a copy equal",
+}
+
 OWN: Final[tuple[tuple[str, str, type[Own]], ...]] = (
     ("Exports", "/api/v2/cdr/export", ExportRequest),
     ("The change feed", "/api/v2/cdr/changes", ChangesRequest),
     ("Statistics", "/api/v2/cdr/stats", StatsRequest),
     ("Checksums", "/api/v2/cdr/checksums", ChecksumRequest),
+    ("Missed calls", "/api/v2/cdr/missed", MissedRequest),
 )
 """What routes take beside filters and days."""
 
@@ -104,6 +116,19 @@ def write() -> None:
 
 
 # --- the pages --------------------------------------------------------------------------------------------------------
+
+
+def _loops() -> Iterator[str]:
+    yield "# Loops"
+    yield (
+        "Programs that get everything, in a shell (with the address as `URL` and the key as `KEY`), in Python, and in"
+        " JavaScript for Node (both by `CALLDEX_URL` and `CALLDEX_KEY`). Each stops on an error, and its file gets its"
+        " name when it is whole. They are run by tests."
+    )
+    for loop, programs in LOOPS.items():
+        yield f"## {LOOP_TITLES[loop]}"
+        for kind, language in (("sh", "sh"), ("py", "python"), ("mjs", "js")):
+            yield f"```{language}\n{programs[kind]}```"
 
 
 def _parameters() -> Iterator[str]:
@@ -264,6 +289,7 @@ def _command(command: click.Command, parent: click.Context | None, name: str) ->
 _PAGES: Final[dict[str, Callable[[], Iterable[str]]]] = {
     "parameters": _parameters,
     "record": _record,
+    "loops": _loops,
     "settings": _settings,
     "errors": _errors,
     "commands": _commands,

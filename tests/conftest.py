@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
+from threading import Thread
+from threading import enumerate as threads
 from typing import Final
 
 import pytest
@@ -17,7 +18,6 @@ from tests.examples import examples
 settings.register_profile("calldex", max_examples=examples(100))
 settings.load_profile("calldex")
 
-TESTS: Final = Path(__file__).parent
 OWN_ENGINE: Final = (("cluster", "test_migrate.py"), ("cluster", "test_care.py"))
 # Sorts otherwise than Python does, as databases in use may.
 _LIKE: Final = "TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER icu ICU_LOCALE 'en-US'"
@@ -28,11 +28,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whatever order chance made: those first whose ClickHouse lies in folders of their own. A process can have one
     such engine at a time, and the others share one from then on."""
     items.sort(key=lambda item: item.path.parts[-2:] not in OWN_ENGINE)
-    # A cluster of processes may answer later than a test waits: such a test gets two more tries. Nothing of ours passes
-    # by it: what is wrong is wrong each time.
-    for item in items:
-        if {"cluster", "clickhouse"} & set(item.path.relative_to(TESTS).parts):
-            item.add_marker(pytest.mark.flaky(reruns=2, reruns_delay=1))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def opened_in() -> Iterator[dict[Thread, str]]:
+    """By the threads that keep up the columns of open stores: the test in which each was first there. In the end, when
+    all fixtures have gone, none is left: the engine would write about what it has to leave behind."""
+    found: dict[Thread, str] = {}
+    yield found
+    assert [] == [test for thread, test in found.items() if thread.is_alive()]
+
+
+@pytest.fixture(autouse=True)
+def store_is_closed_in_the_end(request: pytest.FixtureRequest, opened_in: dict[Thread, str]) -> Iterator[None]:
+    """See `opened_in`."""
+    yield
+    for thread in threads():
+        if thread.name == "columns":
+            opened_in.setdefault(thread, request.node.nodeid)
 
 
 @pytest.fixture(autouse=True)

@@ -11,6 +11,7 @@ import click
 import msgspec
 import pytest
 
+from calldex.api.routes import ENDPOINTS
 from calldex.cli import main as program
 from calldex.directory import UserFilter
 from calldex.errors import CalldexError
@@ -83,6 +84,9 @@ def test_every_parameter_is_documented() -> None:
     assert told(section(page, "Days, pages and the key")) == {parameter.name for parameter in PARAMETERS}
     for heading, _, own in OWN:
         assert names(own) <= told(section(page, heading))
+    for endpoint in ENDPOINTS:
+        taken = {each["name"] for each in endpoint.parameters}
+        assert not taken >= FILTER.keys() or taken <= told(section(page)), endpoint.path
     assert told(section(page, "Users")) == set(UserFilter.__struct_fields__)
 
 

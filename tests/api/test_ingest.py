@@ -6,13 +6,14 @@ from __future__ import annotations
 import gzip
 import json
 import tracemalloc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import httpx
 import pytest
 
+from calldex.api.ingest import Body
 from calldex.records import codec
-from calldex.records.record import Cdr
+from calldex.records.record import Cdr, Rejected
 from tests.api.conftest import Site, newest_first
 
 PATH = "/api/ingest/v1/records"
@@ -252,6 +253,21 @@ def test_idempotency_keys_are_each_api_keys_own(empty: Site, site: Site) -> None
     """Two clients may choose the same idempotency key."""
     assert (5, 0, 0, 0) == counts(post(empty, array(site.main[:5]), Idempotency_Key="a").json())
     assert (3, 0, 0, 0) == counts(post(empty, array(site.main[5:8]), "other_ingest", Idempotency_Key="a").json())
+
+
+def test_a_reader_may_tell_places_in_its_own_way(empty: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reply tells of each record by its index, whatever a format calls the place of what it cannot read."""
+
+    def read(body: bytes) -> Iterator[Cdr | Rejected]:
+        """Two pieces that cannot be read, and a record between them."""
+        yield Rejected("no row", "row 1", body)
+        yield codec.decode(json.dumps(GOOD).encode(), "row 2")
+        yield Rejected("no row either", "rows 3 to 5", body)
+
+    monkeypatch.setattr("calldex.api.ingest.BODIES", {"text/csv": Body("a table", {}, read)})
+    reply = post(empty, b"x", Content_Type="text/csv")
+    told = [(each["index"], each["outcome"], each.get("reason")) for each in reply.json()["records"]]
+    assert [(0, "rejected", "no row"), (1, "accepted", None), (2, "rejected", "no row either")] == told
 
 
 @pytest.mark.parametrize("given", ["", "x" * 201, "a b"])

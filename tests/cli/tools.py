@@ -21,6 +21,7 @@ from calldex import demo
 from calldex.cli import main
 from calldex.records import codec
 from calldex.records.record import canonical
+from tests.patience import patient
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "tests" / "fixtures" / "asterisk-22"
@@ -52,7 +53,7 @@ def process(*words: object, data: Path | None = None) -> subprocess.Popen[bytes]
 def ended(started: subprocess.Popen[bytes], stdin: bytes | None = None) -> tuple[int, str, str]:
     """Exit code, output and errors of a command, when it has ended. One that goes on is killed, and the test fails."""
     try:
-        out, err = started.communicate(stdin, timeout=SECONDS)
+        out, err = started.communicate(stdin, timeout=patient(SECONDS))
     except subprocess.TimeoutExpired:
         started.kill()
         out, err = started.communicate()

@@ -22,8 +22,8 @@ import msgspec
 import structlog
 
 from calldex.access import Scope
-from calldex.directory import Directory
-from calldex.directory.database import postgresql_engine
+from calldex.directory import Directory, database
+from calldex.directory.database import BUSY_TIMEOUT_MS, postgresql_engine
 from calldex.errors import CalldexError, Unavailable
 from calldex.records.record import Cdr, from_ms, time_uuid
 from calldex.search.query import Query
@@ -122,8 +122,13 @@ def batch(account: int, group: int, text: str) -> Batch:
 
 
 def impatient(seconds: float) -> dict[str, float]:
-    """Constants of `store.clickhouse.client` with which nobody waits half a minute for a host that hangs."""
-    return {"_INSERT_S": seconds, "_CHANGE_S": seconds, "_LATE_S": 0.5}
+    """Constants of `store.clickhouse.client` with which nobody waits half a minute for a host that hangs, and that a
+    healthy one meets."""
+    return {
+        **dict.fromkeys(("_INSERT_S", "_CHANGE_S", "_GREETING_S"), seconds),
+        "_PING_S": 2 * seconds / 3,
+        "_LATE_S": seconds / 6,
+    }
 
 
 def opened(store: str, directory: Directory, timeout_s: float = 5.0) -> Store:
@@ -248,6 +253,8 @@ def main() -> None:
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     given = msgspec.json.decode(sys.stdin.readline(), type=Given)
     vars(client).update(impatient(given.patience_s))
+    # The turn of an account lasts as long as its hosts are waited for, and so does who waits for it.
+    vars(database)["BUSY_TIMEOUT_MS"] = max(BUSY_TIMEOUT_MS, round(5000 * given.patience_s))
     with (
         Directory(postgresql_engine(given.directory)) as directory,
         closing(opened(given.store, directory, given.patience_s)) as store,

@@ -13,6 +13,7 @@ import httpx
 from tests.api.serving import Server
 from tests.cli.tools import ended, process
 from tests.directory.places import PostgresqlPlace
+from tests.patience import patient
 
 PASSWORD = "correct horse battery"
 START_S = 10.0
@@ -39,12 +40,13 @@ class Nodes:
             self.key = directory.create_key("boss@example.com", ("read", "ingest", "manage"))
         self.sending = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
         given = {"directory": address or place.address, "store": store}
+        waiting = {"_PING_S": patient(2), "_GREETING_S": patient(3)}  # for hosts of ClickHouse
         self.servers: list[Server] = []
         self.clients: list[httpx.Client] = []
         try:
             for number in range(count):
-                self.servers.append(Server(folder / str(number), None, **given))
-                self.clients.append(httpx.Client(base_url=self.servers[-1].url, timeout=60))
+                self.servers.append(Server(folder / str(number), waiting, **given))
+                self.clients.append(httpx.Client(base_url=self.servers[-1].url, timeout=patient(60)))
         except BaseException:
             self.end()
             raise
@@ -82,7 +84,7 @@ def refused(address: str, data: Path, option: str = "--directory", secret: str =
     address that it cannot use."""
     began = time.monotonic()
     code, out, err = ended(process("serve", "--port", 0, option, address, data=data))
-    assert time.monotonic() - began < START_S
+    assert time.monotonic() - began < patient(START_S)
     told = "".join(line for line in err.splitlines(keepends=True) if not line.startswith("{"))  # the log apart
     assert ("", False, 1) == (out, "Traceback" in err, told.count("\n")), err
     assert not secret or secret not in err, err
@@ -91,7 +93,7 @@ def refused(address: str, data: Path, option: str = "--directory", secret: str =
 
 def becomes(expected: object, ask: Callable[[], object], within_s: float = SOON_S) -> None:
     """Something is the case before long."""
-    deadline = time.monotonic() + within_s
+    deadline = time.monotonic() + patient(within_s)
     while (found := ask()) != expected and time.monotonic() < deadline:
         time.sleep(0.05)
     assert expected == found

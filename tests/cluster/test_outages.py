@@ -16,6 +16,8 @@ from tests.cluster.way import Way
 from tests.directory.places import PostgresqlPlace
 
 pytestmark = pytest.mark.slow
+OTHERS = 3
+"""How many others are answered while some wait; if they waited as well, it would be one at each end of that."""
 SILENT = "cdx_" + "A" * 43
 RECORDS = b"".join(
     (
@@ -104,13 +106,12 @@ def test_a_directory_that_stands_still(postgresql: PostgresqlPlace, tmp_path: Pa
             way.still(True)
             try:
                 asked = [threads.submit(running.status, 0, "/api/v2/cdr", key) for key in (running.key, SILENT) * 4]
-                slowest = 0.0
+                answered = 0
                 while not all(one.done() for one in asked):
-                    began = time.monotonic()
                     assert 200 == running.status(0, "/healthz")
-                    slowest = max(slowest, time.monotonic() - began)
+                    answered += 1
                     time.sleep(0.2)
-                assert ({503}, True) == ({one.result() for one in asked}, slowest < 1)
+                assert ({503}, True) == ({one.result() for one in asked}, answered > OTHERS)
                 assert ["directory"] == running.ask(0, "GET", "/readyz").json()["down"]
             finally:
                 way.still(False)

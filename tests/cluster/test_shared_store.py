@@ -73,7 +73,8 @@ def test_a_store_that_goes_and_comes_back(two: Nodes, hosts: Cluster) -> None:
     503 with the time to come again, what needs no store is answered; and all of it comes back by itself."""
     post(two, 0, RECORDS[:50])
     hosts.hosts[0].kill()
-    assert [200, 200] == [two.status(0), two.status(1, "/readyz")]
+    assert 200 == two.status(0)
+    becomes(200, lambda: two.status(1, "/readyz"))
     hosts.hosts[1].kill()
     becomes(503, lambda: two.status(0, "/readyz"))
     unready = two.ask(0, "GET", "/readyz")
@@ -104,13 +105,12 @@ def test_a_store_that_stands_still(two: Nodes, hosts: Cluster) -> None:
     try:
         with ThreadPoolExecutor(4) as threads:
             asked = [threads.submit(two.status, 0, f"/api/v2/cdr?per_page={n}&type=inbound") for n in range(1, 5)]
-            slowest = 0.0
+            answered = 0
             while not all(one.done() for one in asked):
-                began = time.monotonic()
                 assert 200 == two.status(0, "/healthz")
-                slowest = max(slowest, time.monotonic() - began)
+                answered += 1
                 time.sleep(0.1)
-        assert ({503}, True) == ({one.result() for one in asked}, slowest < 1)
+        assert ({503}, True) == ({one.result() for one in asked}, answered > 3)  # or they would have waited as well
         assert ["store"] == two.ask(0, "GET", "/readyz").json()["down"]
         assert "calldex_ready 0.0" in two.ask(0, "GET", "/metrics").text
     finally:

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from calldex.exports import COLUMN, FORMATS, Layout, chosen, xlsx
 from calldex.exports.columns import DEFAULT, Kind
-from calldex.exports.csv import defused
+from calldex.exports.csv import Exact, cell_by_cell, defused
 from calldex.records import codec
 from calldex.records.fields import FIELDS
 from calldex.records.record import Cdr, Event, Leg, canonical, from_ms, time_uuid
@@ -145,6 +145,51 @@ def test_any_records(records: list[Cdr]) -> None:
     assert objects(records) == read_csv(made("csv", records))
     table = arro3.io.read_ipc_stream(io.BytesIO(made("arrow", records))).read_all()
     assert len(records) == table.num_rows
+
+
+NUMBERS: Final = st.one_of(
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.integers(),
+    st.decimals(allow_nan=False, allow_infinity=False, places=6, min_value=-(10**9), max_value=10**9).map(float),
+    st.integers(-400, 400).map(lambda power: float(f"1e{power // 10}")),
+)
+
+
+@settings(max_examples=examples(60), deadline=None)
+@given(st.lists(cdrs(), min_size=1, max_size=4), st.lists(NUMBERS, max_size=5), st.floats(0, 100))
+def test_csv_is_the_same_however_it_is_made(records: list[Cdr], numbers: list[float], score: float) -> None:
+    """All at once or cell by cell: the same bytes, of whatever numbers and texts, and of any columns."""
+    extreme = msgspec.structs.replace(records[0], custom=dict(zip("abcde", numbers, strict=False)), score=score)
+    stored = b",".join(map(served, [*records, extreme]))
+    for columns in (DEFAULT, chosen(("comment", "custom", "score")), chosen(("comment",)), chosen(("talk_s", "tags"))):
+        one = Exact(columns)
+        assert cell_by_cell(columns)(stored) == one.rows(stored)
+        one.close()
+
+
+def test_csv_is_made_at_once() -> None:
+    """Unless its JSON has what may be written in several ways, which is control characters and extreme numbers."""
+    one = Exact(DEFAULT)
+    for value, expected in (
+        *((1e16, False), (10**17, False), (1e-6, False), (1e-5, False), ("\x07", False)),
+        *((12.5, True), (10**15, True), ("1e5", True), ('a "b"\r\nc, \\ d', True)),
+    ):
+        stored = served(msgspec.structs.replace(RECORDS[0], custom={"n": value, "m": 1}))
+        assert expected == (one.at_once(stored) is not None), value
+    one.close()
+
+
+def test_nothing_lies_beneath_a_null() -> None:
+    """What memory held before, perhaps of another reader's records, is in no file: equal records are equal bytes."""
+    empty = [
+        Cdr(uuid=time_uuid(n, "empty"), type="inbound", disposition="answered", started_at=from_ms(n), duration_s=n)
+        for n in range(9)
+    ]
+    files = set()
+    for _ in range(5):
+        made("arrow", RECORDS * 40)
+        files.add(made("arrow", empty))
+    assert 1 == len(files)
 
 
 def test_typed_columns(tmp_path: Path) -> None:

@@ -286,6 +286,7 @@ def test_times_that_contradict_each_other_are_flagged(values: dict[str, str]) ->
         ("anonymous", None),
         ("Unknown", None),
         ("RESTRICTED", None),
+        ("sip:anonymous@anonymous.invalid", None),
         ("s", None),
         ("", None),
         ("9" * 80, "9" * 63 + "…"),

@@ -153,7 +153,7 @@ def test_without_a_start_the_id_tells_it() -> None:
         (csv_line(["x"] * 22), "line 1", "22 columns"),
         (line(start="yesterday"), "line 1", "start is not a time: 'yesterday'"),
         (line(end="2026-02-30 10:00:00"), "line 1", "end is not a time: '2026-02-30 10:00:00' is not in the calendar"),
-        (line(src="4.47701E+11"), "line 1", "src is '4.47701E+11', of which a spreadsheet has lost digits"),
+        (line(src="4.47701E+11"), "line 1", "src is '4.47701E+11', a number as spreadsheets write decimals"),
         (line(dst="4,47701e+11"), "line 1", "dst is '4,47701e+11'"),
         (line(duration="long"), "line 1", "duration is not a number of seconds: 'long'"),
         (line(billsec="9999999999"), "line 1", "billsec is not a number of seconds"),

@@ -320,6 +320,33 @@ def test_a_click_to_call_is_answered_by_the_far_end(answer: int | None, word: st
     assert "447700900100" == call.to
 
 
+@pytest.mark.parametrize(("far", "number"), [("PJSIP/carrier-00000003", "447700900100"), ("PJSIP/202-00000003", "202")])
+@pytest.mark.parametrize(("answer", "word", "talk"), [(None, "no_answer", None), (20, "answered", 20)])
+def test_no_setting_is_needed_to_know_the_own_telephone(
+    far: str, number: str, answer: int | None, word: str, talk: int | None
+) -> None:
+    """A call that the PBX began through a Local channel has not reached anybody when its first telephone is taken up,
+    whether or not a context tells that it is a click-to-call."""
+    dialled: dict[str, Any] = {"src": "201", "dcontext": "from-internal"}
+    local = "Local/201@from-internal-00000001"
+    call = call_of(
+        row(f"{local};2", AGENT, 0, 4, 40, own=2, linked=1, dst="201", **dialled),
+        row(f"{local};1", far, 4, answer, 40, own=1, dst=number, **dialled),
+    )
+    assert (word, talk, number) == (call.disposition, call.talk_s, call.to)
+    assert "Alice Moreno" == call.agent
+
+
+def test_a_telephone_that_hears_an_announcement_has_answered() -> None:
+    """A call that the PBX began for one telephone alone, as to wake somebody, has reached who it is for."""
+    local = "Local/201@from-internal-00000001"
+    call = call_of(
+        row(f"{local};2", AGENT, 0, 4, 40, own=2, linked=1, dst="201", dcontext="from-internal"),
+        row(f"{local};1", "", 4, 4, 40, own=1, dst="s", dcontext="wake-up", lastapp="Playback", lastdata="wake-up"),
+    )
+    assert ("answered", 36) == (call.disposition, call.talk_s)
+
+
 def test_a_dialer_that_has_no_agent_abandons() -> None:
     """The called person answered, and nobody else was joined with the call."""
     customer = {"dcontext": "campaign", "dst": "447700900100"}

@@ -30,7 +30,7 @@ from calldex.ingest.pipeline import Ingest, Summary
 from calldex.ingest.workers import Followed, block
 from calldex.records import codec
 from calldex.records.record import CallRow, Cdr, Rejected, Team, stable_id, time_uuid
-from calldex.store import Batch, Outcome, Quarantined, Receipt, Store
+from calldex.store import Batch, Outcome, Quarantined, Receipt, Reject, Store
 from tests import reference
 from tests.engines import answer, disagreeing, embedded, everything, put
 from tests.examples import examples
@@ -648,6 +648,16 @@ def test_a_first_line_that_grows(site: Site) -> None:
     assert 1 == site.ingest.run(site.records(), [line[:50]], "calls.jsonl").unfinished
     assert (1, 0, 0, 0) == counts(site.ingest.run(site.records(), [line[:2], line[2:49], line[49:]], "calls.jsonl"))
     assert [] == list(site.store.quarantined(site.account_id))
+
+
+def test_a_place_that_is_no_line(site: Site) -> None:
+    """A format may tell places in its own way: a piece within which its stream ended stays, and stops no import."""
+    cut = Reject(UNFINISHED, "record 2", codec.encode(record(1))[:9])
+    site.store.write(
+        Batch(account_id=site.account_id, source="crm", format="jsonl", origin="file", rejects=[cut]), wait=False
+    )
+    assert (2, 0, 0, 0) == counts(site.ingest.run(site.records("crm"), [jsonl(record(0), record(1))], "file"))
+    assert ["record 2"] == [each.where for each in site.store.quarantined(site.account_id)]
 
 
 @settings(max_examples=examples(200), deadline=None)

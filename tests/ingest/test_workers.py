@@ -33,21 +33,6 @@ from tests.strategies import cdrs
 SETTINGS: Final = JsonlSettings()
 
 
-@pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
-    """Every process that is started from now on; the first byte of a stream is enough for one."""
-    monkeypatch.setattr(workers, "ALONE", 1)
-    processes: list[subprocess.Popen[bytes]] = []
-    popen = subprocess.Popen[bytes].__init__
-
-    def noted(self: subprocess.Popen[bytes], *args: object, **words: object) -> None:
-        popen(self, *args, **words)  # type: ignore[call-overload]
-        processes.append(self)
-
-    monkeypatch.setattr(subprocess.Popen, "__init__", noted)
-    return processes
-
-
 def read(chunks: Sequence[bytes], alone: int, source: str = "crm") -> tuple[list[Prepared], list[Reject], set[Mention]]:
     """All that a stream holds, of which so many bytes are read in this process."""
     with pytest.MonkeyPatch.context() as patch:

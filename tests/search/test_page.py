@@ -166,6 +166,13 @@ def test_the_next_page_by_either_number(store: Store, page: int) -> None:
     assert [14, 13, 12, 11, 10] == [each["duration_s"] for each in msgspec.json.decode(b"[" + found.json + b"]")]
 
 
+def test_a_token_counts_what_was_skipped(store: Store) -> None:
+    """What lies behind a page is what was passed over to reach it, and the page."""
+    token = read(store, everything(), PageRequest(3, 5)).token
+    assert token is not None
+    assert (3, 15) == (SEALER.unseal(token).page, SEALER.unseal(token).passed)
+
+
 def test_behind_the_end(store: Store) -> None:
     """A page behind the last one is empty, has the total, and no token."""
     token = read(store, everything(), PageRequest(1, 5)).token

@@ -19,7 +19,7 @@ from calldex.ingest.workers import block
 from calldex.node import Node
 from calldex.records.record import Cdr, canonical
 from calldex.search.query import Own, Parameters
-from calldex.search.reader import Caller, Reader, Reading, Search
+from calldex.search.reader import Batch, Caller, Reader, Reading, Search
 from calldex.settings import Settings
 from calldex.transport.workers import Workers
 
@@ -164,6 +164,26 @@ def test_a_count_is_what_a_stream_holds(office: Office) -> None:
     assert all(record["comment"] != "later" for record in found)
     assert all("*" in record["from"] for record in found if record["from"])
     assert (len(mine), len(mine)) == (office.served, office.entries()[0].rows)
+
+
+def test_a_stream_is_made_ahead_of_who_takes_it(office: Office) -> None:
+    """By one batch that is written and one that is read, and no more, however long it takes them."""
+    written: list[Batch] = []
+
+    def write(batch: Batch) -> int:
+        written.append(batch)
+        return len(written)
+
+    async def stream(search: Search[Options]) -> list[tuple[int, int]]:
+        async with search.stream(size=1) as all_:
+            found = []
+            async for number in all_.through(write):
+                await all_.settled()
+                found.append((number, len(written)))
+            return found
+
+    every = len(office.records)
+    assert [(n, min(n + 1, every)) for n in range(1, every + 1)] == office.ask(stream)
 
 
 def test_a_record_with_its_history(office: Office) -> None:

@@ -310,7 +310,8 @@ def test_settling_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_waiting_for_what_was_written_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who writes, or erases, while the columns stand still is told so after a time; what they did is kept."""
+    """Who writes while the columns stand still is told that it is kept. Searches that begin after that do not answer
+    without it: they, and who erases, are told so after a time."""
     going_on = threading.Event()
     apply = Columns.apply
     monkeypatch.setattr(Columns, "apply", lambda *given: going_on.wait(60) and apply(*given))
@@ -318,8 +319,9 @@ def test_waiting_for_what_was_written_has_an_end(tmp_path: Path, monkeypatch: py
         EmbeddedStore(tmp_path, memory_mb=128, index_mb=64, threads=1, timeout_s=0.2, superseded_kept_s=LONG_S)
     ) as store:
         patiently(store.settle)
-        with pytest.raises(StoreNotReady, match="what was written is kept"):
-            put(store, [record(0), record(1)])
+        assert [Outcome.ACCEPTED] * 2 == put(store, [record(0), record(1)])
+        with pytest.raises(StoreNotReady, match="searches cannot be answered yet"):
+            store.head(1)
         with pytest.raises(StoreNotReady, match="what was written is kept"):
             store.erase(1, [record(0).uuid])
         going_on.set()

@@ -256,6 +256,7 @@ def test_pages_are_answered_on_a_full_disk(kept: Path, tmp_path: Path) -> None:
         with closing(embedded(data)) as store:
             store.settle()
             put(store, [record(n) for n in range(3000, 3200)])
+            assert 3200 == answer(store, everything())[0]
             killed = Path(shutil.copytree(data, tmp_path / "killed"))
             fill_up(tmp_path)
             for n in range(20):

@@ -49,7 +49,9 @@ def test_who_reads_slowly_is_refused_alone(monkeypatch: pytest.MonkeyPatch) -> N
     unsent = Backpressure()
     unsent.add(Waiting(SLOW, MOST_BYTES // 4 + 1))
     assert [False, True, True] == [admitted(unsent, each) for each in (SLOW, ALSO, OTHER)]
+    unsent.add(Waiting(SLOW, MOST_BYTES // 4))  # of pages that were being made already
+    assert [False, True, True] == [admitted(unsent, each) for each in (SLOW, ALSO, OTHER)]
     unsent.add(Waiting(ALSO, MOST_BYTES // 8 + 1))
     assert [False, False, True] == [admitted(unsent, each) for each in (SLOW, ALSO, OTHER)]
-    unsent.add(Waiting(Asker(3, ("key", 4)), MOST_BYTES))
+    unsent.add(Waiting(Asker(3, ("key", 4)), MOST_BYTES // 2))
     assert [False, False, False] == [admitted(unsent, each) for each in (SLOW, ALSO, OTHER)]

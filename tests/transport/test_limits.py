@@ -323,10 +323,11 @@ FORGED = st.text(st.characters(codec="latin-1", exclude_characters="\r\n\0"), ma
 @example('for=10.0.0.9;x="')
 def test_nobody_names_himself(forged: str) -> None:
     """Whatever a client writes into the headers, a proxy that adds to them, in the same line or in one of its
-    own, names them by their address."""
+    own, names them by their address; and nobody who is no trusted proxy names anybody else."""
     for header, added in (("X-Forwarded-For", "192.0.2.1"), ("Forwarded", "for=192.0.2.1")):
         assert "192.0.2.1" == client({header: f"{forged}, {added}"})
         assert "192.0.2.1" == client([(header, forged), (header, added)])
+        assert "198.51.100.7" == client({header: f"{forged}, {added}"}, "198.51.100.7")
 
 
 @given(FORGED)

@@ -16,7 +16,7 @@ from calldex.api.endpoint import ERRORS, over
 from calldex.api.page_cache import CachedPage, PageCache
 from calldex.node import Node
 from calldex.records.codec import Record
-from calldex.search.page import Page
+from calldex.search.page import Page, Place
 from calldex.search.query import PageRequest
 from calldex.search.reader import SEARCH, Reader, Search
 from calldex.transport.replies import JSON, PRIVATE, Coding, coded, coding_for, coding_headers, tag_matches
@@ -30,6 +30,12 @@ class CdrPage(msgspec.Struct, frozen=True, kw_only=True):
     total: Annotated[int, msgspec.Meta(ge=0)]
     page: Annotated[int, msgspec.Meta(ge=1)]
     search_token: str | None
+
+
+AT_ONCE: Final = 256 * 1024
+"""Pages that are kept leave without a place up to this size: so many bytes may lie in memory for each connection."""
+Answer = tuple[Response, int]
+"""A reply, and how many records are in it."""
 
 
 class CdrPages:
@@ -46,24 +52,52 @@ class CdrPages:
         async with self._reader.open(caller, SEARCH, pairs) as search:
             coding = coding_for(request.headers.get("accept-encoding", ""))
             if_none_match = request.headers.get("if-none-match")
-            reply, rows = await search.run(lambda: self._answer(search, coding, if_none_match))
+            place = search.place_at_once(search.own)
+            found = None if place is None else self._kept(search, place, coding, if_none_match)
+            if found is None or len(found[0].body) > AT_ONCE:
+                found = await search.run(lambda: self._answer(search, place, coding, if_none_match))
+            else:
+                await search.admit()
+            reply, rows = found
             search.count_served(rows)
             search.noted.status = reply.status_code
         return reply
 
-    def _answer(self, search: Search[PageRequest], coding: Coding, if_none_match: str | None) -> tuple[Response, int]:
-        """The reply, and how many records are in it. Runs in a thread: one hop for all that takes time."""
-        place = search.place(search.own)
-        tag = f"{search.fingerprint(place, search.own)}-{coding}"
-        headers = {**PRIVATE, "ETag": f'"{tag}"'}
+    def _kept(
+        self, search: Search[PageRequest], place: Place, coding: Coding, if_none_match: str | None
+    ) -> Answer | None:
+        """The answer for who has the page already, or if somebody had it a moment ago."""
+        tag = _tag(search, place, coding)
         if tag_matches(if_none_match, tag):
-            return Response(None, 304, headers), 0
+            return Response(None, 304, _headers(tag)), 0
         cached = self._cache.get(tag)
-        if cached is None:
-            page = search.page(place, search.own)
-            cached = CachedPage(*coded(body_of_page(page, search.own.page), coding), page.count)
-            self._cache.put(tag, cached)
-        return Response(cached.body, 200, headers | coding_headers(cached.coding), JSON), cached.records
+        return None if cached is None else _reply(cached, tag)
+
+    def _answer(
+        self, search: Search[PageRequest], place: Place | None, coding: Coding, if_none_match: str | None
+    ) -> Answer:
+        """The answer, read if nobody had it. Runs in a thread: one hop for all that takes time."""
+        place = search.place(search.own) if place is None else place
+        kept = self._kept(search, place, coding, if_none_match)
+        if kept is not None:
+            return kept
+        page = search.page(place, search.own)
+        made = CachedPage(*coded(body_of_page(page, search.own.page), coding), page.count)
+        tag = _tag(search, place, coding)
+        self._cache.put(tag, made)
+        return _reply(made, tag)
+
+
+def _tag(search: Search[PageRequest], place: Place, coding: Coding) -> str:
+    return f"{search.fingerprint(place, search.own)}-{coding}"
+
+
+def _headers(tag: str) -> dict[str, str]:
+    return {**PRIVATE, "ETag": f'"{tag}"'}
+
+
+def _reply(page: CachedPage, tag: str) -> Answer:
+    return Response(page.body, 200, _headers(tag) | coding_headers(page.coding), JSON), page.records
 
 
 def body_of_page(page: Page, number: int) -> bytes:

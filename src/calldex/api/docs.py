@@ -45,11 +45,18 @@ export CALLDEX=http://127.0.0.1:8080 KEY=…
 curl -G "$CALLDEX/api/v2/cdr" -H "Authorization: Bearer $KEY" -d per_page=10"""
 LOOPS: Final[Mapping[str, Mapping[str, str]]] = {
     loop: {kind: files("calldex.api.loops").joinpath(f"{loop}.{kind}").read_text() for kind in ("sh", "py", "mjs")}
-    for loop in ("walk", "feed", "export", "stats")
+    for loop in ("walk", "feed", "export", "stats", "lookups", "checksums")
 }
 """Programs that get everything, by what they do: for a shell, for Python, and for Node. Each stops on an error, and its
 file gets its name when it is whole. `tests/test_loops.py` runs them."""
-_LOOP_OF: Final = {"search_cdr": "walk", "read_changes": "feed", "export_cdr": "export", "read_stats": "stats"}
+_LOOP_OF: Final = {
+    "search_cdr": "walk",
+    "read_changes": "feed",
+    "export_cdr": "export",
+    "read_stats": "stats",
+    "look_up_agents": "lookups",
+    "read_checksums": "checksums",
+}
 _LANGUAGES: Final = {
     "sh": "In a shell, with the address as URL",
     "py": "In Python, by CALLDEX_URL and CALLDEX_KEY",

@@ -313,5 +313,7 @@ def example_of(kind: Any) -> Any:
 def _made(kind: Any) -> Any:
     if kind in _OF_TYPE:
         return _OF_TYPE[kind]
+    if not get_args(kind):
+        raise TypeError(f"{kind.__name__} is a reply without an example; add one to `_OF_TYPE` in {__name__}")
     (inner,) = get_args(kind)
     return Listing([_made(inner)], 1) if get_origin(kind) is Listing else [_made(inner)]

@@ -55,6 +55,7 @@ class Exports:
                         yield piece
                     yield await stream.run(file.end)
                 finally:
+                    await stream.settled()
                     file.close()
 
         return StreamReply(pieces)

@@ -12,7 +12,7 @@ import math
 import re
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from io import BytesIO
 from itertools import islice
 from typing import Final, Literal, cast, get_args
@@ -28,12 +28,12 @@ from calldex.audit.chain import Action
 from calldex.clock import now_ms
 from calldex.directory import KeyOwner
 from calldex.errors import BadParameters, BadRequest, Problem, TooLarge, UnsupportedMedia
-from calldex.formats import LINE_LIMIT
+from calldex.ingest.posted import Piece
 from calldex.ingest.tally import OUTCOMES, PostOutcome
-from calldex.ingest.workers import Block, block
+from calldex.ingest.workers import Block
 from calldex.node import Node
 from calldex.records import codec
-from calldex.records.record import Cdr, Rejected, plain_uuid
+from calldex.records.record import Rejected, plain_uuid
 from calldex.store import Outcome
 from calldex.texts import without_keys
 from calldex.transport.metrics import Metrics
@@ -55,11 +55,20 @@ ACTION: Final = "ingest"
 DELETED: Final = "records_deleted"
 NEEDS: Final[tuple[Permission, ...]] = ("ingest",)
 LINES_TYPES: Final = ("application/x-ndjson", "application/jsonl")
-_MEDIA: Final = {ARRAY_TYPE: "an array", **dict.fromkeys(LINES_TYPES, "a record a line")}
 _MEANT: Final = '{"uuids": [...]}'
 _STEP: Final = 1024
 _RECEIPT_KEY: Final = re.compile(r"[!-~]{1,200}")
 _ARRAY: Final = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+class Body(msgspec.Struct, frozen=True):
+    """A kind of body of records: what it holds in a word, its JSON schema, and what cuts it into pieces (once, before
+    anything is written), each a record's JSON or what was read already; where a piece stood is told by its index,
+    whatever a reader calls it."""
+
+    holds: str
+    schema: Mapping[str, object]
+    cut: Callable[[bytes], Iterable[Piece]]
 
 
 class _Deletions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -151,7 +160,9 @@ class Posts:
 
     async def post(self, request: Request) -> Response:
         """Write records."""
-        return await self._answered(request, ACTION, _MEDIA, self._write, _Counts)
+        return await self._answered(
+            request, ACTION, {kind: body.holds for kind, body in BODIES.items()}, self._write, _Counts
+        )
 
     async def delete(self, request: Request) -> Response:
         """End records that their source took back."""
@@ -191,7 +202,7 @@ class Posts:
         return reply
 
     def _write(self, account_id: int, media_type: str, body: bytes, receipt_key: str | None) -> bytes:
-        sent = block(_pieces(body, media_type), "")
+        sent = self._node.ingest.readers.block(_pieces(body, media_type))
         digest = hashlib.sha256(media_type.encode() + b"\0" + body).digest()
 
         def answer(outcomes: Sequence[Outcome]) -> bytes:
@@ -302,31 +313,28 @@ def _inflated(sent: bytes) -> bytes:
     return b"".join(parts)
 
 
-def _pieces(body: bytes, media_type: str) -> Iterator[Cdr | Rejected]:
-    """What each record is, as soon as it is asked for; where it stood is its index."""
+def _pieces(body: bytes, media_type: str) -> list[Piece]:
+    """What the body holds; where a piece stands is its index."""
     body = body.removeprefix(codecs.BOM_UTF8)  # some clients put one there; it is no part of any record
+    pieces = list(islice(BODIES[media_type].cut(body), MOST_RECORDS + 1))
+    if len(pieces) > MOST_RECORDS:
+        raise TooLarge(f"a request may hold {MOST_RECORDS} records; this one has more")
+    return pieces
+
+
+def _array(body: bytes) -> Iterable[bytes]:
     try:
-        raws = _elements(body) if media_type == ARRAY_TYPE else _lines(body)
+        return _elements(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequest(f"the body is not a JSON array of records: {error}") from None
-    if len(raws) > MOST_RECORDS:
-        raise TooLarge(f"a request may hold {MOST_RECORDS} records; this one has more")
-    return (_piece(bytes(raw), str(index)) for index, raw in enumerate(raws))
 
 
-def _piece(raw: bytes, where: str) -> Cdr | Rejected:
-    if len(raw) > LINE_LIMIT:
-        return Rejected(f"longer than {LINE_LIMIT} bytes", where, raw)
-    return codec.decode(raw, where)
+def _lines(body: bytes) -> Iterator[bytes]:
+    """The lines that are not blank."""
+    return (line.removesuffix(b"\n") for line in BytesIO(body) if not line.isspace())
 
 
-def _lines(body: bytes) -> Sequence[bytes]:
-    """The lines that are not blank; of too many no more than are needed to see that."""
-    found = (line.removesuffix(b"\n") for line in BytesIO(body) if not line.isspace())
-    return list(islice(found, MOST_RECORDS + 1))
-
-
-def _elements(body: bytes) -> Sequence[bytes | msgspec.Raw]:
+def _elements(body: bytes) -> Iterable[bytes]:
     """The elements of a JSON array, each as it was written.
 
     The decoder stops at half of a character (`\\ud800` alone), although JSON allows it. With such escapes out of its
@@ -334,7 +342,7 @@ def _elements(body: bytes) -> Sequence[bytes | msgspec.Raw]:
     """
     _refuse_commas(body)
     try:
-        return _ARRAY.decode(body)
+        return map(bytes, _ARRAY.decode(body))
     except msgspec.DecodeError:
         seen = codec.without_halves(body)
     elements: list[bytes] = []
@@ -380,6 +388,11 @@ _ARRAY_SCHEMA: Final = {
     "maxItems": MOST_RECORDS,
     "items": {"anyOf": [{"$ref": "#/components/schemas/Record"}, {"description": "Rejected, with the reason."}]},
 }
+BODIES: Final[Mapping[str, Body]] = {
+    ARRAY_TYPE: Body("an array", _ARRAY_SCHEMA, _array),
+    **dict.fromkeys(LINES_TYPES, Body("a record a line", _LINES, _lines)),
+}
+"""What records can be posted as, by content type; another record format is one entry more."""
 _UUIDS_SCHEMA: Final = {
     "type": "object",
     "required": ["uuids"],
@@ -420,7 +433,7 @@ ENDPOINTS: Final = (
         action=ACTION,
         limit="ingest",
         parameters=(_KEY_OF_REQUEST,),
-        body={ARRAY_TYPE: _ARRAY_SCHEMA, **dict.fromkeys(LINES_TYPES, _LINES)},
+        body={media_type: body.schema for media_type, body in BODIES.items()},
         errors=(*ERRORS, 409),
     ),
     Endpoint(

@@ -55,5 +55,6 @@ async def _frames(node: Node, reader: Reader, asked: Search) -> AsyncGenerator[F
                 yield frame
             yield Frame(Kind.PIECE, 0, await stream.run(file.end))
         finally:
+            await stream.settled()
             file.close()
     yield Frame(Kind.END)

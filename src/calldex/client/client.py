@@ -72,15 +72,16 @@ class Patience:
             raise Unreachable(f"no reply after {self._tries} tries: {type(error).__name__}") from None
 
 
-def patiently(tries: int, send: Callable[[], T]) -> T:
-    """What `send` gives, tried so often. It raises what `refused` makes of a reply that is no success."""
+def patiently(tries: int, send: Callable[[], T], pause: Callable[[float], None] | None = None) -> T:
+    """What `send` gives, tried so often. It raises what `refused` makes of a reply that is no success. `pause` waits so
+    many seconds between two tries."""
     patience = Patience(tries)
     while True:
         try:
             return send()
         except _PASSING as error:
             patience.failed(error)
-        time.sleep(patience.pause_s)
+        (pause or time.sleep)(patience.pause_s)
 
 
 async def patiently_async(tries: int, send: Callable[[], Awaitable[T]]) -> T:

@@ -1,22 +1,21 @@
 """The Arrow IPC stream: typed columns, times with their zone, lists and nested events and legs.
 
-arro3 reads the JSON as it is, without Python objects. The types of columns follow from those of a record, so they are
-the same when a column is empty throughout. Values of `custom` are of any type, which Arrow does not have: it is JSON
-text. See https://arrow.apache.org/docs/format/Columnar.html#ipc-streaming-format.
+The JSON is read as it is, without Python objects (`reading`). The types of columns follow from those of a record, so
+they are the same when a column is empty throughout. Values of `custom` are of any type, which Arrow does not have: it
+is JSON text. See https://arrow.apache.org/docs/format/Columnar.html#ipc-streaming-format.
 """
 
 from __future__ import annotations
 
 import io
-import re
 from typing import Any, Final
 
 import msgspec
-from arro3.core import DataType, Field, RecordBatch, RecordBatchReader, Schema
-from arro3.io import read_json, write_ipc_stream
+from arro3.core import DataType, Field, RecordBatch, RecordBatchReader, Schema, Table
+from arro3.io import write_ipc_stream
 
 from calldex.exports.columns import Column, Kind, Layout
-from calldex.exports.lines import one_a_line
+from calldex.exports.reading import Reading
 
 _END: Final = b"\xff\xff\xff\xff\0\0\0\0"
 _INSTANT: Final = DataType.timestamp("us", tz="UTC")
@@ -27,8 +26,6 @@ _TYPES: Final = {
     Kind.DECIMAL: DataType.float64(),
     Kind.INSTANT: _INSTANT,
 }
-_CUSTOM: Final = re.compile(rb',"custom":(\{(?:[^"{}]|"(?:[^"\\]|\\.)*")*\})')
-"""The member, whose values are plain. Inside a text its quotes would have backslashes."""
 
 
 def schema(columns: tuple[Column, ...]) -> Schema:
@@ -72,18 +69,20 @@ class Batches:
 
     def __init__(self, layout: Layout) -> None:
         self.schema = schema(layout.columns)
-        self._custom = any(column.name == "custom" for column in layout.columns)
+        self._types = {column.name: _type(column) for column in layout.columns}
+        self._reading = Reading(self._types)
 
     def read(self, records: bytes) -> list[RecordBatch]:
         """The batches of some records, their JSON joined by commas."""
-        if self._custom:
-            records = _CUSTOM.sub(_as_text, records.replace(b',"custom":{}', b',"custom":"{}"'))
-        lines = one_a_line(records)
-        return list(read_json(io.BytesIO(lines), self.schema, batch_size=1 << 20))
+        return [self._typed(batch) for batch in self._reading.table(records, Table.from_arrow).to_batches()]
 
+    def close(self) -> None:
+        """Let go of what reads."""
+        self._reading.close()
 
-def _as_text(member: re.Match[bytes]) -> bytes:
-    return b',"custom":' + msgspec.json.encode(member[1].decode())
+    def _typed(self, batch: RecordBatch) -> RecordBatch:
+        columns = [batch.column(name).cast(type_) for name, type_ in self._types.items()]
+        return RecordBatch.from_arrays(columns, schema=self.schema)
 
 
 class Arrow:
@@ -106,7 +105,8 @@ class Arrow:
         return _END
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Let go of what reads."""
+        self._batches.close()
 
     def _stream(self, batches: list[RecordBatch]) -> bytes:
         made = io.BytesIO()

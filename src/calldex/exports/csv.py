@@ -20,8 +20,10 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 import msgspec
+from arro3.core import DataType
 
 from calldex.exports.columns import Cell, Column, Kind, Layout, flat
+from calldex.exports.reading import Reading
 from calldex.records.record import to_ms
 
 _RUNS: Final = re.compile(r"[\s\x00]*[=+\-@\t\r\n\x00\uff1d\uff0b\uff0d\uff20]")
@@ -37,7 +39,7 @@ class Csv:
         self._columns = layout.columns
         self._text = io.StringIO(newline="")
         self._writer = csv.writer(self._text)
-        self._exact = exact(layout.columns) if layout.times == "utc" else None
+        self._exact = Exact(layout.columns) if layout.times == "utc" else None
         self._rows = _timed(layout)
 
     def begin(self) -> bytes:
@@ -48,7 +50,7 @@ class Csv:
     def add(self, records: bytes) -> bytes:
         """A row each."""
         if self._exact is not None:
-            return self._exact(records)
+            return self._exact.rows(records)
         self._writer.writerows(self._rows(records))
         return self._written()
 
@@ -57,7 +59,9 @@ class Csv:
         return b""
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Let go of what reads."""
+        if self._exact is not None:
+            self._exact.close()
 
     def _written(self) -> bytes:
         text = self._text.getvalue()
@@ -92,13 +96,43 @@ class CsvExcel(Csv):
         return self._written()
 
 
+class Exact:
+    """Turns records into rows of these columns, as the API serves their values. `close` it."""
+
+    def __init__(self, columns: tuple[Column, ...]) -> None:
+        self._columns = columns
+        self._cells = cell_by_cell(columns)
+        self._reading: Reading | None = None
+        self._texts = [column.name for column in columns if column.kind in (Kind.TEXT, Kind.INSTANT)]
+        self._numbers = [column.name for column in columns if column.kind is Kind.DECIMAL or column.name == "custom"]
+
+    def rows(self, records: bytes) -> bytes:
+        """The rows of records, their JSON joined by commas."""
+        rows = self.at_once(records)
+        return self._cells(records) if rows is None else rows
+
+    def at_once(self, records: bytes) -> bytes | None:
+        """The same, if what reads all of them at once surely writes what is served, which it does but for control
+        characters and extreme numbers."""
+        if b"\\" in records and b"\\u" in records:
+            return None
+        if self._reading is None:
+            self._reading = Reading({column.name: DataType.utf8() for column in self._columns})
+        return self._reading.rows(records, self._texts, self._numbers)
+
+    def close(self) -> None:
+        """Let go of what reads."""
+        if self._reading is not None:
+            self._reading.close()
+
+
 _GAP: Final = b"\x1f"
 """Between cells, as long as they are JSON: which has no such character but escaped."""
 _NESTED: Final = re.compile(rb"\x1f([\[{][^\x1f]*[\",][^\x1f]*)")
 
 
 @lru_cache(maxsize=256)
-def exact(columns: tuple[Column, ...]) -> Callable[[bytes], bytes]:
+def cell_by_cell(columns: tuple[Column, ...]) -> Callable[[bytes], bytes]:
     """What turns records, their JSON joined by commas, into rows of these columns.
 
     JSON without escapes is a cell already: texts in quotes, which none of their characters ends; numbers as they are.

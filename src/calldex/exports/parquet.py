@@ -54,6 +54,7 @@ class Parquet:
             self._next = None
             self._given.release()
             self._thread.join()
+        self._batches.close()
 
     def _turn(self, batches: list[RecordBatch] | None) -> bytes:
         self._next = batches

@@ -124,7 +124,8 @@ def formats() -> dict[str, RecordFormat | RowFormat]:
 
 UNFINISHED: Final = "unfinished: the file ends within this row; an import of the whole row takes this piece out of here"
 """Why the last piece of a stream is rejected that is still being written, or was cut off: nothing tells the one from
-the other. Its place is "line N", the one with which it begins, and its `raw` all that stands there."""
+the other. Its place is "line N", the one with which it begins, and its `raw` all that stands there; one with another
+place is not recognized when more of it comes."""
 
 LINE_LIMIT: Final = 1 << 20
 """No format reads a line longer than this; a longer one is rejected whole."""

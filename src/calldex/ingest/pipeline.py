@@ -19,6 +19,7 @@ from calldex.directory import Directory, Seen
 from calldex.errors import IdempotencyMismatch
 from calldex.formats import UNFINISHED, RowFormat
 from calldex.ingest.calls import Feed, assembled, grouped, records_of
+from calldex.ingest.posted import Readers
 from calldex.ingest.tally import Tally
 from calldex.ingest.workers import (
     BATCH_BYTES,
@@ -88,6 +89,11 @@ class Ingest:
         self._directory = directory
         self._store = store
         self.tally = Tally()
+        self.readers = Readers()
+
+    def close(self) -> None:
+        """End what reads for it."""
+        self.readers.close()
 
     def run(
         self, feed: Feed, chunks: Iterable[bytes], origin: str, progress: Callable[[Summary], None] = lambda _: None

@@ -11,16 +11,18 @@ from __future__ import annotations
 import gc
 import os
 import pickle
+import re
 import signal
 import socket
 import subprocess
 import sys
 from codecs import BOM_UTF8
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import datetime
+from functools import partial
 from itertools import chain, cycle
 from types import TracebackType
 from typing import Final, Self, TypeVar
@@ -38,21 +40,22 @@ ALONE: Final = 8 << 20
 BATCH_BYTES: Final = 64 << 20
 """A batch ends when so many bytes of the stream were taken for it, however few pieces they are: a piece may be as long
 as `LINE_LIMIT`. It may be over by a chunk, and by what the workers have ahead."""
-_WORKERS: Final = 2
+WORKERS: Final = 2
 """How many processes read a large stream. To read a record takes longer than everything that is done with it after
 that, and less than twice as long: two are enough to be ahead of the commit, and share two cores with it evenly."""
-_AHEAD: Final = 2 * _WORKERS
+_AHEAD: Final = 2 * WORKERS
 """How many parts of a stream the workers may have, or have done, before the first of them is taken."""
 GC_THRESHOLDS: Final = (50_000, 20, 100)
 """How the collector of garbage rests where records are read: a batch is tens of thousands of young objects that live
 until it is committed, and no cycles. Looking at them again every 700 allocations costs a fifth of the time a record is
 read in."""
 _SIZE_BYTES: Final = 8
+_LINE: Final = re.compile(r"line ([1-9][0-9]*)")
 
 Mention = tuple[NamedKind, int | str, str | None, int]
 """What a thing (by kind and key) was called, and at which epoch millisecond: see `directory.Seen`."""
-_Part = tuple[int, bytes]
-"""Whole lines of a stream, and the number of the first."""
+Part = tuple[int, bytes]
+"""Some pieces of a stream, as whole lines if nothing else is said, and the number of the first."""
 
 
 class Block(msgspec.Struct, frozen=True, array_like=True):
@@ -80,7 +83,8 @@ class Followed:
     """A byte stream, and which unfinished pieces of the quarantine stand in it with more behind them than there was.
 
     Such a piece must stand in its own line, of whichever file of the source (a file may have been rotated since), with
-    all that was there. Then nothing is lost with it, and what a file really ended with is not among `continued`.
+    all that was there. Then nothing is lost with it, and what a file really ended with is not among `continued`. One
+    whose place is no line is not followed: it stays until somebody retries or drops it.
     """
 
     def __init__(self, chunks: Iterable[bytes], unfinished: Iterable[Quarantined]) -> None:
@@ -90,7 +94,10 @@ class Followed:
         self._wanted: dict[int, list[tuple[int, bytes]]] = {}
         """By line: the ids of pieces, and what has to stand there."""
         for piece in unfinished:
-            line = int(piece.where.removeprefix("line "))
+            place = _LINE.fullmatch(piece.where)
+            if place is None:
+                continue
+            line = int(place[1])
             wanted = self._wanted.setdefault(line, [])
             wanted.append((piece.id, piece.raw))
             if line == 1:
@@ -148,7 +155,8 @@ def read_blocks(
     if begin is None:
         return
     with ExitStack() as stack:
-        workers = [stack.enter_context(_Worker(format_, settings, source)) for _ in range(_WORKERS)]
+        read = partial(_read_lines, format_, settings)
+        workers = [stack.enter_context(Worker(read, source)) for _ in range(WORKERS)]
         ahead: deque[Future[Block]] = deque()
         for worker, part in zip(cycle(workers), chain([begin], parts), strict=False):
             ahead.append(worker.block(part))
@@ -224,7 +232,7 @@ def batches(pieces: Iterable[_T], size: int, stream: Metered) -> Iterator[list[_
         yield batch
 
 
-def _parts(chunks: Iterable[bytes]) -> Iterator[_Part]:
+def _parts(chunks: Iterable[bytes]) -> Iterator[Part]:
     """The chunks, cut so that each ends with a line; only the last may lack its line feed.
 
     Memory is bounded as in `formats.lines`: of a line beyond `LINE_LIMIT` enough is kept to see that it is too long.
@@ -243,7 +251,7 @@ def _parts(chunks: Iterable[bytes]) -> Iterator[_Part]:
         yield first, rest
 
 
-def _up_to(size: int, parts: Iterator[_Part]) -> Iterator[_Part]:
+def _up_to(size: int, parts: Iterator[Part]) -> Iterator[Part]:
     """The first parts, until they have this size together; the others stay in `parts`."""
     while size > 0 and (part := next(parts, None)) is not None:
         size -= len(part[1])
@@ -255,10 +263,15 @@ def _up_to(size: int, parts: Iterator[_Part]) -> Iterator[_Part]:
 # them, and stay behind if their parent is killed. This one ends when its end of the connection does.
 
 
-class _Worker:
+def _read_lines(format_: LineFormat, settings: FormatSettings, first: int, text: bytes) -> Iterator[Cdr | Rejected]:
+    return format_.read_part([text], settings, first)
+
+
+class Worker:
     """A process that makes blocks of parts, one after another in the order in which they are given."""
 
-    def __init__(self, format_: LineFormat, settings: FormatSettings, source: str) -> None:
+    def __init__(self, read: Callable[[int, bytes], Iterable[Cdr | Rejected]], source: str) -> None:
+        """`read` is given each part, and can be pickled; see `block` for `source`."""
         self._socket, its = socket.socketpair()
         with its:
             self._process = subprocess.Popen(
@@ -271,9 +284,9 @@ class _Worker:
         # Sending waits until the worker takes a part, receiving until it has made one: neither must hold up the other.
         self._sending = ThreadPoolExecutor(1, thread_name_prefix="to-reader")
         self._receiving = ThreadPoolExecutor(1, thread_name_prefix="from-reader")
-        self._sending.submit(self._send, pickle.dumps((format_, settings, source)))
+        self._sending.submit(self._send, pickle.dumps((read, source)))
 
-    def block(self, part: _Part) -> Future[Block]:
+    def block(self, part: Part) -> Future[Block]:
         """Let a part be read; the block that it becomes, or `Unavailable`."""
         self._sending.submit(self._send, _ENCODE(part))
         return self._receiving.submit(self._receive)
@@ -301,7 +314,10 @@ class _Worker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """End the process, whatever it is doing."""
+        self.end()
+
+    def end(self) -> None:
+        """End the process, whatever it is doing; of what it was to do, nobody hears any more."""
         self._process.kill()
         self._process.wait()
         self._sending.shutdown(cancel_futures=True)
@@ -317,12 +333,12 @@ def work() -> None:
         begin = _received(parent)
         if begin is None:
             return
-        format_, settings, source = pickle.loads(begin)  # noqa: S301 - from the process that started this one
-        decode = msgspec.msgpack.Decoder(_Part).decode
+        read, source = pickle.loads(begin)  # noqa: S301 - from the process that started this one
+        decode = msgspec.msgpack.Decoder(Part).decode
         while (message := _received(parent)) is not None:
             first, text = decode(message)
             try:
-                _send(parent, _ENCODE(block(format_.read_part([text], settings, first), source)))
+                _send(parent, _ENCODE(block(read(first, text), source)))
             except ConnectionError:
                 return
 

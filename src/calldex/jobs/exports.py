@@ -43,6 +43,8 @@ WAITING: Final = 10_000
 LOOK_S: Final = 15.0
 """How often it is looked for what nobody told of: schedules that are due, what has expired."""
 MOST_TRIES: Final = 10
+MOST_STARTS: Final = 3
+"""How often a making may end with the process that does it: as if by a kill, or for want of memory."""
 LONGEST_PAUSE_S: Final = 60.0
 MAKE: Final = Reading(action="export", needs=("see_cdrs", "export"), takes=Parameters(ExportRequest), places="jobs")
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
@@ -155,11 +157,24 @@ class ExportJobs:
                 export = msgspec.structs.replace(export, scope=search.scope.fingerprint())
                 await asyncio.to_thread(self._keep, export, {"scope": export.scope})
             try:
-                done = await self._streamed(export, search)
+                done = await self._begun(export, search)
             except OSError as error:
                 raise _failure(error) from error
         await asyncio.to_thread(self._keep, export, done)
         return await asyncio.to_thread(self._directory.export, export.id)
+
+    async def _begun(self, export: Export, search: Search[ExportRequest]) -> dict[str, Any]:
+        """Make its file, unless the server has ended too often in that."""
+        starts = await asyncio.to_thread(self.files.begin, export.id)
+        try:
+            if starts > MOST_STARTS:
+                raise CalldexError(
+                    f"the server ended {MOST_STARTS} times while it was made, and its log may have the reason; ask for"
+                    " fewer days or fields, or another format"
+                )
+            return await self._streamed(export, search)
+        finally:
+            await asyncio.to_thread(self.files.end, export.id)
 
     async def _streamed(self, export: Export, search: Search[ExportRequest]) -> dict[str, Any]:
         own = search.own
@@ -177,6 +192,7 @@ class ExportJobs:
                     pass
                 return await stream.run(making.end)
             finally:
+                await stream.settled()
                 making.close()
 
     # --- where it goes ------------------------------------------------------------------------------------------------

@@ -23,6 +23,8 @@ FOLDER: Final = "exports"
 LEAST_ROOM: Final = 64 << 20
 """Bytes that an export leaves on the disk, for what must be written."""
 _NODE_FILE: Final = "node"
+_STARTS: Final = ".starts"
+"""The end of the name of a file with a byte for each time that making one began and did not end."""
 
 
 class ExportFiles:
@@ -66,6 +68,25 @@ class ExportFiles:
         """Whether it is there."""
         return self.path(id_).is_file()
 
+    def begin(self, id_: str) -> int:
+        """Its making begins; how many times it began and did not end, this one included: those that ended the process
+        that made it."""
+        self._made()
+        with (self._folder / f"{id_}{_STARTS}").open("ab") as starts:
+            starts.write(b".")
+            starts.flush()
+            os.fsync(starts.fileno())
+            return starts.tell()
+
+    def end(self, id_: str) -> None:
+        """Its making has ended, whatever came of it."""
+        path = self._folder / f"{id_}{_STARTS}"
+        with suppress(FileNotFoundError):
+            if path.stat().st_size > 1:
+                os.truncate(path, path.stat().st_size - 1)
+            else:
+                path.unlink()
+
     def finish(self, id_: str) -> None:
         """It is whole, and on disk."""
         self.half(id_).replace(self.path(id_))
@@ -77,7 +98,7 @@ class ExportFiles:
 
     def remove(self, id_: str) -> None:
         """Neither it nor a part of it is there any more."""
-        for path in (self.path(id_), self._folder / f"{id_}{HALF}"):
+        for path in (self.path(id_), self._folder / f"{id_}{HALF}", self._folder / f"{id_}{_STARTS}"):
             path.unlink(missing_ok=True)
 
     def sweep(self, kept: Iterable[str]) -> int:
@@ -87,7 +108,7 @@ class ExportFiles:
         if not self._folder.is_dir():
             return 0
         for path in list(self._folder.iterdir()):
-            if path.name.removesuffix(HALF) not in known and stat.S_ISREG(path.lstat().st_mode):
+            if path.name.removesuffix(HALF).removesuffix(_STARTS) not in known and stat.S_ISREG(path.lstat().st_mode):
                 path.unlink(missing_ok=True)
                 gone += 1
         return gone

@@ -29,7 +29,7 @@ from calldex.records.record import (
     Team,
     canonical,
     from_ms,
-    is_rounded,
+    is_decimal,
     plain_uuid,
 )
 
@@ -156,8 +156,8 @@ def _not_json(text: bytes, error: Exception) -> str:
 
 def _sound(found: Record, line: bytes, where: str) -> Cdr | Rejected:
     """The record in its canonical form, unless it contradicts itself, its times lie beyond the years 1 to 9999, or a
-    spreadsheet has rounded its numbers."""
-    problem = _contradiction(found) or (_rounded(found) if b"+" in line or b"\\" in line else None)
+    spreadsheet has written its numbers as decimals."""
+    problem = _contradiction(found) or _as_decimal(found)
     if problem is not None:
         return Rejected(problem, where, line)
     try:
@@ -179,13 +179,13 @@ def _contradiction(found: Record) -> str | None:
     return None
 
 
-def _rounded(found: Record) -> str | None:
+def _as_decimal(found: Record) -> str | None:
     numbers = [found.from_, found.to, found.did, *(event.number for event in found.events)]
     for leg in found.legs:
         numbers += (leg.from_, leg.to)
     for number in numbers:
-        if number is not None and not number.isdigit() and is_rounded(number):
-            return f"{number!r} is a number of which a spreadsheet has lost digits; valid are all its digits"
+        if number is not None and not number.isdigit() and is_decimal(number):
+            return f"{number!r} is a number as spreadsheets write decimals; valid are all its digits, and nothing else"
     return None
 
 
@@ -295,7 +295,12 @@ def _completed(given: dict[str, Any]) -> dict[str, Any]:
         if found[name] is None:
             del found[name]
     if isinstance(found.get("uuid"), str):
-        found["uuid"] = plain_uuid(found["uuid"]) or found["uuid"]
+        if (uuid := plain_uuid(found["uuid"])) is None:
+            raise ValueError(
+                f"{found['uuid'][:64]!r} is no uuid; valid are 32 hexadecimal digits. Of an id of another system make"
+                " one (version 5, always the same of the same id), and keep the id in `custom` - at `$.uuid`"
+            )
+        found["uuid"] = uuid
     if isinstance(found.get("events"), list):
         found["events"] = [_event(each) for each in found["events"]]
     name = "timestamp" if found.get("started_at") is None else "started_at"

@@ -411,7 +411,8 @@ _CHOOSING: Final = (
         name="queue_ids",
         op=Op.ANY_ID,
         column="queue_id",
-        description=f"Ids of queues, from the look-up `queues`. {_LISTED}",
+        description="Ids of queues, from the look-up `queues`: a record's queue is the one that handled it last, so"
+        f" that the sums of queues agree with the whole; `passed_queues` finds it by the others. {_LISTED}",
         example="501",
     ),
     Filter(

@@ -290,7 +290,10 @@ def from_ms(ms: int) -> datetime:
 
 WITHHELD: Final = frozenset(("anonymous", "restricted", "unknown", "unavailable", "private", "withheld"))
 """Words, in any case, that stand where a caller has withheld their number: there is no number, in every format."""
-_ROUNDED: Final = re.compile(r"[0-9]+(?:[.,][0-9]+)?[eE]\+[0-9]{1,3}")
+_WITHHELD: Final = re.compile(
+    rf"(?:[^<>]*<)? *(?:sips?:|tel:)?\+?(?:{'|'.join(sorted(WITHHELD))})(?:@[^<>@]+)? *>?", re.IGNORECASE
+)
+_DECIMAL: Final = re.compile(r"[0-9]+[.,][0-9]+[eE]\+?[0-9]{1,3}|[0-9]+[eE]\+[0-9]{1,3}|[0-9]{7,}[.,]00?")
 _UUID_DIGITS: Final = re.compile("[0-9a-f]{32}")
 _SEPARATORS: Final = str.maketrans("", "", " -.()/\u00a0")
 
@@ -312,13 +315,15 @@ def plain_number(text: str) -> str | None:
 
 
 def is_withheld(text: str) -> bool:
-    """Whether a word stands for a number that is withheld."""
-    return text.strip("<> ").lower() in WITHHELD
+    """Whether a word stands for a number that is withheld: alone, as the user of a SIP address (RFC 3323), or as the
+    number behind a name."""
+    return _WITHHELD.fullmatch(text.strip()) is not None
 
 
-def is_rounded(number: str) -> bool:
-    """Whether a number is what a spreadsheet makes of a long one: `4.47701E+11`, of which the last digits are lost."""
-    return "+" in number and _ROUNDED.fullmatch(number.strip()) is not None
+def is_decimal(number: str) -> bool:
+    """Whether a number is what a spreadsheet, or a program that took it for a decimal, makes of a long one:
+    `4.47701E+11`, of which the last digits are lost, or `447700900123.0`, which has one too many."""
+    return _DECIMAL.fullmatch(number.strip()) is not None
 
 
 def plain_uuid(text: str) -> str | None:

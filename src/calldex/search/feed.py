@@ -16,6 +16,7 @@ older cursor is refused, and never answered with a hole. A chain over the whole 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Literal
 
 import msgspec
@@ -23,7 +24,7 @@ import msgspec
 from calldex.access.masking import served
 from calldex.errors import BadToken, CursorExpired, ScopeChanged
 from calldex.records.record import from_ms
-from calldex.records.vocabulary import BETWEEN
+from calldex.records.vocabulary import BETWEEN, FIRST
 from calldex.sealing import Sealing
 from calldex.search.query import Query
 from calldex.store import Change, Changes, Store
@@ -83,6 +84,7 @@ class FeedPage(msgspec.Struct, frozen=True):
         return b'{"changes":[%b],"next_cursor":%b,"has_more":%b,"complete_through":%b}' % (changes, *end)
 
 
+@lru_cache(maxsize=1024)  # what is written at once has one instant
 def _instant(ms: int) -> bytes:
     return msgspec.json.encode(from_ms(ms))
 
@@ -201,14 +203,15 @@ def _all(found: Changes, held: dict[str, int], *, whole: bool) -> Iterator[Chang
 def _shown(changes: Iterable[Change], query: Query) -> Iterator[ServedChange]:
     """The changes as the reader sees them: masked, in their vocabulary."""
     kept = list(changes)
-    records = served(b",".join(change.json for change in kept if change.json is not None), query.scope)
-    parts = iter(records.split(BETWEEN))
-    first = True
-    count = sum(change.json is not None for change in kept)
+    texts = [change.json for change in kept if change.json is not None]
+    stored = b",".join(texts)
+    records = served(stored, query.scope)
+    parts = iter(texts if records is stored else _apart(records))
     for change in kept:
-        json = None
-        if change.json is not None:
-            count -= 1
-            json = (b"" if first else b'{"uuid":"') + next(parts) + (b"}" if count else b"")
-            first = False
-        yield ServedChange(change.seq, change.uuid, change.at_ms, json)
+        yield ServedChange(change.seq, change.uuid, change.at_ms, None if change.json is None else next(parts))
+
+
+def _apart(records: bytes) -> list[bytes]:
+    """Each of some records, whose JSON is joined by commas."""
+    parts = records.removesuffix(b"}").split(BETWEEN)
+    return [b"%b%b}" % (FIRST if number else b"", part) for number, part in enumerate(parts)]

@@ -67,11 +67,12 @@ class Pager:
         self._sealer = sealer
         self._life_ms = token_life_ms
 
-    def place(self, query: Query, request: PageRequest, now_ms: int) -> Place:
-        """Find the wanted page's place. Raises `BadToken`, `ScopeChanged`, `TokenExpired`, `BadParameters`."""
+    def place(self, query: Query, request: PageRequest, now_ms: int, as_of: int | None = None) -> Place:
+        """Find the wanted page's place; `as_of`: which S is the newest, where that is known. Raises `BadToken`,
+        `ScopeChanged`, `TokenExpired`, `BadParameters`."""
         if request.token is None:
             return Place(
-                as_of=self._store.head(query.scope.account_id),
+                as_of=self._store.head(query.scope.account_id) if as_of is None else as_of,
                 began_ms=now_ms,
                 page=request.page,
                 passed=0,

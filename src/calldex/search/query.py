@@ -34,7 +34,7 @@ from calldex.records.fields import (
     Filter,
     Op,
 )
-from calldex.records.record import is_rounded, is_withheld, plain_number, plain_uuid, to_ms
+from calldex.records.record import is_decimal, is_withheld, plain_number, plain_uuid, to_ms
 from calldex.texts import listed
 from calldex.zones import timezones
 
@@ -176,14 +176,15 @@ def parse(
     problems: list[Problem] = []
     given = _by_name(pairs, parameters, problems)
     filters = FILTERS if parameters.filters else ()
+    asked = [filter_ for filter_ in filters if filter_.name in given]
     conditions = tuple(
-        condition for filter_ in filters if (condition := _condition(filter_, given, problems)) is not None
+        condition for filter_ in asked if (condition := _condition(filter_, given, problems)) is not None
     )
     start_ms, end_ms = _days(given, timezone, problems) if parameters.days else (None, None)
     hours = _read(given, _HOURS, lambda text: _whole(text, 1, MOST_CALLBACK_HOURS), problems) or CALLBACK_HOURS
     problems += _unrelated(given, parameters)
     own = _own(given, parameters.own, problems)
-    _permitted(filters, given, scope)
+    _permitted(asked, scope)
     query = Query(scope=scope, where=conditions, start_ms=start_ms, end_ms=end_ms, callback_hours=hours)
     return query, own
 
@@ -219,12 +220,13 @@ def _own(given: Mapping[str, str], kind: type[O], problems: list[Problem]) -> O:
     return own
 
 
-def _permitted(filters: Iterable[Filter], given: Mapping[str, str], scope: Scope) -> None:
-    """Refuse the filters that would tell what is masked. The reply says which they are and nothing of the values."""
+def _permitted(asked: Iterable[Filter], scope: Scope) -> None:
+    """Refuse, of the filters that are given, those that would tell what is masked. The reply says which they are and
+    nothing of the values."""
     problems = [
         Problem(filter_.name, "", f"this filter needs the permission {needed}", f"a user who may {PERMISSIONS[needed]}")
-        for filter_ in filters
-        if filter_.name in given and (needed := needed_for(filter_, scope.mask)) is not None
+        for filter_ in asked
+        if (needed := needed_for(filter_, scope.mask)) is not None
     ]
     if problems:
         raise Forbidden("\n".join(map(str, problems)), problems=problems)
@@ -351,8 +353,8 @@ def _number(filter_: Filter, text: str) -> tuple[Value, ...]:
             "stands for a withheld number, and records do not have those",
             "digits, or another word that stands for a number; withheld=yes finds callers who withheld theirs",
         )
-    if is_rounded(text):
-        raise _Refused("is a number of which a spreadsheet has lost digits", "all its digits")
+    if is_decimal(text):
+        raise _Refused("is a number as spreadsheets write decimals", "all its digits, and nothing else")
     number = plain_number(text) if len(text) <= 64 else None
     if number is None:
         raise _Refused("is not a part of a telephone number", "1 to 64 digits, or of another word that stands for one")

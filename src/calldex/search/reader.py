@@ -38,6 +38,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Any, Final, Generic, Literal, Protocol, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -83,6 +84,9 @@ class Pool(Protocol):
 
     async def run(self, work: Callable[[], _T]) -> _T:
         """Do work in a thread; for who has a place."""
+
+    async def admit(self) -> None:
+        """Return when there is room in memory for another reply."""
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -138,27 +142,53 @@ class Stream:
         self._pool = pool
         self._batches = batches
         self._count_served = count_served
+        self._running: set[asyncio.Future[Any]] = set()
 
     async def run(self, work: Callable[[], _T]) -> _T:
-        """Do work in the stream's thread: what begins and ends a file. Whoever is told to stop meanwhile does so when
-        it is done: nothing of a stream goes on behind its end."""
-        running = asyncio.ensure_future(self._pool.run(work))
+        """Do work in a thread of the stream: what begins and ends a file. Whoever is told to stop meanwhile does so
+        when it is done: nothing of a stream goes on behind its end."""
+        running = self._begun(work)
         try:
             return await asyncio.shield(running)
         except asyncio.CancelledError:
-            await asyncio.wait({running})
+            await self.settled()
             raise
 
     async def through(self, write: Callable[[Batch], _T]) -> AsyncIterator[_T]:
-        """What a format makes of each batch, read and written in one hop."""
+        """What a format makes of each batch, in order. While one is taken (and sent, perhaps), the next is written
+        and the one behind it read: in memory are three. Whoever breaks off waits until it is `settled`."""
+        reading: asyncio.Future[Batch | None] = self._begun(self._read)
+        writing: asyncio.Future[_T] | None = None
+        count = 0
+        while True:
+            batch = await asyncio.shield(reading)
+            ready = None if writing is None else (count, await asyncio.shield(writing))
+            if batch is not None:
+                count, reading, writing = batch.count, self._begun(self._read), self._begun(partial(write, batch))
+            if ready is not None:
+                self._count_served(ready[0])
+                yield ready[1]
+            if batch is None:
+                return
 
-        def read() -> tuple[Batch, _T] | None:
-            batch = next(self._batches, None)
-            return None if batch is None else (batch, write(batch))
+    async def settled(self) -> None:
+        """Return when nothing is read or written any more."""
+        if self._running:
+            await asyncio.wait(self._running)
 
-        while (done := await self.run(read)) is not None:
-            self._count_served(done[0].count)
-            yield done[1]
+    def _read(self) -> Batch | None:
+        return next(self._batches, None)
+
+    def _begun(self, work: Callable[[], _T]) -> asyncio.Future[_T]:
+        running = asyncio.ensure_future(self._pool.run(work))
+        self._running.add(running)
+        running.add_done_callback(self._ended)
+        return running
+
+    def _ended(self, running: asyncio.Future[Any]) -> None:
+        self._running.discard(running)
+        if not running.cancelled():
+            running.exception()  # of what nobody waits for any more, nobody needs to know
 
 
 class MissedPage(msgspec.Struct, frozen=True):
@@ -284,13 +314,22 @@ class Search(Generic[O]):
         self.noted.rows = (self.noted.rows or 0) + rows
         self._served(rows)
 
+    async def admit(self) -> None:
+        """Return when there is room in memory for a reply that nobody has to read; for who takes up no place."""
+        await self._pool.admit()
+
     # --- pages --------------------------------------------------------------------------------------------------------
 
-    def place(self, wanted: PageRequest) -> Place:
+    def place(self, wanted: PageRequest, as_of: int | None = None) -> Place:
         """Which page of which walk is wanted. A walk begins with an hour, so that all of the hour's equal searches get
         equal bytes, their token included."""
         at_ms = now_ms()
-        return self._pager.place(self._query, wanted, at_ms - at_ms % _HOUR_MS)
+        return self._pager.place(self._query, wanted, at_ms - at_ms % _HOUR_MS, as_of)
+
+    def place_at_once(self, wanted: PageRequest) -> Place | None:
+        """The same on the event loop; None where it has to be read in a thread."""
+        as_of = self._store.head_at_once(self.scope.account_id) if wanted.token is None else 0
+        return None if as_of is None else self.place(wanted, as_of)
 
     def fingerprint(self, place: Place, wanted: PageRequest) -> str:
         """Differs when the page may differ; costs no reading."""
@@ -413,7 +452,7 @@ class Search(Generic[O]):
 
     @asynccontextmanager
     async def stream(self, size: int = BATCH, *, dated: bool = False, at: Point | None = None) -> AsyncIterator[Stream]:
-        """All that matches, as of one S, in memory for one batch. Takes up a place until it is left; who leaves it
+        """All that matches, as of one S, in memory for three batches. Takes up a place until it is left; who leaves it
         early frees it as soon as the batch in hand is read. `dated`: each record has one member more, `updated_at`,
         when its version was committed. `at`: go on where an earlier stream of the same search was, as of the same
         S."""
@@ -421,9 +460,13 @@ class Search(Generic[O]):
             point = await self._pool.run(self._counted) if at is None else at
             self.noted.begun, self.noted.rows = True, 0
             batches = self._batches(point, size, dated=dated)
-            yield Stream(
+            stream = Stream(
                 total=point.total, as_of=point.as_of, pool=self._pool, batches=batches, count_served=self.count_served
             )
+            try:
+                yield stream
+            finally:
+                await stream.settled()
 
     def _counted(self) -> Point:
         as_of = self._head()

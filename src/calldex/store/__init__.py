@@ -294,6 +294,9 @@ class Records(Protocol):
     def head(self, account_id: int) -> int:
         """The newest S as of which this account can be searched."""
 
+    def head_at_once(self, account_id: int) -> int | None:
+        """The same where it can be told without waiting for anything, so that the event loop may ask; else None."""
+
     def purged_upto(self, account_id: int) -> int:
         """Versions of this account that were superseded up to this commit are gone: a search as of an earlier one
         would not be complete."""

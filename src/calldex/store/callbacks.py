@@ -112,9 +112,11 @@ def _joined(missed: Sql, query: Query, read: As, *, with_uuid: bool = False) -> 
     least = ", min(answer) AS answer" if with_uuid else ""
     return Sql(
         f"({missed.text}) AS m ASOF LEFT JOIN (SELECT number, started_ms, min(state) AS state{least}"
-        f" FROM ({parts[0].text} UNION ALL {parts[1].text}) GROUP BY number, started_ms) AS a"
+        f" FROM ({parts[0].text} UNION ALL {parts[1].text})"
+        # Most numbers were never missed, and joining by time sorts all that it is given.
+        f" WHERE number IN (SELECT number FROM ({missed.text})) GROUP BY number, started_ms) AS a"
         " ON m.number = a.number AND m.started_ms < a.started_ms",
-        (*missed.parameters, *parts[0].parameters, *parts[1].parameters),
+        (*missed.parameters, *parts[0].parameters, *parts[1].parameters, *missed.parameters),
     )
 
 

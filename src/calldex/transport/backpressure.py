@@ -7,6 +7,7 @@ megabytes, and one client may have hundreds of connections. Knows no request.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import Final, Protocol
 
 from calldex.errors import Unavailable
@@ -28,6 +29,10 @@ class Connection(Protocol):
         """Whose reply that is."""
 
 
+def _shares_account(one: Asker | None, other: Asker | None) -> bool:
+    return one is not None and other is not None and one.account_id == other.account_id != 0
+
+
 class Backpressure:
     """The connections whose clients have not taken all of a reply."""
 
@@ -47,19 +52,18 @@ class Backpressure:
         return sum(connection.unsent() for connection in self._connections)
 
     def _told(self, asker: Asker | None) -> str:
-        """Why no more pages are made for somebody now; empty if they are."""
-        all_, account, own = 0, 0, 0
+        """Why no more pages are made for somebody now; empty if they are. What somebody has beyond their share, of
+        pages that were being made already, is not their account's."""
+        unsent: Counter[Asker | None] = Counter()
         for connection in self._connections:
-            size, owner = connection.unsent(), connection.asker()
-            all_ += size
-            if asker is not None and owner is not None:
-                own += size if owner == asker else 0
-                account += size if asker.account_id and owner.account_id == asker.account_id else 0
-        if own > of_one(MOST_BYTES // 2):
-            return f"more than {of_one(MOST_BYTES // 2) >> 20} MiB of replies to this key wait to be taken"
-        if account > of_account(MOST_BYTES // 2):
-            return f"more than {of_account(MOST_BYTES // 2) >> 20} MiB of replies to this account wait to be taken"
-        return f"more than {MOST_BYTES >> 20} MiB of replies wait to be taken" if all_ > MOST_BYTES else ""
+            unsent[connection.asker()] += connection.unsent()
+        one, of_all = of_one(MOST_BYTES // 2), of_account(MOST_BYTES // 2)
+        if asker is not None and unsent[asker] > one:
+            return f"more than {one >> 20} MiB of replies to this key wait to be taken"
+        theirs = (min(size, one) for owner, size in unsent.items() if _shares_account(owner, asker))
+        if sum(theirs) > of_all:
+            return f"more than {of_all >> 20} MiB of replies to this account wait to be taken"
+        return f"more than {MOST_BYTES >> 20} MiB of replies wait to be taken" if unsent.total() > MOST_BYTES else ""
 
     async def admit(self) -> None:
         """Return when there is room for another page for who asks; `Unavailable` if that takes long. To be called by

@@ -74,11 +74,15 @@ class Workers:
             else:
                 await self._wait(receive, asker)
             try:
-                if self._admit is not None:
-                    await self._admit()
+                await self.admit()
                 yield
             finally:
                 self._leave(asker)
+
+    async def admit(self) -> None:
+        """Return when whoever admits does."""
+        if self._admit is not None:
+            await self._admit()
 
     async def run(self, work: Callable[[], _T]) -> _T:
         """Do work in a thread; to be called by who has a place."""

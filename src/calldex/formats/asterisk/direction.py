@@ -5,12 +5,14 @@ Times and billing do not tell the direction, and neither does Asterisk.
 
 from __future__ import annotations
 
+from typing import Final
+
 from calldex.formats.asterisk.call import Call
 from calldex.formats.asterisk.rows import CdrPath, dial_targets, is_local, number
 from calldex.records.record import InteractionType
 
-ORIGINATED = ("dialer", "click_to_call")
-"""Kinds of calls that the PBX begins itself: whoever it calls first is not yet who is to be reached."""
+_ORIGINATED: Final = ("dialer", "click_to_call")
+"""Kinds of calls that the PBX begins itself."""
 
 
 def kind_of(call: Call) -> InteractionType:
@@ -57,12 +59,24 @@ def _by_numbers(call: Call) -> InteractionType:
     return "inbound" if known.is_extension(dialled) or in_queue else "internal"
 
 
+def is_originated(call: Call, kind: InteractionType) -> bool:
+    """Whether the PBX began the call, so that whoever it called first is not yet who is to be reached: by its marks, or
+    because its first channel is a Local one that led to a telephone of the house, and went on to call another."""
+    if kind in _ORIGINATED:
+        return True
+    first = call.first_device
+    if kind == "inbound" or not first or call.profile.is_trunk(first) or not is_local(call.own_paths[0].row.channel):
+        return False
+    rows = [path.row for path in call.own_paths]
+    return all(row.dstchannel != first for row in rows) and any(row.dstchannel or dial_targets(row) for row in rows)
+
+
 def talks_of(call: Call, kind: InteractionType) -> list[CdrPath]:
     """The rows in which the call reached a person, in order of the answer.
 
     Of a call that the PBX began, the leg to whoever it called first reached nobody yet.
     """
-    if kind not in ORIGINATED or not is_local(call.own_paths[0].row.channel):
+    if not is_originated(call, kind) or not is_local(call.own_paths[0].row.channel):
         return call.conversations
     return [path for path in call.conversations if path.row.dstchannel != call.first_device]
 
@@ -71,7 +85,7 @@ def called_number(call: Call, kind: InteractionType) -> str | None:
     """The number called, without what is dialled for an outside line."""
     if kind == "inbound":
         return call.did or call.number_dialled
-    dialled = (call.number_outside if kind in ORIGINATED else None) or call.number_dialled
+    dialled = (call.number_outside if is_originated(call, kind) else None) or call.number_dialled
     if dialled is None:
         targets = [number(target) for path in call.own_paths for _, target in dial_targets(path.row)]
         return next(filter(None, targets), None)

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Final
 
 from calldex.formats.asterisk.call import Call, queue_of
-from calldex.formats.asterisk.direction import ORIGINATED
+from calldex.formats.asterisk.direction import is_originated
 from calldex.formats.asterisk.rows import CdrPath, CdrRow, fit, is_local
 from calldex.formats.asterisk.settings import Profile
 from calldex.formats.asterisk.visits import SERVED
@@ -48,7 +48,7 @@ def disposition(call: Call, kind: InteractionType, answered: datetime | None) ->
         return "abandoned" if call.visits or call.queue_paths else "missed"
     if kind == "dialer" and call.conversations:
         return "dialer_abandoned"
-    own_leg = call.first_device if kind in ORIGINATED else ""
+    own_leg = call.first_device if is_originated(call, kind) else ""
     outcomes = {path.outcome for path in call.paths if not own_leg or path.row.dstchannel != own_leg}
     if "busy" in outcomes:
         return "busy"
@@ -76,9 +76,9 @@ def agent(call: Call, kind: InteractionType, talks: Sequence[CdrPath]) -> str | 
 
 
 def _originator(call: Call, kind: InteractionType) -> str | None:
-    """Whose telephone the PBX called first, of a click-to-call."""
+    """Whose telephone the PBX called first, of a call that it began for somebody of the house."""
     device = call.first_device
-    if kind != "click_to_call" or not device or call.profile.is_trunk(device):
+    if kind == "dialer" or not is_originated(call, kind) or not device or call.profile.is_trunk(device):
         return None
     return fit(call.profile.person(device), 200)
 

@@ -23,7 +23,7 @@ from calldex.formats.asterisk.kinds import SUPPORTED, Kind, kind_of
 from calldex.formats.asterisk.links import ANY_CHANNEL, ID_LENGTH, cdr_links, queue_links
 from calldex.formats.asterisk.rows import UNIQUEID, CdrRow, QueueRow, epoch_of
 from calldex.formats.asterisk.settings import COLUMNS, SKIPPED, AsteriskSettings, local_time
-from calldex.records.record import CallRow, Rejected, is_rounded
+from calldex.records.record import CallRow, Rejected, is_decimal
 
 _BOM: Final = b"\xef\xbb\xbf"
 _QUEUE_LINE: Final = re.compile(rb"\d{1,11}\|[^|]*\|[^|]*\|[^|]*\|[A-Za-z][0-9A-Za-z_-]*(?:\||\r?$)")
@@ -288,9 +288,9 @@ def _checked(values: Sequence[str], columns: tuple[str, ...]) -> CdrRow:
         if value and not (_INTEGER.fullmatch(value) and abs(float(value)) <= _MOST_SECONDS):
             raise _Unreadable(f"{column} is not a number of seconds: {value[:40]!r}, valid is up to {_MOST_SECONDS}")
     for column in ("src", "dst", "did"):
-        if is_rounded(value := named.get(column, "")):
+        if is_decimal(value := named.get(column, "")):
             raise _Unreadable(
-                f"{column} is {value[:40]!r}, of which a spreadsheet has lost digits; valid are all of them"
+                f"{column} is {value[:40]!r}, a number as spreadsheets write decimals; valid are all its digits"
             )
     for column in ("uniqueid", "linkedid"):
         if len(named.get(column, "")) > ID_LENGTH:

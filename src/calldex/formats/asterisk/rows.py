@@ -13,7 +13,7 @@ from typing import Final, Literal
 import msgspec
 
 from calldex.formats.asterisk.settings import Profile
-from calldex.records.record import WITHHELD
+from calldex.records.record import is_withheld
 
 
 class CdrRow(msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_field="row", tag="cdr"):
@@ -75,7 +75,7 @@ _OUTCOMES: Final[dict[str, Outcome]] = {
 }
 """Words of the CDR without blanks, `_` and `-`; the numbers are what some back ends write instead."""
 
-_NOBODY: Final = WITHHELD | {"asterisk", "s", "h", "i", "t", "o", "e", "a"}
+_NOBODY: Final = frozenset(("asterisk", "s", "h", "i", "t", "o", "e", "a"))
 """What stands for no number: words for a withheld one, and the dialplan's own extensions."""
 _CLID: Final = re.compile(r"(.*)<([^<>]*)>", re.DOTALL)
 _PLAIN_NUMBER: Final = re.compile(r"\+?[ ().\-/]*[0-9][0-9 ().\-/]*", re.ASCII)
@@ -184,7 +184,7 @@ def path_of(row: CdrRow, known: Profile) -> CdrPath:
 def number(text: str) -> str | None:
     """A number as it is kept: digits alone if it is digits, `+` and separators; None for none (`s`, anonymous, '')."""
     text = text.strip()
-    if not text or text.lower().strip("<>") in _NOBODY:
+    if not text or text.lower().strip("<>") in _NOBODY or is_withheld(text):
         return None
     if _PLAIN_NUMBER.fullmatch(text):
         text = re.sub(r"[^0-9]", "", text)

@@ -174,7 +174,9 @@ class ClickhouseStore:
         with self._commits.turn(account_id) as turn:
             batch, changes = made()
             outcomes = changes.decide(self._live(account_id, turn.point, changes.uuids))
-            receipt = batch.receipt(outcomes) if batch.receipt is not None else None
+            receipt = None
+            if batch.receipt is not None and batch.receipt_key is not None:
+                receipt = batch.receipt(outcomes)
             if changes.count:
                 first = turn.reserve(changes.count)
                 now = now_ms()
@@ -253,6 +255,10 @@ class ClickhouseStore:
     def head(self, account_id: int) -> int:
         """See `Store.head`."""
         return self.fresh(account_id).seq
+
+    def head_at_once(self, account_id: int) -> int | None:
+        """See `Store.head_at_once`: the directory counts commits, and is asked over a network."""
+        return None
 
     def purged_upto(self, account_id: int) -> int:
         """See `Store.purged_upto`."""

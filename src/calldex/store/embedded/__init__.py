@@ -1,16 +1,15 @@
 """The store on one machine: SQLite keeps the records, DuckDB answers questions about them.
 
 A record is acknowledged when the ledger has committed it. A thread of its own brings the columns up to the ledger's
-last commit; writers wait for it when their records must be visible. Missing, damaged, foreign or outdated columns are
-made again from the ledger by that thread, while look-ups by uuid go on: those are answered by the ledger alone. For
-every other search the columns say which records, in which order, and the ledger gives their JSON.
+last commit; searches wait for it where somebody was told that they see what was written. Missing, damaged, foreign or
+outdated columns are made again from the ledger by that thread, while look-ups by uuid go on: those are answered by the
+ledger alone. For every other search the columns say which records, in which order, and the ledger gives their JSON.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
@@ -47,10 +46,11 @@ from calldex.store.embedded.columns import ROW_GROUP, Columns, Damaged, NoRoom
 from calldex.store.embedded.comparing import compared, filled_columns
 from calldex.store.embedded.fill import Filler
 from calldex.store.embedded.index import Array, Index, halves
-from calldex.store.embedded.ledger import PURGED_AT_ONCE, Ledger, Written
+from calldex.store.embedded.ledger import PURGED_AT_ONCE, Ledger
 from calldex.store.embedded.proof import in_lines
 from calldex.store.embedded.queue import Queue
 from calldex.store.embedded.reader import proved
+from calldex.store.embedded.recent import Recent
 from calldex.store.embedded.sqlite import has_room
 from calldex.store.embedded.staging import Staging
 from calldex.store.embedded.turns import Turns
@@ -62,6 +62,8 @@ _CHUNK: Final = 2 * ROW_GROUP
 """How many commits the columns take in at once: whole groups of rows, few enough to hold in memory."""
 _UNSEEN_S: Final = 1.0
 """How long records that nobody waits for may wait for others, so that bulk loads are taken in by whole groups."""
+_PROMISED_S: Final = 0.25
+"""The same of those that the next search has to see, so that many who post pay for one change of the columns."""
 _PROGRESS_S: Final = 2.0
 _SOON_S: Final = 10.0
 _NO_ROOM_S: Final = 5.0
@@ -115,10 +117,12 @@ class EmbeddedStore(Staging):
         self._damage: str | None = None
         self._full = self._blind = False
         """Nothing is taken in for lack of room; nothing can be answered for lack of room."""
-        self._wanted = 0
+        self._wanted = self._promised = 0
+        """The last commit that somebody waits for; the last one that was acknowledged as visible: searches that begin
+        from then on wait for it."""
         self._unseen, self._nearly = 0, False
         """The last commit acknowledged before it could be searched; whether that is the last, as the end is near."""
-        self._recent: deque[Written] = deque()
+        self._recent = Recent(2 * _CHUNK)
         self.queue = Queue(self._ledger.write)
         self._about_questions: set[str] = set()
         self._follower = threading.Thread(target=self._follow, name="columns", daemon=True)
@@ -259,19 +263,20 @@ class EmbeddedStore(Staging):
 
     def _await_more(self, columns: Columns) -> None:
         """Wait for commits: for some that somebody waits for, or enough of them, or any for some time."""
+
+        def urgent() -> bool:
+            return (
+                self._closing
+                or self._damage is not None
+                or self._wanted > columns.applied
+                or self._ledger.last_seq - columns.applied >= ROW_GROUP
+            )
+
         with self._changed:
-            self._changed.wait_for(
-                lambda: self._closing or self._damage is not None or self._ledger.last_seq > columns.applied
-            )
-            self._changed.wait_for(
-                lambda: (
-                    self._closing
-                    or self._damage is not None
-                    or self._wanted > columns.applied
-                    or self._ledger.last_seq - columns.applied >= ROW_GROUP
-                ),
-                _UNSEEN_S,
-            )
+            self._changed.wait_for(lambda: urgent() or self._ledger.last_seq > columns.applied)
+            if not self._changed.wait_for(lambda: urgent() or self._promised > columns.applied, _UNSEEN_S):
+                return
+            self._changed.wait_for(urgent, _PROMISED_S)
 
     def _become_ready(self, upto: int, applied: int, seconds: float) -> None:
         """Searches are answered, once they see all that was acknowledged meanwhile; who writes now waits for that."""
@@ -368,11 +373,11 @@ class EmbeddedStore(Staging):
         for their turn at once share a commit: whoever gets it first writes for all of them."""
         mine = self.queue.put(batch)
         try:
-            with self._turns.turn():
+            with self._turns.turn(mine.done) as needed:
                 before = self._ledger.last_seq
                 for written in self.queue.write_until(mine):
-                    self._remember(written)
-                if self._ledger.last_seq > before:
+                    self._recent.put(written)
+                if needed and self._ledger.last_seq > before:
                     self._turns.committed()
                     self._wake()
         except Unavailable:
@@ -380,7 +385,7 @@ class EmbeddedStore(Staging):
                 raise
         written = mine.result()
         if wait:  # also for what is unchanged: who wrote it first may not have waited
-            self._seen(written.last_seq)
+            self._promise(written.last_seq)
         return written.outcomes
 
     def assemble(self, account_id: int, make: Callable[[], Batch]) -> list[Outcome]:
@@ -388,25 +393,10 @@ class EmbeddedStore(Staging):
         with self._assembling:
             return self.write(make(), wait=False)
 
-    def _remember(self, written: Written) -> None:
-        """Keep what was just written for the columns, so that they need not read it again; only so much of it."""
-        with self._changed:
-            self._recent.append(written)
-            while sum(len(kept.rows or ()) for kept in self._recent) > 2 * _CHUNK:
-                self._recent.popleft()
-
     def _versions(self, after: int, upto: int) -> list[tuple[Any, ...]]:
         """The versions of some commits: as they were written a moment ago, or from the ledger."""
-        rows: list[tuple[Any, ...]] = []
-        with self._changed:
-            while self._recent and self._recent[0].last_seq <= after:
-                self._recent.popleft()
-            for kept in self._recent:
-                if kept.before != after or kept.last_seq > upto:
-                    break
-                rows += kept.rows or ()
-                after = kept.last_seq
-        return rows if after == upto else rows + self._ledger.rows_after(after, upto - after)
+        rows, reached = self._recent.take(after, upto)
+        return rows if reached == upto else rows + self._ledger.rows_after(reached, upto - reached)
 
     def _wake(self) -> None:
         with self._changed:
@@ -416,6 +406,14 @@ class EmbeddedStore(Staging):
         """Say that somebody waits for a commit to be visible; to be called with `_changed` held."""
         self._wanted = max(self._wanted, seq)
         self._changed.notify_all()
+
+    def _come(self, seq: int) -> bool:
+        """Wait until a commit is visible, or nobody need wait for that; False if it takes longer than a query may. To
+        be called with `_changed` held."""
+        self._want(seq)
+        return self._changed.wait_for(
+            lambda: self._far_off() or self._given_up() or self._visible(seq), self._timeout_s
+        )
 
     def _given_up(self) -> bool:
         """Whether nobody need wait for the columns to come further now."""
@@ -429,13 +427,21 @@ class EmbeddedStore(Staging):
         """Whether searches see a commit now."""
         return self._reason is None and self._columns is not None and self._columns.applied >= seq
 
+    def _promise(self, seq: int) -> None:
+        """Have searches that begin from now on see a commit: they wait for it. Where the columns may not be able to
+        take it in soon, or are far behind, it is waited for here."""
+        with self._changed:
+            behind = seq - (0 if self._columns is None else self._columns.applied)
+            if self._reason is None and not self._full and behind < _CHUNK and has_room(self._path):
+                self._promised = max(self._promised, seq)
+                self._changed.notify_all()
+                return
+        self._seen(seq)
+
     def _seen(self, seq: int) -> None:
         """Wait until a commit is visible, unless the columns are being made again; no longer than a query may take."""
         with self._changed:
-            self._want(seq)
-            seen = self._changed.wait_for(
-                lambda: self._far_off() or self._given_up() or self._visible(seq), self._timeout_s
-            )
+            seen = self._come(seq)
             if not self._visible(seq):
                 self._unseen = max(self._unseen, seq)
             if self._full and not self._visible(seq):
@@ -466,10 +472,8 @@ class EmbeddedStore(Staging):
                     )
                 nearest = state.total - state.behind
             if self._full and not self._visible(seq):
-                raise DiskFull(
-                    "what was written is kept, but cannot be searched yet:"
-                    f" {self._reason or 'no room is left on the disk'}"
-                )
+                why = self._reason or "no room is left on the disk"
+                raise DiskFull(f"what was written is kept, but cannot be searched yet: {why}")
 
     def erase(self, account_id: int, uuids: Sequence[str]) -> int:
         """See `Store.erase`."""
@@ -488,8 +492,16 @@ class EmbeddedStore(Staging):
             if self._reason is not None:
                 return self._numbering.last(account_id)
         # The last change of an account may have been an erasure that was purged since.
-        head = max(self._answer(lambda columns: columns.head(account_id)), self._ledger.purged_upto(account_id))
-        return self._numbering.number(account_id, head)
+        head = self._answer(lambda columns: columns.head(account_id), 0 if self._full else self._promised)
+        return self._numbering.number(account_id, max(head, self._ledger.purged_upto(account_id)))
+
+    def head_at_once(self, account_id: int) -> int | None:
+        """See `Store.head_at_once`. It is waited for while something is promised that cannot be searched yet."""
+        columns = self._columns
+        if columns is None or self._reason is not None or columns.is_counting() or columns.applied < self._promised:
+            return None
+        head = max(columns.head(account_id), self._ledger.purged_upto(account_id))
+        return self._numbering.number_at_once(account_id, head)
 
     def purged_upto(self, account_id: int) -> int:
         """See `Store.purged_upto`."""
@@ -584,6 +596,8 @@ class EmbeddedStore(Staging):
     def purge(self, now_ms: int) -> int:
         """See `Store.purge`."""
         total, upto = 0, 0
+        with self._changed:
+            self._come(self._promised)
         while True:
             with self._turns.turn():
                 # What the columns have not yet heard to be superseded is kept for them.

@@ -45,6 +45,10 @@ class AccountTimes:
         self._counts[index] += count
         self._right = min(self._right, index)
 
+    def end(self, seq: int) -> None:
+        """A version of it ended with this commit."""
+        self.ended = max(self.ended, seq)
+
     @property
     def head(self) -> int:
         """The last commit that touched it."""

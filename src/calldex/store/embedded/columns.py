@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from operator import itemgetter
@@ -50,7 +51,6 @@ from calldex.store.sql import Sql, conjunction, following, layout, where
 ROW_GROUP: Final = 20_480
 """Rows that DuckDB stores together; as many at once it writes in their final form, without its write-ahead log. The
 default, six times as many, makes bulk loading in batches half as fast."""
-
 _DUCKDB: Final = duckdb.__version__.partition(".")[0]
 _FIRST_LAYOUT: Final = "cd05d5b0940d32cf394902f5e328b595236f6447230fae6acc2a5491fb6e4978"
 """What columns of schema version 1, written by DuckDB 2, are marked with."""
@@ -68,12 +68,10 @@ _MENTIONS: Final = 256
 _BUCKET: Final = f"((started_ms + {_FAR * BUCKET_MS}) // {BUCKET_MS} - {_FAR})"
 """The bucket of a record, before 1970 as well: DuckDB divides towards zero, Python downwards."""
 
-
 Seqs = np.ndarray[tuple[int], np.dtype[np.int64]]
 """Commit numbers."""
 Uuids = Callable[[Array], Array | None]
 """Looks up uuids by commit numbers, see `Index`."""
-
 
 _log = structlog.get_logger(__name__)
 
@@ -142,8 +140,7 @@ class Columns:
                     "memory_limit": f"{memory_mb}MB",
                     "checkpoint_threshold": _WAL_LIMIT,
                     "preserve_insertion_order": False,
-                    # A column holds values of one type, so the first tells it: looking at a thousand, the default,
-                    # takes an eighth of the time that a small batch does.
+                    # The first value tells a column's type: a thousand, the default, take an eighth of a small batch.
                     "pandas_analyze_sample": 1,
                     "temp_directory": str(path.with_suffix(".tmp")),
                 },
@@ -203,7 +200,7 @@ class Columns:
         for account_id, bucket, count, begun, closed in found:
             account = self._account(account_id)
             account.add(bucket, count)
-            account.ended = max(account.ended, closed or 0)
+            account.end(closed or 0)
             account.begun = max(account.begun, begun)
 
     def _account(self, account_id: int) -> AccountTimes:
@@ -276,16 +273,17 @@ class Columns:
 
     def _remember(self, rows: Sequence[tuple[Any, ...]], closings: Sequence[Closing], upto: int) -> None:
         """A version that a commit behind `upto` supersedes is live still; it will come again among the closings."""
-        for seq, seq_to, account_id, _, started_ms in (row[:5] for row in rows):
-            account = self._account(account_id)
-            account.begun = max(account.begun, seq)
+        for account_id, seq in {row[2]: row[0] for row in rows}.items():  # they are in the order of commits
+            self._account(account_id).begun = seq
+        began = Counter((row[2], row[4] // BUCKET_MS, min(row[1], upto + 1)) for row in rows)
+        for (account_id, bucket, seq_to), count in began.items():
             if seq_to > upto:
-                account.add(started_ms // BUCKET_MS, 1)
+                self._account(account_id).add(bucket, count)
             else:
-                account.ended = max(account.ended, seq_to)
+                self._account(account_id).end(seq_to)
         for closing in closings:
             account = self._account(closing.account_id)
-            account.ended = max(account.ended, closing.seq_to)
+            account.end(closing.seq_to)
             account.add(closing.started_ms // BUCKET_MS, -1)
 
     def fill(self, names: Sequence[str], rows: Sequence[tuple[Any, ...]], upto: int) -> None:
@@ -414,8 +412,11 @@ class Columns:
     def head(self, account_id: int) -> int:
         """The last applied commit that touched an account: searches as of it see all that is applied."""
         with self._lock:
-            account = self._accounts.get(account_id)
-            return account.head if account else 0
+            return account.head if (account := self._accounts.get(account_id)) else 0
+
+    def is_counting(self) -> bool:
+        """Whether `head` would wait for something that is just being counted, which may take some milliseconds."""
+        return self._lock.locked()
 
     def total(self, query: Query, as_of: int) -> int:
         """How many records match."""
@@ -445,12 +446,10 @@ class Columns:
         else:
             count = self._count_of(condition)
         with self._lock:
-            purged = purges != self._purges
-        if purged:  # what ended since cannot be told any more
-            return self._count_of(condition)
-        with self._lock:
-            self._totals[key] = _Total(as_of, count)
-        return count
+            if purges == self._purges:
+                self._totals[key] = _Total(as_of, count)
+                return count
+        return self._count_of(condition)  # what ended since cannot be told any more
 
     def _count_of(self, condition: Sql) -> int:
         return int(self._ask(f"SELECT count(*) FROM kept.cdr WHERE {condition.text}", condition)[0][0])
@@ -627,7 +626,7 @@ class Columns:
                 self._idle.wait(0.05 if late else min(self._timeout_s / 10, 0.2))
 
     def close(self) -> None:
-        """Interrupt what is running, wait for it, and let go of the file."""
+        """Interrupt what is running, wait for it, and let go of the file. Closed again, nothing happens."""
         with self._idle:
             self._closed = True
             self._idle.notify_all()
@@ -638,10 +637,11 @@ class Columns:
         self._watchdog.join()
         if self._indexing is not None:
             self._indexing.join()
-        with suppress(duckdb.Error):  # what is not folded into the file now is replayed when it is opened
-            self._connection.execute("CHECKPOINT kept")
-            self._connection.execute("DETACH kept")
-        self._connection.close()
+        connection = self.__dict__.pop("_connection", None)  # what is closed keeps nothing of the engine alive
+        if connection is not None:
+            with suppress(duckdb.Error):  # what is not folded into the file now is replayed when it is opened
+                connection.execute("CHECKPOINT kept; DETACH kept")
+            connection.close()
 
 
 def _layout(version: int) -> str:

@@ -31,7 +31,7 @@ PACKED: Final = "json"
 
 _log = structlog.get_logger(__name__)
 
-Turn = Callable[[], AbstractContextManager[None]]
+Turn = Callable[[], AbstractContextManager[object]]
 Ask = Callable[[Callable[[Columns], bool]], bool]
 
 

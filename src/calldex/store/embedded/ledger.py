@@ -50,6 +50,7 @@ ROW_NAMES: Final = (*_KEPT, "number")
 _MARKS: Final = ", ".join("?" * len(_KEPT))
 _INSERT: Final = f"INSERT INTO version ({', '.join(_KEPT)}, json, written_ms) VALUES ({_MARKS}, ?, ?)"
 _ROW: Final = f"{', '.join(_KEPT)}, {NUMBER.format('version.seq')}"
+_PURGED: Final = "SELECT account_id, seq FROM purged"
 _ROWS: Final = f"SELECT {_ROW} FROM version"
 _OF_LIVE: Final = f"FROM carray(?) CROSS JOIN version ON uuid = value AND account_id = ? AND seq_to = {LIVE}"
 
@@ -135,6 +136,7 @@ class Ledger:
             self._last_ms: int = last[0][1] if last else 0
             self._in_hand_ms: int | None = None
             self.head: Head = links.head(self._writer)
+            self._purged: dict[int, int] = dict(_all(self._writer, _PURGED))
             self.damaged: dict[int, str] = links.marked(self._writer)
             self.store_id: str = _all(self._writer, "SELECT value FROM meta WHERE name = 'store_id'")[0][0]
             self.gaps: dict[str, Gap] = {
@@ -402,6 +404,7 @@ class Ledger:
                 " ON CONFLICT (seq) DO UPDATE SET versions = versions + excluded.versions",
                 (bound,),
             )
+            self._purged = dict(_all(self._writer, _PURGED))  # before anybody can miss what goes
             self._writer.execute(f"DELETE FROM version WHERE {ended}", (bound,))
             count = self._writer.changes()
             self._writer.execute("DELETE FROM damaged WHERE seq NOT IN (SELECT seq FROM version)")
@@ -576,9 +579,7 @@ class Ledger:
 
     def purged_upto(self, account_id: int) -> int:
         """The greatest commit number whose superseded versions have been dropped from an account."""
-        with self.reader() as reader:
-            found = _all(reader, "SELECT seq FROM purged WHERE account_id = ?", (account_id,))
-        return found[0][0] if found else 0
+        return self._purged.get(account_id, 0)
 
     def joined(self, seqs: Any) -> Slice:
         """The records of some versions, given by their commit numbers (an array of 64-bit integers), in that order."""
@@ -587,7 +588,7 @@ class Ledger:
         if self.damaged:
             self.refuse_damaged(map(int, seqs))
         with self.reader() as reader:
-            found = _all(
+            ((stored, count, shortest),) = _all(
                 reader,
                 "SELECT CAST(group_concat(json, ?2) AS BLOB), count(json), min(length(json))"
                 " FROM carray(?1) CROSS JOIN version ON seq = value",
@@ -596,7 +597,6 @@ class Ledger:
             last = _all(
                 reader, "SELECT started_ms, uuid, CAST(json AS BLOB) FROM version WHERE seq = ?", (int(seqs[-1]),)
             )
-        ((stored, count, shortest),) = found
         if count < len(seqs) or not last:
             return Slice(b"", count, None)
         ((started_ms, uuid, json),) = last
@@ -671,7 +671,7 @@ def renew(path: Path) -> str:
     with sqlite.alone(path) as connection:
         try:
             found = _all(connection, "UPDATE meta SET value = ? WHERE name = 'store_id' RETURNING 1", (store_id,))
-        except sqlite.Unknown as error:
+        except (sqlite.Unknown, StoreDamaged) as error:
             raise UnreadableInput(f"{path} is not a ledger: {error}") from error
     if not found:
         raise UnreadableInput(f"{path} is not a ledger: it has no name")

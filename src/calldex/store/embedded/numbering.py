@@ -78,11 +78,16 @@ class Numbering:
 
     def number(self, account_id: int, seq: int) -> int:
         """How many versions of an account there are up to a place of the ledger: the number of the last."""
-        last = self._last.get(account_id, Place(0, 0))
-        if seq >= last.seq:
-            return last.number
+        number = self.number_at_once(account_id, seq)
+        if number is not None:
+            return number
         with self._readers() as reader:
             return number_at(reader, account_id, seq)
+
+    def number_at_once(self, account_id: int, seq: int) -> int | None:
+        """The same where it is that of the account's last version, which is known; else None."""
+        last = self._last.get(account_id, Place(0, 0))
+        return last.number if seq >= last.seq else None
 
     def seq(self, account_id: int, number: int) -> int:
         """The place of a version in the ledger; of a number that there is not yet, that of the last one."""

@@ -33,12 +33,15 @@ class Turns:
         self._keeper = ThreadPoolExecutor(1, "ledger-head")
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Whoever writes is alone meanwhile, and waits for that no longer than a query may take. Raises `Unavailable`,
-        `DiskFull`; then nothing was written."""
+    def turn(self, needless: Callable[[], bool] = lambda: False) -> Iterator[bool]:
+        """Whoever writes is alone meanwhile, and waits for that no longer than a query may take. False where the turn
+        has become `needless` by then. Raises `Unavailable`, `DiskFull`; then nothing was written."""
         if not self.writing.acquire(timeout=self._timeout_s):
             raise Unavailable("other writers did not finish in time; nothing of this was kept", retry_after=2)
         try:
+            if needless():
+                yield False
+                return
             self.refuse_lost()
             if self._keeping is not None:  # so that what is kept is never more than one commit behind
                 try:
@@ -46,7 +49,7 @@ class Turns:
                 except CalldexError:
                     self._keep_head()
                 self._keeping = None
-            yield
+            yield True
         finally:
             self.writing.release()
 
