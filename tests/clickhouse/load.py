@@ -22,8 +22,8 @@ import msgspec
 import structlog
 
 from calldex.access import Scope
-from calldex.directory import Directory
-from calldex.directory.database import postgresql_engine
+from calldex.directory import Directory, database
+from calldex.directory.database import BUSY_TIMEOUT_MS, postgresql_engine
 from calldex.errors import CalldexError, Unavailable
 from calldex.records.record import Cdr, from_ms, time_uuid
 from calldex.search.query import Query
@@ -253,6 +253,8 @@ def main() -> None:
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     given = msgspec.json.decode(sys.stdin.readline(), type=Given)
     vars(client).update(impatient(given.patience_s))
+    # The turn of an account lasts as long as its hosts are waited for, and so does who waits for it.
+    vars(database)["BUSY_TIMEOUT_MS"] = max(BUSY_TIMEOUT_MS, round(5000 * given.patience_s))
     with (
         Directory(postgresql_engine(given.directory)) as directory,
         closing(opened(given.store, directory, given.patience_s)) as store,

@@ -170,6 +170,16 @@ def test_every_version_in_order(shared: Store, new_account: Callable[[], int]) -
     assert [page.changes[-1]] == latest.changes
 
 
+def test_what_ceases_to_match_is_told_once(shared: Store, new_account: Callable[[], int]) -> None:
+    """Of all versions, with the one that ceases to, and not again with one behind it that does not match either."""
+    account_id = new_account()
+    for disposition, comment in (("answered", None), ("missed", None), ("missed", "a"), ("answered", "b")):
+        put(shared, [call(1, disposition=disposition, comment=comment)], account_id)
+    feed, query = ChangeFeed(shared, SEALING), parse([("disposition", "answered")], whole(account_id).scope, "UTC")[0]
+    told = feed.page(query, feed.began(query, "beginning", "all"), 10).changes
+    assert [True, False, True] == [change.json is not None for change in told]
+
+
 def test_where_a_chain_begins(shared: Store, new_account: Callable[[], int]) -> None:
     """Now, or at an instant: with what is committed since."""
     account_id = new_account()

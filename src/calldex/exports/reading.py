@@ -26,7 +26,7 @@ _SURE: Final = (
 @lru_cache(maxsize=1)
 def _database() -> duckdb.DuckDBPyConnection:
     """One for all: opening it takes longer than a small export. Each query runs in the thread that asks."""
-    opened = duckdb.connect(config={"threads": 1, "TimeZone": "UTC", "autoinstall_known_extensions": False})
+    opened = duckdb.connect(config={"threads": 1, "temp_directory": "", "autoinstall_known_extensions": False})
     atexit.register(_database.cache_clear)
     return opened
 
