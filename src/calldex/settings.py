@@ -100,7 +100,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int, Meta(ge=1, le=100_000, description="Connections that may be open; one more gets 503.")
     ] = 1000
     address_connections: Annotated[
-        int, Meta(ge=1, le=100_000, description="Connections that may be open from one address; one more gets 503.")
+        int,
+        Meta(
+            ge=1,
+            le=100_000,
+            description="Connections that may be open from one address, since nobody has said yet whose they are;"
+            " one more gets 503.",
+        ),
     ] = 200
     trusted_proxies: Annotated[
         Networks, Meta(description="Networks whose `Forwarded` and `X-Forwarded-*` headers are believed.")

@@ -238,6 +238,30 @@ def test_check_tells_damaged_pages(here: Path, begin: int) -> None:
         assert any(word in told for word in ("damaged", "written", "page"))
 
 
+@pytest.mark.parametrize("begin", range(1, 40, 3))
+def test_check_tells_damaged_pages_of_the_directory(here: Path, begin: int) -> None:
+    """Likewise."""
+    content = bytearray((here / "directory.db").read_bytes())
+    content[begin * 4096 + 8 : begin * 4096 + 3000] = b"\xff" * 2992
+    (here / "directory.db").write_bytes(content)
+    result = calldex("check", data=here)
+    assert result.exit_code in {0, 1, 5}, result.exception
+    assert not result.exit_code or "directory" in result.stdout + result.stderr or "audit" in result.stdout
+
+
+@pytest.mark.parametrize("value", ["x'00ff'", "zeroblob(17)", "'word'", "-1", "1e300", "char(55296)"])
+def test_check_tells_values_of_another_kind(here: Path, value: str) -> None:
+    """Whatever stands in a column of a record that was changed by hand."""
+    with closing(sqlite3.connect(here / "ledger.db")) as ledger:
+        columns = [row[1] for row in ledger.execute("PRAGMA table_info(version)") if row[1] not in {"seq", "seq_to"}]
+        for seq, column in enumerate(columns, 1):
+            with suppress(sqlite3.IntegrityError):
+                ledger.execute(f"UPDATE version SET {column} = {value} WHERE seq = ?", (seq,))
+        ledger.commit()
+    result = calldex("check", data=here)
+    assert (1, True) == (result.exit_code, "is not what was written" in result.stdout), result.exception
+
+
 def test_a_record_that_was_altered_is_refused_by_name(here: Path, tmp_path: Path) -> None:
     """Found by `check`; then not given, while others are; `backup` tells it as well; the record sent again is given."""
     with closing(sqlite3.connect(here / "ledger.db")) as ledger:

@@ -6,48 +6,65 @@ import multiprocessing
 import os
 import random
 import sys
+import threading
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final
 
 import msgspec
 
+from calldex import clock
 from calldex.demo import interactions
 from calldex.records.record import Cdr
 from tests.sync.conftest import Rig, Source
 from tests.sync.front import Front
 
 _PRELOADED: Final = ("dlt", "dlt.destinations", "pyarrow", "calldex.sync.destinations.warehouse", "tests.sync.conftest")
+SKEWS: Final = [timedelta(), *(timedelta(hours=hours) for hours in (-200, -26, -1, 1, 26, 200))]
+"""By how much a sync's clock is ahead of the endpoint's."""
 _LONGEST_S: Final = 0.05
-_sleep: Final = time.sleep
 
 
-def _hurried(seconds: float) -> None:
+class Hurried(threading.Event):
     """Nobody waits as long between two tries as outside of tests."""
-    _sleep(min(seconds, _LONGEST_S))
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Until it is told to stop, or not so long."""
+        return super().wait(None if timeout is None else min(timeout, _LONGEST_S))
 
 
-def sync(folder: str, url: str, key: str, destination: dict[str, Any], given: dict[str, Any]) -> None:
-    """Run a pipe until it is killed; what it says goes to a file."""
+def clock_ahead(by: timedelta) -> None:
+    """From now on this process is wrong about the time."""
+    seconds = by.total_seconds()
+    moved_time = SimpleNamespace(time_ns=lambda: time.time_ns() + round(seconds * 1e9))
+    vars(clock).update(time=moved_time, datetime=SimpleNamespace(now=lambda zone: datetime.now(zone) + by))
+
+
+def sync(folder: str, key: str, text: dict[str, Any], ahead: timedelta) -> None:
+    """Run a pipe until it is killed, by a clock that is wrong; what it says goes to a file."""
     log = os.open(f"{folder}/log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.dup2(log, sys.stdout.fileno())
     os.dup2(log, sys.stderr.fileno())
     sys.stdout = os.fdopen(log, "w", buffering=1)  # a line at a time: nobody writes the rest when it is killed
-    time.sleep = _hurried  # type: ignore[assignment]  # its parameter is called otherwise
-    rig = Rig(Path(folder), url, key, destination, **given)
+    clock_ahead(ahead)
+    rig = Rig(Path(folder), "", key, {})
+    rig.text, rig.stopping = text, Hurried
     while True:
         rig.run()
 
 
 class Story:
-    """What happens to the source: records come, late ones too, are corrected and erased. All of the last two days."""
+    """What happens to the source: records come, late ones too, are corrected and erased. All of the last two days
+    before `now`."""
 
-    def __init__(self, source: Source, seed: int) -> None:
+    def __init__(self, source: Source, seed: int, now: datetime) -> None:
         self._source = source
+        self._now = now
         self._chance = random.Random(seed)
-        self._coming = list(interactions(20_000, seed=seed, end=datetime.now(UTC), days=1))
+        self._coming = list(interactions(20_000, seed=seed, end=now, days=1))
         self._chance.shuffle(self._coming)
         self._there: dict[str, Cdr] = {}
         self.told = 0
@@ -61,13 +78,17 @@ class Story:
                 self._post([msgspec.structs.replace(each, comment=str(self.told)) for each in self._some()])
             case "move":  # to another time, and it may be another day
                 by = timedelta(hours=self._chance.randint(-20, -1))
-                self._post([_moved(each, by) for each in self._some() if _recent(each, by)])
+                self._post([_moved(each, by) for each in self._some() if self._recent(each, by)])
             case "erase":
                 uuids = [each.uuid for each in self._some()]
                 self._source.delete(uuids)
                 for uuid in uuids:
                     self._there.pop(uuid, None)
         self.told += 1
+
+    def _recent(self, record: Cdr, by: timedelta) -> bool:
+        """Whether a look-back of three days still finds it when it has moved."""
+        return record.started_at + by > self._now - timedelta(days=1, hours=12)
 
     def _some(self) -> list[Cdr]:
         return self._chance.sample(list(self._there.values()), min(len(self._there), self._chance.randint(1, 5)))
@@ -85,28 +106,23 @@ def _moved(record: Cdr, by: timedelta) -> Cdr:
     )
 
 
-def _recent(record: Cdr, by: timedelta) -> bool:
-    """Whether a look-back of three days still finds it when it has moved."""
-    return record.started_at + by > datetime.now(UTC) - timedelta(days=1, hours=12)
-
-
 def killed(rig: Rig, front: Front, story: Story, chance: random.Random, lives: Sequence[int]) -> None:
     """Let a sync run beside the story, killed and started again: in each of its lives a moment after so many requests,
-    so that a busy machine only makes it take longer."""
+    so that a busy machine only makes it take longer. In each, its clock is wrong by something else."""
     starting = multiprocessing.get_context("forkserver")
     starting.set_forkserver_preload(list(_PRELOADED))
-    given = {name: value for name, value in rig.text["pipe"]["calls"].items() if name not in ("from", "to")}
-    words = (str(rig.folder), rig.text["source"]["main"]["url"], rig.environment["CDR_KEY"])
+    words = (str(rig.folder), rig.environment["CDR_KEY"], rig.text)
     for requests in lives:
-        process = starting.Process(target=sync, args=(*words, rig.text["destination"]["out"], given), daemon=True)
+        ahead = timedelta(seconds=front.ahead_s) + chance.choice(SKEWS)
+        process = starting.Process(target=sync, args=(*words, ahead), daemon=True)
         process.start()
         try:
             until = front.seen.total() + requests
             while front.seen.total() < until:  # for as long as a test may take
                 assert process.is_alive(), (rig.folder / "log").read_text()[-2000:]
                 story.go_on()
-                _sleep(chance.uniform(0.01, 0.1))
-            _sleep(chance.uniform(0, 1))
+                time.sleep(chance.uniform(0.01, 0.1))
+            time.sleep(chance.uniform(0, 1))
         finally:
             process.kill()  # whatever becomes of the test, it does not write into the database of the next one
             process.join()

@@ -87,7 +87,9 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Source]:
 
 
 class Rig:
-    """Pipes in a folder."""
+    """Pipes in a folder. `stopping` makes what they wait by."""
+
+    stopping = threading.Event
 
     def __init__(self, folder: Path, url: str, key: str, destination: dict[str, Any], **pipe: Any) -> None:
         self.folder = folder
@@ -103,13 +105,13 @@ class Rig:
         """The file."""
         return parse(self.text, self.folder / "sync.toml", self.environment)
 
-    def run(self, verb: str = "run", *given: Any, pipe: str = "calls") -> Status:
+    def run(self, verb: str = "run", *given: Any, pipe: str = "calls", **named: Any) -> Status:
         """What one process does with a pipe, as a whole: nothing is kept in it from before."""
         config = self.config
         with StateFile(config.state) as file:
-            worker = Worker(config, pipe, file, lock=threading.Lock(), stopping=threading.Event())
+            worker = Worker(config, pipe, file, lock=threading.Lock(), stopping=self.stopping())
             try:
-                getattr(worker, verb)(*given)
+                getattr(worker, verb)(*given, **named)
             finally:
                 worker.close()
             return worker.status

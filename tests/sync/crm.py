@@ -56,7 +56,7 @@ def call(at: int, **other: Any) -> dict[str, Any]:
 
 def changed(records: Sequence[dict[str, Any]]) -> Batch:
     """These records are new or changed."""
-    return Batch([Change(record["uuid"], at, record) for at, record in enumerate(records)])
+    return Batch([Change.of(record["uuid"], at, record) for at, record in enumerate(records)])
 
 
 def erased(*at: int) -> Batch:

@@ -33,6 +33,8 @@ class Front:
         self.upstream = upstream
         self.v2 = v2
         self.trouble = 0
+        self.ahead_s = 0.0
+        """How far its clock is ahead."""
         self.seen: Counter[str] = Counter()
         self.made: Counter[str] = Counter()
         self.fail: dict[str, int] = {}
@@ -46,6 +48,9 @@ class Front:
 
             def do_GET(self) -> None:
                 front.answer(self)
+
+            def date_time_string(self, timestamp: float | None = None) -> str:
+                return super().date_time_string(time.time() + front.ahead_s if timestamp is None else timestamp)
 
             def log_message(self, *_: Any) -> None:
                 """Nobody reads it."""

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import re
 import signal
+import socketserver
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import default
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -77,6 +84,35 @@ def test_a_run_and_what_it_leaves(folder: Path, source: Source) -> None:
     assert "cdx_wrong" not in refused.stderr
     (folder / "sync.toml").unlink()
     assert 5 == sync(folder, key, "run").returncode
+
+
+def test_what_can_never_work_is_told(folder: Path, source: Source) -> None:
+    """A filter or a field that there is not is found by `check`, and no run says that it may work later."""
+    key, file = source.keys["admin"], folder / "sync.toml"
+    text = file.read_text()
+    for wrong, told in (("filters = { tipe = 'x' }", "tipe"), ("fields = ['agnt']", "did you mean 'agent'")):
+        file.write_text(f"{text}{wrong}\n")
+        checked = sync(folder, key, "check")
+        assert (3, True) == (checked.returncode, told in checked.stderr), checked.stderr
+    file.write_text(f"{text}filters = {{ tipe = 'x' }}\n")
+    assert 1 == sync(folder, key, "run").returncode
+
+
+def test_a_full_disk_is_told(folder: Path, source: Source) -> None:
+    """What is kept beside the file cannot be written: exit code 3 with the reason, and the next run goes on."""
+    key = source.keys["admin"]
+    line, given = command(folder, key, "run")
+    script = "import resource, runpy, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+    script += "resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000));"
+    script += "sys.argv[0] = 'calldex'; runpy.run_module('calldex', run_name='__main__')"
+    full = [sys.executable, "-c", script, *line[3:]]
+    failed = subprocess.run(full, **given, capture_output=True, check=False, timeout=100)
+    assert 3 == failed.returncode, failed.stderr
+    assert "sync.toml.state cannot be written" in failed.stderr
+    assert "Traceback" not in failed.stderr
+    assert 0 == sync(folder, key, "run").returncode
+    with StateFile(folder / "sync.toml.state") as file:
+        assert set(source.records()) == {uuid for uuid, _, _ in file.held("calls", None, None)}
 
 
 def test_init_asks_and_writes_what_works(tmp_path: Path, source: Source) -> None:
@@ -168,3 +204,99 @@ def test_one_message_for_each_change(tmp_path: Path, hook: tuple[str, list[dict[
         assert [] == look(current_ms=now_ms, unequal="2026-11-01")
         watcher.not_before = 0
         assert [("ok", "unequal")] == look(current_ms=now_ms, unequal="2026-11-01")
+
+
+def test_one_mail_for_each_change(tmp_path: Path) -> None:
+    """The same by e-mail; a mail server that is away is tried again later."""
+    with Mailbox() as mailbox, StateFile(tmp_path / "state") as file:
+        watch = Watch(email="ops@example.com", sender="sync@example.com", smtp=mailbox.url, lag="60s")
+        watcher = Watcher(watch, file, Metrics())
+
+        def look(behind_ms: int, **values: Any) -> list[str]:
+            now_ms = time.time_ns() // 1_000_000
+            before = len(mailbox.came)
+            watcher.look({"calls": Status(pipe="calls", begun_ms=now_ms, current_ms=now_ms - behind_ms, **values)})
+            return [each["Subject"] for each in mailbox.came[before:]]
+
+        assert [] == look(0)
+        assert ["calldex sync: calls is behind"] == look(61_000, problem="no reply")
+        told = mailbox.came[-1]
+        assert ("sync@example.com", "ops@example.com") == (told["From"], told["To"])
+        assert "no reply" in told.get_content()
+        assert [] == look(70_000)
+        mailbox.refuses = True
+        assert [] == look(0)
+        mailbox.refuses = False
+        assert [] == look(0), "it waits a while before it tries again"
+        watcher.not_before = 0
+        assert ["calldex sync: calls is ok"] == look(0)
+        assert [] == look(0)
+
+
+class Mailbox(socketserver.ThreadingTCPServer):
+    """A mail server on a free port, with what came; it `refuses` everything, if it is told to."""
+
+    daemon_threads = True
+    allow_reuse_address = True
+
+    def __init__(self) -> None:
+        self.came: list[EmailMessage] = []
+        self.refuses = False
+        mailbox = self
+
+        class Handler(socketserver.StreamRequestHandler):
+            def handle(self) -> None:
+                self.wfile.write(b"220 here\r\n")
+                for line in self.rfile:
+                    if not mailbox.answered(line.strip().upper(), self):
+                        return
+
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.url = f"smtp://127.0.0.1:{self.server_address[1]}"
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.05,))
+        self._thread.start()
+
+    def answered(self, line: bytes, asked: socketserver.StreamRequestHandler) -> bool:
+        """Answer a line; whether more follow."""
+        if line == b"QUIT":
+            asked.wfile.write(b"221 bye\r\n")
+            return False
+        if line.startswith(b"MAIL") and self.refuses:
+            asked.wfile.write(b"451 not now\r\n")
+        elif line == b"DATA":
+            asked.wfile.write(b"354 go on\r\n")
+            lines = iter(asked.rfile.readline, b".\r\n")
+            self.came.append(message_from_bytes(b"".join(lines), _class=EmailMessage, policy=default))
+            asked.wfile.write(b"250 taken\r\n")
+        else:
+            asked.wfile.write(b"250 fine\r\n")
+        return True
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
+        self._thread.join()
+        self.server_close()
+
+
+def test_a_person_sees_a_bar(folder: Path, source: Source) -> None:
+    """At a terminal a bar with what is done of how much; elsewhere lines of a log, and nothing that draws."""
+    line, given = command(folder, source.keys["admin"], "run")
+    screen, terminal = pty.openpty()
+    given["env"] |= {"TERM": "xterm", "COLUMNS": "120", "LINES": "40"}
+    process = subprocess.Popen(line, env=given["env"], stdin=terminal, stdout=terminal, stderr=terminal)
+    os.close(terminal)
+    seen = b""
+    with suppress(OSError):  # what a terminal says when the last program has left it
+        while piece := os.read(screen, 65536):
+            seen += piece
+    os.close(screen)
+    assert 0 == process.wait(60)
+    (done,) = set(re.findall(r"m(\d+)/\1\x1b", seen.decode()))
+    assert int(done) >= RECORDS
+    assert "calls" in seen.decode()
+    assert b"\x1b[" in seen
+    (folder / "sync.toml.state").unlink()
+    plain = sync(folder, source.keys["admin"], "run")
+    assert "\x1b" not in plain.stderr
+    (told,) = [json.loads(each) for each in plain.stderr.splitlines()]
+    assert ("pipe ran", int(done)) == (told["event"], told["changes"])

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
 from obstore.store import S3Store
@@ -36,6 +38,20 @@ def read(folder: Path, form: str) -> dict[str, Record]:
     return made
 
 
+def altered(folder: Path, form: str) -> None:
+    """Somebody changes a text of one record by hand."""
+    if form == "delta":
+        table = DeltaTable(str(folder / "cdrs"))
+        uuid = table.to_pyarrow_table()["uuid"][0].as_py()
+        table.update(updates={"comment": "'by hand'"}, predicate=f"uuid = '{uuid}'")
+        return
+    file = min((folder / "cdrs" / "main").iterdir())
+    rows = pq.read_table(file)
+    comments = ["by hand", *rows["comment"].to_pylist()[1:]]
+    at = rows.column_names.index("comment")
+    pq.write_table(rows.set_column(at, "comment", pa.array(comments, pa.string())), file)
+
+
 @pytest.mark.parametrize("form", ["parquet", "delta"])
 def test_files_follow(source: Source, tmp_path: Path, form: str) -> None:
     """They have what the source has, after late, corrected, moved and erased records; each process goes on where the
@@ -54,7 +70,11 @@ def test_files_follow(source: Source, tmp_path: Path, form: str) -> None:
     assert 6 == pipe.run().changes
     assert without_nulls(source.records()) == read(target, form)
     assert 0 == pipe.run().changes
+    assert 0 == pipe.run("verify", deep=True).repaired
+    altered(target, form)
     assert 0 == pipe.run("verify").repaired
+    assert 1 == pipe.run("verify", deep=True).repaired
+    assert without_nulls(source.records()) == read(target, form)
     if form == "parquet":
         file = max((target / "cdrs" / "main").iterdir())
         file.unlink()

@@ -109,6 +109,50 @@ def test_a_copy_is_proved_equal_and_repaired(source: Source, database: Database,
         pipe.run("reset")
 
 
+@pytest.mark.parametrize("v2", [False, True], ids=["feed", "days"])
+def test_what_rows_say_is_proved(source: Source, database: Database, tmp_path: Path, v2: bool) -> None:
+    """A column that somebody changed by hand, under the right version, is found and repaired by a deep proof; one that
+    is not deep does not see it."""
+    with Front(source.url, v2=v2) as front:
+        pipe = rig(tmp_path, source, database, front.url)
+        assert 0 == pipe.run("verify", deep=True).repaired
+        one, two, three = sorted(database.records())[:3]
+        database.execute(f"UPDATE calls.cdrs SET agent = 'Nobody' WHERE uuid = '{one}'")
+        database.execute(f"UPDATE calls.cdrs SET duration_s = coalesce(duration_s, 0) + 1 WHERE uuid = '{two}'")
+        database.execute(f"UPDATE calls.cdrs SET custom = '{{\"a\": 1}}', comment = NULL WHERE uuid = '{three}'")
+        assert 0 == pipe.run("verify").repaired
+        status = pipe.run("verify", deep=True)
+        assert ("", "", 3) == (status.problem, status.unequal, status.repaired)
+        assert without_nulls(source.records()) == database.records()
+        assert 0 == pipe.run("verify", deep=True).repaired
+
+
+def test_a_warehouse_that_cannot_be_used(source: Source, database: Database, tmp_path: Path) -> None:
+    """It is away, refuses, or has a table that is somebody else's: told in the driver's words and without the password,
+    and gone on with when it can be used again."""
+    pipe = rig(tmp_path, source, database)
+    pipe.text["destination"]["out"]["url"] = "postgresql://somebody:very-secret@127.0.0.1:1/warehouse"
+    status = pipe.run()
+    assert "refused" in status.problem
+    assert "very-secret" not in status.problem
+    assert status.later
+    database.execute("CREATE SCHEMA calls")
+    database.execute("CREATE TABLE calls.cdrs (uuid int)")
+    pipe.text["destination"]["out"]["url"] = database.url
+    assert "" != pipe.run().problem
+    database.execute("DROP TABLE calls.cdrs")
+    assert "" == pipe.run().problem
+    assert without_nulls(source.records()) == database.records()
+    database.execute("ALTER TABLE calls.cdrs DROP COLUMN comment")
+    late = some(3, seed=61)
+    source.post([changed(each, comment="here") for each in late])
+    assert "comment" in pipe.run().problem
+    database.execute("ALTER TABLE calls.cdrs ADD COLUMN comment text")
+    assert 3 == pipe.run().changes
+    assert 3 == len(database.rows("cdrs", "WHERE comment = 'here'"))
+    source.delete([each.uuid for each in late])
+
+
 def test_days_are_read_again(source: Source, database: Database, tmp_path: Path) -> None:
     """`backfill` brings what is missing of some days, and nothing of others; `reset` everything."""
     pipe = rig(tmp_path, source, database)
@@ -135,6 +179,14 @@ def test_other_filters_make_another_copy(source: Source, database: Database, tmp
     assert without_nulls(expected) == database.records()
 
 
+def test_columns_are_added(source: Source, database: Database, tmp_path: Path) -> None:
+    """When a pipe has more fields than before, or Calldex more."""
+    assert "" == rig(tmp_path, source, database, fields=["type"]).run().problem
+    assert "agent" not in database.rows("cdrs")[0]
+    assert "" == rig(tmp_path, source, database).run().problem
+    assert without_nulls(source.records()) == database.records()
+
+
 def test_duckdb(source: Source, tmp_path: Path) -> None:
     """The same into a file of DuckDB's, read by DuckDB alone."""
     target = tmp_path / "warehouse.duckdb"
@@ -144,7 +196,10 @@ def test_duckdb(source: Source, tmp_path: Path) -> None:
     assert "" == pipe.run().problem
     source.delete([each.uuid for each in late])
     assert 5 == pipe.run().changes
-    assert 0 == pipe.run("verify").repaired
+    assert 0 == pipe.run("verify", deep=True).repaired
+    with duckdb.connect(str(target)) as connection:
+        connection.execute("UPDATE calls.cdrs SET agent = 'Nobody' WHERE uuid = (SELECT max(uuid) FROM calls.cdrs)")
+    assert 1 == pipe.run("verify", deep=True).repaired
     with duckdb.connect(str(target), read_only=True) as connection:
         found = connection.execute("SELECT * FROM calls.cdrs")
         rows = [dict(zip([column[0] for column in found.description], row, strict=True)) for row in found.fetchall()]

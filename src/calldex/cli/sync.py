@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -123,24 +124,26 @@ def run(
             stopping = next(iter(workers.values())).stopping
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: stopping.set())
-            serve(workers, every, stopping, watched.look)
+            if not serve(workers, every, stopping, watched.look):
+                os._exit(0)  # what a library waits for would hold it back; a sync may end anywhere
             return
         _each(workers, lambda worker: worker.run())
         watched.look()
         _left(workers)
 
 
-@sync.command(epilog="Example: calldex sync verify")
+@sync.command(epilog="Example: calldex sync verify --deep calls")
 @_pipes
+@click.option("--deep", is_flag=True, help="Read everything, and compare what each row of a copy says.")
 @click.pass_obj
-def verify(path: Path, pipes: tuple[str, ...]) -> None:
+def verify(path: Path, pipes: tuple[str, ...], deep: bool) -> None:
     """Prove copies equal, and repair what differs.
 
-    By the checksums of Calldex, each day, then hours; of another endpoint everything is read and compared. Exit code 1
-    if something differs all the same.
+    By the checksums of Calldex, each day, then hours; of another endpoint everything is read and compared. That shows
+    which records are there in which version. Exit code 1 if something differs all the same.
     """
     with _opened(path, pipes, progress=True, working=True) as (config, workers, file):
-        _each(workers, lambda worker: worker.verify())
+        _each(workers, lambda worker: worker.verify(deep=deep))
         _Watched(config, file, workers, None).look()
         for name, worker in workers.items():
             if not worker.status.problem:
@@ -252,12 +255,12 @@ def _opened(
     from calldex.cli.process import log_to_stderr
     from calldex.sync.config import load
     from calldex.sync.runner import workers
-    from calldex.sync.state import StateFile
+    from calldex.sync.state import StateFile, written
 
     config = load(path)
     names = config.chosen(pipes)
     stopping = threading.Event()
-    with StateFile(config.state) as file, _bars(progress) as tell:
+    with written(config.state), StateFile(config.state) as file, _bars(progress) as tell:
         log_to_stderr("auto" if not output.console(err=True).is_terminal else "console", "info", serving=False)
         made = workers(config, names, file, stopping=stopping, **({"progress": tell} if tell else {}))
         try:

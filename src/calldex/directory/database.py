@@ -37,6 +37,7 @@ from calldex.errors import (
     Conflict,
     DiskFull,
     Problem,
+    StoreDamaged,
     Unavailable,
     UnreadableInput,
     UsageProblem,
@@ -61,6 +62,10 @@ RESERVED_BYTES: Final = 32 << 20
 entries, which is an hour and more at ten searches a second."""
 RESERVED_LOG_BYTES: Final = 8 << 20
 """Room that its write-ahead log keeps: twice as much as is folded in at once."""
+_DAMAGED: Final = (
+    *(sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_CORRUPT_INDEX, sqlite3.SQLITE_CORRUPT_SEQUENCE),
+    *(sqlite3.SQLITE_CORRUPT_VTAB, sqlite3.SQLITE_NOTADB),
+)
 _FULL: Final = (
     *(sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC),
     *(sqlite3.SQLITE_IOERR_TRUNCATE, sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_SHMOPEN),
@@ -97,7 +102,7 @@ def postgresql_engine(address: str) -> Engine:
         url = None
     named = url is not None and url.drivername == "postgresql" and url.host and url.database
     if url is None or not named or "@" in f"{url.host}{url.database}":  # a part of the password, then
-        raise BadSettings([Problem("directory", "", "is no address of a PostgreSQL database", _FORM)])
+        raise BadSettings([Problem("directory", "", "is not the address of a PostgreSQL database", _FORM)])
     engine = create_engine(
         url.set(drivername="postgresql+psycopg"),
         pool_size=_POOL,
@@ -436,13 +441,20 @@ def _reason(error: DatabaseError) -> str:
 
 @contextmanager
 def _reaching() -> Iterator[None]:
-    """Turn what says that the database cannot be used now into `Unavailable`."""
+    """Turn what says that the database cannot be used now into `Unavailable`, and what says that its file is damaged
+    into `StoreDamaged`."""
     try:
         yield
     except (OperationalError, InternalError) as error:  # the latter of a server that has become a read-only one
         raise _unavailable(error) from error
     except NoConnection as error:
         raise Unavailable("too many requests use the directory database at once", retry_after=1) from error
+    except DatabaseError as error:
+        if _code(error) in _DAMAGED:
+            raise StoreDamaged(
+                f"the directory database is damaged: {_reason(error)}; stop Calldex and restore a backup"
+            ) from error
+        raise
 
 
 def _unavailable(error: DatabaseError) -> Unavailable:

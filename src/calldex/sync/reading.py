@@ -17,10 +17,10 @@ import msgspec
 
 from calldex.client import ApiError, ClientError, CursorExpired, Incomplete, Record, RightsChanged, Unreachable
 from calldex.client.flows import Value
-from calldex.clock import now, now_ms
+from calldex.clock import now_ms
 from calldex.sync.destinations import Change
 from calldex.sync.sink import Day, Place, Sink, began_ms, chosen, digest, gone
-from calldex.sync.source import PAGE, Endpoint
+from calldex.sync.source import PAGE, Endpoint, Told
 from calldex.sync.state import StateFile
 
 KEEP_CURSOR_S: Final = 3600
@@ -51,6 +51,7 @@ class Reader:
         fields: Sequence[str],
         match_rows: bool,
         progress: Progress,
+        deep: bool = False,
     ) -> None:
         self.endpoint = endpoint
         self.sink = sink
@@ -61,6 +62,17 @@ class Reader:
         self.fields = fields
         self.match_rows = match_rows
         self.progress = progress
+        self.deep = deep
+        """Whether what a copy has in the right version is compared by what it says as well, where days are read
+        again."""
+
+    def differing(
+        self, came: Mapping[str, Change], held: Mapping[str, int], start_ms: int, end_ms: int
+    ) -> dict[str, Change]:
+        """Those of the records of a time that the destination has otherwise, or not."""
+        same = [each for each in came.values() if each.seq == held.get(each.uuid)] if self.deep else []
+        altered = self.sink.altered([each for each in same if each.json is not None], start_ms, end_ms)
+        return {uuid: each for uuid, each in came.items() if each.seq != held.get(each.uuid) or each.uuid in altered}
 
     def sweep(self, part: str, start_ms: int | None = None, end_ms: int | None = None) -> Iterator[Change]:
         """The deletion of everything that the destination has of a time and did not come in a reading."""
@@ -112,12 +124,13 @@ class FeedReader(Reader):
         found: dict[str, Change] = {}
         expected = None if place.cursor else self.endpoint.page({**self.filters, "per_page": 1})["total"]
         for page in self.endpoint.changes(place.cursor, self.filters, wait_s if place.cursor else 0):
-            found |= {each["uuid"]: self._change(each) for each in page.changes}
+            found |= {each.uuid: self._change(each) for each in page.changes}
             if page.has_more and len(found) + PAGE <= self.sink.batch_size:
                 continue
             total += len(found)
             place = self._delivered(found, place, page.next_cursor)
-            self.progress(total, expected)
+            # More can come than there are records: deletions, and what changes meanwhile.
+            self.progress(total, None if expected is None else max(total, expected))
             found = {}
         if place.full:
             total += self.swept(place.full, place)
@@ -125,16 +138,19 @@ class FeedReader(Reader):
             self.file.forget_seen(self.pipe)
         return total
 
-    def _change(self, given: Mapping[str, Any]) -> Change:
-        record = given["record"] if given["change"] == "upsert" else None
-        return Change(given["uuid"], given["seq"], None if record is None else chosen(record, self.fields))
+    def _change(self, told: Told) -> Change:
+        if told.change != "upsert":
+            return Change(told.uuid, told.seq, None)
+        if not self.fields:
+            return Change(told.uuid, told.seq, told.record)
+        return Change.of(told.uuid, told.seq, chosen(msgspec.json.decode(told.record), self.fields))
 
     def _delivered(self, found: Mapping[str, Change], place: Place, cursor: str) -> Place:
         now_s = now_ms() // 1000
         behind = msgspec.structs.replace(place, cursor=cursor, kept_s=now_s)
         if place.full:
             self.file.see(self.pipe, place.full, found)
-        if found or place.cursor is None or now_s - place.kept_s > KEEP_CURSOR_S:
+        if found or place.cursor is None or abs(now_s - place.kept_s) > KEEP_CURSOR_S:
             self.sink.deliver(list(found.values()), behind)
             return behind
         return place
@@ -150,11 +166,11 @@ class FeedReader(Reader):
         held = {each: seq for each, seq, _ in self.sink.held(start_ms, end_ms)}
         total = 0
         for page in self.endpoint.changes(None, {**self.filters, "timezone": "UTC", **filters}):
-            came = {each["uuid"]: self._change(each) for each in page.changes}
+            came = {each.uuid: self._change(each) for each in page.changes}
             self.file.see(self.pipe, part, came)
-            new = [each for each in came.values() if each.seq != held.get(each.uuid)]
+            new = self.differing(came, held, start_ms, end_ms)
             if new:
-                self.sink.deliver(new, place)
+                self.sink.deliver(list(new.values()), place)
             total += len(new)
         total += self.swept(part, place, start_ms, end_ms)
         self.file.forget_seen(self.pipe, part)
@@ -178,13 +194,13 @@ class DayReader(Reader):
         self.problems: dict[str, str] = {}
         """Days that could not be read whole, and why."""
 
-    def run(self, wait_s: int = 0, today: date | None = None) -> int:
+    def run(self, wait_s: int = 0) -> int:
         """Read every day that is not whole yet, and those of the look-back; how many changes came.
 
         A day that cannot be read whole is not marked as done: it stands in the place with the reason, and is read again
         the next time.
         """
-        today = today or now().astimezone(ZoneInfo(self._timezone)).date()
+        today = self._today()
         place = self.sink.place()
         total = 0
         if place.reads != self.reads or not place.first:
@@ -192,30 +208,42 @@ class DayReader(Reader):
             if self._since is None:  # nothing begins before: what there is of then is no more
                 self.file.forget_seen(self.pipe)
                 total += self.swept("none", place, None, bounds(place.first, place.first, self._timezone)[0])
-        return total + self._days(place, list(self._wanted(place, today)), str(today - timedelta(1)))
+        days = self._wanted(place, today)
+        total += self._days(place, days)
+        if (other := self._today()) != today:  # our clock was wrong, or midnight has passed
+            place = self.sink.place()
+            found, more = self.problems, self._wanted(place, other)
+            total += self._days(place, [day for day in more if day not in days])
+            self.problems = found | self.problems
+        return total
 
-    def _wanted(self, place: Place, today: date) -> Iterator[str]:
+    def _today(self) -> date:
+        """The day on the endpoint's clock: by ours, a day could pass for whole before it is over."""
+        return self.endpoint.now().astimezone(ZoneInfo(self._timezone)).date()
+
+    def _wanted(self, place: Place, today: date) -> list[str]:
         first = date.fromisoformat(place.first)
         start = date.fromisoformat(place.through) + timedelta(1) if place.through else first
         start = max(first, min(start, today - timedelta(self._look_back - 1)))
-        yield from sorted({*place.days, *(str(start + timedelta(n)) for n in range((today - start).days + 1))})
+        return sorted({*place.days, *(str(start + timedelta(n)) for n in range((today - start).days + 1))})
 
     def range(self, start: str, end: str) -> int:
         """Read some days whole, and delete what of them did not come; how many changes that made."""
         last, first = date.fromisoformat(end), date.fromisoformat(start)
         days = [str(first + timedelta(number)) for number in range((last - first).days + 1)]
         place = self.sink.place()
-        return self._days(place, days, place.through)
+        return self._days(place, days, onward=False)
 
-    def _days(self, place: Place, days: Sequence[str], most: str) -> int:
-        """Read days in their order; `most` is the last one that may be marked as done."""
+    def _days(self, place: Place, days: Sequence[str], *, onward: bool = True) -> int:
+        """Read days in their order. `onward`: those that are whole and over are marked as done."""
         total = 0
         self.problems, self._pending = {}, {}
         for done, day in enumerate(days):
             place, count = self._tried(place, day)
             total += count
-            if day not in place.days:
-                place = msgspec.structs.replace(place, through=max(place.through, min(day, most)))
+            if onward and day not in place.days:
+                over = min(day, str(self._today() - timedelta(1)))
+                place = msgspec.structs.replace(place, through=max(place.through, over))
             if len(self._pending) >= self.sink.batch_size:
                 self._flush(place)
             self.progress(done + 1, len(days))
@@ -249,7 +277,7 @@ class DayReader(Reader):
             page = self._page(day, at.token)
             changes = self._changes(page["records"], day, start_ms, end_ms)
             self.file.see(self.pipe, part, changes)
-            new = {each.uuid: each for each in changes.values() if each.seq != held.get(each.uuid)}
+            new = self.differing(changes, held, start_ms, end_ms)
             self._pending |= new
             count += len(new)
             totals.add(page["total"])
@@ -295,7 +323,7 @@ class DayReader(Reader):
                     f" in another zone than {self._timezone}; set `timezone` of the source to that of the key's owner"
                 )
             kept = chosen(record, self.fields)
-            found[record["uuid"]] = Change(record["uuid"], digest(kept), kept)
+            found[record["uuid"]] = Change.of(record["uuid"], digest(kept), kept)
         return found
 
     def _first(self, today: date) -> str:

@@ -7,25 +7,31 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final
 
 import msgspec
 import structlog
 
-from calldex.client import ClientError, Unauthorized
+from calldex.client import ClientError
 from calldex.client.flows import LOOKUPS
 from calldex.client.problems import ApiError
 from calldex.clock import now_ms
+from calldex.errors import suggest
+from calldex.exports.columns import COLUMN
 from calldex.sync.config import Config, Pipe
 from calldex.sync.destinations import Context, DestinationProblem
 from calldex.sync.reading import DayReader, FeedReader, Progress, Unsound
 from calldex.sync.sink import Sink
 from calldex.sync.source import Endpoint, Kind
 from calldex.sync.state import Failure, StateFile
+from calldex.sync.stopping import pause
 from calldex.sync.verifying import verified
 
 _log: Final = structlog.get_logger(__name__)
 MOST_SHOWN: Final = 20
+_CHECKS: Final = 2
+"""Somebody looks on: a source that does not answer is not waited for as long as else."""
 _KIND: Final = "kind of the source"
 
 
@@ -111,11 +117,16 @@ class Worker:
                 destination.check()
             finally:
                 destination.close()
-        endpoint = Endpoint(self._source, self.stopping)
+        endpoint = Endpoint(self._source, self.stopping, tries=_CHECKS)
         try:
-            return self._source.kind or endpoint.kind()
+            kind = self._source.kind or endpoint.kind()
+            endpoint.page({**self.pipe.filters, "per_page": 1})
         finally:
             endpoint.close()
+        unknown = sorted(set(self.pipe.fields) - COLUMN.keys()) if kind == "calldex" else []
+        if unknown:
+            raise ClientError(f"fields: {unknown[0]} is no field of a record{suggest(unknown[0], COLUMN)}")
+        return kind
 
     def run(self, wait_s: int = 0, *, lookups: bool = True) -> int:
         """Bring the destination up to date; how many changes that took. Raises nothing that can go wrong with either
@@ -141,14 +152,15 @@ class Worker:
             status.changes = reader.range(start, end)
             status.not_whole = dict(reader.problems)
 
-    def verify(self) -> None:
-        """Bring the destination up to date, prove it equal, and repair what is not."""
+    def verify(self, *, deep: bool = False) -> None:
+        """Bring the destination up to date, prove it equal, and repair what is not. `deep`: by what its rows say, where
+        they can be read back."""
         self.run()
         if self.status.problem:
             return
         with self._reported() as status:
             _, _, sink = self._opened()
-            found = verified(self._reader(), sink)
+            found = verified(self._reader(deep=deep), sink)
             status.changes = found.repaired
             status.repaired, status.unequal = found.repaired, found.unequal
             status.verified_ms = now_ms()
@@ -176,8 +188,10 @@ class Worker:
             yield status
         except (ClientError, DestinationProblem) as error:
             status.problem = str(error) or type(error).__name__
-            status.later = not isinstance(error, Unauthorized | Unsound)
+            status.later = not (isinstance(error, Unsound) or _is_final(error))
             self.close()  # the next run opens both ends anew
+        if status.current_ms is not None:
+            status.current_ms = min(status.current_ms, now_ms())  # it was told by a clock that was ahead
         status.requests = self._ends[0].requests - before if self._ends else 0
         status.seconds = round(time.monotonic() - begun, 3)
         totals = self._file.totals(self.name)
@@ -194,7 +208,8 @@ class Worker:
 
     def _context(self) -> Context:
         account = self._source.account or self.pipe.from_
-        return Context(self.name, account, tuple(self.pipe.fields), self._file.remembered(self.name))
+        pause_ = partial(pause, self.stopping)
+        return Context(self.name, account, tuple(self.pipe.fields), self._file.remembered(self.name), pause_)
 
     def _opened(self) -> tuple[Endpoint, Kind, Sink]:
         if self._ends is None:
@@ -217,7 +232,7 @@ class Worker:
             remembered[key] = endpoint.kind()
         return "calldex" if remembered[key] == "calldex" else "v2"
 
-    def _reader(self) -> FeedReader | DayReader:
+    def _reader(self, *, deep: bool = False) -> FeedReader | DayReader:
         endpoint, kind, sink = self._opened()
         given: dict[str, Any] = {
             "reads": self._reads(kind),
@@ -225,6 +240,7 @@ class Worker:
             "fields": self.pipe.fields,
             "match_rows": self.pipe.match_rows,
             "progress": self._told_progress(),
+            "deep": deep,
         }
         if kind == "calldex":
             return FeedReader(endpoint, sink, self._file, self.name, **given)
@@ -253,6 +269,11 @@ class Worker:
                 remembered[_sum_of(name)] = _sum(rows)
             if rows is not None:
                 remembered[_tag(name)] = tag
+
+
+def _is_final(error: Exception) -> bool:
+    """Whether the same would be refused again: a key that is not valid, a filter that there is not."""
+    return isinstance(error, ApiError) and 400 <= error.status < 500 and error.status not in (408, 409, 410, 429)
 
 
 def _tag(name: str) -> str:

@@ -14,7 +14,7 @@ import structlog
 
 from calldex.sync.config import seconds
 from calldex.sync.runner import Worker
-from calldex.sync.source import Stopped
+from calldex.sync.stopping import Stopped
 
 _log: Final = structlog.get_logger(__name__)
 WAIT_S: Final = 30
@@ -25,8 +25,9 @@ LOOK_S: Final = 2.0
 LEAVE_S: Final = 10.0
 
 
-def serve(pipes: Mapping[str, Worker], every: str, stopping: threading.Event, look: Callable[[], None]) -> None:
-    """Run pipes until it is told to stop; `look` is called again and again meanwhile."""
+def serve(pipes: Mapping[str, Worker], every: str, stopping: threading.Event, look: Callable[[], None]) -> bool:
+    """Run pipes until it is told to stop; `look` is called again and again meanwhile. False if a pipe is still in the
+    middle of something after `LEAVE_S`."""
     threads = [
         threading.Thread(target=_keep, args=(worker, seconds(worker.pipe.every or every), stopping), daemon=True)
         for worker in pipes.values()
@@ -38,6 +39,7 @@ def serve(pipes: Mapping[str, Worker], every: str, stopping: threading.Event, lo
     deadline = time.monotonic() + LEAVE_S
     for thread in threads:
         thread.join(max(deadline - time.monotonic(), 0))
+    return not any(thread.is_alive() for thread in threads)
 
 
 def _keep(worker: Worker, every_s: int, stopping: threading.Event) -> None:

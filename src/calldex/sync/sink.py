@@ -8,7 +8,8 @@ import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from itertools import islice
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -17,8 +18,11 @@ from calldex.clock import now_ms
 from calldex.sync.destinations import Batch, Change, Copy, Destination
 from calldex.sync.state import StateFile
 
+T = TypeVar("T")
+
 ALWAYS: Final = ("uuid", "timestamp", "started_at")
 """Fields that go whatever fields a pipe has: what is kept could not be found again without them."""
+_PART: Final = 20_000
 _GONE: Final = -1
 """The seq of a deletion of which the source told none."""
 
@@ -106,8 +110,23 @@ class Sink:
         """Uuid, seq and begin of what the destination has, of a time."""
         if self._copy is None:
             return self._file.held(self._pipe, start_ms, end_ms)
+        return self._in_parts(self._copy.held(start_ms, end_ms))
+
+    def _in_parts(self, rows: Iterator[T]) -> Iterator[T]:
+        """What the destination gives: it is not asked while another pipe writes, and not all is in memory."""
+        while True:
+            with self._lock:
+                some = list(islice(rows, _PART))
+            if not some:
+                return
+            yield from some
+
+    def altered(self, changes: Sequence[Change], start_ms: int, end_ms: int) -> set[str]:
+        """Those of some records of a time whose rows say something else; none where rows cannot be read back."""
+        if self._copy is None or not changes:
+            return set()
         with self._lock:
-            return iter(list(self._copy.held(start_ms, end_ms)))
+            return self._copy.altered(changes, start_ms, end_ms)
 
     def lookup(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
         """Have these rows in a table of a look-up."""

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from typing import Any, Final, Literal
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import suppress
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
+from functools import partial
+from typing import Any, Final, Literal, TypeVar
 
 import httpx2
 import msgspec
+import structlog
 
-from calldex.client import ApiError, Client, Incomplete
+from calldex.client import ApiError, Incomplete
 from calldex.client.client import TIMEOUT_S, patiently, refused
-from calldex.client.flows import CDRS, Changes, Value, decoded, parameters
+from calldex.client.flows import CDRS, Value, decoded, parameters
+from calldex.clock import now, now_ms
 from calldex.sync import config
+from calldex.sync.stopping import pause
+
+T = TypeVar("T")
+_log: Final = structlog.get_logger(__name__)
 
 Kind = Literal["calldex", "v2"]
 TRIES: Final = 8
@@ -21,20 +32,40 @@ PAGE: Final = 10_000
 _PASSES: Final = frozenset((500, 520, 521, 522, 524))
 """The client tries again what says itself that it passes; a sync may, as it only reads, do so with these as well."""
 _BURST: Final = 10
+_SAID_S: Final = 5
+"""Whoever waits longer than that says so."""
 _ABSENT: Final = frozenset((400, 404, 405))
 
 
-class Stopped(Exception):
-    """The sync is to end."""
+class Told(msgspec.Struct, frozen=True, gc=False):
+    """A change as the feed tells it; of an `upsert`, with the record's JSON."""
+
+    seq: int
+    change: str
+    uuid: str
+    record: msgspec.Raw
+
+
+class Page(msgspec.Struct, frozen=True):
+    """A page of the feed."""
+
+    changes: list[Told]
+    next_cursor: str
+    has_more: bool
+
+
+_page: Final = msgspec.json.Decoder(Page)
 
 
 class Budget(httpx2.BaseTransport):
-    """Sends requests, so many a minute at most, and counts them."""
+    """Sends requests, so many a minute at most, and counts them. `ahead_s` is how far the endpoint's clock is ahead of
+    ours, as its last reply told."""
 
-    def __init__(self, per_minute: int, stopping: threading.Event) -> None:
+    def __init__(self, per_minute: int, pause: Callable[[float], None]) -> None:
         self.requests = 0
+        self.ahead_s = 0.0
         self._inner = httpx2.HTTPTransport()
-        self._stopping = stopping
+        self._pause = pause
         self._every_s = 60 / per_minute
         self._free_at = 0.0
 
@@ -42,10 +73,11 @@ class Budget(httpx2.BaseTransport):
         """Send it, when there is room for it."""
         now = time.monotonic()
         self._free_at = max(self._free_at, now - _BURST * self._every_s) + self._every_s
-        if self._stopping.wait(max(self._free_at - now, 0)):
-            raise Stopped
+        self._pause(self._free_at - now)
         self.requests += 1
         reply = self._inner.handle_request(request)
+        with suppress(ValueError):
+            self.ahead_s = parsedate_to_datetime(reply.headers.get("date", "")).timestamp() - now_ms() / 1000
         if reply.status_code in _PASSES:
             reply.status_code = 503
         return reply
@@ -58,25 +90,29 @@ class Budget(httpx2.BaseTransport):
 class Endpoint:
     """A source, for one pipe. Raises the errors of `calldex.client`, and `Stopped`."""
 
-    def __init__(self, given: config.Source, stopping: threading.Event) -> None:
-        self._budget = Budget(given.requests_per_minute, stopping)
+    def __init__(self, given: config.Source, stopping: threading.Event, tries: int = TRIES) -> None:
+        self._pause = partial(pause, stopping)
+        self._budget = Budget(given.requests_per_minute, self._pause)
         self._http = httpx2.Client(
             base_url=given.url,
             headers={"Authorization": f"Bearer {given.key}"},
             transport=self._budget,
             timeout=TIMEOUT_S,
         )
-        self.client = Client(given.url, given.key, tries=TRIES, transport=self._budget)
+        self._tries = tries
 
     @property
     def requests(self) -> int:
         """How many requests were sent."""
         return self._budget.requests
 
+    def now(self) -> datetime:
+        """The time on the endpoint's clock, which cuts its days; on ours, before it replied."""
+        return now() + timedelta(seconds=self._budget.ahead_s)
+
     def close(self) -> None:
         """Let go of the connections."""
         self._http.close()
-        self.client.close()
 
     def kind(self) -> Kind:
         """`calldex` if it has the change feed, `v2` if it has the list alone; raises what it answers otherwise."""
@@ -92,27 +128,35 @@ class Endpoint:
         self.page({"per_page": 1})
         return "v2"
 
-    def changes(self, cursor: str | None, asked: Mapping[str, Value | None], wait_s: int = 0) -> Iterator[Changes]:
+    def changes(self, cursor: str | None, asked: Mapping[str, Value | None], wait_s: int = 0) -> Iterator[Page]:
         """The change feed from a cursor, else from the beginning, page by page to its end; for the first page the
-        server may wait."""
+        server may wait. While a page is dealt with, the next one is on its way."""
         given = parameters({"limit": PAGE, **asked})
         at = given | ({"start": given.get("start", "beginning")} if cursor is None else {"cursor": cursor})
         at |= {"wait": str(wait_s)} if wait_s else {}
-        more = True
-        while more:
-            try:
-                found = msgspec.json.decode(self._get(f"{CDRS}/changes", at, {}).content)
-                page = Changes(found["changes"], found["next_cursor"], found["has_more"], found["complete_through"])
-            except (msgspec.DecodeError, KeyError, TypeError):
-                raise Incomplete("the reply is no page of the change feed") from None
+        page = self._changes(at)
+        while page.has_more:
+            following = _ahead(partial(self._changes, given | {"cursor": page.next_cursor}))
             yield page
-            at, more = given | {"cursor": page.next_cursor}, page.has_more
+            page = following()
+        yield page
+
+    def _changes(self, asked: Mapping[str, str]) -> Page:
+        try:
+            return _page.decode(self._get(f"{CDRS}/changes", asked, {}).content)
+        except msgspec.DecodeError:
+            raise Incomplete("the reply is no page of the change feed") from None
 
     def page(self, asked: Mapping[str, Value | None]) -> dict[str, Any]:
         """One page of the list: the walk is taken up again in its middle, which `Client.cdrs` does not do."""
         found = decoded(self._get(CDRS, parameters(asked), {}).content)
         if not isinstance(found, dict) or not isinstance(found.get("records"), list):
             raise Incomplete("the reply is no page of the contract: it has no `records`")
+        return found
+
+    def checksums(self, asked: Mapping[str, Value | None]) -> dict[str, Any]:
+        """How many records each day or hour has, and their sum."""
+        found: dict[str, Any] = decoded(self._get(f"{CDRS}/checksums", parameters(asked), {}).content)
         return found
 
     def lookup(self, name: str, known: str) -> tuple[str, list[dict[str, Any]] | None]:
@@ -129,4 +173,24 @@ class Endpoint:
                 raise refused(reply)
             return reply
 
-        return patiently(TRIES, send)
+        return patiently(self._tries, send, self._pause_aloud)
+
+    def _pause_aloud(self, seconds: float) -> None:
+        if seconds > _SAID_S:
+            _log.warning("the source is asked again", in_s=round(seconds))
+        self._pause(seconds)
+
+
+def _ahead(work: Callable[[], T]) -> Callable[[], T]:
+    """Begin work now, beside the caller's; what is returned waits for what came of it. Nobody has to wait: whoever
+    gives up lets it go, and a process that ends does not wait for it."""
+    made: Future[T] = Future()
+
+    def carried_out() -> None:
+        try:
+            made.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - told to who waits for it
+            made.set_exception(error)
+
+    threading.Thread(target=carried_out, name="next page", daemon=True).start()
+    return made.result

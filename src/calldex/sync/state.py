@@ -14,12 +14,11 @@ import threading
 from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Self
 
 import msgspec
 
-from calldex.errors import DataDirInUse, WrongVersion
+from calldex.errors import DataDirInUse, Unavailable, WrongVersion
 from calldex.sync.destinations import Change, Failed
 
 VERSION: Final = 1
@@ -54,6 +53,15 @@ class Totals(msgspec.Struct, frozen=True):
     retried: int
 
 
+@contextmanager
+def written(path: Path) -> Iterator[None]:
+    """What cannot be written, on a disk that is full, say, is told in a sentence."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise Unavailable(f"{path} cannot be written: {error}") from None
+
+
 class StateFile:
     """The database. One process at a time has it for writing; reading it is always possible."""
 
@@ -81,9 +89,7 @@ class StateFile:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -100,10 +106,11 @@ class StateFile:
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
+                self._db.execute("COMMIT")
             except BaseException:
-                self._db.execute("ROLLBACK")
+                if self._db.in_transaction:  # a full disk may have ended it already
+                    self._db.execute("ROLLBACK")
                 raise
-            self._db.execute("COMMIT")
 
     def _one(self, sql: str, *values: Any) -> Any:
         with self._lock:
@@ -143,7 +150,7 @@ class StateFile:
         if failed is not None:
             return bool(failed == change.seq)
         found = self._one("SELECT seq FROM delivered WHERE pipe = ? AND uuid = ?", pipe, change.uuid)
-        return found is None if change.record is None else bool(found == change.seq)
+        return found is None if change.json is None else bool(found == change.seq)
 
     def delivered(
         self, pipe: str, changes: Iterable[tuple[Change, int]], failed: Sequence[Failed], now_ms: int
@@ -156,7 +163,7 @@ class StateFile:
                     self._failed(pipe, change, why[change.uuid], now_ms)
                     continue
                 self._db.execute("DELETE FROM failed WHERE pipe = ? AND uuid = ?", (pipe, change.uuid))
-                if change.record is None:
+                if change.json is None:
                     self._db.execute("DELETE FROM delivered WHERE pipe = ? AND uuid = ?", (pipe, change.uuid))
                 else:
                     row = (pipe, change.uuid, change.seq, started_ms)
@@ -165,7 +172,7 @@ class StateFile:
     def _failed(self, pipe: str, change: Change, why: Failed, now_ms: int) -> None:
         tries = 1 + (self._one("SELECT tries FROM failed WHERE pipe = ? AND uuid = ?", pipe, change.uuid) or 0)
         next_ms = now_ms + min(FIRST_PAUSE_MS * 2 ** min(tries - 1, 16), LONGEST_PAUSE_MS)
-        record = None if change.record is None else msgspec.json.encode(change.record)
+        record = None if change.json is None else bytes(change.json)
         row = (pipe, change.uuid, change.seq, record, why.message[:2000], why.retry, tries, next_ms)
         self._db.execute("INSERT OR REPLACE INTO failed VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
 
@@ -173,13 +180,11 @@ class StateFile:
         """Records that failed and are to be tried again now."""
         with self._lock:
             rows = self._db.execute(
-                "SELECT uuid, seq, record FROM failed WHERE pipe = ? AND retry AND next_ms <= ?"
+                "SELECT uuid, seq, record FROM failed WHERE pipe = ? AND retry AND (next_ms <= ? OR next_ms > ?)"
                 " ORDER BY next_ms LIMIT ?",
-                (pipe, now_ms, most),
+                (pipe, now_ms, now_ms + LONGEST_PAUSE_MS, most),  # beyond that, the clock was wrong when it was noted
             ).fetchall()
-        return [
-            Change(uuid, seq, None if record is None else msgspec.json.decode(record)) for uuid, seq, record in rows
-        ]
+        return [Change(uuid, seq, None if record is None else msgspec.Raw(record)) for uuid, seq, record in rows]
 
     def failures(self, pipe: str, most: int) -> list[Failure]:
         """Records that failed, the latest to be tried first."""

@@ -1,7 +1,8 @@
 """Whether a destination is equal to what the source shows, and its repair.
 
 Calldex tells checksums: of each day, then of the hours of a day that differs; what began in an hour that differs is
-read again. Another endpoint has none, so there everything is read and compared.
+read again. Another endpoint has none, so there everything is read and compared. Both prove that every record is there
+in its version; a deep proof reads everything and compares what rows say as well.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from typing import Any, Final
 
 import msgspec
 
-from calldex.clock import now
 from calldex.sync.reading import DayReader, FeedReader
 from calldex.sync.sink import Sink
 
@@ -38,7 +38,7 @@ def verified(reader: FeedReader | DayReader, sink: Sink) -> Verified:
     """Compare, repair, and compare again."""
     if isinstance(reader, DayReader):
         return _by_reading(reader, sink)
-    repaired = 0
+    repaired = _deeply(reader, sink) if reader.deep else 0
     for _ in range(_TIMES):
         if not (days := _differing(reader, sink)):
             return Verified(repaired, "")
@@ -49,16 +49,26 @@ def verified(reader: FeedReader | DayReader, sink: Sink) -> Verified:
     return Verified(repaired, f"these days (UTC) differ: {', '.join(days)}" if days else "")
 
 
+def _deeply(reader: FeedReader, sink: Sink) -> int:
+    """Read every day again; how many records were repaired."""
+    days = sorted(_served(reader, {"level": "day"}).keys() | _sums(sink.held(), _DAY_MS, _date).keys())
+    total = 0
+    for done, day in enumerate(days):
+        total += reader.range(day, day)
+        reader.progress(done + 1, len(days))
+    return total
+
+
 def _by_reading(reader: DayReader, sink: Sink) -> Verified:
     place = sink.place()
-    repaired = reader.range(place.first, str(now().date() + timedelta(1)))
+    repaired = reader.range(place.first, str(reader.endpoint.now().date() + timedelta(1)))
     problems = "; ".join(f"{day}: {why}" for day, why in reader.problems.items())
     return Verified(repaired, problems and f"these days could not be read whole: {problems}")
 
 
 def _differing(reader: FeedReader, sink: Sink) -> list[str]:
     theirs = _served(reader, {"level": "day"})
-    ours = _sums(sink.held(), _DAY_MS, lambda at: str(at.date()))
+    ours = _sums(sink.held(), _DAY_MS, _date)
     return sorted(day for day in theirs.keys() | ours.keys() if theirs.get(day) != ours.get(day))
 
 
@@ -76,12 +86,16 @@ def _repaired(reader: FeedReader, sink: Sink, day: str) -> int:
 
 
 def _served(reader: FeedReader, asked: dict[str, Any]) -> Sums:
-    found = reader.endpoint.client.checksums(**{**reader.filters, "timezone": "UTC", **asked})
+    found = reader.endpoint.checksums({**reader.filters, "timezone": "UTC", **asked})
     return {_begin(each["from"], asked["level"]): (each["count"], each["hash"]) for each in found["checksums"]}
 
 
 def _begin(text: str, level: str) -> str:
     return text if level == "day" else _hour(datetime.fromisoformat(text))
+
+
+def _date(at: datetime) -> str:
+    return str(at.date())
 
 
 def _hour(at: datetime) -> str:

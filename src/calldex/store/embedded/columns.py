@@ -140,8 +140,7 @@ class Columns:
                     "memory_limit": f"{memory_mb}MB",
                     "checkpoint_threshold": _WAL_LIMIT,
                     "preserve_insertion_order": False,
-                    # A column holds values of one type, so the first tells it: looking at a thousand, the default,
-                    # takes an eighth of the time that a small batch does.
+                    # The first value tells a column's type: a thousand, the default, take an eighth of a small batch.
                     "pandas_analyze_sample": 1,
                     "temp_directory": str(path.with_suffix(".tmp")),
                 },
@@ -627,7 +626,7 @@ class Columns:
                 self._idle.wait(0.05 if late else min(self._timeout_s / 10, 0.2))
 
     def close(self) -> None:
-        """Interrupt what is running, wait for it, and let go of the file."""
+        """Interrupt what is running, wait for it, and let go of the file. Closed again, nothing happens."""
         with self._idle:
             self._closed = True
             self._idle.notify_all()
@@ -638,10 +637,11 @@ class Columns:
         self._watchdog.join()
         if self._indexing is not None:
             self._indexing.join()
-        with suppress(duckdb.Error):  # what is not folded into the file now is replayed when it is opened
-            self._connection.execute("CHECKPOINT kept; DETACH kept")
-        self._connection.close()
-        del self._connection  # whoever keeps what is closed keeps nothing of the engine alive
+        connection = self.__dict__.pop("_connection", None)  # what is closed keeps nothing of the engine alive
+        if connection is not None:
+            with suppress(duckdb.Error):  # what is not folded into the file now is replayed when it is opened
+                connection.execute("CHECKPOINT kept; DETACH kept")
+            connection.close()
 
 
 def _layout(version: int) -> str:

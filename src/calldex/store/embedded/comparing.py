@@ -22,8 +22,18 @@ def checksum(row: Sequence[Any], columns: Sequence[int]) -> int:
     """What one version (as `ledger.ROW_NAMES`) adds to the checksum of its day: the 64 bits that DuckDB calls the lower
     half of the MD5 of some of its values, given by their places. Sums of it do not depend on the order of records."""
     values = [row[column] for column in columns]
-    text = "|".join(str(UUID(bytes=value) if isinstance(value, bytes) else value) for value in values)
+    text = "|".join(map(_shown, values))
     return int.from_bytes(hashlib.md5(text.encode(), usedforsecurity=False).digest()[8:], "little")
+
+
+def _shown(value: object) -> str:
+    """A value as DuckDB shows it; one that is not of its column's kind, since somebody changed it, in any way."""
+    return str(UUID(bytes=value)) if isinstance(value, bytes) and len(value) == 16 else str(value)
+
+
+def _of_any_kind(key: tuple[object, ...]) -> list[tuple[str, object]]:
+    """Sorts keys of which a part may be of another kind than it should be."""
+    return [(type(part).__name__, part) for part in key]
 
 
 def compared(
@@ -37,6 +47,6 @@ def compared(
     for day, row in kept_rows:
         count, sum_ = kept.get((row[2], day), (0, 0))
         kept[row[2], day] = (count + 1, (sum_ + checksum(row, places)) % 2**64)
-    for account_id, day in sorted(kept.keys() | answering.keys()):
+    for account_id, day in sorted(kept.keys() | answering.keys(), key=_of_any_kind):
         one, other = kept.get((account_id, day), (0, 0)), answering.get((account_id, day), (0, 0))
         yield DayCheck(account_id, day, one[0], other[0], one == other)

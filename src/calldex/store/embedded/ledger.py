@@ -671,7 +671,7 @@ def renew(path: Path) -> str:
     with sqlite.alone(path) as connection:
         try:
             found = _all(connection, "UPDATE meta SET value = ? WHERE name = 'store_id' RETURNING 1", (store_id,))
-        except sqlite.Unknown as error:
+        except (sqlite.Unknown, StoreDamaged) as error:
             raise UnreadableInput(f"{path} is not a ledger: {error}") from error
     if not found:
         raise UnreadableInput(f"{path} is not a ledger: it has no name")

@@ -8,6 +8,7 @@ file is.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -204,7 +205,8 @@ def _failure(error: apsw.Error, path: Path | str, after: str) -> CalldexError | 
                 f"{what} cannot be opened: {error}; the file and its folder must be readable and writable for the user"
                 " that runs Calldex"
             )
-        case apsw.SQLError() if "unsupported file format" in str(error):  # its head says so, of which it wrote another
+        # Its head says the former, of which it wrote another; what it keeps of its tables, the latter.
+        case apsw.SQLError() if re.search("unsupported file format|no such (?:table|column)", str(error)):
             return StoreDamaged(f"{what} is damaged: {error}; stop Calldex and restore a backup")
         case apsw.NotADBError():
             return StoreDamaged(f"{what} cannot be opened: {error}; stop Calldex and restore a backup")

@@ -25,6 +25,7 @@ from calldex.clock import now_ms
 from calldex.sync.crm.call import Call, NotACall, call_of, e164
 from calldex.sync.crm.http import Http, Refused, Unavailable, Unsure
 from calldex.sync.destinations import Batch, Context, Destination, DestinationProblem, Failed
+from calldex.sync.stopping import Stopped
 
 T = TypeVar("T")
 
@@ -173,7 +174,7 @@ class Crm(Destination):
             calls, failed = self._calls(batch)
             contacts = self._contacts(call.customer_e164 for call in calls)
             items, lacking = self._items(calls, contacts)
-            gone = {change.uuid: self._remembered(change.uuid) for change in batch.changes if change.record is None}
+            gone = {change.uuid: self._remembered(change.uuid) for change in batch.changes if change.json is None}
             failed += lacking
             failed += self._sent(items)
             failed += self._removed({uuid: known.id if known else None for uuid, known in gone.items()})
@@ -287,7 +288,7 @@ class Crm(Destination):
         with ThreadPoolExecutor(self.workers) as pool:
             for some, (outcomes, error) in zip(chunks, pool.map(self._tried, chunks), strict=True):
                 failed += self._noted(some, outcomes, error)
-                if isinstance(error, Unavailable):
+                if isinstance(error, Unavailable | Stopped):
                     ended.append(error)
         if ended:
             raise ended[0]
@@ -302,11 +303,11 @@ class Crm(Destination):
             if len(items) == 1:
                 failure = Failed(items[0].call.uuid, str(refused), retry=refused.status not in _FINAL)
                 return {failure.uuid: failure}, None
-        except (Unavailable, Unsure) as trouble:
+        except (Unavailable, Unsure, Stopped) as trouble:
             return {}, trouble
         middle = len(items) // 2
         first, error = self._tried(items[:middle])
-        if isinstance(error, Unavailable):
+        if isinstance(error, Unavailable | Stopped):
             return first, error
         second, other = self._tried(items[middle:])
         return {**first, **second}, other or error

@@ -59,7 +59,7 @@ class Reply:
 
 class Pace:
     """How fast a vendor is asked: `rate` requests a second, evenly, after a `burst` of so many at once. Threads may
-    share it."""
+    share it. `sleep` is how its callers wait, for this and for another try."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class Pace:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._clock = clock
-        self._sleep = sleep
+        self.sleep = sleep
         self._lock = threading.Lock()
         self._gap_s = 1 / (rate * SHARE)
         self._burst = max(1.0, burst * SHARE)
@@ -86,7 +86,7 @@ class Pace:
             at = max(self._next, earliest, self._held)
             self._next = at + self._gap_s
         while (pause := max(at, self._held) - self._clock()) > 0:
-            self._sleep(pause)
+            self.sleep(pause)
 
     def hold(self, seconds: float) -> None:
         """Let nothing more be sent for so long."""
@@ -117,7 +117,6 @@ class Http:
         paced: Callable[[Pace, Mapping[str, str]], None] | None = None,
         timeout_s: float = TIMEOUT_S,
         tries: int = TRIES,
-        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._name = name
         self._pace = pace
@@ -126,7 +125,6 @@ class Http:
         self._renew = renew
         self._paced = paced
         self._tries = tries
-        self._sleep = sleep
         self._url = url.rstrip("/")
         self._http = httpx2.Client(timeout=timeout_s, follow_redirects=False)
 
@@ -219,7 +217,7 @@ class Http:
             raise Unavailable(f"{trouble}{later}; tried {tried} times")
         chance = random.random()  # noqa: S311 - so that not all come again at once
         if pause_s is None:
-            self._sleep(min(2.0**tried, _LONGEST_PAUSE_S) * (0.5 + chance / 2))
+            pace.sleep(min(2.0**tried, _LONGEST_PAUSE_S) * (0.5 + chance / 2))
         else:
             pace.hold(pause_s + chance / 2)
 

@@ -6,9 +6,11 @@ be given the same batch again (a process was killed before the place was kept), 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final
+from functools import cached_property
+from typing import Any, ClassVar, Final, Self
 
 import msgspec
 
@@ -30,14 +32,23 @@ KINDS: Final = {
 """Each kind of destination, and where its class is. A new one is a line here."""
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A record as it is now, or (`record` is None) that it is no more. `seq` says which version it is: of Calldex the
+class Change(msgspec.Struct, frozen=True, dict=True):
+    """A record as it is now, as JSON, or (None) that it is no more. `seq` says which version it is: of Calldex the
     feed's `seq`, of other endpoints a hash of the record, so that equal numbers mean equal records."""
 
     uuid: str
     seq: int
-    record: Record | None
+    json: msgspec.Raw | None
+
+    @classmethod
+    def of(cls, uuid: str, seq: int, record: Record | None) -> Self:
+        """The same of a record that was read."""
+        return cls(uuid, seq, None if record is None else msgspec.Raw(msgspec.json.encode(record)))
+
+    @cached_property
+    def record(self) -> Record | None:
+        """The record; it is read when it is asked for, as tables do without."""
+        return None if self.json is None else msgspec.json.decode(self.json)
 
 
 @dataclass(frozen=True)
@@ -60,13 +71,15 @@ class Failed:
 
 @dataclass(frozen=True)
 class Context:
-    """What a destination is told of its pipe: its name, the account's, which fields go (none: all), and a place to
-    remember texts by name, durable as soon as they are set, such as a vendor's id of a uuid."""
+    """What a destination is told of its pipe: its name, the account's, which fields go (none: all), a place to remember
+    texts by name, durable as soon as they are set, such as a vendor's id of a uuid, and how to wait (see
+    `stopping`)."""
 
     pipe: str
     account: str
     fields: Sequence[str]
     remembered: MutableMapping[str, str]
+    pause: Callable[[float], None] = time.sleep
 
 
 class DestinationProblem(Exception):
@@ -108,7 +121,7 @@ class Copy(Destination):
     """A destination that holds rows which can be read back: it keeps the state of its pipe with them, in the same
     transaction or load, has tables of look-ups, and can be proved equal."""
 
-    batch_size: ClassVar[int] = 20_000
+    batch_size: ClassVar[int] = 30_000
 
     def state(self) -> str:
         """The state that the last batch brought; empty if there was none. What only half arrived does not count."""
@@ -122,6 +135,22 @@ class Copy(Destination):
         """Uuid, seq and begin (epoch milliseconds) of every record that is there and began at or after `start_ms` and
         before `end_ms`."""
         raise NotImplementedError
+
+    def table(self, changes: Sequence[Change]) -> Any:
+        """The rows of records, an Arrow table, as they would be written."""
+        raise NotImplementedError
+
+    def rows(self, uuids: Sequence[str], start_ms: int, end_ms: int) -> Iterator[Mapping[str, Any]]:
+        """The rows of those of these records that are there, by column; they began within the time."""
+        raise NotImplementedError
+
+    def altered(self, changes: Sequence[Change], start_ms: int, end_ms: int) -> set[str]:
+        """Those of some records that began within the time, whose rows are there and say something else."""
+        from calldex.sync.destinations.tables import record
+
+        wanted = {row["uuid"]: record(row) for row in self.table(changes).to_pylist()}
+        there = self.rows(list(wanted), start_ms, end_ms)
+        return {row["uuid"] for row in there if record(row) != wanted[row["uuid"]]}
 
 
 class Nothing(Destination):

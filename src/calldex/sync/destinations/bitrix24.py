@@ -62,12 +62,12 @@ class Bitrix24(Crm):
     def connect(self) -> Http:
         """See `Crm`."""
         options: Bitrix24Options = self.options
-        self._pace = Pace(options.requests_per_second, options.burst)
+        self._pace = Pace(options.requests_per_second, options.burst, sleep=self.context.pause)
         token = Token(
             self.vendor,
             options.oauth_url,
             "/oauth/token/",
-            Pace(2),
+            Pace(2, sleep=self.context.pause),
             reason=_reason,
             app=options,
             remembered=self.context.remembered,

@@ -53,7 +53,7 @@ class Calldex(Destination):
         failed: list[Failed] = []
         for uuids, body in _bodies(batch):
             failed += _failed(uuids, self._posted(_RECORDS, body))
-        gone = [change.uuid for change in batch.changes if change.record is None]
+        gone = [change.uuid for change in batch.changes if change.json is None]
         if gone:
             failed += _failed(gone, self._posted(_DELETIONS, msgspec.json.encode({"uuids": gone})))
         return failed
@@ -66,7 +66,7 @@ class Calldex(Destination):
             return reply
 
         try:
-            return msgspec.json.decode(patiently(_TRIES, send).content)
+            return msgspec.json.decode(patiently(_TRIES, send, self.context.pause).content)
         except (ClientError, msgspec.DecodeError) as error:
             raise DestinationProblem(str(error)) from None
 

@@ -8,7 +8,7 @@ whoever reads meanwhile sees a day as it was or as it is. Delta has one table, w
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from calldex.sync.destinations import Batch, Context, Copy, DestinationProblem, Failed
+from calldex.sync.destinations import Batch, Change, Context, Copy, DestinationProblem, Failed
 from calldex.sync.destinations.needs import needed
 
 _CDRS: Final = "cdrs"
@@ -49,11 +49,11 @@ class _Table(Protocol):
 
     def held(self, start_ms: int | None, end_ms: int | None) -> Iterator[tuple[str, int, int]]: ...
 
+    def rows(self, uuids: Sequence[str], start_ms: int, end_ms: int) -> Iterator[Any]: ...
+
 
 class Files(Copy):
     """See the module."""
-
-    batch_size = 20_000
 
     class Options(Given, frozen=True, kw_only=True):
         """See `Given`."""
@@ -81,8 +81,8 @@ class Files(Copy):
 
     def apply(self, batch: Batch) -> Sequence[Failed]:
         """See `Destination`."""
-        rows = self._tables.table(self.context.account, batch.changes, self._columns)
-        gone = [change.uuid for change in batch.changes if change.record is None]
+        rows = self.table(batch.changes)
+        gone = [change.uuid for change in batch.changes if change.json is None]
         with _as_problems():
             self._table.apply(rows, gone, batch.state)
         return ()
@@ -99,6 +99,16 @@ class Files(Copy):
         """See `Copy`."""
         with _as_problems():
             yield from self._table.held(start_ms, end_ms)
+
+    def table(self, changes: Sequence[Change]) -> Any:
+        """See `Copy`."""
+        return self._tables.table(self.context.account, changes, self._columns)
+
+    def rows(self, uuids: Sequence[str], start_ms: int, end_ms: int) -> Iterator[Mapping[str, Any]]:
+        """See `Copy`."""
+        with _as_problems():
+            for found in self._table.rows(uuids, start_ms, end_ms):
+                yield from found.to_pylist()
 
 
 class _Store:
@@ -173,21 +183,24 @@ class _Parquet:
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        days = pc.fill_null(pc.strftime(rows["started_at"], "%Y-%m-%d"), str(_EPOCH))
-        changed = pa.array([*rows["uuid"].to_pylist(), *gone], pa.string())
-        new = set(pc.unique(days).to_pylist())
-        touched = {
-            day: uuids
-            for day, uuids in self._known().items()
-            if day in new or pc.any(pc.is_in(uuids, value_set=changed)).as_py()
-        }
+        changed = pa.concat_arrays([rows["uuid"].combine_chunks(), pa.array(gone, pa.string())])
+        new = _by_day(rows)
+        known = self._known()
+        # One look at all days together: what is looked for is made ready for it each time.
+        found = pc.is_in(pa.chunked_array(known.values(), pa.string()), value_set=changed).combine_chunks()
+        touched, start = set(), 0
+        for day, uuids in known.items():
+            if pc.any(found.slice(start, len(uuids))).as_py():
+                touched.add(day)
+            start += len(uuids)
         # Where rows come comes first: what moves to another day is for a moment in both files, and never in none.
-        for day in [*sorted(new), *sorted(touched.keys() - new)]:
-            parts = [rows.filter(pc.equal(days, day))]
-            if day in touched:
+        for day in [*new, *sorted(touched - new.keys())]:
+            made = new.get(day, rows.slice(0, 0))
+            if day in known:
                 there = self._store.read(f"{self._folder}/{day}.parquet")
-                parts.append(there.filter(pc.invert(pc.is_in(there["uuid"], value_set=changed))))
-            self._write(day, pa.concat_tables(parts, promote_options="default").sort_by("started_at"))
+                kept = there.filter(pc.invert(pc.is_in(there["uuid"], value_set=changed)))
+                made = pa.concat_tables([made, kept], promote_options="default").sort_by("started_at")
+            self._write(day, made)
         if state:
             self._store.write_bytes(self._place, state.encode())
 
@@ -216,6 +229,16 @@ class _Parquet:
         for day in self._days():
             if low <= day <= high:
                 yield from _rows(self._store.read(f"{self._folder}/{day}.parquet", _HELD), start_ms, end_ms)
+
+    def rows(self, uuids: Sequence[str], start_ms: int, end_ms: int) -> Iterator[Any]:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        wanted = pa.array(uuids, pa.string())
+        for day in self._days():
+            if str(_day(start_ms)) <= day <= str(_day(end_ms)):
+                there = self._store.read(f"{self._folder}/{day}.parquet")
+                yield there.filter(pc.is_in(there["uuid"], value_set=wanted))
 
 
 class _Delta:
@@ -278,6 +301,21 @@ class _Delta:
             for batch in table.to_pyarrow_dataset().to_batches(columns=list(_HELD), filter=mine):
                 yield from _rows(batch, start_ms, end_ms)
 
+    def rows(self, uuids: Sequence[str], start_ms: int, end_ms: int) -> Iterator[Any]:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+        import pyarrow.dataset as ds
+
+        table = self._opened()
+        if table is None:
+            return
+        begin, end = (pa.scalar(ms * 1000, pa.timestamp("us", tz="UTC")) for ms in (start_ms, end_ms))
+        mine = ds.field("account") == self._context.account
+        mine &= (ds.field("started_at") >= begin) & (ds.field("started_at") < end)
+        wanted = pa.array(uuids, pa.string())
+        for batch in table.to_pyarrow_dataset().to_batches(filter=mine):
+            yield batch.filter(pc.is_in(pc.cast(batch["uuid"], pa.string()), value_set=wanted))
+
 
 def _delta_options(options: Given) -> dict[str, str] | None:
     """How delta-rs is told of a bucket."""
@@ -292,6 +330,23 @@ def _delta_options(options: Given) -> dict[str, str] | None:
         "conditional_put": "etag",
     }
     return {name: value for name, value in given.items() if value}
+
+
+def _by_day(rows: Any) -> dict[str, Any]:
+    """Rows by the UTC day of their begin, in its order; those without one with the first day there is."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    ordered = rows.combine_chunks().sort_by("started_at")
+    days = pc.fill_null(pc.cast(ordered["started_at"], pa.date32()), _EPOCH)
+    runs = pc.run_end_encode(days, run_end_type=pa.int64()).combine_chunks()
+    found: dict[str, Any] = {}
+    start = 0
+    for day, end in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):
+        part = ordered.slice(start, end - start)
+        found[str(day)] = pa.concat_tables([found[str(day)], part]) if str(day) in found else part
+        start = end
+    return found
 
 
 def _day(ms: int) -> date:

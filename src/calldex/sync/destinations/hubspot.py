@@ -52,11 +52,11 @@ class HubSpot(Crm):
     def connect(self) -> Http:
         """See `Crm`."""
         options: HubSpotOptions = self.options
-        self._searching = Pace(5)
+        self._searching = Pace(5, sleep=self.context.pause)
         return Http(
             self.vendor,
             options.url,
-            Pace(options.requests_per_10s / 10),
+            Pace(options.requests_per_10s / 10, sleep=self.context.pause),
             headers=lambda: {"Authorization": f"Bearer {options.token}"},
             reason=lambda body: str(body.get("message", "")) if isinstance(body, dict) else "",
             paced=_paced,

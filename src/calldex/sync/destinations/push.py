@@ -109,7 +109,7 @@ class Push(Crm):
         return Http(
             self.vendor,
             options.url,
-            Pace(int(requests) / int(window)),
+            Pace(int(requests) / int(window), sleep=self.context.pause),
             headers=lambda: {"Content-Type": "application/json", **shown, **options.headers},
             reason=_reason,
             timeout_s=options.timeout_s,

@@ -54,7 +54,7 @@ class Salesforce(Crm):
             self.vendor,
             options.url,
             "/services/oauth2/token",
-            Pace(5),
+            Pace(5, sleep=self.context.pause),
             reason=_reason,
             app=options,
             remembered=self.context.remembered,
@@ -62,7 +62,7 @@ class Salesforce(Crm):
         return Http(
             self.vendor,
             options.url,
-            Pace(25),
+            Pace(25, sleep=self.context.pause),
             headers=token.headers,
             reason=_reason,
             renew=token.renew,

@@ -6,14 +6,15 @@ is lost on the way, whatever endpoint it is of.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC
 from functools import lru_cache
-from operator import itemgetter
+from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from calldex.client import Record
 from calldex.exports.columns import DEFAULT, Column, Kind
@@ -32,6 +33,17 @@ _TYPES: Final[Mapping[Kind, pa.DataType]] = {
     Kind.NESTED: pa.string(),
 }
 _TEXT: Final = pa.string()
+_PLAIN: Final = {
+    Kind.TEXT: str,
+    Kind.WHOLE: int,
+    Kind.LENGTH: int,
+    Kind.DECIMAL: float,
+    Kind.INSTANT: str,
+}
+"""What a value has to be, so that its column takes it; what is nested stays as it is."""
+_UNFIT: Final = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError)
+_PART: Final = 10_000
+"""So many records are objects at once."""
 
 
 def columns(fields: Sequence[str]) -> tuple[Column, ...]:
@@ -41,14 +53,59 @@ def columns(fields: Sequence[str]) -> tuple[Column, ...]:
 
 def table(account: str, changes: Sequence[Change], of: Sequence[Column]) -> pa.Table:
     """The rows of changed records: `account`, the columns, `other`, and `seq`."""
-    records = [change.record for change in changes if change.record is not None]
-    seqs = [change.seq for change in changes if change.record is not None]
-    made: dict[str, pa.Array] = {"account": pa.array([account] * len(records), _TEXT)}
+    kept = [change for change in changes if change.json is not None]
+    parts = [_rows(account, kept[at : at + _PART], of) for at in range(0, max(len(kept), 1), _PART)]
+    return pa.concat_tables(parts)
+
+
+def _rows(account: str, changes: Sequence[Change], of: Sequence[Column]) -> pa.Table:
+    try:
+        made = as_they_are(changes, of)
+        others = pa.nulls(len(changes), _TEXT)
+    except (msgspec.ValidationError, *_UNFIT):
+        made, others = one_by_one([change.record or {} for change in changes], of)
+    seqs = pa.array([change.seq for change in changes], pa.int64())
+    return pa.table({"account": pa.array([account] * len(changes), _TEXT), **made, OTHER: others, "seq": seqs})
+
+
+def as_they_are(changes: Sequence[Change], of: Sequence[Column]) -> dict[str, pa.Array]:
+    """The columns of records that have no other members than Calldex's: no object is made of what is nested."""
+    decode, names = _flat(tuple(of))
+    rows = decode(b"[%b]" % b",".join([change.json for change in changes]))  # type: ignore[misc]  # Raw is a buffer
+    made = {}
+    for column, name in zip(of, names, strict=True):
+        values = list(map(attrgetter(name), rows))
+        if column.kind is Kind.NESTED:
+            texts = map(bytes, values)
+            made[column.name] = pa.array([None if text == b"null" else text for text in texts], pa.binary()).cast(_TEXT)
+        else:
+            made[column.name] = _array(column.kind, values)
+    if made["started_at"].null_count:
+        made["started_at"] = pc.coalesce(made["started_at"], made["timestamp"])
+    return made
+
+
+@lru_cache(maxsize=64)
+def _flat(of: tuple[Column, ...]) -> tuple[Callable[[bytes], list[Any]], list[str]]:
+    """What reads records, and what the members of these columns are called in what it gives. It refuses a record with
+    members that no column has."""
+    fields: list[tuple[str, Any, Any]] = []
+    for number, column in enumerate(DEFAULT):
+        wanted = _PLAIN.get(column.kind) if column in of else msgspec.Raw
+        default = msgspec.Raw(b"null") if wanted in (None, msgspec.Raw) else None
+        type_ = msgspec.Raw if wanted in (None, msgspec.Raw) else wanted | None
+        fields.append((f"c{number}", type_, msgspec.field(name=column.name, default=default)))
+    row = msgspec.defstruct("Row", fields, gc=False, forbid_unknown_fields=True)
+    names = [f"c{DEFAULT.index(column)}" for column in of]
+    return msgspec.json.Decoder(list[row]).decode, names  # type: ignore[valid-type]  # it is made here
+
+
+def one_by_one(records: Sequence[Record], of: Sequence[Column]) -> tuple[dict[str, pa.Array], pa.Array]:
+    """The columns of any records, and what stands in `other`."""
     others = _unknown(records)
-    for column, values in zip(of, _values(records, [column.name for column in of]), strict=True):
-        made[column.name] = _column(column, values, records, others)
-    texts = [None if other is None else _json(other) for other in others]
-    return pa.table({**made, OTHER: pa.array(texts, _TEXT), "seq": pa.array(seqs, pa.int64())})
+    values = _values(records, [column.name for column in of])
+    made = {column.name: _column(column, each, records, others) for column, each in zip(of, values, strict=True)}
+    return made, pa.array([None if other is None else _json(other) for other in others], _TEXT)
 
 
 def schema(of: Sequence[Column]) -> pa.Schema:
@@ -65,12 +122,9 @@ def _unknown(records: Sequence[Record]) -> list[dict[str, Any] | None]:
     ]
 
 
-def _values(records: Sequence[Record], names: Sequence[str]) -> list[Sequence[Any]]:
-    """What records have of each name. Calldex's have all of them, and then it takes half the time of all of this."""
-    try:
-        return list(zip(*map(itemgetter(*names), records), strict=True)) or [()] * len(names)
-    except KeyError:
-        return [[record.get(name) for record in records] for name in names]
+def _values(records: Sequence[Record], names: Sequence[str]) -> list[list[Any]]:
+    """What records have of each name."""
+    return [[record.get(name) for record in records] for name in names]
 
 
 def _column(
@@ -84,7 +138,7 @@ def _column(
         return pa.array([None if value is None else _json(value) for value in values], _TEXT)
     try:
         return _array(column.kind, values)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
+    except _UNFIT:
         fitting = [_fitting(column, value, others, at) for at, value in enumerate(values)]
         return _array(column.kind, fitting)
 
@@ -99,7 +153,7 @@ def _fitting(column: Column, value: Any, others: list[dict[str, Any] | None], at
     """The value, if its column can have it; else None, and it stands with the others."""
     try:
         _array(column.kind, [value])
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
+    except _UNFIT:
         others[at] = {**(others[at] or {}), column.name: value}
         return None
     return value

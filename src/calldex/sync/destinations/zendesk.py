@@ -53,7 +53,7 @@ class Zendesk(Crm):
         return Http(
             self.vendor,
             options.url,
-            Pace(options.requests_per_minute / 60),
+            Pace(options.requests_per_minute / 60, sleep=self.context.pause),
             headers=lambda: {"Authorization": f"Basic {shown}"},
             reason=_reason,
             paced=_paced,
