@@ -41,6 +41,11 @@ _SCROLL: Final = """(pixels) => new Promise(done => {
 })"""
 
 
+_LOADED: Final = """performance.getEntriesByType('resource').filter(each => each.name.includes('/assets/'))
+    .reduce((sum, each) => sum + each.encodedBodySize, 0)"""
+_FRAME: Final = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+
+
 def main() -> None:
     """Measure, print and write it down."""
     parser = argparse.ArgumentParser(description="Measure the page in a browser.")
@@ -74,21 +79,47 @@ def measured(url: str) -> dict[str, float]:
         context = browser.new_context(viewport={"width": 1366, "height": 768})
         context.add_cookies(cookies)
         page = context.new_page()
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
         found = {"page_first_rows_ms": shown(page, lambda: page.goto(url))}
-        found["page_again_ms"] = shown(page, page.reload)
-        found["page_filter_ms"] = shown(page, lambda: page.get_by_role("link", name="Today").click())
-        page.go_back()
-        page.wait_for_selector("[data-uuid]")
+        page.wait_for_load_state("networkidle")
         session = context.new_cdp_session(page)
         session.send("Performance.enable", {"timeDomain": "threadTicks"})
+        found |= {
+            "page_script_and_style_kb": round(page.evaluate(_LOADED) / 1000, 1),
+            "page_requests": len(asked),
+            "page_elements": page.evaluate("document.querySelectorAll('*').length"),
+            "page_listeners": metrics(session)["JSEventListeners"],
+        }
+        found["page_again_ms"] = shown(page, page.reload)
+        found |= filtered(page)
+        page.go_back()
+        page.wait_for_selector("[data-uuid]")
         for rows in ROWS_A_FRAME:
             before = metrics(session)["TaskDuration"]
             frames = page.evaluate(_SCROLL, rows * 22)
             spent = (metrics(session)["TaskDuration"] - before) / frames
             found[f"page_frame_of_{rows}_rows_ms"] = round(1000 * spent, 2)
+            found[f"page_frames_of_{rows}_rows_a_second"] = round(frames / 4, 1)
         found["page_heap_mb"] = round(metrics(session)["JSHeapUsedSize"] / 1e6, 1)
         browser.close()
     return found
+
+
+def filtered(page: Page) -> dict[str, float]:
+    """Milliseconds until a filter that was changed has its rows, and its picture."""
+    click = page.get_by_role("link", name="Today")
+    page.wait_for_selector("[data-testid=histogram] rect")
+    began = time.perf_counter()
+    with page.expect_response(lambda reply: "/stats?" in reply.url and "bucket" in reply.url) as picture:
+        with page.expect_response(lambda reply: "/api/v2/cdr?" in reply.url and "per_page=100" in reply.url) as rows:
+            click.click()
+        rows.value.finished()
+        page.evaluate(_FRAME)
+        rows_ms = round(1000 * (time.perf_counter() - began), 1)
+    picture.value.finished()
+    page.evaluate(_FRAME)
+    return {"page_filter_ms": rows_ms, "page_picture_ms": round(1000 * (time.perf_counter() - began), 1)}
 
 
 def shown(page: Page, act: Any) -> float:

@@ -1,9 +1,9 @@
 """Through which modules four things pass: a search, a row of a call, a change of rights, a commit on ClickHouse.
 
-`python -m bench.ways` runs each of them and prints the modules of which a function ran meanwhile, in any thread. What
-one of its kind has made ready before (a connection, a statement, the index) is not counted: each is done twice, and the
-second time counts. Modules that are only imported, of constants and of structs without functions of their own, are
-not counted; migrations neither.
+`python -m bench.ways` runs each of them and prints the modules of which a function ran meanwhile, in any thread, and
+how often. Each is done twice, and the second time counts: what the first one made ready (a connection, a statement, the
+index) is none of it. Nor are functions that run while nothing is asked, and modules that are only imported, of
+constants and of structs without functions of their own.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from inspect import CO_NEWLOCALS
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any, Final
 
 import msgspec
@@ -36,7 +36,7 @@ from calldex.records.record import canonical
 from calldex.settings import Settings, resolve
 
 RECORDS: Final = 2_000
-QUIET_S: Final = 1.5
+QUIET_S: Final = 2.0
 """How long to wait until what follows in other threads is done."""
 _TREE: Final = f"{Path(calldex.__file__).parent}/"
 _ROW: Final = (
@@ -51,24 +51,30 @@ class Trace:
 
     def __init__(self) -> None:
         self.calls: Counter[str] = Counter()
-        self._on = False
+        self._idle: set[CodeType] = set()
+        self._is_idle: bool | None = None
         threading.setprofile(self._seen)
         sys.setprofile(self._seen)
 
     def _seen(self, frame: FrameType, event: str, _: Any) -> None:
         code = frame.f_code
-        if self._on and event == "call" and code.co_filename.startswith(_TREE) and code.co_flags & CO_NEWLOCALS:
+        if self._is_idle is None or event != "call" or not code.co_filename.startswith(_TREE):
+            return
+        if self._is_idle:
+            self._idle.add(code)
+        elif code.co_flags & CO_NEWLOCALS and code not in self._idle:
             self.calls[code.co_filename.removeprefix(_TREE)] += 1
 
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
         """Print what ran within the block, and shortly after it."""
-        time.sleep(QUIET_S)  # what goes on in the background of a start is none of it
         self.calls.clear()
-        self._on = True
+        self._is_idle = True
+        time.sleep(QUIET_S)
+        self._is_idle = False
         yield
         time.sleep(QUIET_S)
-        self._on = False
+        self._is_idle = None
         print(f"{name}: {len(self.calls)}")
         print("  " + " ".join(f"{module}({count})" for module, count in sorted(self.calls.items())))
 

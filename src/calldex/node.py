@@ -129,6 +129,7 @@ class Node:
         self.directory.flush_seen()
         self.directory.flush_touches()
         self.directory.flush_sessions()
+        self.note_ingests()
         at_ms = now_ms()
         self.directory.drop_sessions(at_ms)
         self.directory.drop_failures(at_ms)
@@ -138,6 +139,12 @@ class Node:
             return 0
         self._purge_at = time.monotonic() + self.store.capabilities.purge_every_s
         return self.store.purge(at_ms)
+
+    def note_ingests(self) -> None:
+        """Keep when sources delivered since this was done the last time."""
+        if news := self.ingest.tally.news():
+            self.directory.note_ingests({name: (each.at_ms, each.newest_ms or None) for name, each in news.items()})
+            self.ingest.tally.told(news)
 
     def records(self) -> int:
         """How many records are kept, of all accounts. Raises what searches raise."""
@@ -171,6 +178,7 @@ class Node:
         try:
             with self._opened:
                 self.audit.close()
+                self.note_ingests()
         except Unavailable as unwritten:
             # Only times at which names and keys were seen are lost; everything acknowledged is kept.
             _log.warning("closed_without_writing", reason=unwritten.message)

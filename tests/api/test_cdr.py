@@ -30,6 +30,22 @@ def test_a_page_is_the_stored_records(site: Site) -> None:
     assert "application/json" == reply.headers["content-type"]
 
 
+def test_how_numbers_are_written_stands_beside_the_records(site: Site) -> None:
+    """When it is asked for: the records are the same, and of a reader who may not see numbers none is told."""
+    plain, told = site.cdr(per_page=50), site.cdr(per_page=50, numbers="international")
+    assert plain.headers["etag"] != told.headers["etag"]
+    assert plain.json() == {name: value for name, value in told.json().items() if name != "numbers"}
+    whole = {number for record in told.json()["records"] for number in (record["from"], record["to"]) if number}
+    numbers = told.json()["numbers"]
+    assert {f"+{each}" for each in whole & numbers.keys()} == {
+        numbers[each].replace(" ", "").replace("-", "") for each in whole & numbers.keys()
+    }
+    assert numbers
+    masked = site.cdr("analyst", numbers="international", per_page=50).json()
+    assert all(each in json.dumps(masked["records"]) for each in masked["numbers"])
+    assert 400 == site.cdr(numbers="national").status_code
+
+
 def test_no_match_is_an_empty_page(site: Site) -> None:
     """A search that finds nothing answers with an empty page, without a token."""
     assert {"records": [], "total": 0, "page": 1, "search_token": None} == site.cdr(cli="000999").json()

@@ -175,3 +175,10 @@ def test_a_mask_tells_no_number_by_grouping(centre: Site) -> None:
     reply = centre.api.get(MISSED, centre.keys["masked"]).text
     assert "7700900" not in reply
     directory.remove_mark(directory.account("main").id, at.uuid)
+
+
+def test_how_numbers_are_written_is_told_when_it_is_asked_for(centre: Site) -> None:
+    """Beside the callers, as beside the records of the list."""
+    reply = centre.api.get(MISSED, centre.keys["admin"], numbers="international").json()
+    assert "+44 7700 900412" == reply["numbers"]["447700900412"]
+    assert "numbers" not in centre.api.get(MISSED, centre.keys["admin"]).json()

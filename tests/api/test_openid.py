@@ -212,7 +212,7 @@ def test_nobody_waits_for_who_will_be_more(
         ("eve", (403, "nothing in the provider's groups lets you in here")),
         ("two", (403, "admin and agent at once; a user has one role")),
         ("new", (403, "does not say that your e-mail address was verified")),
-        ("none", (403, "the provider does not tell an e-mail address")),
+        ("none", (403, "the provider sent no e-mail address")),
         ("other", (403, "disabled, or is not of this account")),
         ("boss", (409, "would have no active admin left")),
     ],

@@ -62,8 +62,8 @@ def test_a_taken_port_is_told(data: Path) -> None:
 
 
 def test_the_demo_works_as_it_says(data: Path) -> None:
-    """Its key opens its records, which go up to now; the second start serves the same ones with another key, a demo of
-    another seed or end is refused, and one that was interrupted is completed."""
+    """Its key opens its records, which go up to now, and plays their recordings; the second start serves the same ones
+    with another key, a demo of another seed or end is refused, and one that was interrupted is completed."""
     uuids = []
     keys = set()
     for words in (("--records", 500, "--seed", 5), ()):
@@ -71,7 +71,12 @@ def test_the_demo_works_as_it_says(data: Path) -> None:
             key = re.search(r"cdx_\S+", printed)
             assert key is not None
             keys.add(key[0])
-            reply = httpx.get(f"{url}/api/v2/cdr", headers={"Authorization": f"Bearer {key[0]}"})
+            headers = {"Authorization": f"Bearer {key[0]}"}
+            reply = httpx.get(f"{url}/api/v2/cdr", headers=headers)
+            recorded = httpx.get(f"{url}/api/v2/cdr?per_page=500", headers=headers).json()["records"]
+            heard = next(record["uuid"] for record in recorded if record["recording"])
+            recording = httpx.get(f"{url}/recordings/{heard}.mp3", headers=headers)
+            assert (200, "audio/mpeg") == (recording.status_code, recording.headers["content-type"]), recording.text
             uuids.append([record["uuid"] for record in reply.json()["records"]])
             newest = datetime.fromisoformat(reply.json()["records"][0]["started_at"])
             assert timedelta(0) < datetime.now(UTC) - newest < timedelta(days=7)

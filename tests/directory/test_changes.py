@@ -43,7 +43,7 @@ def test_the_last_admin_stays(directory: Directory, end: Callable[[Directory, st
     assert before == directory.users()
     directory.enable_user("bob@example.com")
     end(directory, "ann@example.com")
-    with pytest.raises(Conflict, match="without an admin"):
+    with pytest.raises(Conflict, match="no active admin"):
         end(directory, "bob@example.com")
 
 

@@ -23,6 +23,8 @@ from hypothesis import strategies as st
 from calldex.exports import COLUMN, FORMATS, Layout, chosen, xlsx
 from calldex.exports.columns import DEFAULT, Kind
 from calldex.exports.csv import Exact, cell_by_cell, defused
+from calldex.exports.request import FORMAT_WORDS, ExportRequest
+from calldex.exports.request import made as file_of
 from calldex.records import codec
 from calldex.records.fields import FIELDS
 from calldex.records.record import Cdr, Event, Leg, canonical, from_ms, time_uuid
@@ -135,6 +137,17 @@ def test_rows_with_escapes_stand_between_others() -> None:
     assert b'comment,agent\r\n"null",\r\n"[1,2]",\r\n"{}",\r\n,\r\n"a,b",\r\n' == made(
         "csv", plain, ("comment", "agent")
     )
+
+
+@pytest.mark.parametrize("name", [name for name, each in FORMATS.items() if each.resumes])
+def test_a_file_that_is_gone_on_with(name: str) -> None:
+    """It ends as if it had been made at once: its last line counts all records, and is the digest of all bytes."""
+    first, second = (b",".join(map(served, some)) for some in (RECORDS[:4], RECORDS[4:]))
+    asked = ExportRequest(format=msgspec.convert(name, FORMAT_WORDS), end="line")
+    once, again = file_of(asked, ZONE, len(RECORDS)), file_of(asked, ZONE, len(RECORDS))
+    begun = once.begin() + once.add(first, 4)
+    again.resume(4, begun)
+    assert once.add(second, 5) + once.end() == again.add(second, 5) + again.end()
 
 
 @settings(max_examples=examples(30), deadline=None)

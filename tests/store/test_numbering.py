@@ -76,6 +76,17 @@ def until_numbered(store: Store) -> None:
         time.sleep(0.02)
 
 
+def test_turns_go_on_when_the_store_is_opened_again(reopened: Callable[[], Store]) -> None:
+    """Who wrote last before that is nobody special: the other writes, and then the first one again; all is there when
+    it is opened once more."""
+    put(reopened(), [call(0)], 1)
+    store = reopened()
+    for number, account_id in enumerate((2, 1, 2, 1), 1):
+        put(store, [call(number)], account_id)
+    store = reopened()
+    assert ([1, 2, 3], [1, 2]) == (told(store, 1), told(store, 2))
+
+
 def test_two_accounts_write_in_turn(reopened: Callable[[], Store]) -> None:
     """Each sees 1, 2, 3 and so on in the feed, in histories, as what a search is as of, and nothing of the other's:
     neither that there is more, nor a later head. So it stays when the store is opened again."""

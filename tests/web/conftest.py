@@ -65,16 +65,18 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         agent = next(each for each in sorted(records, key=lambda each: each.started_at, reverse=True) if each.agent)
         name, agent_id = str(agent.agent), agent.agent_id or 0
         node.directory.add_user("agent@main.example.com", name, "agent", account="main", agent_id=agent_id)
-        for name in ("admin", "analyst", "phone", "other", "agent"):
+        node.directory.add_account("quiet")
+        node.directory.add_user("quiet@quiet.example.com", "Quinn Quiet", "admin", account="quiet")
+        for name in ("admin", "analyst", "phone", "other", "agent", "quiet"):
             node.directory.set_password(email_of(name), PASSWORD)
-    server = Server(data)
+    server = Server(data, export_targets=f"nightly={tmp_path_factory.mktemp('nightly')}")
     yield Place(server, keys, sorted(records, key=lambda each: (each.started_at, each.uuid), reverse=True))
     server.end()
 
 
 def email_of(name: str) -> str:
     """The e-mail address of one of the people."""
-    return f"{name}@{'other' if name == 'other' else 'main'}.example.com"
+    return f"{name}@{name if name in ('other', 'quiet') else 'main'}.example.com"
 
 
 def write_all(node: Node, records: list[Cdr]) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from playwright.sync_api import expect
+import pytest
+from playwright.sync_api import Page, expect
 
 from tests.web.conftest import Opened, Place
 from tests.web.test_troubles import violations
@@ -40,3 +41,77 @@ def test_who_may_not_administer_is_told(
     page.get_by_label("You, look and language").click()
     expect(page.get_by_role("link", name="API reference")).to_be_visible()
     expect(page.get_by_role("link", name="Administration")).to_have_count(0)
+
+
+@pytest.mark.parametrize(
+    "part", ["users", "teams", "groups", "keys", "queues", "campaigns", "sources", "export-schedules", "audit"]
+)
+def test_each_part_is_there(place: Place, page: Page, part: str) -> None:
+    """With its lines, or saying that there are none; nothing that axe finds, and nothing beside a phone's screen."""
+    page.goto(f"{place.url}/admin/{part}")
+    expect(page.locator("tbody tr").first.or_(page.get_by_test_id("empty"))).to_be_visible()
+    expect(page.get_by_test_id("error")).to_have_count(0)
+    assert [] == violations(page)
+    page.set_viewport_size({"width": 360, "height": 740})
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_source_tells_when_it_last_delivered(place: Place, page: Page) -> None:
+    """One that has not yet, tells nothing."""
+    page.goto(f"{place.url}/admin/sources")
+    expect(page.get_by_role("columnheader", name="Last delivered")).to_be_visible()
+    row = page.get_by_role("row").filter(has_text="demo")
+    expect(row.get_by_role("cell").nth(3)).to_have_text("")
+    listed = {"name": "pbx", "format": "asterisk", "created_at": "2026-01-01T00:00:00Z", "quarantined": 3}
+    told = {**listed, "last_ingest_at": "2026-01-02T03:04:05Z", "lag_s": 7_200}
+    page.route("**/admin/v1/sources?*", lambda route: route.fulfill(json={"items": [told], "total": 1}))
+    page.goto(f"{place.url}/admin/sources?timezone=UTC")
+    row = page.get_by_role("row").filter(has_text="pbx")
+    expect(row).to_contain_text("03:04:05")
+    expect(row).to_contain_text("2 hr ago")
+
+
+def test_an_export_is_scheduled(place: Place, page: Page) -> None:
+    """A place that there is not is refused, and what was typed stays; then it is there, and goes."""
+    page.goto(f"{place.url}/admin/export-schedules")
+    page.get_by_test_id("admin-add").click()
+    form = page.get_by_test_id("admin-form")
+    for name, text in (
+        ("Name", "each-night"),
+        ("At", "02:00"),
+        ("Where to", "elsewhere"),
+        ("Filters, as in an address", "type=inbound"),
+    ):
+        form.get_by_label(name, exact=True).fill(text)
+    form.get_by_label("Format").select_option("csv")
+    form.get_by_role("button", name="Save").click()
+    expect(form.get_by_test_id("error")).to_contain_text("nightly")
+    expect(form.get_by_label("Filters", exact=False)).to_have_value("type=inbound")
+    form.get_by_label("Where to").fill("nightly")
+    form.get_by_role("button", name="Save").click()
+    row = page.get_by_role("row").filter(has_text="each-night")
+    expect(row).to_contain_text("02:00")
+    expect(row).to_contain_text("type: inbound")
+    page.on("dialog", lambda dialog: dialog.accept())
+    row.get_by_role("button", name="Remove").click()
+    expect(row).to_have_count(0)
+
+
+def test_an_account_without_calls_says_so(
+    place: Place, watched: Opened, cookies: Callable[[str], list[dict[str, str]]]
+) -> None:
+    """In every view: none is blank, and none reports a fault."""
+    context = watched()
+    context.add_cookies(cookies("quiet"))  # type: ignore[arg-type]
+    page = context.new_page()
+    page.goto(place.url)
+    expect(page.get_by_test_id("empty")).to_contain_text("There are no calls yet.")
+    page.goto(f"{place.url}/missed?start_date=last_7_days")
+    expect(page.get_by_test_id("empty")).to_be_visible()
+    page.goto(f"{place.url}/wallboard")
+    expect(page.get_by_test_id("wallboard")).to_contain_text("No calls")
+    page.goto(f"{place.url}/figures")
+    expect(page.get_by_test_id("heat")).to_be_visible()
+    page.goto(f"{place.url}/admin/sources")
+    expect(page.get_by_role("status")).to_contain_text("There are no calls yet.")
+    expect(page.get_by_test_id("error")).to_have_count(0)

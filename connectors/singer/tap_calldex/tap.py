@@ -84,48 +84,17 @@ class LookUp(CalldexStream):
 
     records_jsonpath = "$[*]"
 
+    def __init__(self, tap: Tap, name: str, key: str, columns: th.PropertiesList) -> None:
+        super().__init__(tap, name, columns.to_dict(), f"/api/v2/cdr/{name}")
+        self.primary_keys = (key,)
+
     def get_new_paginator(self) -> SinglePagePaginator:
         """There is one page."""
         return SinglePagePaginator()
 
 
-class Agents(LookUp):
-    """Agents."""
-
-    name = "agents"
-    path = "/api/v2/cdr/agents"
-    primary_keys = ("id",)
-    schema = th.PropertiesList(th.Property("id", th.IntegerType), th.Property("name", th.StringType)).to_dict()
-
-
-class Queues(Agents):
-    """Queues."""
-
-    name = "queues"
-    path = "/api/v2/cdr/queues"
-
-
-class Teams(Agents):
-    """Teams."""
-
-    name = "teams"
-    path = "/api/v2/cdr/teams"
-
-
-class Campaigns(Agents):
-    """Campaigns."""
-
-    name = "campaigns"
-    path = "/api/v2/cdr/campaigns"
-
-
-class WrapupCodes(LookUp):
-    """Wrap-up codes."""
-
-    name = "wrapup_codes"
-    path = "/api/v2/cdr/wrapup_codes"
-    primary_keys = ("code",)
-    schema = th.PropertiesList(th.Property("code", th.StringType), th.Property("description", th.StringType)).to_dict()
+_NAMED = th.PropertiesList(th.Property("id", th.IntegerType), th.Property("name", th.StringType))
+_CODES = th.PropertiesList(th.Property("code", th.StringType), th.Property("description", th.StringType))
 
 
 class TapCalldex(Tap):
@@ -140,7 +109,8 @@ class TapCalldex(Tap):
 
     def discover_streams(self) -> list[Stream]:
         """The streams."""
-        return [stream(self) for stream in (Records, Agents, Queues, Teams, Campaigns, WrapupCodes)]
+        named = (LookUp(self, name, "id", _NAMED) for name in ("agents", "queues", "teams", "campaigns"))
+        return [Records(self), *named, LookUp(self, "wrapup_codes", "code", _CODES)]
 
 
 def _row(change: Mapping[str, Any]) -> dict[str, Any]:

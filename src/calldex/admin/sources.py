@@ -12,6 +12,7 @@ import msgspec
 
 from calldex.admin.verb import EITHER, Call, Listing, Nothing, Paging, Verb, by_owner, paged
 from calldex.buckets import Credentials, keep_credentials
+from calldex.clock import now_ms
 from calldex.directory import Directory, Source
 from calldex.errors import BadSettings, NotFound, Problem, suggest
 from calldex.formats import formats, settings_of
@@ -52,12 +53,15 @@ class Feeding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SourceState(msgspec.Struct, frozen=True, kw_only=True):
-    """A source of the account: its format, since when there is it, and how many pieces of it lie in the quarantine, of
-    the account's oldest 1,000 there."""
+    """A source of the account: its format, since when there is it, when it last delivered something, how old the newest
+    of its calls is (`lag_s`, by its begin), and how many pieces of it lie in the quarantine, of the account's oldest
+    1,000 there."""
 
     name: str
     format: str
     created_at: datetime
+    last_ingest_at: datetime | None
+    lag_s: int | None
     quarantined: int
 
 
@@ -66,7 +70,8 @@ def list_account_sources(call: Call, paging: Paging) -> Listing[SourceState]:
 
     Without their settings, which name folders and hosts of the server.
     """
-    account_id = call.actor.account_id
+    account_id, at_ms = call.actor.account_id, now_ms()
+    call.node.note_ingests()
     unread = Counter(piece.source for piece in islice(call.node.store.quarantined(account_id), MOST_COUNTED))
     return paged(
         [
@@ -74,6 +79,8 @@ def list_account_sources(call: Call, paging: Paging) -> Listing[SourceState]:
                 name=source.name,
                 format=source.format,
                 created_at=from_ms(source.created_at),
+                last_ingest_at=None if source.last_ingest_at is None else from_ms(source.last_ingest_at),
+                lag_s=None if source.newest_started_at is None else max(0, at_ms - source.newest_started_at) // 1000,
                 quarantined=unread[source.name],
             )
             for source in call.directory.sources()

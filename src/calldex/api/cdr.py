@@ -1,6 +1,7 @@
 """`GET /api/v2/cdr`: a search becomes a page.
 
-The records' JSON goes from the store to the client as it is; nothing here looks into it.
+The records' JSON goes from the store to the client as it is; nothing here looks into it, but for the numbers in it
+where it is asked how they are written.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from calldex.api.endpoint import ERRORS, over
 from calldex.api.page_cache import CachedPage, PageCache
 from calldex.node import Node
 from calldex.records.codec import Record
+from calldex.records.numbers import written_in
 from calldex.search.page import Page, Place
 from calldex.search.query import PageRequest
 from calldex.search.reader import SEARCH, Reader, Search
@@ -24,12 +26,13 @@ from calldex.transport.replies import JSON, PRIVATE, Coding, coded, coding_for, 
 
 class CdrPage(msgspec.Struct, frozen=True, kw_only=True):
     """A page of a search: its records, how many match in all, the page's number as it was asked for, and the token for
-    the rest; null when nothing follows."""
+    the rest; null when nothing follows. `numbers` is there when it was asked for."""
 
     records: list[Record]
     total: Annotated[int, msgspec.Meta(ge=0)]
     page: Annotated[int, msgspec.Meta(ge=1)]
     search_token: str | None
+    numbers: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
 
 
 AT_ONCE: Final = 256 * 1024
@@ -82,14 +85,14 @@ class CdrPages:
         if kept is not None:
             return kept
         page = search.page(place, search.own)
-        made = CachedPage(*coded(body_of_page(page, search.own.page), coding), page.count)
+        made = CachedPage(*coded(body_of_page(page, search.own), coding), page.count)
         tag = _tag(search, place, coding)
         self._cache.put(tag, made)
         return _reply(made, tag)
 
 
 def _tag(search: Search[PageRequest], place: Place, coding: Coding) -> str:
-    return f"{search.fingerprint(place, search.own)}-{coding}"
+    return f"{search.fingerprint(place, search.own)}-{search.own.numbers or ''}-{coding}"
 
 
 def _headers(tag: str) -> dict[str, str]:
@@ -100,10 +103,11 @@ def _reply(page: CachedPage, tag: str) -> Answer:
     return Response(page.body, 200, _headers(tag) | coding_headers(page.coding), JSON), page.records
 
 
-def body_of_page(page: Page, number: int) -> bytes:
+def body_of_page(page: Page, own: PageRequest) -> bytes:
     """The reply's JSON."""
-    end = b'],"total":%d,"page":%d,"search_token":%s}' % (page.total, number, msgspec.json.encode(page.token))
-    return b"".join((b'{"records":[', page.json, end))
+    end = b'],"total":%d,"page":%d,"search_token":%s' % (page.total, own.page, msgspec.json.encode(page.token))
+    numbers = b',"numbers":%b' % msgspec.json.encode(written_in(page.json)) if own.numbers else b""
+    return b"".join((b'{"records":[', page.json, end, numbers, b"}"))
 
 
 ENDPOINTS: Final = (

@@ -165,7 +165,7 @@ _OF_TYPE: Final[dict[Any, Any]] = {
             members=("ana@example.com",),
             system=False,
         ),
-        SourceState(name="pbx", format="asterisk", created_at=_BEGAN, quarantined=0),
+        SourceState(name="pbx", format="asterisk", created_at=_BEGAN, last_ingest_at=_BEGAN, lag_s=42, quarantined=0),
         NameOfId(501, "Sales", pinned=True),
         NameOfCode("0100", "0100: Sale", pinned=False),
         Account(1, "main", "Europe/London"),

@@ -19,6 +19,7 @@ from calldex.directory import MissedMark
 from calldex.errors import BadRequest
 from calldex.node import Node
 from calldex.records.fields import CALLBACK_STATES
+from calldex.records.numbers import all_written
 from calldex.records.record import Disposition, Instant, Uuid, from_ms
 from calldex.search.query import PageRequest, Parameters
 from calldex.search.reader import MissedPage, Reader, Reading, Search
@@ -83,13 +84,14 @@ class MissedCaller(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "
 
 class MissedReply(msgspec.Struct, frozen=True, kw_only=True):
     """A page of callers, whose last missed call is the newest first; how many there are in all; within how many hours a
-    call counts as returned. While `search_token` is not null there is more."""
+    call counts as returned. While `search_token` is not null there is more. `numbers` is there when it is asked for."""
 
     missed: list[MissedCaller]
     total: int
     page: int
     search_token: str | None
     callback_hours: int
+    numbers: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
 
 
 class MissedCalls:
@@ -116,12 +118,18 @@ class MissedCalls:
         page = search.missed(asked, last, without=asked.marked == "no")
         marks = self._directory.marks(account_id, [uuid for line in page.lines for uuid in line.uuids])
         masked = search.scope.mask.numbers
+        callers = [_caller(page, at, marks, masked=masked) for at in range(len(page.lines))]
         return MissedReply(
-            missed=[_caller(page, at, marks, masked=masked) for at in range(len(page.lines))],
+            missed=callers,
             total=page.total,
             page=page.page,
             search_token=page.token,
             callback_hours=search.callback_hours,
+            numbers=(
+                all_written(number for each in callers for number in (each.from_, each.to, each.did))
+                if asked.numbers
+                else msgspec.UNSET
+            ),
         )
 
 

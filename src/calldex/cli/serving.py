@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from calldex.records.record import Cdr
 
 DEMO_FILE: Final = "demo.json"
+DEMO_SOURCE: Final = "demo"
 DEMO_RECORDS: Final = 50_000
 DEMO_SEED: Final = 1
 DEMO_DAYS: Final = 42
@@ -180,6 +181,7 @@ def _demo(node: Node, records: int | None, seed: int | None, end: datetime | Non
             f" {known.end:%Y-%m-%d %H:%M} UTC; leave --records, --seed and --end out to serve it, or name another"
             " directory with --data"
         )
+    _place_recordings(node)
     if known is None or not known.complete:
         _write(path, msgspec.structs.replace(wanted, complete=False))
         _fill(node, wanted)
@@ -200,6 +202,14 @@ def _write(path: Path, made: Demo) -> None:
     half = path.with_suffix(".half")
     half.write_bytes(msgspec.json.encode(made))
     half.replace(path)
+
+
+def _place_recordings(node: Node) -> None:
+    """The source that the records name: its recordings are made when somebody listens."""
+    from calldex.recordings.places import INVENTED
+
+    if not any(source.name == DEMO_SOURCE for source in node.directory.sources()):
+        node.directory.add_source(DEMO_SOURCE, "jsonl", {"recordings": INVENTED})
 
 
 def _fill(node: Node, wanted: Demo) -> None:
@@ -229,7 +239,7 @@ def _fill(node: Node, wanted: Demo) -> None:
             )
     feed = Feed(
         account_id=node.directory.account().id,
-        source="",
+        source=DEMO_SOURCE,
         format=_DemoFormat(demos.interactions(wanted.records, wanted.seed, wanted.end, DEMO_DAYS)),
         settings=JsonlSettings(),
     )

@@ -227,7 +227,7 @@ def credentials(name: str, access_key_id: str, data: Path | None) -> None:
     given = Credentials(access_key_id=access_key_id, secret_access_key=secret_of("Secret access key"))
     with connected(data) as control:
         control.do(set_source_credentials, given, subject=name)
-    output.say(f"What opens the recordings of {name} is kept.")
+    output.say(f"Stored the credentials of the recordings of {name}.")
 
 
 @sources.command("remove", epilog="Example: calldex sources remove pbx")

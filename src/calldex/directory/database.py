@@ -102,7 +102,7 @@ def postgresql_engine(address: str) -> Engine:
         url = None
     named = url is not None and url.drivername == "postgresql" and url.host and url.database
     if url is None or not named or "@" in f"{url.host}{url.database}":  # a part of the password, then
-        raise BadSettings([Problem("directory", "", "is no address of a PostgreSQL database", _FORM)])
+        raise BadSettings([Problem("directory", "", "is not the address of a PostgreSQL database", _FORM)])
     engine = create_engine(
         url.set(drivername="postgresql+psycopg"),
         pool_size=_POOL,

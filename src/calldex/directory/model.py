@@ -309,7 +309,8 @@ class WrapupCode(msgspec.Struct, frozen=True):
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
-    """Where records come from, in which format, and how that is to be read."""
+    """Where records come from, in which format, and how that is to be read; when it last delivered something, and when
+    the newest of its calls began, as far as that is known."""
 
     id: int
     account_id: int
@@ -318,6 +319,8 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     format: str
     settings: dict[str, str]
     created_at: int
+    last_ingest_at: int | None = None
+    newest_started_at: int | None = None
 
 
 MAX_MS: Final = 253_402_300_800_000

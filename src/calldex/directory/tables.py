@@ -28,7 +28,7 @@ from sqlalchemy import (
 from calldex.access import Role
 from calldex.records.record import NamedKind
 
-VERSION: Final = "0008"
+VERSION: Final = "0009"
 """The newest migration."""
 ExportState = Literal["queued", "running", "done", "failed"]
 PINNED_MS: Final = 2**62
@@ -240,6 +240,8 @@ sources: Final = Table(
     Column("format", String(64), nullable=False),
     Column("settings", JSON, nullable=False),
     Column("created_at", BigInteger, nullable=False),
+    Column("last_ingest_at", BigInteger),
+    Column("newest_started_at", BigInteger),
 )
 
 # Missed calls that somebody took care of. `started_ms` is when the call began, so that those of some days are found.

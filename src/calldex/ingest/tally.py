@@ -1,6 +1,6 @@
 """What came in since this process began, however it came: outcomes, and for each source when and how new it was.
 
-Ingest counts, `transport.metrics` tells. In memory alone: what a store holds, the store knows.
+Ingest counts, `transport.metrics` tells. In memory; the node keeps of it when sources delivered (`news`).
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ class Tally:
         self._lock = threading.Lock()
         self._outcomes: Counter[str] = Counter()
         self._sources: dict[str, Taken] = {}
+        self._told: dict[str, Taken] = {}
 
     def count(self, source: str, now_ms: int, outcomes: Iterable[str], newest_ms: int) -> None:
         """Count some pieces of a source, one outcome for each; `newest_ms` is the begin of the newest record."""
@@ -38,6 +39,16 @@ class Tally:
             self._outcomes.update(outcomes)
             before = self._sources.get(source, Taken(0, 0))
             self._sources[source] = Taken(now_ms, max(before.newest_ms, newest_ms))
+
+    def news(self) -> Mapping[str, Taken]:
+        """The same as `sources`, of those that have a name and are other than what was `told`."""
+        with self._lock:
+            return {name: taken for name, taken in self._sources.items() if name and taken != self._told.get(name)}
+
+    def told(self, news: Mapping[str, Taken]) -> None:
+        """These are kept."""
+        with self._lock:
+            self._told |= news
 
     def outcomes(self) -> Mapping[str, int]:
         """How many pieces there were of each outcome."""

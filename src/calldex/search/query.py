@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
 from string import ascii_lowercase, ascii_uppercase
-from typing import Annotated, Any, Final, Generic, TypeVar
+from typing import Annotated, Any, Final, Generic, Literal, TypeVar
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -137,6 +137,17 @@ class PageRequest(Own, frozen=True):
         ]
         | None
     ) = msgspec.field(name="search_token", default=None)
+    numbers: (
+        Annotated[
+            Literal["international"],
+            msgspec.Meta(
+                description="`international`: the reply also has `numbers`, an object of the numbers in its records"
+                " with the way each is written where people read it, as `+44 1632 960961`.",
+                examples=["international"],
+            ),
+        ]
+        | None
+    ) = None
 
     def problems(self) -> Iterable[Problem]:
         """Without a token, only so much can be reached."""

@@ -1,4 +1,5 @@
 // The public API, asked as whoever is signed in. Everything the page knows comes through here.
+import { learn } from './format';
 
 export class ApiError extends Error {
     constructor(
@@ -7,7 +8,7 @@ export class ApiError extends Error {
         message: string,
         readonly retryAfter: number = 0,
         readonly requestId: string = '',
-        readonly problems: { parameter: string; given: string; problem: string; valid: string }[] = [],
+        readonly problems: { parameter: string; given: string; message: string; valid: string }[] = [],
     ) {
         super(message);
     }
@@ -67,6 +68,23 @@ export function send<T>(method: string, path: string, body?: unknown): Promise<T
         method,
         ...(body === undefined ? {} : { body: JSON.stringify(body), headers: { 'Content-Type': 'application/json' } }),
     });
+}
+
+/** A page of records, or of missed callers; how their numbers are written is known before they are shown. */
+export async function page<T extends { numbers?: Record<string, string> } = Page>(path: string, options: RequestInit = {}): Promise<T> {
+    const found = await ask<T>(`${path}&numbers=international`, options);
+    learn(found.numbers);
+    return found;
+}
+
+/** Replies may come in another order than they were asked for. Called with each request, it gives what tells whether that one is
+    the newest still: of an older one nothing is shown. */
+export function turns(): () => () => boolean {
+    let last = 0;
+    return () => {
+        const own = ++last;
+        return () => own === last;
+    };
 }
 
 export const aborted = (error: unknown): boolean => error instanceof DOMException && error.name === 'AbortError';
@@ -144,6 +162,7 @@ export interface Page {
     total: number;
     page: number;
     search_token: string | null;
+    numbers?: Record<string, string>;
 }
 
 export interface Named {

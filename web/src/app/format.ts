@@ -59,10 +59,29 @@ export function percent(part: number, whole: number): string {
     return whole ? (part / whole).toLocaleString(ours(), { style: 'percent', maximumFractionDigits: 1 }) : '';
 }
 
-/** A full number has its plus sign; an extension, a short code, a word and a masked number stay as they are. */
+const MOST_WRITTEN = 20_000;
+const writtenNumbers = new Map<string, string>();
+
+/** Keep how the numbers of a page are written, as the server says. */
+export function learn(numbers: Record<string, string> | undefined): void {
+    if (writtenNumbers.size > MOST_WRITTEN) writtenNumbers.clear();
+    for (const number in numbers) writtenNumbers.set(number, numbers[number]!);
+}
+
+/** A number of a record as its country writes it. What the server does not write another way (an extension, the id of a
+    messenger, a masked number) stays as it is; a masked number of a country keeps its plus sign. */
 export function phone(number: string | null): string {
-    if (number === null) return '';
-    return /^[1-9]\d{7,14}$/.test(number) || /^\d{1,3}\*+\d\d$/.test(number) ? `+${number}` : number;
+    return number === null ? '' : (writtenNumbers.get(number) ?? (/^\d{1,3}\*+\d\d$/.test(number) ? `+${number}` : number));
+}
+
+/** A number of a record as it is copied: without what is only for the eye. */
+export function copiedPhone(number: string | null): string {
+    return number !== null && writtenNumbers.has(number) ? `+${number}` : (number ?? '');
+}
+
+/** A number that somebody typed: it may be in no record yet. */
+export function typedPhone(number: string): string {
+    return writtenNumbers.get(number) ?? (/^[1-9]\d{7,14}$/.test(number) ? `+${number}` : number);
 }
 
 const STEPS: [Intl.RelativeTimeFormatUnit, number][] = [

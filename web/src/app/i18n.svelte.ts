@@ -7,7 +7,6 @@ export type Plural = { one: string; other: string };
 
 export const LANGUAGES = { en: 'English', es: 'Español', de: 'Deutsch' } as const;
 export type Language = keyof typeof LANGUAGES;
-const RIGHT_TO_LEFT = new Set(['ar', 'fa', 'he', 'ur']);
 const KEY = 'calldex.language';
 
 const said = $state<{ language: Language; words: Words }>({ language: 'en', words: en });
@@ -36,7 +35,7 @@ export async function speak(choice?: Language): Promise<void> {
     said.language = language;
     plurals = new Intl.PluralRules(language);
     document.documentElement.lang = language;
-    document.documentElement.dir = RIGHT_TO_LEFT.has(language) ? 'rtl' : 'ltr';
+    document.documentElement.dir = said.words['language.direction'];
 }
 
 export function language(): Language {

@@ -2,6 +2,7 @@
 import type { Words } from '../app/i18n.svelte';
 
 export default {
+    'language.direction': 'ltr',
     'signin.title': 'Anmelden',
     'signin.again': 'Wieder anmelden',
     'signin.over': 'Ihre Sitzung ist zu Ende. Melden Sie sich an, dann geht es hier weiter; nichts ist verloren.',
@@ -334,6 +335,7 @@ export default {
     'keys.newer': 'Neuere Anrufe zeigen',
     'keys.help': 'Dieses Blatt',
 
+    'admin.none': 'Hier ist noch nichts.',
     'admin.title': 'Verwaltung',
     'admin.actions': 'Aktionen',
     'admin.why': 'Was sie sehen',
@@ -474,6 +476,8 @@ export default {
     'field.expires_at': 'Bis',
     'field.revoked_at': 'Widerrufen',
     'field.format': 'Format',
+    'field.last_ingest_at': 'Zuletzt geliefert',
+    'field.lag_s': 'Neuester Anruf',
     'field.quarantined': 'Nicht lesbar',
     'docs.title': 'API-Referenz',
     'docs.find': 'Eine Operation suchen',
@@ -495,5 +499,15 @@ export default {
     'field.made_by': 'Von',
     'field.next_at': 'Nächster',
     'field.filters': 'Filter, wie in einer Adresse',
+    'export.own': 'Im Hintergrund erstellt',
+    'export.later': 'Im Hintergrund erstellen',
+    'export.begun': 'Der Server erstellt die Datei, auch wenn Sie das hier schließen; sie bleibt einige Tage.',
+    'export.large': 'Das ist viel für diesen Tab: Lassen Sie den Server die Datei erstellen.',
+    'export.queued': 'wartet, bis es an der Reihe ist',
+    'export.of': '{done} von {total}',
+    'export.progress': 'Wie weit es ist',
+    'export.failed': 'Gescheitert: {reason}',
+    'export.fetch': 'Datei speichern',
+    'export.delete': 'Löschen',
     'export.schedules': 'Zeitpläne',
 } satisfies Words;

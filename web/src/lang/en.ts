@@ -1,5 +1,6 @@
 // English. Every text of the page; other languages are files beside this one with the same names.
 export default {
+    'language.direction': 'ltr',
     'signin.title': 'Sign in',
     'signin.again': 'Sign in again',
     'signin.over': 'Your session ended. Sign in to go on where you were; nothing is lost.',
@@ -332,6 +333,7 @@ export default {
     'keys.newer': 'Show newer calls',
     'keys.help': 'This sheet',
 
+    'admin.none': 'There is nothing here yet.',
     'admin.title': 'Administration',
     'admin.actions': 'Actions',
     'admin.why': 'What they may see',
@@ -472,6 +474,8 @@ export default {
     'field.expires_at': 'Until',
     'field.revoked_at': 'Revoked',
     'field.format': 'Format',
+    'field.last_ingest_at': 'Last delivered',
+    'field.lag_s': 'Newest call',
     'field.quarantined': 'Could not be read',
     'docs.title': 'API reference',
     'docs.find': 'Find an operation',
@@ -493,5 +497,15 @@ export default {
     'field.made_by': 'By',
     'field.next_at': 'Next',
     'field.filters': 'Filters, as in an address',
+    'export.own': 'Made in the background',
+    'export.later': 'Make it in the background',
+    'export.begun': 'The server makes it. It goes on when you close this; the file is kept for some days.',
+    'export.large': 'That is a lot to hold in this tab: let the server make the file.',
+    'export.queued': 'waits for its turn',
+    'export.of': '{done} of {total}',
+    'export.progress': 'How far it is',
+    'export.failed': 'Failed: {reason}',
+    'export.fetch': 'Save the file',
+    'export.delete': 'Delete',
     'export.schedules': 'Schedules',
 };

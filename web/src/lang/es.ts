@@ -2,6 +2,7 @@
 import type { Words } from '../app/i18n.svelte';
 
 export default {
+    'language.direction': 'ltr',
     'signin.title': 'Iniciar sesión',
     'signin.again': 'Iniciar sesión de nuevo',
     'signin.over': 'Su sesión terminó. Inicie sesión para seguir donde estaba; no se pierde nada.',
@@ -334,6 +335,7 @@ export default {
     'keys.newer': 'Mostrar llamadas nuevas',
     'keys.help': 'Esta hoja',
 
+    'admin.none': 'Aquí no hay nada todavía.',
     'admin.title': 'Administración',
     'admin.actions': 'Acciones',
     'admin.why': 'Qué puede ver',
@@ -474,6 +476,8 @@ export default {
     'field.expires_at': 'Hasta',
     'field.revoked_at': 'Revocada',
     'field.format': 'Formato',
+    'field.last_ingest_at': 'Última entrega',
+    'field.lag_s': 'Llamada más reciente',
     'field.quarantined': 'No se pudo leer',
     'docs.title': 'Referencia de la API',
     'docs.find': 'Buscar una operación',
@@ -495,5 +499,15 @@ export default {
     'field.made_by': 'De',
     'field.next_at': 'Próxima',
     'field.filters': 'Filtros, como en una dirección',
+    'export.own': 'Creadas en segundo plano',
+    'export.later': 'Crear en segundo plano',
+    'export.begun': 'El servidor crea el archivo, aunque cierre esto; se guarda unos días.',
+    'export.large': 'Es mucho para esta pestaña: deje que el servidor cree el archivo.',
+    'export.queued': 'espera su turno',
+    'export.of': '{done} de {total}',
+    'export.progress': 'Progreso',
+    'export.failed': 'Falló: {reason}',
+    'export.fetch': 'Guardar el archivo',
+    'export.delete': 'Eliminar',
     'export.schedules': 'Programaciones',
 } satisfies Words;

@@ -1,7 +1,7 @@
 // The columns a list can have: what stands in them, and which filter "only this" sets. Pure.
 import type { Cdr } from '../app/api';
 import type { Key } from '../app/i18n.svelte';
-import { count, length, phone } from '../app/format';
+import { count, length, phone, copiedPhone } from '../app/format';
 
 export interface Column {
     id: string;
@@ -12,6 +12,8 @@ export interface Column {
     grow?: boolean;
     right?: boolean;
     text: (record: Cdr) => string;
+    /** What is copied, where that is not the text. */
+    copied?: (record: Cdr) => string;
     /** The parameter and value that keep only records with this cell's value. */
     filter?: (record: Cdr) => [parameter: string, value: string] | null;
 }
@@ -22,8 +24,8 @@ const text = (parameter: string, value: string | null): [string, string] | null 
 export const COLUMNS: Column[] = [
     { id: 'started_at', label: 'column.started_at', width: 92, text: (r) => r.started_at },
     { id: 'type', label: 'column.type', width: 122, text: (r) => r.type, filter: (r) => ['type', r.type] },
-    { id: 'from', label: 'column.from', width: 142, grow: true, text: (r) => phone(r.from), filter: (r) => text('from', r.from) },
-    { id: 'to', label: 'column.to', width: 142, grow: true, text: (r) => phone(r.to), filter: (r) => text('to', r.to) },
+    { id: 'from', label: 'column.from', width: 142, grow: true, text: (r) => phone(r.from), copied: (r) => copiedPhone(r.from), filter: (r) => text('from', r.from) },
+    { id: 'to', label: 'column.to', width: 142, grow: true, text: (r) => phone(r.to), copied: (r) => copiedPhone(r.to), filter: (r) => text('to', r.to) },
     { id: 'disposition', label: 'column.disposition', width: 128, text: (r) => r.disposition, filter: (r) => ['disposition', r.disposition] },
     { id: 'queue', label: 'column.queue', width: 136, grow: true, text: (r) => r.queue ?? '', filter: (r) => id('queue_ids', r.queue_id) },
     { id: 'agent', label: 'column.agent', width: 140, grow: true, text: (r) => r.agent ?? '', filter: (r) => id('agent_ids', r.agent_id) },
@@ -53,7 +55,7 @@ export const COLUMNS: Column[] = [
         filter: (r) => (r.teams.length === 1 ? id('team_ids', r.teams[0]!.id) : null),
     },
     { id: 'end_reason', label: 'column.end_reason', width: 130, text: (r) => r.end_reason ?? '', filter: (r) => text('end_reasons', r.end_reason) },
-    { id: 'did', label: 'column.did', width: 132, text: (r) => phone(r.did) },
+    { id: 'did', label: 'column.did', width: 132, text: (r) => phone(r.did), copied: (r) => copiedPhone(r.did) },
     { id: 'legs', label: 'column.legs', width: 48, right: true, text: (r) => (r.legs.length ? count(r.legs.length) : '') },
     { id: 'score', label: 'column.score', width: 54, right: true, text: (r) => (r.score === null ? '' : count(r.score)) },
     { id: 'comment', label: 'column.comment', width: 160, grow: true, text: (r) => r.comment ?? '' },

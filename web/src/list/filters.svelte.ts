@@ -1,6 +1,6 @@
 // The filters there are, as the API's own description lists them, and what their values are called.
 import { ask, type Named } from '../app/api';
-import { length, phone } from '../app/format';
+import { length, typedPhone } from '../app/format';
 import { t, word, type Key } from '../app/i18n.svelte';
 import { listed } from './query';
 
@@ -40,7 +40,7 @@ const LOOKUPS: Record<string, string> = {
 };
 /** Which words of the language file a filter's values are. */
 const VOCABULARY: Record<string, string> = { end_reasons: 'end_reason', events: 'event', flags: 'flag', has_recording: 'yesno', withheld: 'yesno', callback_state: 'callback_state' };
-const NO_FILTERS = ['page', 'per_page', 'search_token', 'key', 'start_date', 'end_date', 'timezone', 'wrapup_code_ids', 'wrapup_code_ids_not', 'callback_hours'];
+const NO_FILTERS = ['page', 'per_page', 'search_token', 'key', 'start_date', 'end_date', 'timezone', 'wrapup_code_ids', 'wrapup_code_ids_not', 'callback_hours', 'numbers'];
 
 /** Words that only old clients use; each has a newer one beside it. */
 const OLD_TYPES = ['campaign', 'callback', 'queue-callback', 'scheduled-callback'];
@@ -116,7 +116,7 @@ export function valueLabel(name: string, value: string): string {
     const of = base(name);
     if (LOOKUPS[of]) return filters.names[of]?.get(value) ?? value;
     if (/^(min|max)_(duration|wait)$/.test(of)) return length(Number(value));
-    if (['from', 'to', 'cli', 'number'].includes(of)) return phone(value);
+    if (['from', 'to', 'cli', 'number'].includes(of)) return typedPhone(value);
     if (of === 'type' || of === 'disposition' || VOCABULARY[of]) return word(VOCABULARY[of] ?? of, value);
     return value;
 }

@@ -1,5 +1,5 @@
 // The rows of a walk: a bounded number of pages of it are kept, and any page can be asked for by the first page's token.
-import { ApiError, aborted, ask, type Cdr, type Page } from '../app/api';
+import { ApiError, aborted, page as fetchPage, type Cdr } from '../app/api';
 
 export const PER_PAGE = 100;
 const KEPT = 40;
@@ -16,6 +16,9 @@ export class Rows {
     /** What the rows that are shown were asked with. */
     query = $state('');
 
+    /** How many walks were begun. */
+    begun = 0;
+
     #pages = new Map<number, Cdr[]>();
     #asking = new Map<number, AbortController>();
     #wanted: number[] = [];
@@ -27,10 +30,11 @@ export class Rows {
     /** Begin a walk. The rows of the one before stay until its first page has come. */
     async begin(query: string): Promise<void> {
         this.#stop();
+        this.begun++;
         const asking = (this.#first = new AbortController());
         this.loading = true;
         try {
-            const page = await ask<Page>(`/api/v2/cdr?${query}&per_page=${PER_PAGE}`, { signal: asking.signal });
+            const page = await fetchPage(`/api/v2/cdr?${query}&per_page=${PER_PAGE}`, { signal: asking.signal });
             this.#pages = new Map([[0, page.records]]);
             this.#token = page.search_token;
             this.total = page.total;
@@ -99,7 +103,7 @@ export class Rows {
         try {
             const token = this.#token ? `&search_token=${encodeURIComponent(this.#token)}` : '';
             const path = `/api/v2/cdr?${this.query}&per_page=${PER_PAGE}&page=${page + 1}${token}`;
-            const found = await ask<Page>(path, { signal: asking.signal });
+            const found = await fetchPage(path, { signal: asking.signal });
             if (asking.signal.aborted) return;
             this.#pages.set(page, found.records);
             if (found.search_token === null) this.ended = true;

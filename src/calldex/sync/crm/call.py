@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
-from calldex.sync.destinations.needs import needed
-
-phonenumbers = needed("phonenumbers")
+import phonenumbers
 
 Direction = Literal["inbound", "outbound"]
 
