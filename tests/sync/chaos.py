@@ -73,7 +73,8 @@ class Story:
         """One thing more."""
         match self._chance.choice(("new", "new", "correct", "move", "erase")):
             case "new":
-                self._post([self._coming.pop() for _ in range(self._chance.randint(1, 40))])
+                count = min(len(self._coming), self._chance.randint(1, 40))  # a slow machine comes to the end of them
+                self._post([self._coming.pop() for _ in range(count)])
             case "correct":
                 self._post([msgspec.structs.replace(each, comment=str(self.told)) for each in self._some()])
             case "move":  # to another time, and it may be another day
