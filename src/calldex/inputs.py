@@ -193,7 +193,7 @@ def _problem(name: str, given: Any, kind: Any, message: str, *, text: bool) -> P
         return Problem(name, _shown(given), "is not a whole number in range", valid)
     found = _AT.search(message)
     said = message[: found.start()] if found else message
-    where = "" if said or not found else found[1]
+    where = "" if text or not found else found[1]
     if word := _NO_WORD.match(said):
         said = f"is not a value{suggest(word[1], words_of(kind))}"
         return Problem(name + where, word[1][:_SHOWN], said, _valid(kind))

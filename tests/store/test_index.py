@@ -122,8 +122,8 @@ def test_any_life_of_records(tmp_path_factory: pytest.TempPathFactory, data: st.
     folder = tmp_path_factory.mktemp("life")
     live: dict[str, Cdr] = {}
     past: dict[int, dict[str, Cdr]] = {}
-    store = embedded(folder, 0)
     queries = data.draw(st.lists(narrow(), min_size=1, max_size=3))
+    store = embedded(folder, 0)
     try:
         if data.draw(st.booleans()):
             indexed(store)

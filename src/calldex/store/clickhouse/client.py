@@ -36,6 +36,8 @@ _CONNECT_S: Final = 2
 _PING_S: Final = 2.0
 _GREETING_S: Final = 3
 """How long a host may take for the few questions with which a client begins."""
+_LEAST_S: Final = 0.1
+"""What an operation has when the greeting took all its time."""
 _TRUSTED_S: Final = 1.0
 """For so long after its last answer a host is asked without asking first whether it is there."""
 _SHUNNED_S: Final = 3.0
@@ -196,13 +198,14 @@ class _Host:
 
     @contextmanager
     def client(self, seconds: float) -> Iterator[Client]:
-        """A client for one operation, which may take so long; one that fails is not used again."""
+        """A client for one operation, which may take so long, greeting included; one that fails is not used again."""
+        end = time.monotonic() + seconds
         try:
             client = self._idle.get_nowait()
         except queue.Empty:
-            client = self._connect()
+            client = self._connect(math.ceil(min(seconds, _GREETING_S)))  # whole seconds alone
         if isinstance(client, HttpClient):
-            client.timeout = urllib3.Timeout(connect=_CONNECT_S, read=seconds)
+            client.timeout = urllib3.Timeout(connect=_CONNECT_S, read=max(end - time.monotonic(), _LEAST_S))
         try:
             yield client
         except BaseException:
@@ -210,7 +213,7 @@ class _Host:
             raise
         self._idle.put(client)
 
-    def _connect(self) -> Client:
+    def _connect(self, greeting_s: int) -> Client:
         address = self._address
         if address.path:
             client = clickhouse_connect.get_client(interface="chdb", path=address.path, settings=dict(self._settings))
@@ -226,7 +229,7 @@ class _Host:
             database=address.database,
             secure=address.secure,
             connect_timeout=_CONNECT_S,
-            send_receive_timeout=_GREETING_S,
+            send_receive_timeout=greeting_s,
             query_retries=0,
             autogenerate_session_id=False,
             form_encode_query_params=True,
