@@ -41,7 +41,7 @@ _LEAST_S: Final = 0.1
 _TRUSTED_S: Final = 1.0
 """For so long after its last answer a host is asked without asking first whether it is there."""
 _SHUNNED_S: Final = 3.0
-"""For so long after a failure a host is asked last."""
+"""For so long after a failure a host is asked last, at least."""
 _ROUNDS: Final = 2
 """How often all hosts are tried before it is given up."""
 _PAUSE_S: Final = 0.2
@@ -176,20 +176,27 @@ class _Host:
         self._address, self._number, self._settings = address, number, settings
         self._idle: queue.LifoQueue[Client] = queue.LifoQueue()
         self._pool: urllib3.PoolManager | None = None
-        self.answered = self.failed = -1e9
+        self.answered = self.shunned_until = -1e9
         if not address.path:
             self._pool = get_pool_manager(verify=True, ca_cert=address.ca_cert, maxsize=64, block=False)
 
     @property
     def shunned(self) -> bool:
-        return time.monotonic() - self.failed < _SHUNNED_S
+        return time.monotonic() < self.shunned_until
 
-    def check(self) -> None:
-        """Ask whether the host is there, unless it answered a moment ago; `OperationalError`."""
+    def shun(self, began: float) -> None:
+        """It failed an operation that began then: it is asked last, for longer if it let others wait for long."""
+        now = time.monotonic()
+        self.shunned_until, self.answered = now + max(_SHUNNED_S, now - began), -1e9
+
+    def check(self, seconds: float = math.inf) -> None:
+        """Ask within these seconds whether the host is there, unless it answered a moment ago; `OperationalError`."""
         if self._pool is None or time.monotonic() - self.answered < _TRUSTED_S:
             return
         try:
-            reply = self._pool.request("GET", f"{self._address.url(self._number)}/ping", timeout=_PING_S, retries=False)
+            reply = self._pool.request(
+                "GET", f"{self._address.url(self._number)}/ping", timeout=min(_PING_S, seconds), retries=False
+            )
         except urllib3.exceptions.HTTPError as error:
             raise OperationalError(_told(error)) from error
         if reply.status != 200:
@@ -203,7 +210,7 @@ class _Host:
         try:
             client = self._idle.get_nowait()
         except queue.Empty:
-            client = self._connect(math.ceil(min(seconds, _GREETING_S)))  # whole seconds alone
+            client = self._connect(max(1, int(min(seconds, _GREETING_S))))  # it takes whole seconds alone
         if isinstance(client, HttpClient):
             client.timeout = urllib3.Timeout(connect=_CONNECT_S, read=max(end - time.monotonic(), _LEAST_S))
         try:
@@ -332,17 +339,17 @@ class Hosts:
                 if wait <= 0:
                     break
                 try:
-                    host.check()
+                    host.check(wait)
                     with host.client(wait) as client:
                         found = ask(client)
                 except Error as error:
-                    told, next_ = self._failed(host, error), error.code == _NEXT
+                    told, next_ = self._failed(host, error, began + gone), error.code == _NEXT
                 else:
-                    host.answered, host.failed = time.monotonic(), -1e9
+                    host.answered, host.shunned_until = time.monotonic(), -1e9
                     return found
         raise Unavailable(f"ClickHouse cannot be used now: {told}", retry_after=_AGAIN_S)
 
-    def _failed(self, host: _Host, error: Error) -> str:
+    def _failed(self, host: _Host, error: Error, began: float) -> str:
         """What to tell if no other host does better; raises what another host would not do otherwise."""
         told = f"{host.name}: {_told(error)}"
         code = error.code
@@ -356,7 +363,7 @@ class Hosts:
             return told
         if not host.shunned:
             _log.warning("clickhouse_host_failed", host=host.name, reason=_told(error))
-        host.failed, host.answered = time.monotonic(), -1e9
+        host.shun(began)
         return told
 
     def down(self) -> list[str]:
@@ -395,12 +402,13 @@ class Hosts:
 
     def _reached(self, host: _Host) -> tuple[str, Error] | None:
         """The name of a host and why it cannot be used; None if it can."""
+        began = time.monotonic()
         try:
             host.check()
             with host.client(_GREETING_S):
                 host.answered = time.monotonic()
         except Error as error:
-            host.failed = time.monotonic()
+            host.shun(began)
             return host.name, error
         return None
 
