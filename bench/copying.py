@@ -3,9 +3,6 @@ for the like of it over the same records, in the same run. `python -m bench.copy
 
 from __future__ import annotations
 
-import argparse
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,12 +16,10 @@ import duckdb
 import msgspec
 
 from bench import figures
-from bench.exporting import duckdb_alone
-from bench.machine import machine
-from bench.service import Server, calldex, served
+from bench.exporting import duckdb_alone, measured_alone
+from bench.service import Server
 from calldex.demo import END, interactions
 
-RECORDS: Final = 200_000
 FEED_PAGE: Final = 10_000
 ANSWERS: Final = 20
 """How often it is measured how soon a record is seen."""
@@ -119,24 +114,5 @@ def _least(ask: Callable[[], object], times: int = 3) -> float:
     return min(found)
 
 
-def main() -> None:
-    """Measure, and print."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--records", type=int, default=RECORDS)
-    records = parser.parse_args().records
-    folder = Path(tempfile.mkdtemp(prefix="calldex-bench-"))
-    try:
-        data, file = folder / "data", folder / "records.jsonl"
-        figures.write_file(file, interactions(records, figures.SEED))
-        calldex(data, "users", "add", "bench@example.com", "--name", "Bench", "--role", "admin")
-        calldex(data, "import", "--format", "jsonl", str(file))
-        print(f"{records:,} records, {machine()}")
-        with served(data) as server:
-            for name, value in copying(server, file).items():
-                print(f"  {name:42} {value:>14,}", flush=True)
-    finally:
-        shutil.rmtree(folder)
-
-
 if __name__ == "__main__":
-    main()
+    measured_alone(copying)

@@ -3,9 +3,11 @@ and write the like of it, in the same run. `python -m bench.exporting` measures 
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -57,21 +59,24 @@ def duckdb_alone(file: Path, name: str) -> float:
         return time.perf_counter() - began
 
 
-def main() -> None:
-    """Measure, and print."""
+def measured_alone(measuring: Callable[[Server, Path], figures.Figures]) -> None:
+    """Measure that alone, on data of its own, and print."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--records", type=int, default=RECORDS)
+    records = parser.parse_args().records
     folder = Path(tempfile.mkdtemp(prefix="calldex-bench-"))
     try:
         data, file = folder / "data", folder / "records.jsonl"
-        figures.write_file(file, interactions(RECORDS, figures.SEED))
+        figures.write_file(file, interactions(records, figures.SEED))
         calldex(data, "users", "add", "bench@example.com", "--name", "Bench", "--role", "admin")
         calldex(data, "import", "--format", "jsonl", str(file))
-        print(f"{RECORDS:,} records, {machine()}")
+        print(f"{records:,} records, {machine()}")
         with served(data) as server:
-            for name, value in exporting(server, file).items():
+            for name, value in measuring(server, file).items():
                 print(f"  {name:42} {value:>14,}", flush=True)
     finally:
         shutil.rmtree(folder)
 
 
 if __name__ == "__main__":
-    main()
+    measured_alone(exporting)
