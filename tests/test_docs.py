@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import click
 import msgspec
@@ -108,7 +109,7 @@ def test_the_table_and_the_record_have_the_same_fields() -> None:
         ("disposition", DISPOSITIONS),
         ("end reason", END_REASONS),
         ("event", EVENT_TYPES),
-        ("flag", Flag.__args__),  # type: ignore[attr-defined]
+        ("flag", get_args(Flag)),
     ],
 )
 def test_every_word_is_explained(heading: str, words: tuple[str, ...]) -> None:

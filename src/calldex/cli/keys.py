@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     pass
 
 _VOCABULARIES: Final = "|".join(get_args(Vocabulary))
-_SCOPES: Final = "|".join(KeyScope.__args__)  # type: ignore[attr-defined]
+_SCOPES: Final = "|".join(get_args(KeyScope))
 
 
 @click.group(cls=Group)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final, get_args
 
 import click
 import msgspec
@@ -16,7 +16,7 @@ from calldex.cli.command import Group
 if TYPE_CHECKING:
     from calldex.admin.users import ShownUser
 
-_ROLES: Final = ", ".join(Role.__args__)  # type: ignore[attr-defined]  # a Literal has them
+_ROLES: Final = ", ".join(get_args(Role))
 
 
 @click.group(cls=Group)
