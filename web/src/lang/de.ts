@@ -291,7 +291,7 @@ export default {
     'disposition.not_delivered': 'Nicht zugestellt',
     'disposition.system_reject': 'Vom System abgelehnt',
     'disposition.dialer_abandoned': 'Wähler-Abbruch',
-    'disposition.system_abandoned': 'Außer der Zeit',
+    'disposition.system_abandoned': 'Geschlossen',
     'disposition.machine_answered': 'Maschine',
     'disposition.route_unavailable': 'Kein Weg',
     'end_reason.agent_disconnect': 'Agent legte auf',
