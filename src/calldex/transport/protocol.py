@@ -116,11 +116,11 @@ class BoundedHttp(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Count what belongs to a head that is not complete; the parser keeps all of it in memory."""
-        if self._refused:
+        if self._is_over():
             return
         self._ended = False
         super().data_received(data)
-        if self._refused or self.transport.is_closing():
+        if self._is_over():
             return
         if self._in_head and not self._ended:
             self._head_bytes += len(data)
@@ -204,6 +204,10 @@ class BoundedHttp(HttpToolsProtocol):
         """Stop the parser, which calls `send_400_response`."""
         self._refusal = error
         raise ValueError(error.message)
+
+    def _is_over(self) -> bool:
+        """Whether nothing more is read, but to be dropped."""
+        return self._refused or self.transport.is_closing()
 
     def _is_idle(self) -> bool:
         """Whether no request is being received or answered."""
