@@ -118,18 +118,3 @@ def seq_at(connection: Connection, account_id: int, number: int) -> int:
         (account_id, number),
     )
     return int(found[0][0]) if found else 0
-
-
-def commit_before(connection: Connection, ms: int, last: int) -> int:
-    """The last commit that was made before an instant, of those up to `last`; found by halving."""
-    low, high = 0, last
-    while low < high:
-        middle = (low + high + 1) // 2
-        found = rows(
-            connection, "SELECT seq, written_ms FROM version WHERE seq <= ? ORDER BY seq DESC LIMIT 1", (middle,)
-        )
-        if not found or found[0][1] < ms:
-            low = middle
-        else:
-            high = found[0][0] - 1
-    return low
