@@ -51,7 +51,7 @@ from calldex.transport.workers import Workers
 
 POSTS_AT_ONCE: Final = 4
 POSTS_WAITING: Final = 64
-SMALL_POSTS_AT_ONCE: Final = 32
+SMALL_POSTS_AT_ONCE: Final = 64
 """Of posts whose bodies are at most `ingest.SMALL`: many that wait for one commit share it."""
 SMALL_POSTS_WAITING: Final = 512
 STREAMS_AT_ONCE: Final = 4
