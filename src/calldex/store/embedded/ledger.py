@@ -581,36 +581,28 @@ class Ledger:
         """The greatest commit number whose superseded versions have been dropped from an account."""
         return self._purged.get(account_id, 0)
 
-    def joined(self, seqs: Any) -> Slice:
+    def joined(self, seqs: Any, reader: sqlite.Connection) -> Slice:
         """The records of some versions, given by their commit numbers (an array of 64-bit integers), in that order."""
         if not len(seqs):
             return Slice(b"", 0, None)
         if self.damaged:
             self.refuse_damaged(map(int, seqs))
-        with self.reader() as reader:
-            ((stored, count, shortest),) = _all(
-                reader,
-                "SELECT CAST(group_concat(json, ?2) AS BLOB), count(json), min(length(json))"
-                " FROM carray(?1) CROSS JOIN version ON seq = value",
-                (sqlite.carray(seqs), COMMA),
-            )
-            last = _all(
-                reader, "SELECT started_ms, uuid, CAST(json AS BLOB) FROM version WHERE seq = ?", (int(seqs[-1]),)
-            )
+        ((stored, count, shortest),) = _all(
+            reader,
+            "SELECT CAST(group_concat(json, ?2) AS BLOB), count(json), min(length(json))"
+            " FROM carray(?1) CROSS JOIN version ON seq = value",
+            (sqlite.carray(seqs), COMMA),
+        )
+        last = _all(reader, "SELECT started_ms, uuid, CAST(json AS BLOB) FROM version WHERE seq = ?", (int(seqs[-1]),))
         if count < len(seqs) or not last:
             return Slice(b"", count, None)
         ((started_ms, uuid, json),) = last
         texts = self.packing.joined(stored, json) if shortest else None
         if texts is None:
-            one_by_one = self._stored(seqs)
+            asked = "SELECT CAST(json AS BLOB) FROM carray(?) CROSS JOIN version ON seq = value"
+            one_by_one = [stored for (stored,) in _all(reader, asked, (sqlite.carray(seqs),))]
             texts, count = b",".join(self.plain(seqs, one_by_one)), len(one_by_one)
         return Slice(texts, count, Position(started_ms, str(UUID(bytes=uuid))))
-
-    def _stored(self, seqs: Any) -> list[bytes]:
-        """What lies there as the JSON of some versions, given as for `joined`; of those that are kept."""
-        asked = "SELECT CAST(json AS BLOB) FROM carray(?) CROSS JOIN version ON seq = value"
-        with self.reader() as reader:
-            return [stored for (stored,) in _all(reader, asked, (sqlite.carray(seqs),))]
 
     def uuids(self, seqs: Any) -> list[bytes]:
         """The uuids of some versions, given as for `joined`, in that order; of those that are kept."""
