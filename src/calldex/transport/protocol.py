@@ -14,7 +14,7 @@ import struct
 import termios
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 import msgspec
 from uvicorn.config import Config
@@ -64,6 +64,13 @@ def bare_reply(error: CalldexError, *, tls: bool = False) -> bytes:
     return b"\r\n".join((first, *(b"%s: %s" % header for header in headers), b"", body))
 
 
+class _LastReply:
+    """The transport as the cycle of a connection's last request has it, whose `close` is ours."""
+
+    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
+        self.write, self.is_closing, self.close = transport.write, transport.is_closing, close
+
+
 class BoundedHttp(HttpToolsProtocol):
     """HTTP/1.1 on one connection. `cut` is called when it is closed since the client is too slow, `left` at its end;
     `backpressure` has it as long as its client has not taken all of a reply."""
@@ -84,7 +91,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._left = left
         self._slow = backpressure or Backpressure()
         self._in_head = self._in_body = False
-        self._ended = False
+        self._ended = self._refused = self._last = False
         self._head_bytes = 0
         self._refusal: CalldexError | None = None
         self._deadline: asyncio.TimerHandle | None = None
@@ -109,9 +116,11 @@ class BoundedHttp(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Count what belongs to a head that is not complete; the parser keeps all of it in memory."""
+        if self._is_over():
+            return
         self._ended = False
         super().data_received(data)
-        if self.transport.is_closing():
+        if self._is_over():
             return
         if self._in_head and not self._ended:
             self._head_bytes += len(data)
@@ -147,12 +156,16 @@ class BoundedHttp(HttpToolsProtocol):
         if hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1"):
             self._refuse(NotHttp(f"the request has {hosts} Host headers; it must have one"))
         super().on_headers_complete()
+        if not self.cycle.keep_alive:
+            self.cycle.transport = cast("asyncio.Transport", _LastReply(self.transport, self._close))
 
     def on_message_complete(self) -> None:
         """A request ends; of the bytes just received some were its, so that they do not count for the next head."""
         self._ended, self._in_body = True, False
         self._expect_nothing()
         super().on_message_complete()
+        if self._last:
+            self.transport.close()
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no request, and close."""
@@ -162,7 +175,25 @@ class BoundedHttp(HttpToolsProtocol):
             return
         error = self._refusal or NotHttp("this is not an HTTP request")
         self.transport.write(bare_reply(error, tls=self.scheme == "https"))
-        self.transport.close()
+        self._refused = True
+        self._linger()
+
+    def _close(self) -> None:
+        """The last reply is handed over."""
+        if self._in_body:
+            self._last = True
+            self._linger()
+        else:
+            self.transport.close()
+
+    def _linger(self) -> None:
+        """End our side, and take what the client still sends: a connection that is closed with bytes unread is reset,
+        and with that its client (a proxy, mostly) loses the reply."""
+        if self.scheme == "https":
+            self.transport.close()  # TLS says goodbye first, and so takes what comes
+            return
+        self.transport.write_eof()
+        self._expect("body", REST_SECONDS)
 
     def _abort(self) -> None:
         """Cut the connection, whatever waits to be taken, so that the client sees a reset and not an end."""
@@ -173,6 +204,10 @@ class BoundedHttp(HttpToolsProtocol):
         """Stop the parser, which calls `send_400_response`."""
         self._refusal = error
         raise ValueError(error.message)
+
+    def _is_over(self) -> bool:
+        """Whether nothing more is read, but to be dropped."""
+        return self._refused or self.transport.is_closing()
 
     def _is_idle(self) -> bool:
         """Whether no request is being received or answered."""
