@@ -556,8 +556,7 @@ class EmbeddedStore(Staging):
         def page(columns: Columns) -> Slice:
             asked = self._in_columns(query, columns)
             seqs = columns.page(asked, as_of, limit=limit, total=total, after=after, skip=skip)
-            with self._ledger.reader() as reader:
-                found = self._ledger.joined(seqs, reader)
+            found = self._ledger.joined(seqs)
             self._refuse_purged(query, as_of)
             if found.count != len(seqs):
                 raise Damaged("they name versions that the ledger does not have")

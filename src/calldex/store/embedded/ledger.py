@@ -581,8 +581,13 @@ class Ledger:
         """The greatest commit number whose superseded versions have been dropped from an account."""
         return self._purged.get(account_id, 0)
 
-    def joined(self, seqs: Any, reader: sqlite.Connection) -> Slice:
+    def joined(self, seqs: Any) -> Slice:
         """The records of some versions, given by their commit numbers (an array of 64-bit integers), in that order."""
+        with self.reader() as reader:
+            return self.joined_by(reader, seqs)
+
+    def joined_by(self, reader: sqlite.Connection, seqs: Any) -> Slice:
+        """The same through a connection, as of what it reads."""
         if not len(seqs):
             return Slice(b"", 0, None)
         if self.damaged:
