@@ -41,8 +41,8 @@ class LedgerLog:
             )
             more = len(found) > limit
             del found[limit:]
-            self._ledger.refuse_damaged(row[0] for row in found)
-            json = self._ledger.joined_by(reader, array("q", (row[0] for row in found if row[3]))).json
+            self._ledger.versions.refuse_damaged(row[0] for row in found)
+            json = self._ledger.versions.joined_by(reader, array("q", (row[0] for row in found if row[3]))).json
         if not found:
             return Changes([], b"", after, False, complete_ms)
         numbers = self._numbering.numbers(account_id, [row[0] for row in found])
