@@ -141,7 +141,7 @@ def test_a_commit_of_several_accounts(tmp_path: Path) -> None:
     with closing(Ledger(tmp_path / LEDGER_FILE)) as ledger:
         ledger.write([batch(1, call(1)), batch(2, call(1), call(2)), batch(1, call(2)), batch(1, call(2))])
         ledger.write([batch(2, call(3))])
-        assert [1, 1, 2, 2, 3] == [row[-1] for row in ledger.rows_after(0, 10)]
+        assert [1, 1, 2, 2, 3] == [row[-1] for row in ledger.versions.rows_after(0, 10)]
         assert (2, 3) == (ledger.numbering.last(1), ledger.numbering.last(2))
 
 

@@ -139,6 +139,10 @@ def public(node: Node) -> Starlette:
     return app
 
 
+_FILE_HEADERS: Final = ("Accept-Ranges", "Content-Disposition", "Content-Range")
+"""What a page has to see of a file that it reads in parts."""
+
+
 def _cors(origins: Sequence[str]) -> list[Middleware]:
     """What lets pages of other sites read the API. Never with cookies: they come with a key."""
     if not origins:
@@ -147,9 +151,9 @@ def _cors(origins: Sequence[str]) -> list[Middleware]:
         Middleware(
             CORSMiddleware,
             allow_origins=origins,
-            allow_methods=("GET",),
+            allow_methods=("GET", "HEAD"),
             allow_headers=("Authorization", "Content-Type", "If-None-Match", "X-Request-Id"),
-            expose_headers=(EXPECTED, "Content-Disposition", "ETag", "Retry-After", "X-Request-Id"),
+            expose_headers=(EXPECTED, *_FILE_HEADERS, "ETag", "Retry-After", "X-Request-Id"),
             max_age=CORS_AGE_S,
         )
     ]

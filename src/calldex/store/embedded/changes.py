@@ -40,9 +40,9 @@ class LedgerLog:
                 " WHERE seq > ? AND seq <= ? AND account_id = ? ORDER BY seq LIMIT ?)",
                 (places[0], *condition.parameters, *places[1:], account_id, limit + 1),
             )
-        self._ledger.refuse_damaged(row[0] for row in found[:limit])
+        self._ledger.versions.refuse_damaged(row[0] for row in found[:limit])
         meant_ = [row for row in found[:limit] if row[6] is not None]
-        texts = iter(self._ledger.plain([row[0] for row in meant_], [row[6] for row in meant_]))
+        texts = iter(self._ledger.versions.plain([row[0] for row in meant_], [row[6] for row in meant_]))
         changes = [
             Change(
                 number,
