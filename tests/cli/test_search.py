@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import shutil
 from contextlib import redirect_stdout
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +14,9 @@ import pytest
 from rich.cells import cell_len
 
 from calldex.cli import output
+from calldex.cli.client import when_ready
 from calldex.cli.searching import table_of
+from calldex.errors import StoreNotReady
 from calldex.records.fields import FIELDS
 from tests.cli.tools import calldex, jsonl
 
@@ -33,6 +36,36 @@ def test_json_lines_are_what_was_imported(full: Path) -> None:
     result = calldex("search", "--all", "--format", "jsonl", data=full)
     assert LINES == result.stdout_bytes.splitlines()
     assert "600 records match, 600 printed\n" == result.stderr
+
+
+@pytest.mark.parametrize(
+    "command", [("search", "--all", "--format", "jsonl"), ("export", "--format", "ndjson", "-o", "-")]
+)
+def test_a_search_waits_for_the_columns(
+    full: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    """After a restore they are made first, by the very command that asks; it says so and waits."""
+    monkeypatch.setattr("calldex.search.reader.START_S", 0)
+    data = Path(shutil.copytree(full, tmp_path / "restored"))
+    (data / "columns.duckdb").unlink()
+    result = calldex(*command, data=data)
+    assert LINES == result.stdout_bytes.splitlines()
+    assert "Waiting: searches cannot be answered yet" in result.stderr
+
+
+def test_what_stands_still_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As long as something comes nearer it is; each step is not told."""
+    monkeypatch.setattr("calldex.cli.client.STANDSTILL_S", 0)
+    steps = iter(("1 %", "2 %", "3 %", "3 %"))
+
+    def ask() -> None:
+        raise StoreNotReady(next(steps))
+
+    with pytest.raises(StoreNotReady, match="3 %"):
+        when_ready(ask)
+    assert ([], "Waiting: 1 %\n") == (list(steps), capsys.readouterr().err)
 
 
 def test_a_hundred_is_the_limit(full: Path) -> None:

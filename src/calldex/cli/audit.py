@@ -94,7 +94,7 @@ def export_entries(*, file: Path, data: Path | None, **filters: str | None) -> N
         except BaseException:
             file.unlink()
             raise
-    output.say(f"Wrote {count:,} entries to {file}.")
+    output.say(f"Wrote {output.many(count, 'entry', 'entries')} to {file}.")
 
 
 @audit.command("head", epilog="Example: calldex audit head >> /mnt/elsewhere/calldex-audit-heads")
