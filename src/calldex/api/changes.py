@@ -155,7 +155,7 @@ class Changed:
         asked = search.own
         deadline = time.monotonic() + asked.wait
         page = await search.run(lambda: search.changes(cursor, asked.limit))
-        while not page.changes and not page.more and time.monotonic() < deadline and not self._stopping.is_set():
+        while not page.count and not page.more and time.monotonic() < deadline and not self._stopping.is_set():
             at = search.cursor(page.cursor, "now", asked.versions)
             await search.committed(at, deadline, lambda: self._stopping.is_set() or leaving.done())
             if leaving.done():
@@ -176,9 +176,9 @@ class Changed:
             text = ""
             while not self._stopping.is_set():
                 page = await search.run(lambda at=cursor: search.changes(at, asked.limit))  # type: ignore[misc]  # a default binds it
-                if page.changes or page.cursor != text:
+                if page.count or page.cursor != text:
                     text = page.cursor
-                    yield b"id: %b\ndata: %b\n\n" % (text.encode(), page.body())
+                    yield b"id: %b\ndata: %b\n\n" % (text.encode(), page.body)
                     cursor = search.cursor(text, "now", asked.versions)
                 if not page.more:
                     await search.committed(cursor, time.monotonic() + _BEAT_S, self._stopping.is_set)
@@ -186,7 +186,7 @@ class Changed:
 
 
 def _reply(page: FeedPage, coding: Coding) -> Response:
-    body, sent = coded(page.body(), coding)
+    body, sent = coded(page.body, coding)
     return Response(body, 200, {**PRIVATE, **coding_headers(sent)}, JSON)
 
 
