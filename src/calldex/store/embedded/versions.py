@@ -33,6 +33,11 @@ DAY: Final = f"date((started_ms + {_FAR_S}000) / 1000 - {_FAR_S}, 'unixepoch')"
 """The UTC day of a version, of years before 1970 as well: SQLite divides towards zero."""
 _AT_ONCE: Final = 20_000
 """How many versions are looked at in one statement, where all of them are."""
+_LONG: Final = 1_000
+_APART: Final = 8
+_FORWARDS: Final = "SELECT count(json) FROM carray(?) CROSS JOIN version ON seq = value"
+"""Looks at versions, newest last. Pages of so many have each eighth of theirs looked at before they are read, newest
+first: the system reads ahead of who goes forwards, and of nobody else."""
 _TEXTS: Final = frozenset(column.name for column in layout(SQLITE) if column.type == "TEXT")
 
 
@@ -203,6 +208,8 @@ class Versions:
             return Slice(b"", 0, None)
         if self.damaged:
             self.refuse_damaged(map(int, seqs))
+        if len(seqs) >= _LONG:
+            rows(reader, _FORWARDS, (sqlite.carray(seqs[::-_APART].copy()),))
         ((stored, count, shortest),) = rows(
             reader,
             "SELECT CAST(group_concat(json, ?2) AS BLOB), count(json), min(length(json))"
