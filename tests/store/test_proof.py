@@ -23,6 +23,7 @@ from calldex.store.embedded.chain import COVERED
 from calldex.store.embedded.ledger import Ledger
 from calldex.store.embedded.reader import LedgerReader, proved
 from calldex.store.embedded.schema import LEDGER
+from calldex.store.embedded.versions import Versions
 from calldex.store.sql import VALUE_NAMES, prepared, uuid_bytes
 from tests.engines import LONG_S, answer, embedded, everything, knowing_json, put
 from tests.examples import examples
@@ -199,7 +200,7 @@ def test_what_was_just_written_is_not_proved_again(tmp_path: Path, monkeypatch: 
         with closing(embedded(tmp_path)) as store:
             store.settle()
             with monkeypatch.context() as patched:
-                patched.setattr(Ledger, "faults", lambda *_, **__: pytest.fail("it is proved again"))
+                patched.setattr(Versions, "faults", lambda *_, **__: pytest.fail("it is proved again"))
                 put(store, [record(n, f"turn {turn}") for n in range(20)])
                 store.settle()
                 assert 20 == answer(store, everything())[0]
@@ -301,7 +302,7 @@ def test_batches_of_one_commit_have_one_link(tmp_path: Path) -> None:
             for n in range(10, 15)
         ]
         assert 5 == len(ledger.write(made))
-        assert [] == list(ledger.faults(upto=ledger.last_seq))
+        assert [] == list(ledger.versions.faults(upto=ledger.last_seq))
         last = ledger.last_seq
     with LedgerReader(tmp_path / LEDGER_FILE) as reader:
         assert (1, last) == (reader.links_behind(0), reader.head().seq)

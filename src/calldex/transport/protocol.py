@@ -12,7 +12,7 @@ import fcntl
 import socket
 import struct
 import termios
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any, Final, Literal, cast
 
@@ -25,7 +25,7 @@ from calldex.errors import CalldexError, HeadTooLarge, NotHttp, UriTooLong
 from calldex.transport.backpressure import Backpressure
 from calldex.transport.replies import CLOSED_POLICY, JSON, SAFE_HEADERS, STRICT_TRANSPORT, error_members
 from calldex.transport.shares import Asker
-from calldex.transport.streams import ABORT
+from calldex.transport.streams import ABORT, TRAILERS
 
 HEAD_LIMIT: Final = 128 * 1024
 """Bytes of a request's first line and headers; a thousand uuids fit."""
@@ -69,6 +69,21 @@ class _LastReply:
 
     def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
         self.write, self.is_closing, self.close = transport.write, transport.is_closing, close
+
+
+class _Trailing:
+    """The transport as a cycle has it whose client takes trailers: they go to where a body in chunks ends."""
+
+    def __init__(self, transport: asyncio.Transport, trailers: Mapping[str, str]) -> None:
+        self._write, self._trailers = transport.write, trailers
+        self.is_closing, self.close = transport.is_closing, transport.close
+
+    def write(self, data: bytes) -> None:
+        """Send this; of a stream, the end is written by itself."""
+        if data == b"0\r\n\r\n" and self._trailers:
+            lines = "".join(f"{name.lower()}: {value}\r\n" for name, value in self._trailers.items())
+            data = f"0\r\n{lines}\r\n".encode("latin-1")
+        self._write(data)
 
 
 class BoundedHttp(HttpToolsProtocol):
@@ -155,9 +170,14 @@ class BoundedHttp(HttpToolsProtocol):
         hosts = sum(name == b"host" for name, _ in self.headers)
         if hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1"):
             self._refuse(NotHttp(f"the request has {hosts} Host headers; it must have one"))
+        trailers: dict[str, str] = {}
+        if self._takes_trailers():
+            self.scope[TRAILERS] = trailers  # type: ignore[typeddict-unknown-key]
         super().on_headers_complete()
         if not self.cycle.keep_alive:
             self.cycle.transport = cast("asyncio.Transport", _LastReply(self.transport, self._close))
+        if TRAILERS in self.scope:
+            self.cycle.transport = cast("asyncio.Transport", _Trailing(self.cycle.transport, trailers))
 
     def on_message_complete(self) -> None:
         """A request ends; of the bytes just received some were its, so that they do not count for the next head."""
@@ -204,6 +224,11 @@ class BoundedHttp(HttpToolsProtocol):
         """Stop the parser, which calls `send_400_response`."""
         self._refusal = error
         raise ValueError(error.message)
+
+    def _takes_trailers(self) -> bool:
+        """Whether the client said so, in a version that has them."""
+        said = b",".join(value for name, value in self.headers if name == b"te").lower().split(b",")
+        return self.parser.get_http_version() == "1.1" and b"trailers" in [word.strip() for word in said]
 
     def _is_over(self) -> bool:
         """Whether nothing more is read, but to be dropped."""
