@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -48,6 +48,7 @@ from calldex.store.embedded.fill import Filler
 from calldex.store.embedded.index import Array, Index, halves
 from calldex.store.embedded.ledger import PURGED_AT_ONCE, Ledger
 from calldex.store.embedded.proof import in_lines
+from calldex.store.embedded.proving import Proved, proofs
 from calldex.store.embedded.queue import Queue
 from calldex.store.embedded.reader import proved
 from calldex.store.embedded.recent import Recent
@@ -109,6 +110,7 @@ class EmbeddedStore(Staging):
             self._ledger.close()
             raise
         self._proved = self._to_prove = 0
+        self._proofs: Generator[Proved] = proofs(self._ledger.path, 0, 0)
         self._columns: Columns | None = None
         self._reason: str | None = "starting"
         self._assembling = threading.Lock()
@@ -224,7 +226,10 @@ class EmbeddedStore(Staging):
         started, first, logged = time.monotonic(), columns.applied, time.monotonic()
         last = self._ledger.last_seq
         self._proved, self._to_prove = (0 if columns.applied == 0 else last), last
-        with ThreadPoolExecutor(1, "ledger-reader") as reader:
+        with (
+            closing(proofs(self._ledger.path, self._proved, last)) as self._proofs,
+            ThreadPoolExecutor(1, "ledger-reader") as reader,
+        ):
             ahead: Future[_Chunk] | None = None
             while not self._closing:
                 if self._damage is not None:
@@ -246,20 +251,18 @@ class EmbeddedStore(Staging):
         """The next commits to be taken in: whole groups of rows, or what there is."""
         pending = self._ledger.last_seq - after
         upto = after + min(pending if pending < ROW_GROUP else pending // ROW_GROUP * ROW_GROUP, _CHUNK)
-        if self._proved <= after < self._to_prove:
-            self._prove(upto)
+        while self._proved < min(upto, self._to_prove):
+            self._prove(next(self._proofs))
         return _Chunk(self._versions(after, upto), upto)
 
-    def _prove(self, upto: int) -> None:
+    def _prove(self, proved: Proved) -> None:
         """Where the columns are made again, the versions they are made of are proved before; those that are not what
         was written are in them as they are, and nobody is given them. What this process writes is not proved again."""
-        upto = self._ledger.linked_upto(upto)
-        found = list(self._ledger.faults(after=self._proved, upto=upto, ends=False))
-        if found:
-            _log.error("ledger_damaged", found=in_lines(found))
+        if proved.found:
+            _log.error("ledger_damaged", found=in_lines(proved.found))
             with self._turns.turn():
-                self._ledger.mark(found, after=self._proved, upto=upto)
-        self._proved = upto
+                self._ledger.mark(proved.found, after=self._proved, upto=proved.upto)
+        self._proved = proved.upto
 
     def _await_more(self, columns: Columns) -> None:
         """Wait for commits: for some that somebody waits for, or enough of them, or any for some time."""
