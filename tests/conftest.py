@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from threading import Thread
 from threading import enumerate as threads
 from typing import Final
@@ -56,23 +57,23 @@ def own_log() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[postgres.Server]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[postgres.Server]:
     """PostgreSQL, with an empty database and one with a directory as it is after its first opening."""
     with postgres.server() as started:
         for name in ("empty", "new"):
             started.execute(f"CREATE DATABASE {name} {_LIKE}")
-        PostgresqlPlace(started, "new").open().close()
+        PostgresqlPlace(started, "new", tmp_path_factory.mktemp("new")).open().close()
         yield started
 
 
 @pytest.fixture
-def postgresql(server: postgres.Server) -> Iterator[PostgresqlPlace]:
+def postgresql(server: postgres.Server, tmp_path: Path) -> Iterator[PostgresqlPlace]:
     """A new directory of the test's own."""
-    yield from database(server, "new")
+    yield from database(server, "new", tmp_path)
 
 
-def database(server: postgres.Server, template: str) -> Iterator[PostgresqlPlace]:
-    """A copy of a database, for as long as the test lasts."""
+def database(server: postgres.Server, template: str, folder: Path) -> Iterator[PostgresqlPlace]:
+    """A copy of a database, for as long as the test lasts; what belongs to it beside is in a folder."""
     server.execute(f"CREATE DATABASE test TEMPLATE {template}")
-    yield PostgresqlPlace(server, "test")
+    yield PostgresqlPlace(server, "test", folder)
     server.execute("DROP DATABASE test WITH (FORCE)")

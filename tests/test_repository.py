@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,10 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from calldex.datadir import DIRECTORY_FILE, LOCK_FILE, RESERVE_FILE, SOCKET_FILE
+from calldex.directory.sealing import SEALING_FILE
+from calldex.store.embedded import COLUMNS_FILE, LEDGER_FILE
+
 ROOT = Path(__file__).parents[1]
 RUN = ROOT / "requirements" / "run.txt"
 DEV = ROOT / "requirements" / "dev.txt"
@@ -20,6 +24,25 @@ DEV = ROOT / "requirements" / "dev.txt"
 # Written so that this file does not hold what it looks for.
 REGISTRIES = re.compile(rb"pypi[.]org|pythonhosted[.]org|registry[.]npmjs|npmjs[.]com|deb[.]debian")
 MACHINE_PATHS = re.compile(rb"(?<![\w.])/(?:home|root|work|Users)/")
+# What lies at the top: whoever opens the repository sees what it is.
+TOP = {
+    *(".ci", ".editorconfig", ".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md"),
+    *("SECURITY.md", "bench", "connectors", "docs", "pyproject.toml", "requirements", "src", "tests", "web"),
+}
+# What Calldex, or a test of it, writes: data, keys, logs and sockets.
+WRITTEN = (
+    "*.db*",
+    "*.duckdb*",
+    "*.key*",
+    "*.lock*",
+    "*.log",
+    "*.mp3",
+    "*.pem",
+    "*.reserve*",
+    "*.sock*",
+    "*.sqlite*",
+    "demo.json",
+)
 LOCKED = re.compile(r"(?P<requirement>[\w.-]+==[\w.]+)(?: ; [^\\]+)?(?P<hashes>(?: --hash=sha256:[0-9a-f]{64})+)")
 
 
@@ -95,6 +118,31 @@ def test_no_path_of_a_machine_is_named() -> None:
 def test_the_patterns_find_what_they_are_for(pattern: re.Pattern[bytes], text: bytes) -> None:
     """A host or a path that must not be there would be seen."""
     assert pattern.search(text)
+
+
+def test_nothing_lies_at_the_top_by_accident() -> None:
+    """What is there is on a list; a file that a test left in the folder it ran in is not."""
+    assert TOP == {path.relative_to(ROOT).parts[0] for path in repository()}
+
+
+def written(paths: Iterable[Path]) -> list[Path]:
+    """The files that the program writes, by their names."""
+    return [path for path in paths if any(fnmatch(path.name, pattern) for pattern in WRITTEN)]
+
+
+def test_nothing_that_the_program_writes_is_kept() -> None:
+    """Neither data nor a key of a data directory belongs to the repository."""
+    assert [] == written(repository())
+
+
+@pytest.mark.parametrize(
+    "name", [LEDGER_FILE, DIRECTORY_FILE, COLUMNS_FILE, SEALING_FILE, LOCK_FILE, RESERVE_FILE, SOCKET_FILE]
+)
+@pytest.mark.parametrize("end", ["", "-wal", ".wal", ".part"])
+def test_what_the_program_writes_is_known(name: str, end: str) -> None:
+    """A file of a data directory would be found, and what lies beside it while it is written."""
+    path = Path(name + end)
+    assert [path] == written([path])
 
 
 def test_no_lock_with_addresses() -> None:

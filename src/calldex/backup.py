@@ -27,7 +27,7 @@ from calldex.errors import Conflict, DataDirInUse, DiskFull, UnreadableInput, Us
 from calldex.node import Node
 from calldex.settings import FILE_NAME, Settings
 from calldex.store.embedded import LEDGER_FILE
-from calldex.store.embedded.ledger import renew
+from calldex.store.embedded.opening import renew
 from calldex.store.embedded.reader import LedgerReader
 
 MANIFEST_FILE: Final = "manifest.json"

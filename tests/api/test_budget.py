@@ -18,7 +18,7 @@ from calldex.demo import interactions
 from calldex.directory.model import GroupChanges
 from calldex.node import Node
 from calldex.settings import Settings
-from calldex.store.embedded.columns import Columns
+from calldex.store.embedded.engine import Engine
 from tests.api.conftest import Api, write
 
 LIMIT_S: Final = 1
@@ -41,18 +41,18 @@ class Slow:
 
 def slower(monkeypatch: pytest.MonkeyPatch, statement_s: float, piece_s: float) -> None:
     """Every statement and every piece of a mask takes so much longer."""
-    cursor_of, masked_part = Columns._cursor, masking._masked_part  # noqa: SLF001
+    cursor_of, masked_part = Engine._cursor, masking._masked_part  # noqa: SLF001
 
     @contextmanager
-    def cursor(columns: Columns, timeout_s: float) -> Iterator[Slow]:
-        with cursor_of(columns, timeout_s) as given:
+    def cursor(engine: Engine, timeout_s: float | None) -> Iterator[Slow]:
+        with cursor_of(engine, timeout_s) as given:
             yield Slow(given, statement_s)
 
     def part(json: bytes, mask: Any) -> bytes:
         time.sleep(piece_s)
         return masked_part(json, mask)
 
-    monkeypatch.setattr(Columns, "_cursor", cursor)
+    monkeypatch.setattr(Engine, "_cursor", cursor)
     monkeypatch.setattr(masking, "_masked_part", part)
 
 

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import json
 import os
+import select
 import signal
 import stat
 import subprocess
@@ -161,6 +162,28 @@ def test_headers_behind_a_body_are_dropped(served: Served) -> None:
             + f"Authorization: Bearer {keys['ingest']}\r\n\r\n".encode()
         )
         assert b"401 Unauthorized" in reply_of(connection)
+
+
+@pytest.mark.parametrize(
+    ("head", "refused"),
+    [
+        (b"POST /api/ingest/v1/records HTTP/1.1\r\nHost: x\r\nConnection: close\r\n", b"401 Unauthorized"),
+        (b"POST /api/ingest/v1/records HTTP/1.0\r\n", b"401 Unauthorized"),
+        (b"POST /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n", b"404 Not Found"),
+        (b"POST /healthz HTTP/1.1\r\n", b"400 Bad Request"),
+    ],
+    ids=["a wrong key", "an old client", "no such endpoint", "no host"],
+)
+def test_who_still_sends_reads_the_reply(served: Served, head: bytes, refused: bytes) -> None:
+    """A client that asks for the connection's end, as proxies do, and is refused before it has sent everything, is not
+    reset: it may send the rest, and reads why."""
+    piece, pieces = b"x" * 65_536, 20
+    with served[0].connect() as connection:
+        connection.sendall(head + b"Content-Length: %d\r\n\r\n" % (pieces * len(piece)))
+        select.select([connection], [], [])  # the reply is there
+        for _ in range(pieces):
+            connection.sendall(piece)
+        assert refused in reply_of(connection)
 
 
 @pytest.mark.parametrize("chunked", [False, True])

@@ -97,11 +97,35 @@ def test_a_copy_is_proved_equal(site: Site) -> None:
         summed[day] = (summed[day] + int.from_bytes(digest[:8])) % 2**64
         counts[day] += 1
     reply = site.api.get(CHECKSUMS, site.keys["admin"], timezone="UTC").json()
-    expected = [{"from": day, "count": counts[day], "hash": f"{summed[day]:016x}"} for day in sorted(summed)]
+    expected = [{"from": day, "to": day, "count": counts[day], "hash": f"{summed[day]:016x}"} for day in sorted(summed)]
     assert expected == reply["checksums"]
     records = site.api.get(CHECKSUMS, site.keys["admin"], timezone="UTC", level="record").json()["checksums"]
     assert {change["uuid"] for change in page["changes"]} == {one["uuid"] for one in records}
     assert 403 == site.api.get(CHECKSUMS, site.keys["phone"]).status_code
+
+
+@pytest.mark.parametrize("level", ["day", "hour"])
+def test_a_difference_is_narrowed_down_by_what_is_told(site: Site, level: str) -> None:
+    """`from` and `to` are the days or instants of a request: it finds as many records, and proves the same."""
+    asked = {"level": level, "timezone": "Asia/Kolkata"}
+    admin = site.keys["admin"]
+    told = site.api.get(CHECKSUMS, admin, None, **asked).json()["checksums"]
+    for one in told[:5]:
+        narrowed = asked | {"start_date": one["from"], "end_date": one["to"]}
+        assert [one] == site.api.get(CHECKSUMS, admin, None, **narrowed).json()["checksums"]
+        records = {**narrowed, "level": "record"}
+        assert one["count"] == len(site.api.get(CHECKSUMS, admin, None, **records).json()["checksums"])
+
+
+@pytest.mark.parametrize(
+    "asked", [{}, {"group_by": "agent"}, {"bucket": "week"}, {"group_by": "team", "bucket": "day"}]
+)
+def test_occupancy_alone(site: Site, asked: dict[str, str]) -> None:
+    """As it is beside other measures."""
+    alone, beside = (stats(site, measures=measures, **asked) for measures in ("occupancy", "occupancy,calls"))
+    without = [{name: value for name, value in one.items() if name != "calls"} for one in beside["groups"]]
+    assert (without, beside["total"]["occupancy"]) == (alone["groups"], alone["total"]["occupancy"])
+    assert ["occupancy"] == list(alone["total"])
 
 
 @pytest.mark.parametrize("group", ["agent", "team"])
@@ -179,7 +203,8 @@ def test_a_copy_is_proved_equal_in_sql(site: Site, tmp_path: Path) -> None:
         cursor, number = page.json()["next_cursor"], number + 1
         if not page.json()["has_more"]:
             break
-    told = site.api.get(CHECKSUMS, site.keys["admin"], timezone="UTC").json()["checksums"]
+    served = site.api.get(CHECKSUMS, site.keys["admin"], timezone="UTC").json()["checksums"]
+    told = [{name: one[name] for name in ("from", "count", "hash")} for one in served]
 
     def found() -> list[dict[str, Any]]:
         rows = duckdb.execute(statement.replace("changes/*.json", f"{tmp_path}/changes/*.json")).fetchall()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import socket
 import threading
 import time
@@ -166,6 +167,41 @@ def test_a_stream_is_the_whole_match(served: Served) -> None:
     assert newest_first(served.records) == [msgspec.json.decode(line)["uuid"] for line in body.splitlines()]
     (entry,) = served.exports(1)
     assert (RECORDS, 200, {}) == (entry.rows, entry.status, entry.detail)
+
+
+@pytest.mark.parametrize("connection", ["close", "TE, close"])
+@pytest.mark.parametrize("coding", ["identity", "gzip"])
+@pytest.mark.parametrize("name", ["ndjson", "csv"])
+def test_trailers_say_what_the_line_says(served: Served, name: str, coding: str, connection: str) -> None:
+    """To who takes them, in the version of the protocol that has them, where the line was asked for."""
+
+    def asked(*more: str, version: str = "1.1", query: str = "&end=line") -> tuple[bytes, bytes, bytes]:
+        lines = (
+            f"GET /api/v2/cdr/export?format={name}{query} HTTP/{version}",
+            "Host: x",
+            f"Authorization: Bearer {served.keys['admin']}",
+            f"Accept-Encoding: {coding}",
+            f"Connection: {connection}",
+            *more,
+        )
+        with socket.create_connection(served.listening.getsockname(), timeout=30) as link:
+            link.sendall("\r\n".join((*lines, "", "")).encode())
+            reply = reply_of(link)
+        head, _, body = reply.partition(b"\r\n\r\n")
+        return head, body, body[body.rindex(b"\r\n0\r\n") + 5 :] if version == "1.1" else b""
+
+    head, body, tail = asked("TE: deflate, trailers")
+    whole = body_of(head + b"\r\n\r\n" + body)[0]
+    text = gzip.decompress(whole) if coding == "gzip" else whole
+    found = dict(line.split(b": ") for line in tail.strip().split(b"\r\n"))
+    last = text[text.rindex(b"\n", 0, -1) + 1 :]
+    assert b"trailer: Calldex-Records, Calldex-SHA256" in head
+    assert {b"calldex-records", b"calldex-sha256"} == found.keys()
+    assert all(value in last for value in found.values())
+    assert hashlib.sha256(text[: -len(last)]).hexdigest().encode() == found[b"calldex-sha256"]
+    for without in (asked(), asked("TE: deflate"), asked("TE: trailers", query="")):
+        assert (b"\r\n", False) == (without[2], b"trailer:" in without[0])
+    assert b"trailer" not in asked("TE: trailers", version="1.0")[0]
 
 
 def test_who_asks_for_the_head_gets_the_head(served: Served) -> None:

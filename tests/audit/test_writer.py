@@ -23,6 +23,7 @@ from calldex.audit.chain import Actor, Entry, Link, entry
 from calldex.audit.writer import Auditor
 from calldex.directory import AuditFilter, Directory
 from calldex.directory.database import sqlite_engine
+from calldex.directory.sealing import SEALING_FILE
 from calldex.errors import DiskFull, Unavailable
 
 ANA = Actor(actor="ana@example.com", account_id=1)
@@ -54,7 +55,7 @@ def opened(path: Path) -> Iterator[Site]:
             commits.append(str(arguments[2]))
 
     event.listen(engine, "before_cursor_execute", watched)
-    with Directory(engine) as directory:
+    with Directory(engine, path.with_name(SEALING_FILE)) as directory:
         one = Auditor(directory)
         try:
             yield Site(engine, directory, one, commits)

@@ -337,10 +337,11 @@ def test_a_first_start_that_was_killed_goes_on(tmp_path: Path, at: str) -> None:
     data = tmp_path / "data"
     program = (
         "import os, sys\nfrom calldex.directory import Directory\nfrom calldex.store.embedded import EmbeddedStore\n"
-        "from calldex.store.embedded.ledger import Ledger\nfrom calldex.store.embedded.columns import Columns\n"
+        "from calldex.store.embedded import opening\nfrom calldex.store.embedded.ledger import Ledger\n"
+        "from calldex.store.embedded.columns import Columns\n"
         "from calldex.cli import main\n"
         "def kill(*_, **__): os.kill(os.getpid(), 9)\n"
-        "place = {'directory': (Directory, 'ledger_heads'), 'ledger': (Ledger, '_migrate'),"
+        "place = {'directory': (Directory, 'ledger_heads'), 'ledger': (opening, 'migrate'),"
         " 'bound': (Ledger, 'bind'), 'columns': (Columns, '_open')}[sys.argv[1]]\n"
         "setattr(*place, kill)\n"
         "main(['accounts', 'add', 'north', '--data', sys.argv[2]])\n"

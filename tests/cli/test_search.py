@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
+import shutil
 from contextlib import redirect_stdout
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +15,9 @@ import pytest
 from rich.cells import cell_len
 
 from calldex.cli import output
+from calldex.cli.client import when_ready
 from calldex.cli.searching import table_of
+from calldex.errors import StoreNotReady
 from calldex.records.fields import FIELDS
 from tests.cli.tools import calldex, jsonl
 
@@ -33,6 +37,36 @@ def test_json_lines_are_what_was_imported(full: Path) -> None:
     result = calldex("search", "--all", "--format", "jsonl", data=full)
     assert LINES == result.stdout_bytes.splitlines()
     assert "600 records match, 600 printed\n" == result.stderr
+
+
+@pytest.mark.parametrize(
+    "command", [("search", "--all", "--format", "jsonl"), ("export", "--format", "ndjson", "-o", "-")]
+)
+def test_a_search_waits_for_the_columns(
+    full: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    """After a restore they are made first, by the very command that asks; it says so and waits."""
+    monkeypatch.setattr("calldex.search.reader.START_S", 0)
+    data = Path(shutil.copytree(full, tmp_path / "restored"))
+    (data / "columns.duckdb").unlink()
+    result = calldex(*command, data=data)
+    assert LINES == result.stdout_bytes.splitlines()
+    assert "Waiting: searches cannot be answered yet" in result.stderr
+
+
+def test_what_stands_still_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As long as something comes nearer it is; each step is not told."""
+    monkeypatch.setattr("calldex.cli.client.STANDSTILL_S", 0)
+    steps = iter(("1 %", "2 %", "3 %", "3 %"))
+
+    def ask() -> None:
+        raise StoreNotReady(next(steps))
+
+    with pytest.raises(StoreNotReady, match="3 %"):
+        when_ready(ask)
+    assert ([], "Waiting: 1 %\n") == (list(steps), capsys.readouterr().err)
 
 
 def test_a_hundred_is_the_limit(full: Path) -> None:
@@ -57,7 +91,9 @@ def _found(data: Path, *words: str) -> list[bytes]:
 
 def test_csv_has_every_field(full: Path) -> None:
     """A column for each field, values as they are, what is nested as JSON."""
-    rows = list(csv.DictReader(io.StringIO(calldex("search", "--all", "--format", "csv", data=full).stdout)))
+    printed = calldex("search", "--all", "--format", "csv", data=full).stdout_bytes
+    assert (0, 1) == (printed.find(codecs.BOM_UTF8), printed.count(codecs.BOM_UTF8)), "as spreadsheets take it"
+    rows = list(csv.DictReader(io.StringIO(printed.decode("utf-8-sig"))))
     assert [field.name for field in FIELDS] == list(rows[0])
     records = [msgspec.json.decode(line) for line in LINES]
     assert [record["from"] or "" for record in records] == [row["from"] for row in rows]
@@ -68,7 +104,9 @@ def test_csv_has_every_field(full: Path) -> None:
 def test_times_are_told_in_the_zone_asked_for(full: Path, zone: str, offset: str) -> None:
     """In CSV and table, the same instants; JSON Lines has the API's bytes."""
     asked = ("search", "--all", "--timezone", zone)
-    rows = list(csv.DictReader(io.StringIO(calldex(*asked, "--format", "csv", data=full).stdout)))
+    rows = list(
+        csv.DictReader(io.StringIO(calldex(*asked, "--format", "csv", data=full).stdout.removeprefix("\ufeff")))
+    )
     for record, row in zip(map(msgspec.json.decode, LINES), rows, strict=True):
         for name in ("timestamp", "started_at", "answered_at", "ended_at"):
             assert (record[name] is None) == (row[name] == "")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from calldex.directory import Directory
-from calldex.directory.database import postgresql_engine
+from calldex.directory.sealing import SEALING_FILE
 from calldex.store.clickhouse.schema import ddl
 from tests import postgres
 from tests.clickhouse.cluster import Cluster, cluster
@@ -39,9 +40,9 @@ def shared(server: postgres.Server) -> str:
 
 
 @pytest.fixture
-def directory(shared: str) -> Iterator[Directory]:
+def directory(shared: str, tmp_path: Path) -> Iterator[Directory]:
     """One node's directory."""
-    with Directory(postgresql_engine(shared)) as opened:
+    with Directory.shared(shared, tmp_path / SEALING_FILE) as opened:
         yield opened
 
 

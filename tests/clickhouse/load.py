@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -23,7 +24,7 @@ import structlog
 
 from calldex.access import Scope
 from calldex.directory import Directory, database
-from calldex.directory.database import BUSY_TIMEOUT_MS, postgresql_engine
+from calldex.directory.database import BUSY_TIMEOUT_MS
 from calldex.errors import CalldexError, Unavailable
 from calldex.records.record import Cdr, from_ms, time_uuid
 from calldex.search.query import Query
@@ -41,10 +42,12 @@ _PAUSE_S: Final = 0.01
 
 
 class Given(msgspec.Struct, kw_only=True):
-    """Where and as whom to work. `own`: the groups that no other node writes. `patience_s`: for a host's answer."""
+    """Where and as whom to work. `sealing`: the file of the key to others' secrets. `own`: the groups that no other
+    node writes. `patience_s`: for a host's answer."""
 
     store: str
     directory: str
+    sealing: str
     name: str
     accounts: list[int]
     own: list[int]
@@ -256,7 +259,7 @@ def main() -> None:
     # The turn of an account lasts as long as its hosts are waited for, and so does who waits for it.
     vars(database)["BUSY_TIMEOUT_MS"] = max(BUSY_TIMEOUT_MS, round(5000 * given.patience_s))
     with (
-        Directory(postgresql_engine(given.directory)) as directory,
+        Directory.shared(given.directory, Path(given.sealing)) as directory,
         closing(opened(given.store, directory, given.patience_s)) as store,
     ):
         node = Node(given, store)

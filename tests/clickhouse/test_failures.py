@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
 from signal import SIGCONT, SIGSTOP
 from typing import Final
 from uuid import uuid4
@@ -16,6 +17,7 @@ import pytest
 from _pytest.mark.structures import ParameterSet
 
 from calldex.directory import Directory
+from calldex.directory.sealing import SEALING_FILE
 from calldex.errors import Unavailable, UsageProblem, WrongVersion
 from calldex.store import Outcome, Store
 from calldex.store.clickhouse import client
@@ -253,8 +255,8 @@ def _versions(hosts: Cluster, account: int) -> int:
 class Load:
     """Two nodes at work on two accounts, with the hosts in another order each."""
 
-    def __init__(self, hosts: Cluster, shared: str, accounts: list[int]) -> None:
-        self.hosts, self.shared, self.accounts = hosts, shared, accounts
+    def __init__(self, hosts: Cluster, shared: str, sealing: Path, accounts: list[int]) -> None:
+        self.hosts, self.shared, self.sealing, self.accounts = hosts, shared, sealing, accounts
         self.nodes: list[Node] = []
         self.told: list[Node] = []
 
@@ -266,6 +268,7 @@ class Load:
             Given(
                 store=self.hosts.address(*order),
                 directory=self.shared,
+                sealing=str(self.sealing),
                 name=name,
                 accounts=self.accounts,
                 own=own,
@@ -296,9 +299,9 @@ class Load:
 
 
 @pytest.fixture
-def load(hosts: Cluster, shared: str, new_account: Callable[[], int]) -> Iterator[Load]:
+def load(hosts: Cluster, shared: str, tmp_path: Path, new_account: Callable[[], int]) -> Iterator[Load]:
     """A load of the test's own; its nodes end with it."""
-    made = Load(hosts, shared, [new_account(), new_account()])
+    made = Load(hosts, shared, tmp_path / SEALING_FILE, [new_account(), new_account()])
     yield made
     for node in made.told:
         node.kill()

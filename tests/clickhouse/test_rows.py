@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from calldex.directory import Directory
-from calldex.directory.database import postgresql_engine
+from calldex.directory.sealing import SEALING_FILE
 from calldex.errors import Unavailable
 from calldex.ingest.calls import Feed
 from calldex.ingest.pipeline import Ingest, Summary
@@ -66,7 +66,7 @@ def two(shared: str, tmp_path: Path) -> Iterator[tuple[Node, Node]]:
     with ExitStack() as opened:
 
         def node() -> Node:
-            directory = opened.enter_context(Directory(postgresql_engine(shared)))
+            directory = opened.enter_context(Directory.shared(shared, tmp_path / SEALING_FILE))
             commits = directory.commits()
             store = ClickhouseStore(address, commits, timeout_s=20, superseded_kept_s=1e6)
             return Node(opened.enter_context(closing(store)), directory)

@@ -38,7 +38,7 @@ def empty_place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Plac
     if request.param == "sqlite":
         yield SqlitePlace(tmp_path / "directory.sqlite")
     else:
-        yield from database(request.getfixturevalue("server"), "empty")
+        yield from database(request.getfixturevalue("server"), "empty", tmp_path)
 
 
 @pytest.fixture(params=BOTH)
@@ -63,5 +63,5 @@ def watched(place: Place) -> Iterator[tuple[Directory, list[str]]]:
     engine = place.engine()
     statements: list[str] = []
     event.listen(engine, "before_cursor_execute", lambda *arguments: statements.append(arguments[2]))
-    with Directory(engine) as opened:
+    with Directory(engine, place.sealing) as opened:
         yield opened, statements

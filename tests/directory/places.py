@@ -12,22 +12,25 @@ from sqlalchemy import Engine
 
 from calldex.directory import Directory
 from calldex.directory.database import postgresql_engine, sqlite_engine
+from calldex.directory.sealing import SEALING_FILE
 from tests.postgres import Server
 
 _OPENING: Final = """
 from pathlib import Path
 from calldex.directory import Directory, database
-Directory(database.{}({})).close()
+Directory(database.{}({}), Path({!r})).close()
 """
 
 
 class Place(ABC):
     """A directory database of the test's own, as others than the directory under test see it.
 
-    `opening` are the lines of a program that opens a directory there and closes it.
+    `opening` are the lines of a program that opens a directory there and closes it, `sealing` is the file of its key to
+    others' secrets.
     """
 
     opening: str
+    sealing: Path
 
     @abstractmethod
     def engine(self) -> Engine:
@@ -35,7 +38,7 @@ class Place(ABC):
 
     def open(self) -> Directory:
         """What another process has open."""
-        return Directory(self.engine())
+        return Directory(self.engine(), self.sealing)
 
     @abstractmethod
     def execute(self, sql: str) -> list[tuple[Any, ...]]:
@@ -59,7 +62,8 @@ class SqlitePlace(Place):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.opening = _OPENING.format("sqlite_engine", f"Path({str(path)!r})")
+        self.sealing = path.with_name(SEALING_FILE)
+        self.opening = _OPENING.format("sqlite_engine", f"Path({str(path)!r})", str(self.sealing))
 
     def engine(self) -> Engine:
         """Another engine on it."""
@@ -88,13 +92,14 @@ class SqlitePlace(Place):
 
 
 class PostgresqlPlace(Place):
-    """A database of a server."""
+    """A database of a server, and a folder for the key."""
 
-    def __init__(self, server: Server, name: str) -> None:
+    def __init__(self, server: Server, name: str, folder: Path) -> None:
         self.server = server
         self.name = name
+        self.sealing = folder / SEALING_FILE
         self.address = server.address.set(database=name).render_as_string()
-        self.opening = _OPENING.format("postgresql_engine", repr(self.address))
+        self.opening = _OPENING.format("postgresql_engine", repr(self.address), str(self.sealing))
 
     def engine(self) -> Engine:
         """Another engine on it."""

@@ -19,6 +19,7 @@ from calldex.audit.chain import Action, Actor, Entry, Link, entry
 from calldex.directory import AuditFilter, Directory
 from calldex.directory.audit import MOST_FAULTS
 from calldex.directory.database import sqlite_engine
+from calldex.directory.sealing import SEALING_FILE
 from calldex.errors import CalldexError, DiskFull, Unavailable
 from tests.directory.places import Place, PostgresqlPlace
 from tests.examples import examples
@@ -274,7 +275,7 @@ def test_a_full_disk(path: Path) -> None:
     pages = 1_000_000
     engine = sqlite_engine(path)
     event.listen(engine, "connect", lambda connection, _: connection.execute(f"PRAGMA max_page_count = {pages}"))
-    with Directory(engine) as directory:
+    with Directory(engine, path.with_name(SEALING_FILE)) as directory:
         append(directory, made(1))
         pages = 1  # below what there is: SQLite then takes the number of pages there are
         for _ in range(2):

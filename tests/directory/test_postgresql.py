@@ -14,6 +14,7 @@ from sqlalchemy import text
 from calldex.audit.chain import Actor, entry
 from calldex.directory import Directory, Seen, database, snapshot
 from calldex.directory.database import postgresql_engine
+from calldex.directory.sealing import SEALING_FILE
 from calldex.errors import BadSettings, DiskFull, Unavailable, UsageProblem
 from tests.directory.places import PostgresqlPlace
 from tests.postgres import Server
@@ -30,11 +31,11 @@ def guarded(server: Server) -> Server:
     return server
 
 
-def refused(address: str) -> str:
+def refused(address: str, folder: Path) -> str:
     """What is told about an address, without the password and within ten seconds."""
     began = time.monotonic()
     with pytest.raises(UsageProblem) as error:
-        Directory(postgresql_engine(address))
+        Directory.shared(address, folder / SEALING_FILE)
     assert time.monotonic() - began < 10
     told = str(error.value)
     assert not any(each in told for each in (PASSWORD, "\n", "psycopg"))
@@ -55,19 +56,22 @@ def refused(address: str) -> str:
         ({"query": {"sslmod": "require", "password": PASSWORD}}, 'invalid connection option "sslmod"'),
     ],
 )
-def test_an_address_that_does_not_work(guarded: Server, changes: dict[str, object], expected: str) -> None:
+def test_an_address_that_does_not_work(
+    guarded: Server, tmp_path: Path, changes: dict[str, object], expected: str
+) -> None:
     """The message names the database and what the server, or the way to it, has against it."""
     address = guarded.address.set(username="guarded", password=PASSWORD, database="empty").set(**changes)  # type: ignore[arg-type]
-    told = refused(address.render_as_string(hide_password=False))
+    told = refused(address.render_as_string(hide_password=False), tmp_path)
     assert expected in told
     assert f"{address.username}@{address.host}:{address.port}/{address.database}" in told
 
 
-def test_a_server_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_does_not_answer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Whoever takes the connection and says nothing is not waited for long."""
     monkeypatch.setattr(database, "_CONNECT_S", 2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        told = refused(f"postgresql://guarded:{PASSWORD}@127.0.0.1:{silent.getsockname()[1]}/calldex")
+        address = f"postgresql://guarded:{PASSWORD}@127.0.0.1:{silent.getsockname()[1]}/calldex"
+        told = refused(address, tmp_path)
     assert "timeout expired" in told
 
 
@@ -87,22 +91,23 @@ def test_a_server_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
         f"postgresql://u:x@y:{PASSWORD}@db/calldex",
     ],
 )
-def test_what_is_no_address(address: str) -> None:
+def test_what_is_no_address(address: str, tmp_path: Path) -> None:
     """Another scheme, no host, no database, no port that is one, an @ in the password: the form is told."""
     with pytest.raises(
         BadSettings, match=r"directory: is not the address of a PostgreSQL database\. Valid: postgresql://user"
     ):
         postgresql_engine(address)
-    refused(address)
+    refused(address, tmp_path)
 
 
-def test_an_address_with_a_password_of_any_characters(guarded: Server) -> None:
+def test_an_address_with_a_password_of_any_characters(guarded: Server, tmp_path: Path) -> None:
     """Written as in any URL."""
     server = guarded
     server.execute("CREATE ROLE odd LOGIN SUPERUSER PASSWORD 'a@b:c/d%e?'")
     server.trust_nobody("odd")
     address = server.address.set(username="odd", password=None, database="new").render_as_string()
-    with Directory(postgresql_engine(address.replace("odd@", "odd:a%40b%3Ac%2Fd%25e%3F@"))) as directory:
+    address = address.replace("odd@", "odd:a%40b%3Ac%2Fd%25e%3F@")
+    with Directory.shared(address, tmp_path / SEALING_FILE) as directory:
         assert "main" == directory.account().name
 
 

@@ -13,6 +13,7 @@ from sqlalchemy import Engine, event
 
 from calldex.directory import Directory
 from calldex.directory.database import sqlite_engine
+from calldex.directory.sealing import SEALING_FILE
 from calldex.errors import Conflict, DiskFull, Unavailable, UnreadableInput
 from tests.directory.places import SqlitePlace
 
@@ -60,7 +61,7 @@ def test_a_first_opening_on_a_full_disk(tmp_path: Path) -> None:
     """It leaves an empty database, which opens the next time."""
     path = tmp_path / "d.sqlite"
     with pytest.raises(DiskFull, match="no room left"):
-        Directory(small_engine(path, pages=5))
+        Directory(small_engine(path, pages=5), tmp_path / SEALING_FILE)
     assert execute(path, "SELECT name FROM sqlite_master") == []
     with Directory.open(path) as directory:
         assert directory.check() == []
@@ -69,7 +70,7 @@ def test_a_first_opening_on_a_full_disk(tmp_path: Path) -> None:
 def test_full_disk_changes_nothing(path: Path) -> None:
     """A write that finds no room is refused whole; reading goes on."""
     pages = execute(path, "PRAGMA page_count")[0][0]
-    with Directory(small_engine(path, pages)) as directory:
+    with Directory(small_engine(path, pages), path.with_name(SEALING_FILE)) as directory:
         with pytest.raises(DiskFull, match="nothing was changed"):
             directory.add_source("pbx", "asterisk", {f"k{i}": "x" * 4000 for i in range(10)})
         assert directory.sources() == []
@@ -79,7 +80,7 @@ def test_writer_that_waits_too_long(path: Path) -> None:
     """While another process writes for too long, the writer is told to come again."""
     engine = sqlite_engine(path)
     event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA busy_timeout = 10"))
-    with Directory(engine) as directory, closing(sqlite3.connect(path)) as other:
+    with Directory(engine, path.with_name(SEALING_FILE)) as directory, closing(sqlite3.connect(path)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(Unavailable, match="database is locked") as refused:
             directory.add_account("second")

@@ -237,6 +237,9 @@ def test_whose_they_are(site: Site) -> None:
 @pytest.mark.parametrize(
     ("given", "parameter"),
     [
+        ({"name": "a/b"}, "name"),
+        ({"name": " blank"}, "name"),
+        ({"name": ".hidden"}, "name"),
         ({"target": "elsewhere"}, "target"),
         ({"target": "/etc"}, "target"),
         ({"at": "24:00"}, "at"),

@@ -190,12 +190,15 @@ def test_fingerprints_of_places(store: Store) -> None:
     """The entity tag of a page is the same for the same content, and another as soon as anything may differ."""
     pager = Pager(store, SEALER, LIFE_MS)
     token = read(store, everything(), PageRequest(1, 5)).token
+    held = token_of(store, everything())
+    counted_otherwise = SEALER.seal(msgspec.structs.replace(held, total=held.total + 1))
     asked = [
         (everything(), PageRequest(1, 5)),
         (everything(), PageRequest(1, 6)),
         (everything(), PageRequest(2, 5)),
         (everything(), PageRequest(1, 5, token)),
         (everything(), PageRequest(3, 5, token)),
+        (everything(), PageRequest(1, 5, counted_otherwise)),
         (searched(min_duration="0"), PageRequest(1, 5)),
         (everything(2), PageRequest(1, 5)),
         (Query(scope=Scope(account_id=1, whole=False)), PageRequest(1, 5)),

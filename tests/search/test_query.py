@@ -169,6 +169,10 @@ def test_every_word_and_alias_has_its_code() -> None:
         ("start_date", "2026-01-01 10:00:00Z", "is not a date"),
         ("start_date", "2026-01-01T25:00:00Z", "is not a date"),
         ("start_date", "yesterday", "is not a date"),
+        ("start_date", "946684799", "is not a date"),
+        ("end_date", "4102444800000", "is not a date"),
+        ("start_date", "1764201600.5", "is not a date"),
+        ("changed_since", "2026-01-01T10:00:00", "is not an instant"),
         ("start_date", "\u0662026-01-01", "is not a date"),
         ("end_date", "0000-01-01", "is not a date"),
     ],
@@ -263,6 +267,35 @@ def test_an_instant_is_on_the_day_that_the_clock_on_the_wall_shows(day: object, 
         for ms in (bound - 1, bound, bound + seconds * 1000):
             local = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms)).astimezone(ZoneInfo(zone))
             assert (str(local.date()) == str(day)) == (query.start_ms <= ms < query.end_ms)
+
+
+@pytest.mark.parametrize(
+    ("text", "zone", "meant"),
+    [
+        ("2026-01-01T10:00:00", "Europe/Berlin", "2026-01-01T09:00Z"),
+        ("2026-07-01T00:00", "Europe/Berlin", "2026-06-30T22:00Z"),
+        ("2026-03-29T02:30:00", "Europe/Berlin", "2026-03-29T01:30Z"),
+        ("2025-10-26T02:30:00", "Europe/Berlin", "2025-10-26T00:30Z"),
+        ("2026-01-01T10:00:00Z", "Europe/Berlin", "2026-01-01T10:00Z"),
+        ("1767261600000", "Europe/Berlin", "2026-01-01T10:00Z"),
+        ("1767261600001", None, "2026-01-01T10:00:00.001Z"),
+        ("1767261600", None, "2026-01-01T10:00Z"),
+    ],
+)
+def test_instants_as_programs_have_them(text: str, zone: str | None, meant: str) -> None:
+    """Without an offset: on the clock of `timezone`, where it is given; an hour that there is not, an hour later, one
+    that comes twice, its first. Epoch seconds and milliseconds as they are. As an end, each is excluded."""
+    named = [] if zone is None else [("timezone", zone)]
+    assert (instant(meant), None) == bounds(("start_date", text), *named)
+    assert (None, instant(meant)) == bounds(("end_date", text), *named)
+    (problem,) = problems(("start_date", text), ("end_date", text), *named)
+    assert "end_date" == problem.parameter
+
+
+def test_an_instant_without_an_offset_needs_its_zone() -> None:
+    """That of the reader is not taken for it: who sent UTC would get other hours, and not see it."""
+    (problem,) = problems(("start_date", "2026-01-01T10:00:00"))
+    assert "`timezone`" in problem.valid
 
 
 def test_days_without_one_bound() -> None:

@@ -204,7 +204,7 @@ def test_columns_made_in_pieces(
 ) -> None:
     """However many commits are taken in at once: versions superseded in a later piece count once."""
     closed, _, expected = kept
-    monkeypatch.setattr("calldex.store.embedded._CHUNK", chunk)
+    monkeypatch.setattr("calldex.store.embedded.follower._CHUNK", chunk)
     folder = tmp_path / "data"
     shutil.copytree(closed, folder)
     (folder / COLUMNS_FILE).unlink()
@@ -267,7 +267,7 @@ def test_what_is_written_while_columns_are_made_is_seen(
 ) -> None:
     """Who writes while the columns are being made, and then searches, finds all that they wrote."""
     closed, _, expected = kept
-    monkeypatch.setattr("calldex.store.embedded._CHUNK", 8)
+    monkeypatch.setattr("calldex.store.embedded.follower._CHUNK", 8)
     folder = tmp_path / "data"
     shutil.copytree(closed, folder)
     (folder / COLUMNS_FILE).unlink()
@@ -334,7 +334,7 @@ def test_settling_waits_as_long_as_columns_come_nearer(
 ) -> None:
     """Columns that take longer to be made than a query may take are waited for."""
     closed, _, expected = kept
-    monkeypatch.setattr("calldex.store.embedded._CHUNK", 8)
+    monkeypatch.setattr("calldex.store.embedded.follower._CHUNK", 8)
     apply = Columns.apply
 
     def slowly(*given: Any) -> None:

@@ -241,8 +241,8 @@ def test_a_backup_on_a_full_disk(tmp_path: Path) -> None:
 def test_the_log_does_not_grow_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While one commit follows another, the write-ahead log is folded into the database beside them, also while
     somebody reads; it begins anew, so that it stays a part of what is written, however busy the machine is."""
-    monkeypatch.setattr("calldex.store.embedded.ledger._CHECKPOINT_PAGES", 50)
-    monkeypatch.setattr("calldex.store.embedded.ledger._MOST_PAGES", 200)
+    monkeypatch.setattr("calldex.store.embedded.wal._CHECKPOINT_PAGES", 50)
+    monkeypatch.setattr("calldex.store.embedded.wal._MOST_PAGES", 200)
     log, longest = tmp_path / f"{LEDGER_FILE}-wal", 0
     with closing(embedded(tmp_path)) as store:
         for n in range(60):

@@ -77,7 +77,7 @@ def test_whatever_the_engine_says_has_the_columns_made_again(
     shutil.copytree(kept, tmp_path / "data")
     with closing(embedded(tmp_path / "data")) as store:
         store.settle()
-        page, first = Columns.page, store._columns  # noqa: SLF001 - the columns that break
+        page, first = Columns.page, store._follower.columns  # noqa: SLF001 - the columns that break
 
         def broken(self: Columns, *given: Any, **more: Any) -> Any:
             if self is first:
@@ -86,7 +86,7 @@ def test_whatever_the_engine_says_has_the_columns_made_again(
 
         monkeypatch.setattr(Columns, "page", broken)
         assert 3000 == answer(store, everything())[0]
-        assert store._columns is not first  # noqa: SLF001
+        assert store._follower.columns is not first  # noqa: SLF001
 
 
 def test_a_question_that_no_columns_can_answer_does_not_have_them_made_again_and_again(
@@ -165,8 +165,8 @@ def test_the_log_is_bounded_although_somebody_reads(tmp_path: Path, monkeypatch:
     """A reader that does not end keeps the log from being folded in: from a length on writers are refused, and go on
     when it has ended."""
     monkeypatch.setattr(sqlite, "BUSY_MS", 100)
-    monkeypatch.setattr("calldex.store.embedded.ledger._CHECKPOINT_PAGES", 50)
-    monkeypatch.setattr("calldex.store.embedded.ledger._MOST_PAGES", 100)
+    monkeypatch.setattr("calldex.store.embedded.wal._CHECKPOINT_PAGES", 50)
+    monkeypatch.setattr("calldex.store.embedded.wal._MOST_PAGES", 100)
     log, longest, kept = tmp_path / f"{LEDGER_FILE}-wal", 0, 0
     with closing(embedded(tmp_path)) as store:
         put(store, [record(0)])

@@ -67,7 +67,7 @@ def test_what_ended_is_purged_while_it_is_counted(store: EmbeddedStore, monkeypa
 
 def test_an_unknown_combination_comes_while_a_reach_is_counted(store: EmbeddedStore) -> None:
     """The bits of a reach say nothing of it, whichever condition of a search the engine looks at first."""
-    columns = store._ready(0)
+    columns = store._follower._ready(0)
     reach = columns._within(Scope(account_id=1, teams=(1,), whole=False))
     put(store, [call(100 + n, 5, team=100 + n) for n in range(40)])
     store.settle()

@@ -231,6 +231,27 @@ def test_columns_are_made_of_proved_versions(
         assert 13 == answer(store, asked)[0]
 
 
+def test_the_process_that_proves_ends_when_all_is_proved(
+    kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not left for as long as the store is open."""
+    whole, done = proving.elsewhere, []
+
+    @contextmanager
+    def noted(path: Path, after: int, upto: int) -> Iterator[Iterable[bytes]]:
+        with whole(path, after, upto) as lines:
+            try:
+                yield lines
+            finally:
+                done.append(upto)
+
+    monkeypatch.setattr(proving, "ALONE", 0)
+    monkeypatch.setattr(proving, "elsewhere", noted)
+    with closing(embedded(altered(kept, tmp_path))) as store:
+        store.settle()
+        assert [47] == done
+
+
 def test_what_was_just_written_is_not_proved_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The columns of a store that is new, or was opened again, take in what is written as it is: to read and digest it
     once more would cost a third of writing."""
@@ -340,7 +361,7 @@ def test_batches_of_one_commit_have_one_link(tmp_path: Path) -> None:
             for n in range(10, 15)
         ]
         assert 5 == len(ledger.write(made))
-        assert [] == list(ledger.faults(upto=ledger.last_seq))
+        assert [] == list(ledger.versions.faults(upto=ledger.last_seq))
         last = ledger.last_seq
     with LedgerReader(tmp_path / LEDGER_FILE) as reader:
         assert (1, last) == (reader.links_behind(0), reader.head().seq)

@@ -17,8 +17,9 @@ import pytest
 from calldex.store.clickhouse.schema import CLUSTER, PLAIN, steps
 from calldex.store.embedded.chain import COVERED
 from calldex.store.embedded.dialect import DUCKDB, SQLITE
-from calldex.store.embedded.ledger import ROW_NAMES, Ledger
+from calldex.store.embedded.ledger import Ledger
 from calldex.store.embedded.schema import COLUMNS, LEDGER
+from calldex.store.embedded.versions import ROW_NAMES
 from calldex.store.migrations import Migration, numbered
 from calldex.store.sql import VALUE_NAMES, layout
 

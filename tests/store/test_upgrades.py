@@ -25,6 +25,7 @@ from calldex.store.clickhouse.schema import PLAIN
 from calldex.store.embedded import LEDGER_FILE, EmbeddedStore, fill
 from calldex.store.embedded.ledger import Ledger
 from calldex.store.embedded.packing import Packing
+from calldex.store.embedded.versions import Versions
 from calldex.store.sql import Sql, values_of
 from tests import reference
 from tests.engines import answer, chdb, chdb_database, disagreeing, embedded, put
@@ -121,7 +122,7 @@ class Gate:
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
     """Nothing is filled in but ten versions at each of its steps."""
-    made, filled, texts = Gate(), Ledger.fill, Ledger.texts
+    made, filled, texts = Gate(), Ledger.fill, Versions.texts
 
     def gated(*arguments: object) -> object:
         if not made.free.is_set() and not made.steps.acquire(timeout=0.01):
@@ -133,7 +134,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
         made.done.release()
 
     monkeypatch.setattr(fill, "AGAIN_S", 0.01)
-    monkeypatch.setattr(Ledger, "texts", gated)
+    monkeypatch.setattr(Versions, "texts", gated)
     monkeypatch.setattr(fill, "LEDGER_AT_ONCE", 10)
     monkeypatch.setattr(fill, "COLUMNS_AT_ONCE", 7)
     monkeypatch.setattr(Ledger, "fill", told)

@@ -107,7 +107,7 @@ def test_changes_that_nobody_waited_for(store: Store, changes: int) -> None:
 
 def test_a_write_is_visible_soon(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who waits for their records to be visible does not wait until there are more: however long that is."""
-    monkeypatch.setattr("calldex.store.embedded._UNSEEN_S", 600.0)  # longer than a question may take
+    monkeypatch.setattr("calldex.store.embedded.follower._UNSEEN_S", 600.0)  # longer than a question may take
     for n in range(20):
         put(store, [record(duration_s=n)])
     assert (1, codec.encode(record(duration_s=19))) == answer(store, everything())

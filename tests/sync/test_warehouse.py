@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
+import msgspec
+import pyarrow as pa
 import pytest
 
 from calldex.client import Client
 from calldex.demo import interactions
+from calldex.records import codec
+from calldex.sync.destinations import Batch, Change, Context
 from calldex.sync.destinations.tables import record
+from calldex.sync.destinations.warehouse import Duckdb
 from tests.sync.conftest import Database, Rig, Source, changed, some, without_nulls
 from tests.sync.front import Front
 
@@ -185,6 +193,32 @@ def test_columns_are_added(source: Source, database: Database, tmp_path: Path) -
     assert "agent" not in database.rows("cdrs")[0]
     assert "" == rig(tmp_path, source, database).run().problem
     assert without_nulls(source.records()) == database.records()
+
+
+class Kept(list[Change]):
+    """Changes, of which can be told whether somebody has them still."""
+
+
+def test_nothing_of_a_load_is_kept(tmp_path: Path) -> None:
+    """Neither the changes nor their rows, and without the garbage collector, which comes late: what dlt keeps of its
+    own has no end of ours."""
+    options = Duckdb.Options(path=str(tmp_path / "warehouse.duckdb"))
+    given = [Change(each.uuid, 1, msgspec.Raw(codec.encode(each))) for each in some(100, seed=14)]
+    kept = []
+    with closing(Duckdb(options, Context("calls", "main", (), {}))) as warehouse:
+        warehouse.state()
+        before = pa.total_allocated_bytes()
+        gc.disable()
+        try:
+            for number in range(3):
+                changes = Kept(given)
+                kept.append(weakref.ref(changes))
+                warehouse.apply(Batch(changes, f"place {number}"))
+                del changes
+                assert [None] * len(kept) == [each() for each in kept]
+                assert pa.total_allocated_bytes() <= before
+        finally:
+            gc.enable()
 
 
 def test_duckdb(source: Source, tmp_path: Path) -> None:

@@ -132,6 +132,17 @@ def test_plain_http_is_refused(served: Served) -> None:
     assert time.monotonic() < began + 0.4
 
 
+def test_who_still_sends_reads_the_reply(served: Served, pair: Pair) -> None:
+    """A request that is refused before it has come whole is taken to its end by TLS as well, and then closed."""
+    plain = served[0].connect()
+    with plain, trusting(pair).wrap_socket(plain, server_hostname="127.0.0.1") as connection:
+        connection.sendall(b"POST /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 1300000\r\n\r\n")
+        reply = connection.recv(65_536)
+        for _ in range(20):
+            connection.sendall(b"x" * 65_000)
+        assert b"404 Not Found" in reply + reply_of(connection)
+
+
 @pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01\x02\x00\x01"])
 def test_a_slow_handshake_is_cut(served: Served, pair: Pair, sent: bytes) -> None:
     """A client that does not finish its handshake is cut, and its place is free."""

@@ -77,7 +77,7 @@ def test_an_export_is_scheduled(place: Place, page: Page) -> None:
     page.get_by_test_id("admin-add").click()
     form = page.get_by_test_id("admin-form")
     for name, text in (
-        ("Name", "each-night"),
+        ("Name", "Täglich nachts"),
         ("At", "02:00"),
         ("Where to", "elsewhere"),
         ("Filters, as in an address", "type=inbound"),
@@ -89,7 +89,7 @@ def test_an_export_is_scheduled(place: Place, page: Page) -> None:
     expect(form.get_by_label("Filters", exact=False)).to_have_value("type=inbound")
     form.get_by_label("Where to").fill("nightly")
     form.get_by_role("button", name="Save").click()
-    row = page.get_by_role("row").filter(has_text="each-night")
+    row = page.get_by_role("row").filter(has_text="Täglich nachts")
     expect(row).to_contain_text("02:00")
     expect(row).to_contain_text("type: inbound")
     page.on("dialog", lambda dialog: dialog.accept())
@@ -115,3 +115,17 @@ def test_an_account_without_calls_says_so(
     page.goto(f"{place.url}/admin/sources")
     expect(page.get_by_role("status")).to_contain_text("There are no calls yet.")
     expect(page.get_by_test_id("error")).to_have_count(0)
+
+
+def test_keys_and_the_clock_are_told_where_one_is(place: Place, page: Page) -> None:
+    """The person's menu leads nowhere else; what is searched stays when times are shown another way."""
+    page.goto(f"{place.url}/admin/users?search=a&timezone=UTC")
+    page.get_by_role("button", name="You, look").click()
+    page.get_by_role("button", name="Keyboard").click()
+    keys = page.get_by_role("dialog")
+    expect(keys).to_contain_text("Search")
+    keys.get_by_role("button", name="Close").click()
+    expect(keys).to_have_count(0)
+    page.get_by_test_id("zone").click()
+    page.get_by_label("Clock").select_option("12")
+    expect(page).to_have_url(f"{place.url}/admin/users?search=a&timezone=UTC&clock=12")

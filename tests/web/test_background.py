@@ -97,6 +97,21 @@ def test_how_far_it_is_and_what_became_of_it_is_told(place: Place, page: Page) -
     assert [f"{place.url}{EXPORTS}/{'0' * 32}"] == removed
 
 
+def test_escape_leaves_a_download_that_runs(place: Place, page: Page) -> None:
+    """What could stop it stays; when it is stopped, Escape closes the panel, and that alone."""
+    panel(page, f"{place.url}/cdr/{place.records[0].uuid}?timezone=UTC")
+    page.route(re.compile(r"/cdr/export\?"), lambda _: None)  # it never answers
+    page.get_by_test_id("export-start").click()
+    stop = page.get_by_role("button", name="Stop")
+    for _ in range(2):
+        page.keyboard.press("Escape")
+        expect(stop).to_be_visible()
+    stop.click()
+    page.keyboard.press("Escape")
+    expect(page.get_by_test_id("export-start")).to_have_count(0)
+    expect(page.get_by_test_id("record")).to_be_visible()
+
+
 def test_more_than_may_be_made_is_refused_with_words(place: Place, page: Page) -> None:
     """What the server says stands where it was asked, and nothing that was chosen is lost."""
     error = {"error": "5 of your exports wait or run already", "type": "urn:calldex:error:too_many"}

@@ -54,6 +54,22 @@ def test_a_server_in_trouble_leaves_the_list(
     expect(page.get_by_test_id("error")).to_have_count(0)
 
 
+def test_sums_and_a_picture_that_fail_say_so(place: Place, page: Page) -> None:
+    """Each where it belongs, with a way to try again; the list is not concerned."""
+    statistics = re.compile(r"/api/v2/cdr/stats\?")
+    page.route(statistics, refused(500, "internal", "something went wrong here"))
+    list_at(page, place.url)
+    foot, picture = page.locator("footer"), page.get_by_test_id("histogram")
+    expect(foot.get_by_test_id("error")).to_contain_text("The sums could not be made.")
+    expect(picture.get_by_test_id("error")).to_contain_text("Calls over time could not be counted.")
+    page.unroute(statistics)
+    foot.get_by_role("button", name="Try again now").click()
+    expect(foot).to_contain_text("answered")
+    picture.get_by_role("button", name="Try again now").click()
+    expect(picture.locator("rect").first).to_be_attached()
+    expect(page.get_by_test_id("error")).to_have_count(0)
+
+
 def test_a_session_that_ended_asks_in_place(place: Place, watched: Opened) -> None:
     """The session ends on the server: the page asks for the password over what is there, and goes on."""
     context = watched()
@@ -160,6 +176,18 @@ def test_little_is_loaded_before_the_first_rows(
     list_at(page, place.url)
     expect(page.locator("footer")).to_contain_text("answered")
     assert len([each for each in asked if "/api/" in each]) <= 8, asked
+    assert len([each for each in asked if "/assets/" in each]) <= 5, asked
+    assert 1 == len([each for each in asked if "/stats?" in each and "group_by=type" in each]), asked
+    # Who it is is asked once, and before there is a script that could ask.
+    session_asked, script_there = page.evaluate(
+        "(() => {"
+        " const all = performance.getEntriesByType('resource');"
+        " const of = part => all.filter(each => each.name.includes(part));"
+        " return [of('/api/session').map(each => each.startTime), of('/assets/page-')[0].responseEnd];"
+        "})()"
+    )
+    assert 1 == len(session_asked)
+    assert session_asked[0] < script_there
     assert [] == [each for each in asked if not each.startswith(place.url)]
     assert page.evaluate("document.querySelectorAll('*').length") < 1_500
     session = context.new_cdp_session(page)

@@ -3,6 +3,8 @@ and what opens the places of the setting `export_targets`."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Final
 from zoneinfo import ZoneInfo
@@ -15,7 +17,7 @@ from calldex.audit.chain import searched
 from calldex.buckets import Credentials, keep_credentials
 from calldex.clock import now_ms
 from calldex.directory import Export, Schedule, maker_of
-from calldex.directory.model import handle_problem, refuse, timezone_problem
+from calldex.directory.model import refuse, timezone_problem
 from calldex.directory.tables import ExportState
 from calldex.errors import BadParameters, NotFound, Problem, suggest
 from calldex.exports.request import FORMAT_WORDS
@@ -28,13 +30,15 @@ EXPORT: Final[tuple[Permission, ...]] = ("export",)
 MANAGED: Final[tuple[Permission, ...]] = ("export", "manage_access")
 _DAYS: Final = ("start_date", "end_date", "timezone")
 _OWN: Final = ("format", "fields", "end")
+_NAME: Final = re.compile(r"[^\W_][\w .-]*")
+LONGEST_NAME: Final = 64
 
 
 class NewSchedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An export to be made every day at a time in a zone (else the caller's), of the records of the day before, to a
     place that the operator named in the setting `export_targets`. `filters` are those of the list by their names."""
 
-    name: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_NAME)]
     at: Annotated[str, msgspec.Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$", description="a time of day, as 02:00")]
     target: Annotated[str, msgspec.Meta(min_length=1, max_length=40)]
     format: FORMAT_WORDS
@@ -92,7 +96,7 @@ def create_schedule(call: Call, new: NewSchedule) -> ShownSchedule:
     """
     call.noted.target = new.name
     timezone = new.timezone or call.actor.timezone
-    refuse([*handle_problem("name", new.name), *timezone_problem(timezone), *_target_problem(call, new.target)])
+    refuse([*_name_problem(new.name), *timezone_problem(timezone), *_target_problem(call, new.target)])
     pairs = [("format", new.format), ("fields", ",".join(new.fields)), *new.filters.items()]
     if wrong := sorted({*new.filters} & {*_DAYS, *_OWN}):
         raise BadParameters(
@@ -144,6 +148,15 @@ def set_target_credentials(call: Call, given: Credentials) -> None:
     call.noted.target = call.subject
     refuse(_target_problem(call, call.subject))
     keep_credentials(call.directory, "export_target", call.subject, given)
+
+
+def _name_problem(name: str) -> Iterable[Problem]:
+    """What is wrong with the name of a schedule, with which the names of its files begin."""
+    if not _NAME.fullmatch(name):
+        valid = (
+            f"up to {LONGEST_NAME} letters, digits, spaces, dots, dashes and underscores, the first a letter or digit"
+        )
+        yield Problem("name", name, "is not a usable name", valid)
 
 
 def _target_problem(call: Call, name: str) -> list[Problem]:

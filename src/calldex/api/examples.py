@@ -253,7 +253,9 @@ _OF_TYPE[StatsReply] = StatsReply(
     timezone="Europe/London",
 )
 _OF_TYPE[ChecksumReply] = ChecksumReply(
-    checksums=[Checksum(from_="2026-11-01", count=812, hash="5f0c9a1e77b2d304")], as_of=901234, timezone="Europe/London"
+    checksums=[Checksum(from_="2026-11-01", to="2026-11-01", count=812, hash="5f0c9a1e77b2d304")],
+    as_of=901234,
+    timezone="Europe/London",
 )
 _MARK: Final = Mark(uuid=_UUID, by="bo@example.com", at=_LATER, note="sent a mail")
 _OF_TYPE[Mark] = _MARK

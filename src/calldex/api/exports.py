@@ -20,9 +20,11 @@ from calldex.node import Node
 from calldex.search.query import Parameters
 from calldex.search.reader import Batch, Reader, Reading
 from calldex.transport.replies import PRIVATE, Coding, coding_for
-from calldex.transport.streams import Coder, Head, Pieces, StreamReply
+from calldex.transport.streams import TRAILERS, Coder, Head, Pieces, StreamReply, Tail
 
 EXPECTED: Final = "Calldex-Expected-Records"
+RECORDS, SHA256 = "Calldex-Records", "Calldex-SHA256"
+"""Trailers: what the line at the end says, for who looks for it in the protocol."""
 EXPORT: Final = Reading(
     action="export", needs=("see_cdrs", "export"), takes=Parameters(ExportRequest), places="streams"
 )
@@ -49,11 +51,17 @@ class Exports:
                 )
                 try:
                     begun = await stream.run(file.begin)
-                    yield Head(format_.media_type, _headers(format_, stream.total), file.coding)
+                    headers = _headers(format_, stream.total)
+                    if search.own.end is not None and TRAILERS in request.scope:
+                        headers["Trailer"] = f"{RECORDS}, {SHA256}"
+                    yield Head(format_.media_type, headers, file.coding)
                     yield begun
                     async for piece in stream.through(file.add):
                         yield piece
                     yield await stream.run(file.end)
+                    if file.proof is not None:
+                        records, digest = file.proof
+                        yield Tail({RECORDS: str(records), SHA256: digest})
                 finally:
                     await stream.settled()
                     file.close()
@@ -68,6 +76,11 @@ class File:
         self.coding = coding
         self._made = made
         self._coder = Coder(coding)
+
+    @property
+    def proof(self) -> tuple[int, str] | None:
+        """What the line at the end says, once it was made."""
+        return self._made.proof
 
     def begin(self) -> bytes:
         """What comes before the first record."""

@@ -140,9 +140,11 @@ class StatsReply(msgspec.Struct, frozen=True, kw_only=True):
 
 class Checksum(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"}, omit_defaults=True):
     """How many records there are, and the sum modulo 2^64, in hexadecimal, of the first eight bytes of the SHA-256 of
-    each `uuid:seq`, with `seq` as the change feed has it; of a day or hour that begins at `from`, or of one record."""
+    each `uuid:seq`, with `seq` as the change feed has it; of a day or hour, whose `from` and `to` are `start_date` and
+    `end_date` of a request for its records; or of one record."""
 
     from_: str | None = None
+    to: str | None = None
     uuid: str | None = None
     count: int
     hash: str
@@ -247,7 +249,8 @@ def _checksums(search: Search[ChecksumRequest]) -> ChecksumReply:
         if level == "record":
             checksums.append(Checksum(uuid=str(key), count=count, hash=digest))
         else:
-            checksums.append(Checksum(from_=str(statistics.bucket_told(level, key)), count=count, hash=digest))
+            begin, end = str(statistics.bucket_told(level, key)), statistics.bucket_ends(level, key)
+            checksums.append(Checksum(from_=begin, to=end, count=count, hash=digest))
     return ChecksumReply(checksums=checksums, as_of=as_of, timezone=search.timezone)
 
 

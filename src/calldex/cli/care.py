@@ -86,8 +86,8 @@ def check(as_json: bool, data: Path | None) -> None:
             click.echo(output.shown(problem))
         kept = sum(day.kept for day in found.days)
         click.echo(
-            f"{len(found.days):,} days with {kept:,} records: {len(wrong) or 'none'} differ;"
-            f" {len(found.problems) or 'no'} other problems"
+            f"{output.many(len(found.days), 'day')} with {output.many(kept, 'record')}: {len(wrong) or 'none'} differ;"
+            f" {output.many(len(found.problems), 'other problem') if found.problems else 'no other problems'}"
         )
     if wrong or found.problems:
         raise click.exceptions.Exit(_FOUND)

@@ -31,7 +31,15 @@ from calldex.cli.options import resolved
 from calldex.cli.output import say
 from calldex.cli.process import prepare
 from calldex.datadir import SOCKET_FILE, is_made
-from calldex.errors import CalldexError, DataDirInUse, Problem, Unavailable, UnreadableInput, UsageProblem
+from calldex.errors import (
+    CalldexError,
+    DataDirInUse,
+    Problem,
+    StoreNotReady,
+    Unavailable,
+    UnreadableInput,
+    UsageProblem,
+)
 from calldex.ingest.pipeline import Summary
 from calldex.node import Node
 from calldex.records.record import NamedKind
@@ -41,6 +49,9 @@ from calldex.texts import is_whole
 PATIENCE_S: Final = 10.0
 """How long to wait for the owner of a data directory that does not answer: a server that starts, a short command."""
 _PAUSE_S: Final = 0.1
+STANDSTILL_S: Final = 300.0
+"""Searches that cannot be answered yet are waited for, unless for so long nothing comes nearer."""
+_TOLD_EVERY_S: Final = 10.0
 
 T = TypeVar("T")
 G = TypeVar("G")
@@ -94,8 +105,10 @@ class Control:
         return msgspec.json.decode(body, type=gives(work))  # type: ignore[no-any-return]
 
     def search(self, wanted: Search) -> Found:
-        """A page of a search."""
-        return msgspec.json.decode(self._reply(self._client.post("/search", content=_encoded(wanted))), type=Found)
+        """A page of a search; see `when_ready`."""
+        content = _encoded(wanted)
+        body = when_ready(lambda: self._reply(self._client.post("/search", content=content)))
+        return msgspec.json.decode(body, type=Found)
 
     def accounts(self) -> list[str]:
         """The names of all accounts."""
@@ -130,18 +143,23 @@ class Control:
     @contextmanager
     def export(self, wanted: Search) -> Iterator[tuple[int, Iterator[tuple[int, bytes]]]]:
         """How many records there are, and the pieces of a file of them, with how many records each is about. Raises
-        what the node raises, on the way as well; `Unavailable` if it stops without saying so."""
-        request = self._client.build_request("POST", "/export", content=_encoded(wanted))
-        response = self._run(self._client.send(request, stream=True))
+        what the node raises, on the way as well; `Unavailable` if it stops without saying so. See `when_ready`."""
+        content = _encoded(wanted)
+        response = when_ready(lambda: self._begun(content))
         try:
-            if not response.is_success:
-                self._run(response.aread())
-                raise self._refusal(response)
             frames = unpacked(response.aiter_bytes())
             begin = self._frame(frames)
             yield begin.records, self._pieces(frames)
         finally:
             self._runner.run(response.aclose())
+
+    def _begun(self, content: bytes) -> httpx2.Response:
+        request = self._client.build_request("POST", "/export", content=content)
+        response = self._run(self._client.send(request, stream=True))
+        if not response.is_success:
+            self._run(response.aread())
+            raise self._refusal(response)
+        return response
 
     def _pieces(self, frames: AsyncIterator[Frame]) -> Iterator[tuple[int, bytes]]:
         while (frame := self._frame(frames)).kind is not Kind.END:
@@ -178,6 +196,25 @@ class Control:
                 " if it is of another version, restart it. Its log tells more"
             ) from None
         return _raised(reply)
+
+
+def when_ready(ask: Callable[[], T]) -> T:
+    """What is asked for, as soon as searches can be answered: after a restore the columns are made first, and who has
+    no server makes them by this command. Raises `StoreNotReady` when that stands still."""
+    heard, since, told = "", 0.0, -_TOLD_EVERY_S
+    while True:
+        try:
+            return ask()
+        except StoreNotReady as error:
+            now = time.monotonic()
+            if error.message != heard:
+                heard, since = error.message, now
+                if now - told >= _TOLD_EVERY_S:
+                    say(f"Waiting: {heard}")
+                    told = now
+            elif now - since > STANDSTILL_S:
+                raise
+        time.sleep(_PAUSE_S)
 
 
 async def _next_frame(frames: AsyncIterator[Frame]) -> Frame | None:

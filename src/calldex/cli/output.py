@@ -65,9 +65,14 @@ def moment(at: int | datetime | None) -> str:
     return f"{from_ms(ms):%Y-%m-%d %H:%M:%S}" + (f".{ms % 1000:03}Z" if ms % 1000 else "Z")
 
 
+def many(number: int, noun: str, plural: str = "") -> str:
+    """`1 day`, `2 days`; `1 entry`, `2 entries`."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
 def count(number: int, noun: str, verb: str) -> str:
     """`1 record matches`, `2 records match`."""
-    return f"{number:,} {noun} {verb}es" if number == 1 else f"{number:,} {noun}s {verb}"
+    return f"{many(number, noun)} {verb}es" if number == 1 else f"{many(number, noun)} {verb}"
 
 
 class Column(NamedTuple):

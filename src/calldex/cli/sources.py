@@ -374,4 +374,4 @@ def drop_quarantined(ids: tuple[int, ...], source: str | None, account: str | No
 
     with connected(data) as control:
         dropped = control.do(drop, PiecesToDrop(account=account, ids=frozenset(ids), source=source))
-    output.say(f"Dropped {dropped:,} pieces.")
+    output.say(f"Dropped {output.many(dropped, 'piece')}.")

@@ -117,20 +117,18 @@ class Directory(
     `WrongVersion` if a newer Calldex wrote it, `UnreadableInput` if it is not one.
     """
 
-    def __init__(self, engine: Engine, sealing: Path | None = None, *, migrate: bool = True) -> None:
-        """`sealing` is the file of the key to others' secrets; of an SQLite file it lies beside that."""
+    def __init__(self, engine: Engine, sealing: Path, *, migrate: bool = True) -> None:
+        """`sealing` is the file of the key to others' secrets, made when it is first needed."""
         super().__init__(Database(engine, migrate=migrate))
-        if sealing is None:
-            sealing = Path(engine.url.database or "directory").with_name(SEALING_FILE)
         self._sealing = SealedSecrets(sealing)
         if migrate:
             self.seal_openid()
 
     @classmethod
     def open(cls, path: Path, *, migrate: bool = True) -> Self:
-        """The directory in an SQLite file, which is made if there is none. Without `migrate` it must be of this
-        version: `WrongVersion`."""
-        return cls(sqlite_engine(path), migrate=migrate)
+        """The directory in an SQLite file, which is made if there is none, with the key to others' secrets beside it.
+        Without `migrate` it must be of this version: `WrongVersion`."""
+        return cls(sqlite_engine(path), path.with_name(SEALING_FILE), migrate=migrate)
 
     @classmethod
     @contextmanager

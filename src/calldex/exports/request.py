@@ -45,7 +45,7 @@ class ExportRequest(Own, frozen=True):
             Literal["line"],
             msgspec.Meta(
                 description="`line`: `ndjson` and `csv` end in a line with the number of records and the SHA-256 of all"
-                " bytes before it.",
+                " bytes before it. Who sends `TE: trailers` gets both behind the body as well.",
                 examples=["line"],
             ),
         ]
@@ -89,6 +89,8 @@ class Made:
         self._last = format_.last if ends else None
         self._digest = hashlib.sha256() if ends or sums else None
         self._count = 0
+        self.proof: tuple[int, str] | None = None
+        """What the line at the end says, once it was made: the number of records, and the digest of all before it."""
 
     @property
     def digest(self) -> str:
@@ -113,7 +115,8 @@ class Made:
         """What comes last."""
         rest = self._summed(self._writer.end())
         if self._last is not None:
-            rest += self._summed(self._last(self._count, self.digest))
+            self.proof = (self._count, self.digest)
+            rest += self._summed(self._last(*self.proof))
         return rest
 
     def close(self) -> None:

@@ -18,6 +18,7 @@ from msgspec import UNSET, UnsetType
 
 from calldex.records.fields import FILTER
 from calldex.records.record import (
+    EPOCH_FORMS,
     Cdr,
     Event,
     Id,
@@ -28,7 +29,7 @@ from calldex.records.record import (
     Seconds,
     Team,
     canonical,
-    from_ms,
+    from_epoch,
     is_decimal,
     plain_uuid,
 )
@@ -207,12 +208,7 @@ def _loose(line: bytes, where: str) -> Cdr | Rejected:
 
 
 _PARTS: Final[dict[str, type[msgspec.Struct]]] = {"events": Event, "legs": Leg, "teams": Team}
-_FIRST_S: Final = 946_684_800
-_LAST_S: Final = 4_102_444_800
-"""A number that stands for a time is taken for epoch seconds or milliseconds of the years 2000 to 2099."""
-_TIME: Final = (
-    "ISO 8601 with its offset, as 2026-01-31T08:00:00Z, or epoch seconds or milliseconds of the years 2000 to 2099"
-)
+_TIME: Final = f"ISO 8601 with its offset, as 2026-01-31T08:00:00Z, or {EPOCH_FORMS}"
 _DIGITS: Final = re.compile(r"\d{1,20}(?:\.\d{1,9})?", re.ASCII)
 _WHOLE: Final = re.compile(r"[+-]?\d{1,20}", re.ASCII)
 
@@ -253,10 +249,8 @@ def _instant(given: Any, where: str) -> Any:
             raise ValueError(f"{error}: {given[:100]!r}; valid is {_TIME} - at `{where}`") from None
     else:
         return given
-    if _FIRST_S <= number < _LAST_S:
-        return from_ms(round(number * 1000))
-    if _FIRST_S * 1000 <= number < _LAST_S * 1000:
-        return from_ms(round(number))
+    if (found := from_epoch(number)) is not None:
+        return found
     raise ValueError(f"{given!r} is no time; valid is {_TIME} - at `{where}`")
 
 

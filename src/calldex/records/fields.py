@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from calldex.records.record import DISPOSITIONS, END_REASONS, EVENT_TYPES, FLAGS, INTERACTION_TYPES
+from calldex.records.record import DISPOSITIONS, END_REASONS, EPOCH_FORMS, EVENT_TYPES, FLAGS, INTERACTION_TYPES
 
 Hideable = Literal["number", "details", "recording"]
 
@@ -568,13 +568,14 @@ DAY_PARAMETERS: Final = (
     Parameter(
         "start_date",
         "First day, included, or an ISO 8601 instant with offset, included. Days are cut in the zone of `timezone`,"
-        " else of the key's owner, else of their account, else UTC.",
+        " else of the key's owner, else of their account, else UTC. Programs may send instants as they have them:"
+        f" {EPOCH_FORMS}, or without an offset where `timezone` names the clock.",
         "2026-01-01",
         {"type": "string"},
     ),
     Parameter(
         "end_date",
-        "Last day, included, or an ISO 8601 instant with offset, excluded.",
+        "Last day, included, or an ISO 8601 instant (as at `start_date`), excluded.",
         "2026-12-31",
         {"type": "string"},
     ),

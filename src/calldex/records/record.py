@@ -288,6 +288,19 @@ def from_ms(ms: int) -> datetime:
     return _EPOCH + ms * _MILLISECOND
 
 
+EPOCH_FORMS: Final = "epoch seconds or milliseconds of the years 2000 to 2099"
+_FIRST_S: Final = 946_684_800
+_LAST_S: Final = 4_102_444_800
+
+
+def from_epoch(number: float) -> datetime | None:
+    """The UTC datetime that a number stands for, as `EPOCH_FORMS` says; None for any other number."""
+    for unit in (1, 1000):
+        if _FIRST_S * unit <= number < _LAST_S * unit:
+            return from_ms(round(number * 1000 / unit))
+    return None
+
+
 WITHHELD: Final = frozenset(("anonymous", "restricted", "unknown", "unavailable", "private", "withheld"))
 """Words, in any case, that stand where a caller has withheld their number: there is no number, in every format."""
 _WITHHELD: Final = re.compile(

@@ -54,6 +54,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
             self.skip,
             self.page,
             per_page,
+            self.total,
         )
         position = (self.after.started_ms, self.after.uuid) if self.after else None
         return hashlib.blake2b(msgspec.msgpack.encode((whole, position)), digest_size=16).hexdigest()

@@ -34,7 +34,7 @@ from calldex.records.fields import (
     Filter,
     Op,
 )
-from calldex.records.record import is_decimal, is_withheld, plain_number, plain_uuid, to_ms
+from calldex.records.record import EPOCH_FORMS, from_epoch, is_decimal, is_withheld, plain_number, plain_uuid, to_ms
 from calldex.texts import listed
 from calldex.zones import timezones
 
@@ -382,14 +382,20 @@ def _yes_or_no(filter_: Filter, text: str) -> tuple[Value, ...]:
     return (int(text.lower() == "yes"),)
 
 
-def _instant(filter_: Filter, text: str) -> tuple[Value, ...]:
+def instant_ms(text: str) -> int | None:
+    """The epoch milliseconds of an instant as `INSTANT_FORMS` says; None for what is none."""
     try:
         at = _moment(text).at
     except (ValueError, OverflowError):
-        at = date.min
-    if not isinstance(at, datetime):
-        raise _Refused("is not an instant", "an ISO 8601 instant with its offset such as 2026-01-31T08:00:00Z")
-    return (to_ms(at),)
+        return None
+    return to_ms(at) if isinstance(at, datetime) else None
+
+
+def _instant(filter_: Filter, text: str) -> tuple[Value, ...]:
+    at_ms = instant_ms(text)
+    if at_ms is None:
+        raise _Refused("is not an instant", INSTANT_FORMS)
+    return (at_ms,)
 
 
 _READ: Final[Mapping[Op, Callable[[Filter, str], tuple[Value, ...]]]] = {
@@ -426,7 +432,8 @@ _DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 _LONGEST_DAY: Final = 40
 """Characters of the longest instant that is read: length comes before meaning."""
 _BLANK_OFFSET: Final = re.compile(r"(T[\d:.,]{1,20}) (\d{2}:?\d{2})")
-_DAY_FORMS: Final = "YYYY-MM-DD, or an ISO 8601 instant with its offset such as 2026-01-31T08:00:00Z"
+INSTANT_FORMS: Final = f"an ISO 8601 instant with its offset such as 2026-01-31T08:00:00Z, or {EPOCH_FORMS}"
+_DAY_FORMS: Final = f"YYYY-MM-DD, or {INSTANT_FORMS}; without an offset only with `timezone`, on whose clock it is"
 
 
 class _Moment(msgspec.Struct, frozen=True):
@@ -445,10 +452,11 @@ class _Moment(msgspec.Struct, frozen=True):
 
 def _days(given: Mapping[str, str], timezone: str, problems: list[Problem]) -> tuple[int | None, int | None]:
     """The bounds in epoch milliseconds: the first included, the second excluded."""
-    zone = _read(given, "timezone", _zone, problems) or ZoneInfo(timezone)
-    first = _read(given, "start_date", lambda text: _bound(text, zone, 0), problems)
-    last = _read(given, "end_date", lambda text: _bound(text, zone, 1), problems)
-    if first is not None and last is not None and not _in_order(given, first, last):
+    named = _read(given, "timezone", _zone, problems)
+    zone = named or ZoneInfo(timezone)
+    first = _read(given, "start_date", lambda text: _bound(text, zone, named, 0), problems)
+    last = _read(given, "end_date", lambda text: _bound(text, zone, named, 1), problems)
+    if first is not None and last is not None and not _in_order(given, named, first, last):
         problems.append(
             Problem(
                 "end_date",
@@ -460,29 +468,37 @@ def _days(given: Mapping[str, str], timezone: str, problems: list[Problem]) -> t
     return first, last
 
 
-def _in_order(given: Mapping[str, str], first: int, last: int) -> bool:
+def _in_order(given: Mapping[str, str], named: ZoneInfo | None, first: int, last: int) -> bool:
     """Whether the bounds are in their order. Days are compared as such: one that a zone skipped has no length."""
-    begin, end = _moment(given["start_date"]).at, _moment(given["end_date"]).at
+    begin, end = (_moment(given[name], named).at for name in ("start_date", "end_date"))
     if isinstance(begin, datetime) or isinstance(end, datetime):
         return first < last
     return begin <= end
 
 
-def _bound(text: str, zone: ZoneInfo, days_later: int) -> int:
+def _bound(text: str, zone: ZoneInfo, named: ZoneInfo | None, days_later: int) -> int:
     try:
-        return _moment(text).start_ms(zone, days_later)
+        return _moment(text, named).start_ms(zone, days_later)
     except (ValueError, OverflowError):
         raise _Refused("is not a date", _DAY_FORMS) from None
 
 
-def _moment(text: str) -> _Moment:
-    """A `+` that was not encoded arrives as a blank: `T10:00:00 02:00` is read as `T10:00:00+02:00`."""
+def _moment(text: str, named: ZoneInfo | None = None) -> _Moment:
+    """A day or an instant; without an offset only where the zone was named whose clock it is on. `ValueError`.
+
+    A `+` that was not encoded arrives as a blank: `T10:00:00 02:00` is read as `T10:00:00+02:00`.
+    """
     if len(text) > _LONGEST_DAY:
         raise ValueError
     if _DAY.fullmatch(text):
         return _Moment(date.fromisoformat(text))
-    instant = datetime.fromisoformat(_BLANK_OFFSET.sub(r"\1+\2", text))
-    if instant.tzinfo is None or "T" not in text:
+    if text.isascii() and text.isdigit():
+        instant = from_epoch(int(text))
+    else:
+        instant = datetime.fromisoformat(_BLANK_OFFSET.sub(r"\1+\2", text)) if "T" in text else None
+    if instant is not None and instant.tzinfo is None and named is not None:
+        instant = instant.replace(tzinfo=named)
+    if instant is None or instant.tzinfo is None:
         raise ValueError
     return _Moment(instant)
 

@@ -396,7 +396,7 @@ class Search(Generic[O]):
     def changes(self, cursor: Cursor, limit: int) -> FeedPage:
         """The page of the change feed behind a cursor."""
         page = self._feed.page(self._query, cursor, limit)
-        self.count_served(len(page.changes))
+        self.count_served(page.count)
         return page
 
     # --- aggregates ---------------------------------------------------------------------------------------------------

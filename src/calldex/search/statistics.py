@@ -121,6 +121,7 @@ def measured(names: Sequence[str], service_level_s: int) -> tuple[Measure, ...]:
         "_offered": Measure("_offered", "count", outcomes=(ANSWERED_CODE, _ABANDONED)),
     }
     needed = dict.fromkeys(part for name in names if name != OCCUPANCY for part in RATES.get(name, (name,)))
+    needed = needed or {"calls": None}  # occupancy alone: its groups are those that have records
     return tuple(MEASURES.get(part) or helpers[part] for part in needed)
 
 
@@ -171,6 +172,12 @@ def bucket_told(bucket: Bucket, value: int, times: Times = "utc", timezone: str 
     if times == "utc":
         return begin.strftime("%Y-%m-%dT%H:%M:%SZ")
     return to_ms(begin) if times == "epoch_ms" else begin.astimezone(ZoneInfo(timezone)).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def bucket_ends(bucket: Literal["day", "hour"], value: int) -> str:
+    """Where a day or an hour ends, so that its begin and this are `start_date` and `end_date` of its records: days are
+    included in both, an instant is not in `end_date`."""
+    return str(bucket_told(bucket, value if bucket == "day" else value + HOUR_MS))
 
 
 def alike(vocabulary: Vocabulary | None) -> tuple[tuple[int, int], ...]:

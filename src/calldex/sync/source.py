@@ -5,12 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future
 from contextlib import suppress
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import partial
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal
 
 import httpx2
 import msgspec
@@ -21,14 +20,16 @@ from calldex.client.client import TIMEOUT_S, patiently, refused
 from calldex.client.flows import CDRS, Value, decoded, parameters
 from calldex.clock import now, now_ms
 from calldex.sync import config
+from calldex.sync.beside import ahead
 from calldex.sync.stopping import pause
 
-T = TypeVar("T")
 _log: Final = structlog.get_logger(__name__)
 
 Kind = Literal["calldex", "v2"]
 TRIES: Final = 8
 PAGE: Final = 10_000
+AHEAD: Final = 3
+"""So many pages of a feed may be read, or on their way, that are not dealt with: as many as a copy takes at once."""
 _PASSES: Final = frozenset((500, 520, 521, 522, 524))
 """The client tries again what says itself that it passes; a sync may, as it only reads, do so with these as well."""
 _BURST: Final = 10
@@ -130,16 +131,18 @@ class Endpoint:
 
     def changes(self, cursor: str | None, asked: Mapping[str, Value | None], wait_s: int = 0) -> Iterator[Page]:
         """The change feed from a cursor, else from the beginning, page by page to its end; for the first page the
-        server may wait. While a page is dealt with, the next one is on its way."""
+        server may wait. While pages are dealt with, others are on their way, `AHEAD` at the most."""
         given = parameters({"limit": PAGE, **asked})
         at = given | ({"start": given.get("start", "beginning")} if cursor is None else {"cursor": cursor})
         at |= {"wait": str(wait_s)} if wait_s else {}
-        page = self._changes(at)
-        while page.has_more:
-            following = _ahead(partial(self._changes, given | {"cursor": page.next_cursor}))
+        return ahead(self._pages(given, at), AHEAD)
+
+    def _pages(self, given: Mapping[str, str], at: Mapping[str, str]) -> Iterator[Page]:
+        more = True
+        while more:
+            page = self._changes(at)
+            at, more = {**given, "cursor": page.next_cursor}, page.has_more
             yield page
-            page = following()
-        yield page
 
     def _changes(self, asked: Mapping[str, str]) -> Page:
         try:
@@ -179,18 +182,3 @@ class Endpoint:
         if seconds > _SAID_S:
             _log.warning("the source is asked again", in_s=round(seconds))
         self._pause(seconds)
-
-
-def _ahead(work: Callable[[], T]) -> Callable[[], T]:
-    """Begin work now, beside the caller's; what is returned waits for what came of it. Nobody has to wait: whoever
-    gives up lets it go, and a process that ends does not wait for it."""
-    made: Future[T] = Future()
-
-    def carried_out() -> None:
-        try:
-            made.set_result(work())
-        except BaseException as error:  # noqa: BLE001 - told to who waits for it
-            made.set_exception(error)
-
-    threading.Thread(target=carried_out, name="next page", daemon=True).start()
-    return made.result

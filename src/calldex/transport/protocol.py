@@ -12,9 +12,9 @@ import fcntl
 import socket
 import struct
 import termios
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 import msgspec
 from uvicorn.config import Config
@@ -25,7 +25,7 @@ from calldex.errors import CalldexError, HeadTooLarge, NotHttp, UriTooLong
 from calldex.transport.backpressure import Backpressure
 from calldex.transport.replies import CLOSED_POLICY, JSON, SAFE_HEADERS, STRICT_TRANSPORT, error_members
 from calldex.transport.shares import Asker
-from calldex.transport.streams import ABORT
+from calldex.transport.streams import ABORT, TRAILERS
 
 HEAD_LIMIT: Final = 128 * 1024
 """Bytes of a request's first line and headers; a thousand uuids fit."""
@@ -64,6 +64,28 @@ def bare_reply(error: CalldexError, *, tls: bool = False) -> bytes:
     return b"\r\n".join((first, *(b"%s: %s" % header for header in headers), b"", body))
 
 
+class _LastReply:
+    """The transport as the cycle of a connection's last request has it, whose `close` is ours."""
+
+    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
+        self.write, self.is_closing, self.close = transport.write, transport.is_closing, close
+
+
+class _Trailing:
+    """The transport as a cycle has it whose client takes trailers: they go to where a body in chunks ends."""
+
+    def __init__(self, transport: asyncio.Transport, trailers: Mapping[str, str]) -> None:
+        self._write, self._trailers = transport.write, trailers
+        self.is_closing, self.close = transport.is_closing, transport.close
+
+    def write(self, data: bytes) -> None:
+        """Send this; of a stream, the end is written by itself."""
+        if data == b"0\r\n\r\n" and self._trailers:
+            lines = "".join(f"{name.lower()}: {value}\r\n" for name, value in self._trailers.items())
+            data = f"0\r\n{lines}\r\n".encode("latin-1")
+        self._write(data)
+
+
 class BoundedHttp(HttpToolsProtocol):
     """HTTP/1.1 on one connection. `cut` is called when it is closed since the client is too slow, `left` at its end;
     `backpressure` has it as long as its client has not taken all of a reply."""
@@ -84,7 +106,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._left = left
         self._slow = backpressure or Backpressure()
         self._in_head = self._in_body = False
-        self._ended = False
+        self._ended = self._refused = self._last = False
         self._head_bytes = 0
         self._refusal: CalldexError | None = None
         self._deadline: asyncio.TimerHandle | None = None
@@ -109,9 +131,11 @@ class BoundedHttp(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Count what belongs to a head that is not complete; the parser keeps all of it in memory."""
+        if self._is_over():
+            return
         self._ended = False
         super().data_received(data)
-        if self.transport.is_closing():
+        if self._is_over():
             return
         if self._in_head and not self._ended:
             self._head_bytes += len(data)
@@ -146,13 +170,22 @@ class BoundedHttp(HttpToolsProtocol):
         hosts = sum(name == b"host" for name, _ in self.headers)
         if hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1"):
             self._refuse(NotHttp(f"the request has {hosts} Host headers; it must have one"))
+        trailers: dict[str, str] = {}
+        if self._takes_trailers():
+            self.scope[TRAILERS] = trailers  # type: ignore[typeddict-unknown-key]
         super().on_headers_complete()
+        if not self.cycle.keep_alive:
+            self.cycle.transport = cast("asyncio.Transport", _LastReply(self.transport, self._close))
+        if TRAILERS in self.scope:
+            self.cycle.transport = cast("asyncio.Transport", _Trailing(self.cycle.transport, trailers))
 
     def on_message_complete(self) -> None:
         """A request ends; of the bytes just received some were its, so that they do not count for the next head."""
         self._ended, self._in_body = True, False
         self._expect_nothing()
         super().on_message_complete()
+        if self._last:
+            self.transport.close()
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no request, and close."""
@@ -162,7 +195,25 @@ class BoundedHttp(HttpToolsProtocol):
             return
         error = self._refusal or NotHttp("this is not an HTTP request")
         self.transport.write(bare_reply(error, tls=self.scheme == "https"))
-        self.transport.close()
+        self._refused = True
+        self._linger()
+
+    def _close(self) -> None:
+        """The last reply is handed over."""
+        if self._in_body:
+            self._last = True
+            self._linger()
+        else:
+            self.transport.close()
+
+    def _linger(self) -> None:
+        """End our side, and take what the client still sends: a connection that is closed with bytes unread is reset,
+        and with that its client (a proxy, mostly) loses the reply."""
+        if self.scheme == "https":
+            self.transport.close()  # TLS says goodbye first, and so takes what comes
+            return
+        self.transport.write_eof()
+        self._expect("body", REST_SECONDS)
 
     def _abort(self) -> None:
         """Cut the connection, whatever waits to be taken, so that the client sees a reset and not an end."""
@@ -173,6 +224,15 @@ class BoundedHttp(HttpToolsProtocol):
         """Stop the parser, which calls `send_400_response`."""
         self._refusal = error
         raise ValueError(error.message)
+
+    def _takes_trailers(self) -> bool:
+        """Whether the client said so, in a version that has them."""
+        said = b",".join(value for name, value in self.headers if name == b"te").lower().split(b",")
+        return self.parser.get_http_version() == "1.1" and b"trailers" in [word.strip() for word in said]
+
+    def _is_over(self) -> bool:
+        """Whether nothing more is read, but to be dropped."""
+        return self._refused or self.transport.is_closing()
 
     def _is_idle(self) -> bool:
         """Whether no request is being received or answered."""

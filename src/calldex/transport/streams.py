@@ -26,6 +26,8 @@ from calldex.transport.workers import ClientGone, left
 
 ABORT: Final = "calldex.abort"
 """Where the protocol leaves in the scope what cuts the connection."""
+TRAILERS: Final = "calldex.trailers"
+"""Where the protocol finds in the scope what follows a body; only there if the client takes it (`TE: trailers`)."""
 _LEFT: Final = "the client left"
 _log = structlog.get_logger(__name__)
 
@@ -38,7 +40,13 @@ class Head(msgspec.Struct, frozen=True):
     coding: Coding = "identity"
 
 
-Pieces = AsyncIterator[Head | bytes]
+class Tail(msgspec.Struct, frozen=True):
+    """What a reply says behind its last piece, to a client that takes it."""
+
+    headers: Mapping[str, str]
+
+
+Pieces = AsyncIterator[Head | bytes | Tail]
 """A head, then the body piece by piece: a generator whose `finally` gives back what it holds, however it ends."""
 
 
@@ -81,6 +89,8 @@ class StreamReply(Response):
                         begun = True
                         if scope["method"] == "HEAD":
                             break
+                    elif isinstance(piece, Tail):
+                        scope.get(TRAILERS, {}).update(piece.headers)
                     elif piece:
                         await send({"type": "http.response.body", "body": piece, "more_body": True})
         except Exception as failure:

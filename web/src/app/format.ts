@@ -5,7 +5,7 @@ export type Clock = '24' | '12';
 const made = new Map<string, Intl.DateTimeFormat>();
 
 /** A formatter that is made once: making one takes longer than a row. */
-function formatter(zone: string, options: Intl.DateTimeFormatOptions, locale = ours()): Intl.DateTimeFormat {
+export function formatter(zone: string, options: Intl.DateTimeFormatOptions, locale = ours()): Intl.DateTimeFormat {
     const name = `${locale} ${zone} ${JSON.stringify(options)}`;
     let found = made.get(name);
     if (!found) {

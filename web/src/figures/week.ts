@@ -1,5 +1,5 @@
 // Calls of single hours, as the server counts them, put together by weekday and hour of a zone. Pure.
-import { isoDay } from '../app/format';
+import { formatter, isoDay } from '../app/format';
 
 export interface Hour {
     /** When it begins, in epoch milliseconds. */
@@ -18,7 +18,7 @@ export interface Cell {
 /** 7 × 24 cells, by weekday, then hour. */
 export function week(hours: Hour[], zone: string): Cell[] {
     const cells = Array.from({ length: 168 }, (_, at): Cell => ({ weekday: Math.floor(at / 24), hour: at % 24, calls: 0, hours: [] }));
-    const clock = new Intl.DateTimeFormat('en', { timeZone: zone, hour: '2-digit', hourCycle: 'h23' });
+    const clock = formatter(zone, { hour: '2-digit', hourCycle: 'h23' }, 'en');
     for (const each of hours) {
         const date = new Date(each.at);
         const weekday = (new Date(`${isoDay(date, zone)}T00:00:00Z`).getUTCDay() + 6) % 7;

@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import de from '../lang/de';
 import es from '../lang/es';
 import { PRESETS, instantOf, read, spanOf } from './dates';
@@ -71,5 +71,11 @@ describe('clock changes', () => {
     });
     test('of a time that comes twice, the first', () => {
         expect(instantOf('2026-10-25', 1, 30, LONDON)).toBe('2026-10-25T00:30:00Z');
+    });
+    test('a year of days needs a formatter of the zone once', () => {
+        const made = vi.spyOn(Intl, 'DateTimeFormat');
+        for (let day = 0; day < 365; day++) instantOf(new Date(Date.UTC(2026, 0, 1 + day)).toISOString().slice(0, 10), 0, 0, 'Asia/Tokyo');
+        expect(made.mock.calls.length).toBe(1);
+        made.mockRestore();
     });
 });

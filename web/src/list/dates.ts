@@ -1,6 +1,6 @@
 // Times as people write them become the API's `start_date` and `end_date`. The address keeps the word ("today"), so that
 // a saved view means the day it is opened on; the API gets the days. Pure.
-import { isoDay } from '../app/format';
+import { formatter, isoDay } from '../app/format';
 
 export interface Span {
     start_date: string;
@@ -24,6 +24,8 @@ export type Preset = (typeof PRESETS)[number];
 export const isPreset = (text: string | null): text is Preset => PRESETS.includes(text as Preset);
 
 const DAY = 86_400_000;
+/** An instant as the API takes it, of epoch milliseconds. */
+export const instant = (ms: number): string => new Date(ms).toISOString().replace('.000Z', 'Z');
 const utc = (iso: string): number => Date.parse(`${iso}T00:00:00Z`);
 const iso = (ms: number): string => new Date(ms).toISOString().slice(0, 10);
 const plus = (day: string, days: number): string => iso(utc(day) + days * DAY);
@@ -64,20 +66,12 @@ export function instantOf(day: string, hour: number, minute: number, zone: strin
     const before = wall - offsetOf(wall - DAY, zone);
     const after = wall - offsetOf(wall + DAY, zone);
     const fits = [before, after].filter((at) => at + offsetOf(at, zone) === wall);
-    return new Date(fits.length ? Math.min(...fits) : Math.max(before, after)).toISOString().replace('.000Z', 'Z');
+    return instant(fits.length ? Math.min(...fits) : Math.max(before, after));
 }
 
+const WALL = { hourCycle: 'h23', year: 'numeric', month: 'numeric', day: 'numeric', hour: 'numeric', minute: 'numeric', second: 'numeric' } as const;
 function offsetOf(at: number, zone: string): number {
-    const parts = new Intl.DateTimeFormat('en-US', {
-        timeZone: zone,
-        hourCycle: 'h23',
-        year: 'numeric',
-        month: 'numeric',
-        day: 'numeric',
-        hour: 'numeric',
-        minute: 'numeric',
-        second: 'numeric',
-    }).formatToParts(at);
+    const parts = formatter(zone, WALL, 'en-US').formatToParts(at);
     const of = (type: string): number => Number(parts.find((part) => part.type === type)!.value);
     return Date.UTC(of('year'), of('month') - 1, of('day'), of('hour'), of('minute'), of('second')) - Math.floor(at / 1000) * 1000;
 }
@@ -102,7 +96,7 @@ function monthOf(text: string, language: string): number {
     for (const locale of [language, 'en'])
         for (let month = 0; month < 12; month++)
             for (const style of ['long', 'short'] as const) {
-                const name = new Intl.DateTimeFormat(locale, { month: style, timeZone: 'UTC' }).format(Date.UTC(2026, month, 1));
+                const name = formatter('UTC', { month: style }, locale).format(Date.UTC(2026, month, 1));
                 if (wanted.length >= 3 && name.toLowerCase().replace('.', '').startsWith(wanted)) return month;
             }
     return -1;

@@ -8,6 +8,8 @@ const AT_ONCE = 2;
 export class Rows {
     /** Grows with each page that comes: what reads rows, reads this. */
     version = $state(0);
+    /** Grows with each walk whose first page comes: what is told of the whole set is made anew then. */
+    walk = $state(0);
     total = $state<number | null>(null);
     /** The last page has come, with no token behind it. */
     ended = $state(false);
@@ -42,6 +44,7 @@ export class Rows {
             this.problem = null;
             this.query = query;
             this.#tries = 0;
+            this.walk++;
             this.version++;
         } catch (error) {
             if (aborted(error)) return;

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from typing import Final
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
 
 import numpy as np
+
+from calldex.store.embedded.versions import Closing
 
 BUCKET_MS: Final = 15 * 60 * 1000
 """Every time zone in use is a whole number of these away from UTC, so days of any zone are whole buckets."""
@@ -77,3 +81,42 @@ class AccountTimes:
 
     def _end(self, end_ms: int | None) -> int:
         return len(self.buckets) if end_ms is None else bisect_left(self.buckets, -(-end_ms // BUCKET_MS))
+
+
+class ByTime:
+    """What is kept of each account."""
+
+    def __init__(self) -> None:
+        self._accounts: dict[int, AccountTimes] = {}
+
+    def of(self, account_id: int) -> AccountTimes:
+        """That of one, which may hold nothing yet."""
+        account = self._accounts.get(account_id)
+        if account is None:
+            account = self._accounts[account_id] = AccountTimes()
+        return account
+
+    def load(self, counted: Iterable[tuple[int, int, int, int, int | None]]) -> None:
+        """What there is at the beginning, by account and bucket in order: how many live records, the last commit that
+        began a version, and the last one that ended one."""
+        for account_id, bucket, count, begun, ended in counted:
+            account = self.of(account_id)
+            account.add(bucket, count)
+            account.end(ended or 0)
+            account.begun = max(account.begun, begun)
+
+    def remember(self, rows: Sequence[tuple[Any, ...]], closings: Sequence[Closing], upto: int) -> None:
+        """Versions (as `versions.ROW_NAMES`) begun by some commits, and those that these superseded. A version that a
+        commit behind `upto` supersedes is live still; it will come again among the closings."""
+        for account_id, seq in {row[2]: row[0] for row in rows}.items():  # they are in the order of commits
+            self.of(account_id).begun = seq
+        began = Counter((row[2], row[4] // BUCKET_MS, min(row[1], upto + 1)) for row in rows)
+        for (account_id, bucket, seq_to), count in began.items():
+            if seq_to > upto:
+                self.of(account_id).add(bucket, count)
+            else:
+                self.of(account_id).end(seq_to)
+        for closing in closings:
+            account = self.of(closing.account_id)
+            account.end(closing.seq_to)
+            account.add(closing.started_ms // BUCKET_MS, -1)

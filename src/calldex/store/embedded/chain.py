@@ -4,7 +4,7 @@ Each version has a digest: the first 16 bytes of the SHA-256 over its account, u
 beside its JSON, and that JSON. Each commit that began versions has a link: the SHA-256 over the link before it, its
 last number, and the digests of its versions in their order. So a version that was altered shows by its digest, one that
 was taken out or put in by the link, and an end that is missing by the head, which the directory keeps. What is not
-covered is when a version ended: that is the number of the version that followed it, see `Ledger.proved`.
+covered is when a version ended: that is the number of the version that followed it, see `proof`.
 """
 
 from __future__ import annotations

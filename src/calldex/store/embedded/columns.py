@@ -4,7 +4,7 @@ when in doubt.
 One table of versions, and one of what is combined in them (see `combinations`), without any index or constraint
 (DuckDB's lose rows, see `docs/decisions`), appended in the order of commits.
 `applied` is the last commit it has taken in, changed in the same transaction, so what a query sees is always a whole
-number of commits. The only module that knows duckdb.
+number of commits. `engine` is the engine, with the file open.
 
 Beside the table it keeps in memory how many live records of each account began in each quarter of an hour. From that
 come the total of an unfiltered search, and the stretch of time in which a page's records must lie: a page costs what
@@ -16,47 +16,38 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-import duckdb
 import msgspec
 import numpy as np
 import structlog
 from cachetools import LRUCache
 
-from calldex import budget
 from calldex.access import Scope
-from calldex.errors import DiskFull, Unavailable
+from calldex.errors import CalldexError
 from calldex.records.fields import Op
 from calldex.search.missed import split
 from calldex.search.query import Query
 from calldex.search.statistics import Grouping
 from calldex.store import Mentioned, MissedAsk, MissedLine, Position, callbacks
 from calldex.store.aggregates import aggregated
-from calldex.store.embedded.by_time import BUCKET_MS, EARLIEST, AccountTimes
+from calldex.store.embedded.by_time import BUCKET_MS, EARLIEST, ByTime
 from calldex.store.embedded.combinations import COMBINED, NO_COMBINATION, Combination, Combinations, reach_of
 from calldex.store.embedded.dialect import DUCKDB, DUCKDB_FUNCTIONS, DUCKDB_WORDS
+from calldex.store.embedded.engine import VERSION, Damaged, Engine, Error, changing
 from calldex.store.embedded.index import SEGMENT, Array, Index, Rows, halves, is_narrow
 from calldex.store.embedded.indexing import INDEXED, SUMS, day_of, indexed
-from calldex.store.embedded.ledger import ROW_NAMES, Closing
 from calldex.store.embedded.schema import COLUMNS
+from calldex.store.embedded.versions import ROW_NAMES, Closing
 from calldex.store.sql import Sql, conjunction, following, layout, where
 
-ROW_GROUP: Final = 20_480
-"""Rows that DuckDB stores together; as many at once it writes in their final form, without its write-ahead log. The
-default, six times as many, makes bulk loading in batches half as fast."""
-_DUCKDB: Final = duckdb.__version__.partition(".")[0]
 _FIRST_LAYOUT: Final = "cd05d5b0940d32cf394902f5e328b595236f6447230fae6acc2a5491fb6e4978"
 """What columns of schema version 1, written by DuckDB 2, are marked with."""
 _NEWEST_FIRST: Final = "ORDER BY started_ms DESC, uuid DESC"
-_WAL_LIMIT: Final = "64MB"
-_NO_SPACE: Final = "No space left on device"
 _DIRECT_SKIP: Final = 10_000
 _FAR: Final = 10**9
 _AT_LEAST: Final = 2048
@@ -67,6 +58,11 @@ _MENTIONS: Final = 256
 """Of so many scopes it is remembered what their records name."""
 _BUCKET: Final = f"((started_ms + {_FAR * BUCKET_MS}) // {BUCKET_MS} - {_FAR})"
 """The bucket of a record, before 1970 as well: DuckDB divides towards zero, Python downwards."""
+_COUNTED: Final = (
+    f"SELECT account_id, {_BUCKET} AS bucket, count(*) FILTER (seq_to > $applied), max(seq),"
+    " max(seq_to) FILTER (seq_to <= $applied) FROM kept.cdr GROUP BY account_id, bucket ORDER BY bucket"
+)
+"""What `ByTime.load` takes."""
 
 Seqs = np.ndarray[tuple[int], np.dtype[np.int64]]
 """Commit numbers."""
@@ -74,14 +70,6 @@ Uuids = Callable[[Array], Array | None]
 """Looks up uuids by commit numbers, see `Index`."""
 
 _log = structlog.get_logger(__name__)
-
-
-class NoRoom(Exception):
-    """The disk is full; what is there is sound, and can be added to when there is room again."""
-
-
-class Damaged(Exception):
-    """The file cannot be read as what was written; it must be made again."""
 
 
 class Behind(Damaged):
@@ -112,13 +100,11 @@ class Columns:
         look: bool = False,
     ) -> None:
         """Open or create; with `look`, open without writing anything. Raises `Damaged` when the file is unreadable, of
-        another layout, or of another ledger. `filled` tells of columns that a migration added up to which version
-        the ledger has their values."""
-        self._path = path
-        self._timeout_s = timeout_s
+        another layout, or of another ledger; `NoRoom`. `filled` tells of columns that a migration added up to which
+        version the ledger has their values."""
         self._lock = threading.Lock()
         self._changing = threading.Lock()
-        self._accounts: dict[int, AccountTimes] = {}
+        self._accounts = ByTime()
         self._totals: LRUCache[tuple[bytes, bytes], _Total] = LRUCache(_TOTALS)
         self._purges = 0
         self._mentions: LRUCache[bytes, tuple[int, Mentioned]] = LRUCache(_MENTIONS)
@@ -126,48 +112,24 @@ class Columns:
         self._uuids, self._index_bytes = uuids, index_mb << 20
         self._index: Index | None = None
         self._indexing: threading.Thread | None = None
-        self._running: dict[int, tuple[float, duckdb.DuckDBPyConnection]] = {}
-        self._idle = threading.Condition()
-        self._closed = False
         self.applied = 0
         self.filled: dict[str, int] = {}
         """Of columns that a migration added, up to which version they have their values."""
+        self._engine = Engine(path, memory_mb=memory_mb, threads=threads, timeout_s=timeout_s, look=look)
         try:
-            self._connection: duckdb.DuckDBPyConnection = duckdb.connect(
-                ":memory:",
-                config={
-                    "threads": threads,
-                    "memory_limit": f"{memory_mb}MB",
-                    "checkpoint_threshold": _WAL_LIMIT,
-                    "preserve_insertion_order": False,
-                    # The first value tells a column's type: a thousand, the default, take an eighth of a small batch.
-                    "pandas_analyze_sample": 1,
-                    "temp_directory": str(path.with_suffix(".tmp")),
-                },
-            )
-            quoted = str(path).replace("'", "''")  # ATTACH takes no parameter
-            how = "READ_ONLY" if look else f"ROW_GROUP_SIZE {ROW_GROUP}"
-            self._connection.execute(f"ATTACH '{quoted}' AS kept ({how})")
-            # Nothing but this file is to be read or written, whatever a query says.
-            self._connection.execute("SET enable_external_access = false; SET lock_configuration = true")
-            self._open(store_id, filled, look)
-            self._count()
-        except BaseException as error:
-            if hasattr(self, "_connection"):
-                self._connection.close()
-            if isinstance(error, duckdb.Error):
-                raise _failure(error) from error
+            with changing():
+                self._open(store_id, filled, look)
+                self._accounts.load(self._engine.execute(_COUNTED, {"applied": self.applied}).fetchall())
+        except BaseException:
+            self._engine.stop()
+            self._engine.close(fold=False)
             raise
-        self._watchdog = threading.Thread(target=self._watch, name="query-time-limit", daemon=True)
-        self._watchdog.start()
 
     def _open(self, store_id: str, filled: Mapping[str, int], look: bool) -> None:
-        tables = self._connection.execute(
-            "SELECT count(*) FROM duckdb_tables() WHERE database_name = 'kept'"
-        ).fetchall()[0][0]
+        tables = self._engine.execute("FROM duckdb_tables() WHERE database_name = 'kept'").fetchall()
         version = 0
         if tables:
-            found = self._connection.execute("SELECT store_id, layout FROM kept.meta").fetchall()
+            found = self._engine.execute("SELECT store_id, layout FROM kept.meta").fetchall()
             versions = {(store_id, _layout(migration.number)): migration.number for migration in COLUMNS}
             version = versions.get(found[0], 0) if len(found) == 1 else 0
             if not version:
@@ -175,140 +137,80 @@ class Columns:
         if look and version < len(COLUMNS):
             raise Behind("of an older version of the program, or their making was cut short")
         for migration in COLUMNS[version:]:
-            self._connection.begin()
-            self._connection.execute(migration.text)
-            if migration.number == 1:
-                self._connection.execute("INSERT INTO kept.meta VALUES (?, '', 0)", [store_id])
-            self._connection.execute("UPDATE kept.meta SET layout = ?", [_layout(migration.number)])
-            self._connection.commit()
-        self.applied = int(self._connection.execute("SELECT applied FROM kept.meta").fetchall()[0][0])
+            with self._engine.change():
+                self._engine.execute(migration.text)
+                if migration.number == 1:
+                    self._engine.execute("INSERT INTO kept.meta VALUES (?, '', 0)", [store_id])
+                self._engine.execute("UPDATE kept.meta SET layout = ?", [_layout(migration.number)])
+        self.applied = int(self._engine.execute("SELECT applied FROM kept.meta").fetchall()[0][0])
         if not self.applied and not look:  # what is taken in from now on has the values that the ledger has by now
             for name, upto in filled.items():
-                self._connection.execute("UPDATE kept.fill SET upto = ? WHERE name = ?", [upto, name])
-        self.filled = dict(self._connection.execute("SELECT name, upto FROM kept.fill").fetchall())
-        combinations = self._connection.execute(
-            f"SELECT {', '.join(COMBINED)} FROM kept.party ORDER BY party"
-        ).fetchall()
+                self._engine.execute("UPDATE kept.fill SET upto = ? WHERE name = ?", [upto, name])
+        self.filled = dict(self._engine.execute("SELECT name, upto FROM kept.fill").fetchall())
+        combinations = self._engine.execute(f"SELECT {', '.join(COMBINED)} FROM kept.party ORDER BY party").fetchall()
         self._combinations, self._combinations_kept = Combinations(combinations), len(combinations)
-
-    def _count(self) -> None:
-        found = self._connection.execute(
-            f"SELECT account_id, {_BUCKET} AS bucket, count(*) FILTER (seq_to > $applied), max(seq),"
-            " max(seq_to) FILTER (seq_to <= $applied) FROM kept.cdr GROUP BY account_id, bucket ORDER BY bucket",
-            {"applied": self.applied},
-        ).fetchall()
-        for account_id, bucket, count, begun, closed in found:
-            account = self._account(account_id)
-            account.add(bucket, count)
-            account.end(closed or 0)
-            account.begun = max(account.begun, begun)
-
-    def _account(self, account_id: int) -> AccountTimes:
-        account = self._accounts.get(account_id)
-        if account is None:
-            account = self._accounts[account_id] = AccountTimes()
-        return account
 
     # --- taking in ----------------------------------------------------------------------------------------------------
 
     def apply(self, rows: Sequence[tuple[Any, ...]], closings: Sequence[Closing], upto: int) -> None:
-        """Take in the ledger's commits up to `upto`: the versions begun since `applied` (as `ledger.ROW_NAMES`), and
+        """Take in the ledger's commits up to `upto`: the versions begun since `applied` (as `versions.ROW_NAMES`), and
         those superseded since. Raises `Damaged`."""
         # Rows may be from before a commit that is taken in together with them: which of them are over, closings tell.
         over = {closing.seq: closing.seq_to for closing in closings if closing.seq > self.applied}
         if over:
             rows = [(row[0], over.get(row[0], row[1]), *row[2:]) for row in rows]
             closings = [closing for closing in closings if closing.seq <= self.applied]
-        try:
-            with self._changing:
-                arrays = (
-                    _arrays(rows, self._combinations.numbered([_combination_of(row) for row in rows])) if rows else {}
-                )
-                self._change(arrays, closings, upto)
-                if self._index is not None:
-                    if rows:
-                        self._index.append(indexed(arrays))
-                    self._index.close([(each.account_id, each.seq, each.seq_to) for each in closings])
-                with self._lock:
-                    self._remember(rows, closings, upto)
-                    self.applied = upto
-        except duckdb.Error as error:
-            raise _failure(error) from error
+        with self._changing:
+            arrays = _arrays(rows, self._combinations.numbered([_combination_of(row) for row in rows])) if rows else {}
+            self._change(arrays, closings, upto)
+            if self._index is not None:
+                if rows:
+                    self._index.append(indexed(arrays))
+                self._index.close([(each.account_id, each.seq, each.seq_to) for each in closings])
+            with self._lock:
+                self._accounts.remember(rows, closings, upto)
+                self.applied = upto
 
     def _change(self, arrays: Mapping[str, Array], closings: Sequence[Closing], upto: int) -> None:
-        connection = self._connection
-        connection.begin()
-        try:
+        fresh = self._combinations.since(self._combinations_kept)
+        with self._engine.change():
             if closings:
                 self._close_versions(closings)
             if arrays:
                 self._append("cdr", arrays)
-            if fresh := self._combinations.since(self._combinations_kept):
+            if fresh:
                 self._append("party", _columns(("party", *COMBINED), fresh))
-            connection.execute("UPDATE kept.meta SET applied = ?", [upto])
-            connection.commit()
-            self._combinations_kept += len(fresh)
-        except BaseException:
-            with suppress(duckdb.Error):  # an error that ended the transaction itself
-                connection.rollback()
-            raise
+            self._engine.execute("UPDATE kept.meta SET applied = ?", [upto])
+        self._combinations_kept += len(fresh)
 
     def _append(self, table: str, arrays: Mapping[str, Array]) -> None:
-        self._connection.register("source", arrays)
         names = ["uuid::UUID AS uuid" if name == "uuid" else name for name in arrays]
-        self._connection.execute(f"INSERT INTO kept.{table} BY NAME SELECT {', '.join(names)} FROM source")
-        self._connection.unregister("source")
+        self._engine.execute_with(arrays, f"INSERT INTO kept.{table} BY NAME SELECT {', '.join(names)} FROM source")
 
     def _close_versions(self, closings: Sequence[Closing]) -> None:
-        closed = {
-            "closed": np.array([c.seq for c in closings], dtype=np.int64),
-            "closed_by": np.array([c.seq_to for c in closings], dtype=np.int64),
-        }
-        self._connection.register("closings", closed)
-        self._connection.execute(
-            "UPDATE kept.cdr SET seq_to = closed_by FROM closings WHERE seq = closed AND seq BETWEEN ? AND ?",
+        self._engine.execute_with(
+            {
+                "closed": np.array([c.seq for c in closings], dtype=np.int64),
+                "closed_by": np.array([c.seq_to for c in closings], dtype=np.int64),
+            },
+            "UPDATE kept.cdr SET seq_to = closed_by FROM source WHERE seq = closed AND seq BETWEEN ? AND ?",
             [min(c.seq for c in closings), max(c.seq for c in closings)],
         )
-        self._connection.unregister("closings")
-
-    def _remember(self, rows: Sequence[tuple[Any, ...]], closings: Sequence[Closing], upto: int) -> None:
-        """A version that a commit behind `upto` supersedes is live still; it will come again among the closings."""
-        for account_id, seq in {row[2]: row[0] for row in rows}.items():  # they are in the order of commits
-            self._account(account_id).begun = seq
-        began = Counter((row[2], row[4] // BUCKET_MS, min(row[1], upto + 1)) for row in rows)
-        for (account_id, bucket, seq_to), count in began.items():
-            if seq_to > upto:
-                self._account(account_id).add(bucket, count)
-            else:
-                self._account(account_id).end(seq_to)
-        for closing in closings:
-            account = self._account(closing.account_id)
-            account.end(closing.seq_to)
-            account.add(closing.started_ms // BUCKET_MS, -1)
 
     def fill(self, names: Sequence[str], rows: Sequence[tuple[Any, ...]], upto: int) -> None:
         """Set columns of versions (each its number and its values); those up to `upto` have theirs then. Raises
         `Damaged`, `NoRoom`."""
-        connection = self._connection
-        try:
-            with self._changing:
-                connection.begin()
-                if rows:
-                    connection.register("source", _columns(("seq", *names), rows))
-                    seqs = [row[0] for row in rows]
-                    connection.execute(
-                        f"UPDATE kept.cdr SET {', '.join(f'{name} = source.{name}' for name in names)} FROM source"
-                        " WHERE cdr.seq = source.seq AND cdr.seq BETWEEN ? AND ?",
-                        [min(seqs), max(seqs)],
-                    )
-                    connection.unregister("source")
-                for name in names:
-                    connection.execute("UPDATE kept.fill SET upto = greatest(upto, ?) WHERE name = ?", [upto, name])
-                connection.commit()
-        except duckdb.Error as error:
-            with suppress(duckdb.Error):
-                connection.rollback()
-            raise _failure(error) from error
+        with self._changing, self._engine.change():
+            if rows:
+                seqs = [row[0] for row in rows]
+                self._engine.execute_with(
+                    _columns(("seq", *names), rows),
+                    f"UPDATE kept.cdr SET {', '.join(f'{name} = source.{name}' for name in names)} FROM source"
+                    " WHERE cdr.seq = source.seq AND cdr.seq BETWEEN ? AND ?",
+                    [min(seqs), max(seqs)],
+                )
+            for name in names:
+                self._engine.execute("UPDATE kept.fill SET upto = greatest(upto, ?) WHERE name = ?", [upto, name])
         with self._lock:
             self._totals.clear()
         self.filled |= {name: max(self.filled[name], upto) for name in names}
@@ -318,13 +220,11 @@ class Columns:
         with self._lock:  # first: what changed since totals were counted can soon no longer be told
             self._totals.clear()
             self._purges += 1
-        try:
-            with self._changing:
-                self._connection.execute("DELETE FROM kept.cdr WHERE seq_to <= ?", [upto])
-                if self._index is not None:
-                    self._index.purge(upto)
-        except duckdb.Error as error:
-            raise _failure(error) from error
+        with self._changing:
+            with self._engine.change():
+                self._engine.execute("DELETE FROM kept.cdr WHERE seq_to <= ?", [upto])
+            if self._index is not None:
+                self._index.purge(upto)
 
     # --- the index --------------------------------------------------------------------------------------------------
 
@@ -343,8 +243,8 @@ class Columns:
         began = time.monotonic()
         try:
             index.load(self._indexed_upto(upto))
-        except (Damaged, duckdb.Error) as error:
-            if not self._closed:
+        except (Damaged, Error, CalldexError) as error:
+            if not self._engine.closed:
                 _log.warning("index_not_made", reason=str(error))
             index.give_up()
         else:
@@ -354,8 +254,7 @@ class Columns:
     def _indexed_upto(self, upto: int) -> Iterator[Rows]:
         """What the index keeps of all versions up to a commit, in pieces."""
         for after in range(0, upto, SEGMENT):
-            with self._cursor(math.inf) as cursor:
-                found = cursor.execute(INDEXED, [after, min(after + SEGMENT, upto)]).fetchnumpy()
+            found = self._engine.arrays(INDEXED, (after, min(after + SEGMENT, upto)), math.inf)
             if len(found["seq"]):
                 yield found
 
@@ -365,9 +264,10 @@ class Columns:
         index = self._index
         if index is None or not index.complete:
             return set()
-        found = self._ask(SUMS, Sql("", (as_of, as_of)), timeout_s=math.inf)
+        texts = index.has_texts
+        found = self._engine.rows(SUMS, (texts, texts, as_of, as_of), math.inf)
         right = {(account_id, day): (count, int(sum_)) for account_id, day, count, sum_ in found}
-        differ = {day for day, _ in right.items() ^ index.days(as_of).items()}
+        differ = {day for day, _ in right.items() ^ index.days(as_of, texts).items()}
         if differ and not self._combinations.full:
             _log.warning("index_damaged", days=len(differ))
             with self._changing:
@@ -412,7 +312,7 @@ class Columns:
     def head(self, account_id: int) -> int:
         """The last applied commit that touched an account: searches as of it see all that is applied."""
         with self._lock:
-            return account.head if (account := self._accounts.get(account_id)) else 0
+            return self._accounts.of(account_id).head
 
     def is_counting(self) -> bool:
         """Whether `head` would wait for something that is just being counted, which may take some milliseconds."""
@@ -423,7 +323,7 @@ class Columns:
         whole_buckets = not ((query.start_ms or 0) % BUCKET_MS or (query.end_ms or 0) % BUCKET_MS)
         if query.scope.whole and not query.where and whole_buckets:
             with self._lock:
-                account = self._account(query.scope.account_id)
+                account = self._accounts.of(query.scope.account_id)
                 if account.head <= as_of:
                     return account.between(query.start_ms, query.end_ms)
         found = self.index().count(query, as_of) if is_narrow(query) else None
@@ -434,7 +334,7 @@ class Columns:
         key = (query.scope.fingerprint(), query.fingerprint())
         with self._lock:
             known, purges = self._totals.get(key), self._purges
-            ended_after = self._account(query.scope.account_id).ended
+            ended_after = self._accounts.of(query.scope.account_id).ended
         if known is not None and known.as_of == as_of:
             return known.records
         condition = self._where(query, as_of)
@@ -452,7 +352,9 @@ class Columns:
         return self._count_of(condition)  # what ended since cannot be told any more
 
     def _count_of(self, condition: Sql) -> int:
-        return int(self._ask(f"SELECT count(*) FROM kept.cdr WHERE {condition.text}", condition)[0][0])
+        return int(
+            self._engine.rows(f"SELECT count(*) FROM kept.cdr WHERE {condition.text}", condition.parameters)[0][0]
+        )
 
     def aggregate(self, query: Query, as_of: int, grouping: Grouping) -> list[tuple[Any, ...]]:
         """See `Store.aggregate`."""
@@ -460,12 +362,12 @@ class Columns:
         statement = aggregated(
             grouping, Sql(f"FROM kept.cdr WHERE {condition.text}", condition.parameters), DUCKDB_FUNCTIONS
         )
-        return self._ask(statement.text, statement)
+        return self._engine.rows(statement.text, statement.parameters)
 
     def missed(self, query: Query, as_of: int, ask: MissedAsk) -> tuple[int, list[MissedLine]]:
         """See `Store.missed`."""
         statement = callbacks.lines(query, ask, self._read(query, as_of))
-        found = self._ask(statement.text, statement)
+        found = self._engine.rows(statement.text, statement.parameters)
         return (found[0][0] if found else 0), [callbacks.line(row[1:]) for row in found]
 
     def mentioned(self, scope: Scope, as_of: int) -> Mentioned:
@@ -485,7 +387,8 @@ class Columns:
         condition = self._where(Query(scope=scope), as_of)
 
         def named(column: str) -> set[Any]:
-            found = self._ask(f"SELECT DISTINCT {column} FROM kept.cdr WHERE {condition.text}", condition)
+            text = f"SELECT DISTINCT {column} FROM kept.cdr WHERE {condition.text}"
+            found = self._engine.rows(text, condition.parameters)
             return {value for (value,) in found if value}
 
         return Mentioned(
@@ -499,10 +402,9 @@ class Columns:
     def page(self, query: Query, as_of: int, *, limit: int, total: int, after: Position | None, skip: int) -> Seqs:
         """The commit numbers of the first `limit` matching records behind a position, newest first, after skipping
         some."""
-        if is_narrow(query):
-            found = self._page_by_index(query, as_of, skip + limit, total, after)
-            if found is not None:
-                return found[skip:]
+        by_index = self._page_by_index(query, as_of, skip + limit, total, after) if is_narrow(query) else None
+        if by_index is not None:
+            return by_index[skip:]
         plain, asked = split(query)
         read = self._read(query, as_of)
         condition = where(plain, as_of, read.dialect)
@@ -541,7 +443,7 @@ class Columns:
         far.
         """
         with self._lock:
-            account = self._account(query.scope.account_id)
+            account = self._accounts.of(query.scope.account_id)
             all_records = max(account.between(query.start_ms, query.end_ms), 1)
         share = max(all_records / max(total, 1), 1.0)
         # Where only some match, their number in a stretch of time varies about its mean by its square root.
@@ -559,9 +461,8 @@ class Columns:
 
     def _page(self, condition: Sql, limit: int, skip: int) -> Seqs:
         text = f"SELECT seq FROM kept.cdr WHERE {condition.text} {_NEWEST_FIRST} LIMIT ? OFFSET ?"
-        with self._cursor(budget.left(self._timeout_s)) as cursor, _named_errors(self._timeout_s):
-            found = cursor.execute(text, [*condition.parameters, limit, skip]).fetchnumpy()["seq"]
-            return np.ascontiguousarray(found, dtype=np.int64)
+        found = self._engine.arrays(text, (*condition.parameters, limit, skip))
+        return np.ascontiguousarray(found["seq"], dtype=np.int64)
 
     def _skipped(self, query: Query, condition: Sql, end_ms: int | None, skip: int, total: int) -> tuple[int, int]:
         """Jump over many records by counting them: the end of the bucket in which the next ones lie, and how many of
@@ -569,10 +470,10 @@ class Columns:
         for start_ms in self._reaches(query, end_ms, skip, total):
             within = conjunction(condition, Sql("started_ms >= ?", (start_ms,)))
             left = skip
-            for bucket, count in self._ask(
+            for bucket, count in self._engine.rows(
                 f"SELECT {_BUCKET} AS bucket, count(*) FROM kept.cdr WHERE {within.text}"
                 " GROUP BY bucket ORDER BY bucket DESC",
-                within,
+                within.parameters,
             ):
                 if left < count:
                     return (bucket + 1) * BUCKET_MS, left
@@ -583,70 +484,28 @@ class Columns:
         """For each account and UTC day the number of records that were live as of a commit and a checksum over these
         columns of them, see `checksum`; only of those whose combination is what its number stands for."""
         summed = f"concat_ws('|', {', '.join(f'row.{name}' for name in names)})"
-        found = self._ask(
+        found = self._engine.rows(
             "SELECT account_id, strftime(make_timestamp(started_ms * 1000), '%Y-%m-%d') AS day, count(*),"
             f" sum(md5_number_lower({summed})::HUGEINT) % 18446744073709551616"
             f" FROM kept.cdr AS row LEFT JOIN kept.party USING (party) WHERE seq <= ? AND seq_to > ?"
             f" AND ((party = {NO_COMBINATION} AND ?) OR ({_MEMBERS.format('row')}) = ({_MEMBERS.format('party')}))"
             " GROUP BY account_id, day",
-            Sql("", (as_of, as_of, self._combinations.full)),
-            timeout_s=math.inf,
+            (as_of, as_of, self._combinations.full),
+            math.inf,
         )
         return {(account_id, day): (count, int(checksum)) for account_id, day, count, checksum in found}
 
-    def _ask(self, text: str, parameters: Sql, timeout_s: float | None = None) -> list[tuple[Any, ...]]:
-        timeout_s = budget.left(self._timeout_s) if timeout_s is None else timeout_s
-        with self._cursor(timeout_s) as cursor, _named_errors(self._timeout_s):
-            return cursor.execute(text, list(parameters.parameters)).fetchall()
-
-    @contextmanager
-    def _cursor(self, timeout_s: float) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A cursor of its own for each query; DuckDB's cursors must not be shared."""
-        with self._idle:
-            if self._closed:
-                raise Damaged("being made again")
-            cursor = self._connection.cursor()
-            self._running[id(cursor)] = (time.monotonic() + timeout_s, cursor)
-        try:
-            yield cursor
-        finally:
-            with self._idle:
-                del self._running[id(cursor)]
-                self._idle.notify_all()
-            cursor.close()
-
-    def _watch(self) -> None:
-        """Interrupt what runs beyond its time."""
-        while not self._closed:
-            with self._idle:
-                now = time.monotonic()
-                late = [cursor for deadline, cursor in self._running.values() if deadline < now]
-                for cursor in late:
-                    cursor.interrupt()
-                self._idle.wait(0.05 if late else min(self._timeout_s / 10, 0.2))
-
     def close(self) -> None:
         """Interrupt what is running, wait for it, and let go of the file. Closed again, nothing happens."""
-        with self._idle:
-            self._closed = True
-            self._idle.notify_all()
-            while self._running:
-                for _, cursor in self._running.values():
-                    cursor.interrupt()
-                self._idle.wait(0.05)
-        self._watchdog.join()
+        self._engine.stop()
         if self._indexing is not None:
             self._indexing.join()
-        connection = self.__dict__.pop("_connection", None)  # what is closed keeps nothing of the engine alive
-        if connection is not None:
-            with suppress(duckdb.Error):  # what is not folded into the file now is replayed when it is opened
-                connection.execute("CHECKPOINT kept; DETACH kept")
-            connection.close()
+        self._engine.close()
 
 
 def _layout(version: int) -> str:
     """What columns of a schema version are marked with. Those of another DuckDB are made again."""
-    return _FIRST_LAYOUT if version == 1 and _DUCKDB == "2" else f"schema {version} of DuckDB {_DUCKDB}"
+    return _FIRST_LAYOUT if version == 1 and VERSION == "2" else f"schema {version} of DuckDB {VERSION}"
 
 
 _OBJECTS: Final = frozenset({"uuid", *(c.name for c in layout(DUCKDB) if c.type.startswith("VARCHAR"))})
@@ -674,27 +533,3 @@ _combination_of: Final[Callable[[tuple[Any, ...]], Combination]] = itemgetter(*m
 
 
 _MEMBERS: Final = ", ".join(f"{{0}}.{name}" for name in COMBINED)
-
-
-def _failure(error: duckdb.Error) -> Damaged | NoRoom:
-    """What an error while writing means."""
-    reason = str(error).partition("\n")[0]
-    return NoRoom(reason) if _NO_SPACE in str(error) else Damaged(reason)
-
-
-@contextmanager
-def _named_errors(timeout_s: float) -> Iterator[None]:
-    """What a query may end with although nothing is wrong, in our words; whatever else the engine says stays as it is,
-    and whoever asked takes it for damage."""
-    try:
-        yield
-    except duckdb.InterruptException:
-        raise budget.spent(timeout_s) from None
-    except duckdb.OutOfMemoryException:
-        raise Unavailable(
-            "the query needs more memory than `columns_memory_mb` permits; ask for less at once, or raise that setting"
-        ) from None
-    except duckdb.IOException as error:
-        if _NO_SPACE in str(error):
-            raise DiskFull("the query needs room on the disk, and there is none; ask for less at once") from None
-        raise

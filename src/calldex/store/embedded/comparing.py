@@ -8,19 +8,20 @@ from typing import Any
 from uuid import UUID
 
 from calldex.store import DayCheck
-from calldex.store.embedded.ledger import ROW_NAMES, Gap
+from calldex.store.embedded.ledger import Gap
+from calldex.store.embedded.versions import ROW_NAMES
 
 
 def filled_columns(gaps: Mapping[str, Gap], filled: Mapping[str, int]) -> list[str]:
-    """The columns (of `ledger.ROW_NAMES`) whose values are all there, in a ledger and in columns; but for `seq_to`,
+    """The columns (of `versions.ROW_NAMES`) whose values are all there, in a ledger and in columns; but for `seq_to`,
     which the columns may hear of later."""
     lacking = {name for name, gap in gaps.items() if min(gap.upto, filled.get(name, gap.last)) < gap.last}
     return [name for name in ROW_NAMES if name != "seq_to" and name not in lacking]
 
 
 def checksum(row: Sequence[Any], columns: Sequence[int]) -> int:
-    """What one version (as `ledger.ROW_NAMES`) adds to the checksum of its day: the 64 bits that DuckDB calls the lower
-    half of the MD5 of some of its values, given by their places. Sums of it do not depend on the order of records."""
+    """What one version (as `versions.ROW_NAMES`) adds to the checksum of its day: the 64 bits that DuckDB calls the
+    lower half of the MD5 of some of its values, given by their places. Sums do not depend on the order of records."""
     values = [row[column] for column in columns]
     text = "|".join(map(_shown, values))
     return int.from_bytes(hashlib.md5(text.encode(), usedforsecurity=False).digest()[8:], "little")
@@ -41,7 +42,7 @@ def compared(
     answering: Mapping[tuple[int, str], tuple[int, int]],
     names: Sequence[str],
 ) -> Iterator[DayCheck]:
-    """How the days of the ledger (see `Ledger.days`) compare with those of the columns, by these of their columns."""
+    """How the days of the ledger (see `Versions.days`) compare with those of the columns, by these of their columns."""
     places = [ROW_NAMES.index(name) for name in names]
     kept: dict[tuple[int, str], tuple[int, int]] = {}
     for day, row in kept_rows:

@@ -17,7 +17,8 @@ import structlog
 
 from calldex.errors import CalldexError, DiskFull, StoreNotReady
 from calldex.search.query import Query
-from calldex.store.embedded.columns import Columns, NoRoom
+from calldex.store.embedded.columns import Columns
+from calldex.store.embedded.engine import NoRoom
 from calldex.store.embedded.ledger import Ledger
 from calldex.store.embedded.packing import Garbled
 from calldex.store.sql import values_of
@@ -95,7 +96,7 @@ class Filler:
         """The JSON of a version never changes, so it may be read before others have to wait."""
         after = min(self._ledger.gaps[name].upto for name in names)
         last = max(self._ledger.gaps[name].last for name in names)
-        found = self._ledger.texts(after, last, LEDGER_AT_ONCE)
+        found = self._ledger.versions.texts(after, last, LEDGER_AT_ONCE)
         upto = found[-1][0] if len(found) == LEDGER_AT_ONCE else last
         filled = []
         packing = self._ledger.packing
@@ -126,7 +127,7 @@ class Filler:
         else:
             names = list(lacking)
             try:
-                columns.fill(names, self._ledger.columns_of(names, after, upto), upto)
+                columns.fill(names, self._ledger.versions.columns_of(names, after, upto), upto)
             except NoRoom as error:
                 raise DiskFull(f"the columns cannot be filled in: {error}") from error
         if upto == last:

@@ -19,19 +19,15 @@ from calldex.errors import StoreDamaged, UnreadableInput, WrongVersion
 from calldex.records.record import CallRow
 from calldex.store import Head, Loaded, Quarantined, Receipt
 from calldex.store.embedded import links, sqlite
-from calldex.store.embedded.ledger import (
-    DAY,
-    LINKED,
-    Gap,
-    is_ledger,
-    versions_by_day,
-)
+from calldex.store.embedded.ledger import Gap
 from calldex.store.embedded.numbering import NUMBER, number_at, seq_at
+from calldex.store.embedded.opening import LINKED, is_ledger
 from calldex.store.embedded.packing import Packing
 from calldex.store.embedded.proof import Fault, faults
 from calldex.store.embedded.schema import LEDGER
 from calldex.store.embedded.sqlite import carray, each, rows
 from calldex.store.embedded.staging import QUARANTINE, kept_row, quarantined_of
+from calldex.store.embedded.versions import DAY, versions_by_day
 from calldex.store.sql import LIVE, VALUE_NAMES, values_of
 
 _STARTED: Final = VALUE_NAMES.index("started_ms")
@@ -85,7 +81,7 @@ class LedgerReader:
         return sqlite.integrity(self._reader)
 
     def versions_by_day(self, as_of: int) -> Iterator[tuple[str, tuple[Any, ...]]]:
-        """See `Ledger.days`."""
+        """See `Versions.days`."""
         return versions_by_day(lambda: nullcontext(self._reader), as_of)
 
     def head(self) -> Head:

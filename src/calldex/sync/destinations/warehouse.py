@@ -14,6 +14,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -22,6 +23,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from calldex.exports.columns import Kind
+from calldex.sync.beside import beside
 from calldex.sync.destinations import Batch, Change, Context, Copy, DestinationProblem, Failed
 from calldex.sync.destinations.needs import needed
 
@@ -178,9 +180,15 @@ class Warehouse(Copy):
         """The rows without what the database cannot hold."""
         return made
 
-    def _load(self, parts: Sequence[Any]) -> None:
+    def _load(self, parts: list[Any]) -> None:
+        # dlt leaves exceptions with the frames of all its callers in cycles, which are collected late: batch upon batch
+        # would wait for that. In a thread of its own no caller is ours, and a list that is emptied keeps no rows.
+        run = self._pipeline().run
         with _as_problems():
-            self._pipeline().run(list(parts), schema=self._schema, loader_file_format=self.file_format)
+            try:
+                beside(partial(run, parts, schema=self._schema, loader_file_format=self.file_format))()
+            finally:
+                parts.clear()
         if not self._indexed:
             with self._asked() as client:
                 if self._there(client, _CDRS):
