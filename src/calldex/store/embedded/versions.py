@@ -114,11 +114,6 @@ class Versions:
             for row in found
         ]
 
-    def linked_upto(self, seq: int) -> int:
-        """The last commit that ends at a number or before it."""
-        with self._readers() as reader:
-            return int(rows(reader, "SELECT ifnull(max(seq), 0) FROM link WHERE seq <= ?", (seq,))[0][0])
-
     def texts(self, after: int, upto: int, limit: int) -> list[tuple[int, bytes]]:
         """The places and the JSON, as it lies there, of the next versions with content behind one, up to another."""
         with self._readers() as reader:
