@@ -16,6 +16,7 @@ from calldex.audit.chain import Actor, Entry
 from calldex.demo import interactions
 from calldex.directory import AuditFilter
 from calldex.errors import BadParameters, Forbidden, NotFound, Unavailable
+from calldex.ingest.pipeline import Post
 from calldex.ingest.workers import block
 from calldex.node import Node
 from calldex.records.record import Cdr, canonical
@@ -56,9 +57,8 @@ class Office:
 
     def write(self, records: list[Cdr]) -> None:
         """Write records, visible at once."""
-        self.node.ingest.post(
-            self.node.directory.account("main").id, block(map(canonical, records), ""), None, b"", lambda _: b""
-        )
+        account_id = self.node.directory.account("main").id
+        self.node.ingest.post(Post(account_id, block(map(canonical, records), ""), None, b"", lambda _: b""))
 
     def ask(
         self,

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable
-from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -20,9 +19,9 @@ from calldex.api.endpoint import ERRORS, over
 from calldex.errors import Problem
 from calldex.node import Node
 from calldex.records.codec import Record
-from calldex.records.record import Instant, Uuid, to_ms
+from calldex.records.record import Instant, Uuid
 from calldex.search.feed import Cursor, FeedPage, Start, Versions
-from calldex.search.query import Own, Parameters
+from calldex.search.query import INSTANT_FORMS, Own, Parameters, instant_ms
 from calldex.search.reader import Reader, Reading, Search
 from calldex.transport.replies import JSON, PRIVATE, Coding, coded, coding_for, coding_headers
 from calldex.transport.requests import caller, pairs_of
@@ -32,7 +31,7 @@ from calldex.transport.workers import ClientGone, left
 EVENTS: Final = "text/event-stream"
 _BEAT_S: Final = 15.0
 """After so long without a change a stream says that it is still there."""
-_VALID: Final = "beginning, now, or an instant with its zone, as 2026-11-01T00:00:00Z"
+_VALID: Final = f"beginning, now, or {INSTANT_FORMS}"
 
 
 class ChangesRequest(Own, frozen=True):
@@ -95,11 +94,7 @@ class ChangesRequest(Own, frozen=True):
             return "beginning"
         if self.start == "now":
             return "now"
-        try:
-            instant = datetime.fromisoformat(str(self.start))
-        except ValueError:
-            return None
-        return None if instant.tzinfo is None else to_ms(instant)
+        return instant_ms(str(self.start))
 
 
 CHANGES: Final = Reading(action="changes_read", takes=Parameters(ChangesRequest, related=False), waits=False)

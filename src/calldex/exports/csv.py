@@ -26,6 +26,8 @@ from calldex.exports.columns import Cell, Column, Kind, Layout, flat
 from calldex.exports.reading import Reading
 from calldex.records.record import to_ms
 
+BOM: Final = "\ufeff"
+"""By which a spreadsheet knows that a file is UTF-8."""
 _RUNS: Final = re.compile(r"[\s\x00]*[=+\-@\t\r\n\x00\uff1d\uff0b\uff0d\uff20]")
 _NUMBER: Final = re.compile(r"[+-]?[0-9][0-9 .,()-]*")
 _SAFE_TO_BEGIN: Final = re.compile(r"[^\s\x00=+\-@\uff1d\uff0b\uff0d\uff20]")
@@ -86,7 +88,7 @@ class CsvExcel(Csv):
     def begin(self) -> bytes:
         """The byte order mark and the headings."""
         self._writer.writerow([heading(column, self._timezone) for column in self._columns])
-        return b"\xef\xbb\xbf" + self._written()
+        return BOM.encode() + self._written()
 
     def add(self, converted: bytes) -> bytes:
         """A row each."""
@@ -207,9 +209,11 @@ def _local(instant: datetime, zone: ZoneInfo) -> str:
     return str(instant.astimezone(zone))[:19]
 
 
-def for_people(rows: Iterable[Iterable[Cell]], end: str = "\r\n") -> str:
-    """Rows of a listing as CSV, each cell defused: what the command line and the audit write."""
+def for_people(rows: Iterable[Iterable[Cell]], end: str = "\r\n", *, begins: bool) -> str:
+    """Rows of a listing as CSV, each cell defused: what the command line and the audit write. `begins`: they are the
+    first ones."""
     text = io.StringIO(newline="")
+    text.write(BOM if begins else "")
     csv.writer(text, lineterminator=end).writerows([defused(cell) for cell in row] for row in rows)
     return text.getvalue()
 

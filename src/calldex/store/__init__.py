@@ -339,6 +339,10 @@ class Writing(Protocol):
         """Commit a batch; one outcome for each record, then one for each of `removed`. When it returns, the batch is
         durable, and with `wait` also visible to searches. Raises `DiskFull`; then nothing of the batch was written."""
 
+    def write_all(self, batches: Sequence[Batch]) -> list[list[Outcome] | Exception]:
+        """Commit some batches that came at once, for little more than one costs: of each its outcomes, or why nothing
+        of it was written. When it returns, they are durable and visible."""
+
     def assemble(self, account_id: int, make: Callable[[], Batch]) -> list[Outcome]:
         """Commit the batch that `make` makes of rows that are kept: until it is durable, nobody on any node changes
         rows of calls of this account. It need not be visible yet. Raises what `write` and `make` raise."""

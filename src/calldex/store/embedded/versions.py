@@ -33,6 +33,11 @@ DAY: Final = f"date((started_ms + {_FAR_S}000) / 1000 - {_FAR_S}, 'unixepoch')"
 """The UTC day of a version, of years before 1970 as well: SQLite divides towards zero."""
 _AT_ONCE: Final = 20_000
 """How many versions are looked at in one statement, where all of them are."""
+_LONG: Final = 1_000
+_APART: Final = 8
+_FORWARDS: Final = "SELECT count(json) FROM carray(?) CROSS JOIN version ON seq = value"
+"""Looks at versions, newest last. Pages of so many have each eighth of theirs looked at before they are read, newest
+first: the system reads ahead of who goes forwards, and of nobody else."""
 _TEXTS: Final = frozenset(column.name for column in layout(SQLITE) if column.type == "TEXT")
 
 
@@ -108,11 +113,6 @@ class Versions:
             )
             for row in found
         ]
-
-    def linked_upto(self, seq: int) -> int:
-        """The last commit that ends at a number or before it."""
-        with self._readers() as reader:
-            return int(rows(reader, "SELECT ifnull(max(seq), 0) FROM link WHERE seq <= ?", (seq,))[0][0])
 
     def texts(self, after: int, upto: int, limit: int) -> list[tuple[int, bytes]]:
         """The places and the JSON, as it lies there, of the next versions with content behind one, up to another."""
@@ -195,10 +195,12 @@ class Versions:
     def joined(self, seqs: Any) -> Slice:
         """The records of some versions, given by their commit numbers (an array of 64-bit integers), in that order."""
         with self._readers() as reader:
+            if len(seqs) >= _LONG:
+                rows(reader, _FORWARDS, (sqlite.carray(seqs[::-_APART].copy()),))
             return self.joined_by(reader, seqs)
 
     def joined_by(self, reader: sqlite.Connection, seqs: Any) -> Slice:
-        """The same through a connection, as of what it reads."""
+        """The same through a connection, as of what it reads; best in the order in which they lie."""
         if not len(seqs):
             return Slice(b"", 0, None)
         if self.damaged:
