@@ -145,7 +145,7 @@ class Node:
         """Keep when sources delivered since this was done the last time."""
         if news := self.ingest.tally.news():
             self.directory.note_ingests(_times(news))
-            self.ingest.tally.told(news)
+            self.ingest.tally.keep(news)
         for account_id, named in self.ingest.tally.take_named().items():
             self.directory.note_ingests(_times(named), account_id)
 

@@ -155,6 +155,7 @@ def test_an_audit_without_entries(people: Path) -> None:
     assert "no entries: all as they were written\n" == calldex("audit", "verify", data=people).stdout
 
 
+@pytest.mark.slow
 def test_through_a_server(people: Path) -> None:
     """While one serves, commands go through it; one chain, and its head is in the log at the end."""
     with serving("serve", data=people):

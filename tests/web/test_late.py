@@ -14,6 +14,8 @@ from playwright.sync_api import Error, Page, Route, expect
 from tests.web.conftest import Place, list_at
 from tests.web.test_working import MISSED
 
+pytestmark = pytest.mark.slow
+
 
 class Held:
     """Requests that wait for `let_go`: those of a pattern, but for the first `passing`."""

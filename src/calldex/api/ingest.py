@@ -288,9 +288,11 @@ def _reply(sent: Block, outcomes: Sequence[Outcome]) -> IngestReply:
     counts = {**dict.fromkeys(OUTCOMES, 0), **Counter(words), "rejected": len(sent.rejects)}
     reasons = {int(reject.where): without_keys(reject.reason) for reject in sent.rejects}
     indexes = (index for index in range(len(words) + len(reasons)) if index not in reasons)
-    records = [RecordOutcome(*each) for each in zip(indexes, words, (one.uuid for one in sent.records), strict=True)]
-    records += [RecordOutcome(index, "rejected", reason=reason) for index, reason in reasons.items()]
-    return IngestReply(**counts, records=sorted(records, key=lambda each: each.index))
+    records = list(map(RecordOutcome, indexes, words, [one.uuid for one in sent.records]))
+    if reasons:
+        records += [RecordOutcome(index, "rejected", reason=reason) for index, reason in reasons.items()]
+        records.sort(key=lambda each: each.index)
+    return IngestReply(**counts, records=records)
 
 
 def _deletion_reply(pieces: Sequence[str | Rejected], outcomes: Sequence[Outcome]) -> DeletionReply:
