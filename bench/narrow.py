@@ -35,9 +35,7 @@ def narrow(server: Server) -> Figures:
         "team": lambda run: {"team_ids": teams[run % len(teams)], "max_duration": 1_000_000 + run},
         "number": lambda run: {"from": numbers[run % len(numbers)], "max_duration": 1_000_000 + run},
     }
-    server.get(agent_ids=agents[0])  # the index is made when the first of them comes
-    while "index_ready" not in server.log():
-        time.sleep(0.5)
+    server.index()
     found: Figures = {}
     for name, ask in asked.items():
         first = [_milliseconds(server, per_page=100, **ask(run)) for run in range(TIMES)]

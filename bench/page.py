@@ -21,6 +21,7 @@ from bench.machine import machine
 from bench.run import RESULTS, Result, note_in
 from bench.service import calldex, served
 from calldex.demo import interactions
+from calldex.ingest.pipeline import Post
 from calldex.ingest.workers import block
 from calldex.node import Node
 from calldex.settings import Settings
@@ -60,7 +61,7 @@ def main() -> None:
             node.directory.set_password(EMAIL, PASSWORD)
             made = iter(interactions(records, seed=1))
             while some := [record for record, _ in zip(made, range(10_000), strict=False)]:
-                node.ingest.post(account, block(some, ""), None, b"", lambda _: b"")
+                node.ingest.post(Post(account, block(some, ""), None, b"", lambda _: b""))
         with served(data) as server:
             note_in(found, measured(f"http://{server.host}:{server.port}"))
     RESULTS.mkdir(exist_ok=True)

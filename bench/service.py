@@ -94,6 +94,12 @@ class Server:
             raise RuntimeError(f"{reply.status}: {body[:500].decode()}")
         return body
 
+    def index(self) -> None:
+        """Have the index made, which the first search begins that it may answer, and wait for it."""
+        self.get(agent_ids=1)
+        while "index_ready" not in self.log():
+            time.sleep(0.1)
+
     def log(self) -> str:
         """What it has logged."""
         return self._log.read_text()

@@ -30,6 +30,7 @@ import calldex
 from calldex.api.control import control
 from calldex.api.server import serve
 from calldex.demo import interactions
+from calldex.ingest.pipeline import Post
 from calldex.ingest.workers import Block, block
 from calldex.node import Node
 from calldex.records.record import canonical
@@ -98,7 +99,7 @@ def _block(seed: int, count: int) -> Block:
 
 
 def _write(node: Node, seed: int, count: int) -> None:
-    node.ingest.post(node.directory.account().id, _block(seed, count), None, b"", lambda _: b"")
+    node.ingest.post(Post(node.directory.account().id, _block(seed, count), None, b"", lambda _: b""))
 
 
 def _row(trace: Trace, data: Path) -> None:
@@ -152,7 +153,7 @@ def _commit(trace: Trace, data: Path) -> None:
         _write(node, 1, 50)
         sent = _block(2, 50)
         with trace("a commit on ClickHouse"):
-            node.ingest.post(1, sent, None, b"", lambda _: b"")
+            node.ingest.post(Post(1, sent, None, b"", lambda _: b""))
 
 
 if __name__ == "__main__":

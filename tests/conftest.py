@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
@@ -12,6 +13,7 @@ import pytest
 import structlog
 from hypothesis import settings
 
+from calldex.directory import Directory
 from tests import postgres
 from tests.directory.places import PostgresqlPlace
 from tests.examples import examples
@@ -54,6 +56,28 @@ def own_log() -> Iterator[None]:
     """What a test, or a command within it, did to the log is undone: the next one may read it."""
     yield
     structlog.reset_defaults()
+
+
+@pytest.fixture(scope="session")
+def new_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory's file as it is after its first opening."""
+    path = tmp_path_factory.mktemp("directory") / "new.sqlite"
+    Directory.open(path).close()
+    return path
+
+
+@pytest.fixture(autouse=True)
+def migrated_once(new_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A directory that a test opens for the first time is a copy of one: migrating takes longer than most tests. Those
+    of the directory itself do without, see `tests/directory/conftest.py`."""
+    opened = Directory.open
+
+    def copied(path: Path, *, migrate: bool = True) -> Directory:
+        if migrate and path.parent.is_dir() and not path.exists():
+            shutil.copy(new_directory, path)
+        return opened(path, migrate=migrate)
+
+    monkeypatch.setattr(Directory, "open", copied)
 
 
 @pytest.fixture(scope="session")

@@ -9,15 +9,18 @@ import sqlite3
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from datetime import datetime
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import apsw
+import msgspec
 
 from calldex.access import Scope
 from calldex.directory import Directory
-from calldex.records.record import Cdr
+from calldex.records.record import Cdr, from_ms
+from calldex.search.feed import FeedPage
 from calldex.search.query import Query
 from calldex.store import Batch, Outcome, Prepared, Store
 from calldex.store.clickhouse import ClickhouseStore
@@ -93,6 +96,37 @@ def put(store: Store, records: Sequence[Cdr | Prepared], account_id: int = 1, *,
 def everything(account_id: int = 1) -> Query:
     """A search for all that an account has."""
     return Query(scope=Scope(account_id=account_id, whole=True))
+
+
+class FedChange(msgspec.Struct, frozen=True):
+    """A change as the feed tells it: a version that came, or a record that a copy drops (`json` is None)."""
+
+    seq: int
+    change: Literal["upsert", "delete"]
+    uuid: str
+    at: datetime
+    record: msgspec.Raw
+
+    @property
+    def json(self) -> bytes | None:
+        """The record's JSON."""
+        assert (self.change == "delete") == (bytes(self.record) == b"null")
+        return None if self.change == "delete" else bytes(self.record)
+
+
+class _Page(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    changes: list[FedChange]
+    next_cursor: str
+    has_more: bool
+    complete_through: datetime
+
+
+def changes_of(page: FeedPage) -> list[FedChange]:
+    """The changes of a page, as its reply has them."""
+    reply = msgspec.json.decode(page.body, type=_Page)
+    assert (reply.next_cursor, reply.has_more) == (page.cursor, page.more)
+    assert (len(reply.changes), reply.complete_through) == (page.count, from_ms(page.complete_ms))
+    return reply.changes
 
 
 def answer(store: Store, query: Query, as_of: int | None = None) -> tuple[int, bytes]:

@@ -215,7 +215,7 @@ def test_grafana_filters_by_a_variable(site: Site) -> None:
 
 
 def test_grafana_may_send_epochs(site: Site) -> None:
-    """`${__from}` and `${__to}` are epoch milliseconds, other plugins' macros seconds."""
+    """`${__timeFrom}` and `${__timeTo}` are epoch milliseconds, other plugins' macros seconds."""
     begin, end = END - timedelta(days=2), END
     wanted = site.json(f"/api/v2/cdr/stats?start_date={begin:%Y-%m-%dT%H:%M:%SZ}&end_date={end:%Y-%m-%dT%H:%M:%SZ}")
     for unit in (1, 1000):

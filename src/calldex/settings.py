@@ -68,7 +68,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             ge=0,
             le=1_048_576,
             description="The most memory for the index that answers searches by agent, queue, team or number, in MiB:"
-            " 50 bytes a record. When the records need more, the query engine answers them, more slowly; 0: always.",
+            " 50 bytes a record, and 20 for each different number among a million. When the records need more, the"
+            " query engine answers them, more slowly; 0: always.",
         ),
     ] = 1024
     threads: Annotated[

@@ -6,7 +6,7 @@ import json
 import re
 import sys
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from calldex.access import Mask
+from calldex.access import Mask, masking
 from calldex.access.masking import (
     NOBODY,
     Own,
@@ -562,6 +562,47 @@ def test_texts_that_are_not_read_hold_no_number(written: list[dict[str, Any]]) -
     json_ = b",".join(codec.encode(one(**members)) for members in written)
     expected = [naive(record) for record in msgspec.json.decode(b"[%s]" % json_)]
     assert msgspec.json.encode(expected)[1:-1] == masked(json_, MASKED)
+
+
+BRACKETS = ("]", "}", '"', "\\", ',"', '],"legs":[', '}, "source":', ',"from":"1",', "},{", '"tags":[],"comment":null')
+PLACES: tuple[Callable[[str], dict[str, Any]], ...] = (
+    lambda text: {"agent": text},
+    lambda text: {"wrapup_code": text[:64]},
+    lambda text: {"comment": text},
+    lambda text: {"tags": (text[:64],)},
+    lambda text: {"recording": text},
+    lambda text: {"external_account_id": text[:64]},
+    lambda text: {"custom": {text: "x", "from": text, "source": NUMBER}},
+    lambda text: {"events": (Event(type="hold", at=from_ms(0), detail=text, number=NUMBER),)},
+    lambda text: {"legs": (Leg(started_at=from_ms(0), from_=NUMBER, channel=text, recording=text),)},
+    lambda text: {"source": text[:64]},
+    lambda text: {"from_": text[:64]},
+)
+
+
+@pytest.mark.parametrize("bracket", BRACKETS)
+def test_records_found_by_their_shape_are_what_they_seem(bracket: str) -> None:
+    """What ends a text, a list or custom values may be a part of any text: to the byte the same as if all were read, in
+    a page where such a record stands between others."""
+    plain = one(from_=NUMBER, comment=f"of {NUMBER}")
+    for place in PLACES:
+        for text in (bracket, f"{NUMBER}{bracket}", f"{bracket}{NUMBER}{bracket}12025550143"):
+            json_ = b",".join(map(codec.encode, (plain, one(**{"from_": NUMBER} | place(text)), plain)))
+            expected = [naive(record) for record in msgspec.json.decode(b"[%s]" % json_)]
+            assert msgspec.json.encode(expected)[1:-1] == masked(json_, MASKED)
+
+
+def test_most_records_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what a contact centre has the parties alone are numbers, and these are masked where they stand."""
+    read: list[bytes] = []
+
+    def noted(records: Sequence[bytes]) -> list[bytes]:
+        read.extend(records)
+        return list(records)
+
+    monkeypatch.setattr(masking, "_read_and_masked", noted)
+    masked(b",".join(codec.encode(canonical(cdr)) for cdr in interactions(1_000, seed=5)), MASKED)
+    assert 10 > len(read)
 
 
 @example(b"")

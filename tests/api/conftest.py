@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from calldex.api.app import public
 from calldex.demo import interactions
+from calldex.ingest.pipeline import Post
 from calldex.ingest.workers import block
 from calldex.node import Node
 from calldex.records.record import Cdr, canonical
@@ -100,7 +101,8 @@ def newest_first(records: Sequence[Cdr]) -> list[str]:
 
 def write(node: Node, account: str, records: Sequence[Cdr]) -> None:
     """Write records as a client that posts them would."""
-    node.ingest.post(node.directory.account(account).id, block(map(canonical, records), ""), None, b"", lambda _: b"")
+    account_id = node.directory.account(account).id
+    node.ingest.post(Post(account_id, block(map(canonical, records), ""), None, b"", lambda _: b""))
 
 
 USERS = {

@@ -73,8 +73,9 @@ def test_waiting_ends_with_the_change(empty: Site) -> None:
 @pytest.mark.parametrize(
     ("asked", "status", "told"),
     [
-        ({"start": "yesterday"}, 400, "beginning, now, or an instant"),
-        ({"start": "2026-11-01T00:00:00"}, 400, "beginning, now, or an instant"),
+        ({"start": "yesterday"}, 400, "beginning, now, or an ISO 8601 instant"),
+        ({"start": "2026-11-01T00:00:00"}, 400, "beginning, now, or an ISO 8601 instant"),
+        ({"start": "2026-11-01"}, 400, "beginning, now, or an ISO 8601 instant"),
         ({"start": "now", "cursor": "x"}, 400, "either of both"),
         ({"cursor": "x"}, 400, "not one of ours"),
         ({"limit": "10001"}, 400, "limit"),
@@ -87,6 +88,12 @@ def test_what_is_refused(site: Site, asked: dict[str, Any], status: int, told: s
     """With what is valid."""
     reply = site.api.get(PATH, site.keys["admin"], **asked)
     assert (status, True) == (reply.status_code, told in reply.text or told in str(reply.json())), reply.text
+
+
+@pytest.mark.parametrize("start", ["2026-11-01T02:00:00+02:00", "2026-11-01T02:00:00 02:00", "1793491200000"])
+def test_a_start_is_an_instant_as_everywhere(site: Site, start: str) -> None:
+    """As `start_date` takes it: also a `+` that was not encoded, and epochs."""
+    assert page(site, start="2026-11-01T00:00:00Z")["changes"] == page(site, start=start)["changes"]
 
 
 def test_other_rights_are_told(site: Site) -> None:

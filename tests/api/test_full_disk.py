@@ -24,6 +24,7 @@ from tests.store.test_holding import fill_up
 SEARCHES = 150
 
 
+@pytest.mark.slow
 def test_searches_go_on_and_are_noted(
     hired: tuple[Path, dict[str, str]], tmp_path: Path, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:

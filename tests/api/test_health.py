@@ -36,6 +36,7 @@ def test_a_caught_up_store_is_ready(site: Site) -> None:
     assert {"ready": True, "down": [], "left_percent": 0, "reason": None} == reply.json()
 
 
+@pytest.mark.slow
 def test_while_the_columns_are_made_again(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without its columns a server is not ready, refuses searches but answers those by uuid; then it is ready and
     answers as before."""

@@ -3,6 +3,7 @@ once."""
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import tracemalloc
@@ -280,6 +281,29 @@ def test_a_bad_idempotency_key_is_refused(empty: Site, given: str) -> None:
 def test_parameters_are_refused(empty: Site) -> None:
     """The route has no parameters but the key; another one is not ignored."""
     assert 400 == post(empty, [GOOD], path=f"{PATH}?source=x").status_code
+
+
+def test_posts_that_come_at_once_are_each_answered(empty: Site) -> None:
+    """Small posts are carried out together; each gets its own reply, also beside some that are refused, and of one
+    idempotency key one is carried out."""
+    numbered = [{**GOOD, "uuid": GOOD["uuid"][:-2] + f"{n:02d}"} for n in range(20)]
+    headers = {"Authorization": f"Bearer {empty.keys['ingest']}", "Content-Type": "application/json"}
+    bodies = [json.dumps([each]).encode() for each in numbered]
+    bodies[3], bodies[7] = b"[", bodies[6]
+    keys = {6: {"Idempotency-Key": "k"}, 7: {"Idempotency-Key": "k"}, 8: {"Idempotency-Key": "k"}}
+
+    async def send(client: httpx.AsyncClient) -> list[httpx.Response]:
+        return await asyncio.gather(
+            *(client.post(PATH, content=body, headers=headers | keys.get(n, {})) for n, body in enumerate(bodies))
+        )
+
+    replies = empty.api.run(send)
+    refused = {n: reply.status_code for n, reply in enumerate(replies) if reply.status_code != 200}
+    assert {3: 400, 8: 409} == refused
+    assert replies[6].json() == replies[7].json()
+    named = [reply.json()["records"][0]["uuid"] for n, reply in enumerate(replies) if n not in (*refused, 7)]
+    assert sorted(named) == sorted(empty.uuids())
+    assert 17 == len(named)
 
 
 def test_a_record_stays_in_its_account(empty: Site) -> None:

@@ -180,6 +180,7 @@ def test_rights_follow_the_provider(browser: Browser, directory: Directory, issu
     assert ("Ben", "agent", ("Quality",)) == (user.name, user.role, user.groups)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("role", "stays"), [(None, False), ("agent", False), ("admin", True)], ids=["nobody", "an agent", "an admin"]
 )

@@ -417,6 +417,7 @@ def test_without_the_mask_it_would_be_found(centre: Centre, monkeypatch: pytest.
 # --- the attack -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_number_cannot_be_found_digit_by_digit(centre: Centre) -> None:
     """Somebody with masked numbers asks for every next digit, by every filter and alias that could tell, alone and with
     the uuid of the one record: the answers are the same for right and wrong digits, but for the digits themselves."""

@@ -224,6 +224,7 @@ def test_a_taken_port_is_named(served: Served, empty: Site) -> None:
             serve(empty.node, empty.api.app, announce=print)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_running_request_is_finished(tmp_path: Path, number: signal.Signals) -> None:
     """After the signal no connection is taken, the request that runs gets its reply, and the exit code is 0."""
@@ -256,6 +257,7 @@ def test_a_running_request_is_finished(tmp_path: Path, number: signal.Signals) -
         assert node.store.get(node.directory.account().id, records[0].uuid) is not None
 
 
+@pytest.mark.slow
 def test_patience_ends(tmp_path: Path) -> None:
     """A request that does not end within the time it gets is told so, and the server ends."""
     data, keys = data_of(tmp_path)
@@ -292,6 +294,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """Prints how many pages of memory the system had to give for what was given before and freed."""
 
 
+@pytest.mark.slow
 def test_the_memory_of_large_replies_is_used_again() -> None:
     """What replies took up is not given back to the system only to be asked for again, page by page."""
     kept, given_back = (

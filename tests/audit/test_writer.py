@@ -250,6 +250,7 @@ for which in range(4):
 """
 
 
+@pytest.mark.slow
 def test_what_returned_survives_a_kill(tmp_path: Path) -> None:
     """A process killed in the midst of writing leaves every entry that it said was written, and a chain without a
     fault."""

@@ -100,12 +100,13 @@ def test_export(people: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     file = tmp_path / "audit.csv"
     result = calldex("audit", "export", file, "--action", "account_added", data=people)
     assert (0, True) == (result.exit_code, "Wrote 4 entries" in result.stderr)
-    rows = list(csv.DictReader(io.StringIO(file.read_text())))
+    assert file.read_bytes().startswith(b"\xef\xbb\xbfn,at,"), "as spreadsheets take it"
+    rows = list(csv.DictReader(io.StringIO(file.read_text("utf-8-sig"))))
     assert ["a3", "a2", "a1", "a0"] == [row["target"] for row in rows]
     assert 0o600 == stat.S_IMODE(file.stat().st_mode)
     again = calldex("audit", "export", file, data=people)
     assert (5, "Error: ") == (again.exit_code, again.stderr[:7])
-    assert rows == list(csv.DictReader(io.StringIO(file.read_text())))
+    assert rows == list(csv.DictReader(io.StringIO(file.read_text("utf-8-sig"))))
 
 
 def test_nothing_half_is_left_of_an_export(people: Path, tmp_path: Path) -> None:
@@ -154,6 +155,7 @@ def test_an_audit_without_entries(people: Path) -> None:
     assert "no entries: all as they were written\n" == calldex("audit", "verify", data=people).stdout
 
 
+@pytest.mark.slow
 def test_through_a_server(people: Path) -> None:
     """While one serves, commands go through it; one chain, and its head is in the log at the end."""
     with serving("serve", data=people):

@@ -162,6 +162,7 @@ def test_columns_of_another_installation_are_made_again(here: Path, other: Path)
     assert (0, 50) == (expected.exit_code, expected.stdout.count("\n"))
 
 
+@pytest.mark.slow
 def test_a_lost_log_is_told(tmp_path: Path) -> None:
     """What was committed before a kill lies in the write-ahead log: that records are missing without it is said."""
     data = tmp_path / "data"
@@ -325,12 +326,14 @@ def test_a_command_that_fails_leaves_nothing(tmp_path: Path) -> None:
     assert ([], False) == (list((tmp_path / "typo").iterdir()), (tmp_path / "data").exists())
 
 
+@pytest.mark.slow
 def test_a_start_that_fails_leaves_nothing(tmp_path: Path) -> None:
     """A server that cannot listen takes away what it made."""
     code, _, err = ended(process("serve", "--host", "203.0.113.1", data=tmp_path / "data"))
     assert (2, False) == (code, (tmp_path / "data").exists()), err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", ["directory", "ledger", "bound", "columns"])
 def test_a_first_start_that_was_killed_goes_on(tmp_path: Path, at: str) -> None:
     """Whatever it had made by then."""
@@ -397,6 +400,7 @@ def kill_at(rename: int, *words: object) -> None:
     assert -9 == killed.returncode, killed.stderr
 
 
+@pytest.mark.slow
 def test_what_a_killed_backup_left_goes_with_the_next(here: Path, tmp_path: Path) -> None:
     """No copy of everything stays behind; what is no such leftover stays."""
     (tmp_path / "b").mkdir()
@@ -408,6 +412,7 @@ def test_what_a_killed_backup_left_goes_with_the_next(here: Path, tmp_path: Path
     assert {"two", ".mine.1.half"} == {path.name for path in (tmp_path / "b").iterdir()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rename", [1, 2])
 def test_a_killed_restore_is_done_again(here: Path, tmp_path: Path, rename: int) -> None:
     """Nothing starts on what it left, and the next one begins anew."""
@@ -423,6 +428,7 @@ def test_a_killed_restore_is_done_again(here: Path, tmp_path: Path, rename: int)
     assert 50 == calldex("search", "--format", "jsonl", "--all", data=new).stdout.count("\n")
 
 
+@pytest.mark.slow
 def test_a_server_that_stops_ends_an_import(tmp_path: Path) -> None:
     """Its sender is told what to do, exit code 3; the server ends well and says nothing else; what was committed is
     kept."""

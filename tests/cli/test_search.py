@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import shutil
@@ -90,7 +91,9 @@ def _found(data: Path, *words: str) -> list[bytes]:
 
 def test_csv_has_every_field(full: Path) -> None:
     """A column for each field, values as they are, what is nested as JSON."""
-    rows = list(csv.DictReader(io.StringIO(calldex("search", "--all", "--format", "csv", data=full).stdout)))
+    printed = calldex("search", "--all", "--format", "csv", data=full).stdout_bytes
+    assert (0, 1) == (printed.find(codecs.BOM_UTF8), printed.count(codecs.BOM_UTF8)), "as spreadsheets take it"
+    rows = list(csv.DictReader(io.StringIO(printed.decode("utf-8-sig"))))
     assert [field.name for field in FIELDS] == list(rows[0])
     records = [msgspec.json.decode(line) for line in LINES]
     assert [record["from"] or "" for record in records] == [row["from"] for row in rows]
@@ -101,7 +104,9 @@ def test_csv_has_every_field(full: Path) -> None:
 def test_times_are_told_in_the_zone_asked_for(full: Path, zone: str, offset: str) -> None:
     """In CSV and table, the same instants; JSON Lines has the API's bytes."""
     asked = ("search", "--all", "--timezone", zone)
-    rows = list(csv.DictReader(io.StringIO(calldex(*asked, "--format", "csv", data=full).stdout)))
+    rows = list(
+        csv.DictReader(io.StringIO(calldex(*asked, "--format", "csv", data=full).stdout.removeprefix("\ufeff")))
+    )
     for record, row in zip(map(msgspec.json.decode, LINES), rows, strict=True):
         for name in ("timestamp", "started_at", "answered_at", "ended_at"):
             assert (record[name] is None) == (row[name] == "")

@@ -37,6 +37,7 @@ def kept(data: Path) -> bytes:
     return b"".join(path.read_bytes() for path in data.glob(f"{DIRECTORY_FILE}*"))
 
 
+@pytest.mark.slow
 def test_a_password_from_standard_input(people: Path) -> None:
     """The first line is the password; it is noted that there is a new one, and the sessions of before end."""
     done = calldex("users", "password", ANA, data=people, stdin=PASSWORD.encode() + b"\nmore\n")
@@ -51,6 +52,7 @@ def test_a_password_from_standard_input(people: Path) -> None:
     assert (False, False) == (PASSWORD.encode() in kept(people), b"another long one" in kept(people))
 
 
+@pytest.mark.slow
 def test_a_password_that_is_asked_for(people: Path) -> None:
     """On a terminal the password is asked for twice, and not shown."""
     outside, inside = pty.openpty()

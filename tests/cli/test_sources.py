@@ -179,6 +179,7 @@ def test_nothing_under_an_id(data: Path) -> None:
     assert 1 == calldex("quarantine", "show", 7, data=data).exit_code
 
 
+@pytest.mark.slow
 def test_a_source_is_set_and_rebuilt(pbx: Path) -> None:
     """A wrong zone is put right: the preview says what will change, the rebuild makes new versions under the same
     uuids, and the settings are those that were asked for."""

@@ -4,7 +4,7 @@ together and whenever what is left is dropped."""
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -47,7 +47,7 @@ class Died(Exception):
 class _Mortal(Turn):
     """The turn of a node that ends when everything is written and nothing is published."""
 
-    def publish(self, batch: Batch, receipt: Receipt | None, grown: int) -> None:
+    def publish(self, batch: Batch, receipts: Mapping[str, Receipt], grown: int) -> None:
         raise Died
 
 

@@ -18,18 +18,15 @@ from tests.directory.places import Place, SqlitePlace
 BOTH: Final = ("sqlite", pytest.param("postgresql", marks=pytest.mark.slow))
 
 
-@pytest.fixture(scope="session")
-def new_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file as it is after its first opening; migrating once saves the time of every other test."""
-    path = tmp_path_factory.mktemp("directory") / "new.sqlite"
-    Directory.open(path).close()
-    return path
+@pytest.fixture(autouse=True)
+def migrated_once() -> None:
+    """Here a first opening is one."""
 
 
 @pytest.fixture
-def path(new_database: Path, tmp_path: Path) -> Path:
+def path(new_directory: Path, tmp_path: Path) -> Path:
     """A new file of the test's own, for what is SQLite's matter alone."""
-    return Path(shutil.copy(new_database, tmp_path / "directory.sqlite"))
+    return Path(shutil.copy(new_directory, tmp_path / "directory.sqlite"))
 
 
 @pytest.fixture(params=BOTH)

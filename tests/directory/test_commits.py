@@ -42,7 +42,8 @@ def commit(commits: Commits, count: int = 1, kept: Batch | None = None, receipt:
     """One commit of some numbers; the last of them."""
     with commits.turn(ACCOUNT) as turn:
         first = turn.reserve(count)
-        turn.publish(kept or batch(), receipt, count)
+        kept = kept or batch()
+        turn.publish(kept, {kept.receipt_key: receipt} if kept.receipt_key and receipt else {}, count)
     return first + count - 1
 
 
@@ -92,7 +93,7 @@ def test_a_turn_that_was_taken_over_publishes_nothing(place: Place) -> None:
             assert 7 == commit(second, 2)
             reject = Reject("bad", "line 1", b"raw")
             with pytest.raises(Unavailable, match="another node took over") as refused:
-                slow.publish(batch(rejects=[reject], receipt_key="k"), Receipt(b"d", b"a"), 4)
+                slow.publish(batch(rejects=[reject]), {"k": Receipt(b"d", b"a")}, 4)
             assert 1 == refused.value.retry_after
         assert Point(seq=7, live=3, void=(Span(2, 5),)) == first.point(ACCOUNT)
         assert (None, []) == (first.receipt(ACCOUNT, "k"), list(first.quarantined(None, None)))

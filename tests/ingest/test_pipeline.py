@@ -26,7 +26,7 @@ from calldex.formats.asterisk.settings import AsteriskSettings
 from calldex.formats.jsonl import FORMAT as JSONL
 from calldex.formats.jsonl import JsonlSettings
 from calldex.ingest.calls import Feed
-from calldex.ingest.pipeline import Ingest, Summary
+from calldex.ingest.pipeline import Ingest, Post, Summary
 from calldex.ingest.workers import Followed, block
 from calldex.records import codec
 from calldex.records.record import CallRow, Cdr, Rejected, Team, stable_id, time_uuid
@@ -123,7 +123,7 @@ class Site:
 
     def post(self, records: Sequence[Cdr], key: str | None, digest: bytes = b"digest") -> bytes:
         """Send records as a request does; its answer are the outcomes."""
-        return self.ingest.post(self.account_id, block(records, ""), key, digest, told)
+        return self.ingest.post(Post(self.account_id, block(records, ""), key, digest, told))
 
 
 def told(outcomes: Sequence[Outcome]) -> bytes:
@@ -370,11 +370,11 @@ def test_a_repeated_deletion_spares_what_came_since(tmp_path: Path, site: Site) 
         ingest = Ingest(site.directory, store)
 
         def removed() -> bytes:
-            return ingest.post(1, block([], ""), "key", b"digest", told, removed=[record(1).uuid])
+            return ingest.post(Post(1, block([], ""), "key", b"digest", told, removed=[record(1).uuid]))
 
-        assert b"accepted" == ingest.post(1, block([record(1)], ""), None, b"", told)
+        assert b"accepted" == ingest.post(Post(1, block([record(1)], ""), None, b"", told))
         held = Batch(account_id=1, source="", format="", origin="", receipt_key="held", receipt=hold)
-        steps = [removed, lambda: ingest.post(1, block([record(1)], ""), None, b"", told), removed]
+        steps = [removed, lambda: ingest.post(Post(1, block([record(1)], ""), None, b"", told)), removed]
         with ThreadPoolExecutor(4) as threads:
             first = threads.submit(store.write, held)
             assert begun.wait(60)

@@ -28,7 +28,7 @@ from calldex.search.query import Query, parse
 from calldex.store import Batch, Store
 from calldex.store.clickhouse import ClickhouseStore
 from calldex.store.clickhouse.address import Dsn
-from tests.engines import LONG_S, answer, embedded, put
+from tests.engines import LONG_S, answer, changes_of, embedded, put
 
 WRITERS: Final = 3
 POOL: Final = 40
@@ -84,9 +84,9 @@ def read(store: Store, folder: Path, chain: str, limit: int = 25) -> Iterator[bo
     cursor = feed.opened(query, kept[-1].cursor, versions) if kept else feed.began(query, "beginning", versions)
     while True:
         page = feed.page(query, cursor, limit)
-        told = [(one.seq, one.uuid, None if one.json is None else one.json.decode()) for one in page.changes]
+        changes = [(one.seq, one.uuid, None if one.json is None else one.json.decode()) for one in changes_of(page)]
         half = folder / chain / "half"
-        half.write_bytes(msgspec.json.encode(Page(told, page.cursor, page.complete_ms)))
+        half.write_bytes(msgspec.json.encode(Page(changes, page.cursor, page.complete_ms)))
         half.replace(folder / chain / f"{number:06}.json")
         number, cursor = number + 1, feed.opened(query, page.cursor, versions)
         yield page.more

@@ -24,7 +24,7 @@ from calldex.search.feed import ChangeFeed
 from calldex.search.query import Query
 from calldex.search.statistics import ALL_MEASURES, CHECKSUM, GROUP_COLUMN, Bucket, Group, Grouping, offsets_of
 from calldex.store import Store
-from tests.engines import put
+from tests.engines import changes_of, put
 from tests.examples import examples
 
 ZONE: Final = ZoneInfo("America/New_York")
@@ -211,7 +211,7 @@ def test_a_copy_can_be_proved_equal(shared: Store, account: int, level: Any) -> 
     query = everything(account)
     page = feed.page(query, feed.began(query, "beginning", "latest"), 10_000)
     expected: dict[Any, int] = defaultdict(int)
-    for change in page.changes:
+    for change in changes_of(page):
         assert change.json is not None
         started_at = datetime.fromisoformat(json.loads(change.json)["started_at"])
         at = change.uuid if level == "record" else bucket_at(started_at, level)

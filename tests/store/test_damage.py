@@ -198,7 +198,7 @@ def test_columns_older_than_their_ledger(kept: tuple[Path, Path, Answers], tmp_p
     same_again(folder, expected)
 
 
-@pytest.mark.parametrize("chunk", [1, 7, 64])
+@pytest.mark.parametrize("chunk", [pytest.param(1, marks=pytest.mark.slow), 7, 64])
 def test_columns_made_in_pieces(
     kept: tuple[Path, Path, Answers], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int
 ) -> None:
@@ -415,6 +415,7 @@ def test_a_damaged_ledger_is_told(tmp_path: Path) -> None:
         opened_and_checked()
 
 
+@pytest.mark.slow
 def test_what_is_acknowledged_while_the_columns_start_is_seen_by_the_first_search(tmp_path: Path) -> None:
     """Writers go on while they are made again: whoever then asks sees all that was acknowledged before."""
     with closing(embedded(tmp_path)) as store:

@@ -81,6 +81,7 @@ def survives(folder: Path, rounds: int, seed: int) -> None:
     assert done > 5 * rounds
 
 
+@pytest.mark.slow
 def test_kill_loses_nothing_and_doubles_nothing(tmp_path: Path) -> None:
     """Six kills at random moments."""
     survives(tmp_path, 6, 1)

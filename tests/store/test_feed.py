@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from calldex.access import Scope
 from calldex.errors import BadToken, CursorExpired, ScopeChanged
-from calldex.records.record import Cdr, from_ms, time_uuid
+from calldex.records.record import Cdr, from_ms, time_uuid, to_ms
 from calldex.sealing import KEY_BYTES, Sealing
 from calldex.search.feed import ChangeFeed, Versions
 from calldex.search.query import Query, parse
 from calldex.store import Store
-from tests.engines import answer, put
+from tests.engines import answer, changes_of, put
 from tests.examples import examples
 
 SEALING: Final = Sealing(bytes(KEY_BYTES), "a test")
@@ -57,7 +57,7 @@ class Copy:
     def take(self, limit: int = 10_000) -> bool:
         """Apply a page; whether there is more."""
         page = self.feed.page(self.query, self.cursor, limit)
-        for change in page.changes:
+        for change in changes_of(page):
             if change.json is None:
                 assert change.uuid in self.records or self.query.scope.whole, "it is told of what it never had"
                 self.records.pop(change.uuid, None)
@@ -154,6 +154,16 @@ def whole(account_id: int) -> Query:
     return Query(scope=Scope(account_id=account_id, whole=True))
 
 
+def test_a_long_page(shared: Store, new_account: Callable[[], int]) -> None:
+    """A page of more records than are read one by one has all of them, in the order of their commits."""
+    account_id = new_account()
+    put(shared, [call(number) for number in range(2_500)], account_id)
+    copy = Copy(shared, whole(account_id))
+    copy.drain()
+    assert 2_500 == len(copy.records)
+    assert sorted(copy.seqs) == copy.seqs
+
+
 def test_every_version_in_order(shared: Store, new_account: Callable[[], int]) -> None:
     """`all` gives each of them, and each end."""
     account_id = new_account()
@@ -163,11 +173,11 @@ def test_every_version_in_order(shared: Store, new_account: Callable[[], int]) -
     put(shared, [call(1, comment="again")], account_id)
     feed = ChangeFeed(shared, SEALING)
     page = feed.page(whole(account_id), feed.began(whole(account_id), "beginning", "all"), 100)
-    told = [None if one.json is None else msgspec.json.decode(one.json)["comment"] for one in page.changes]
-    assert ["a", "b", None, None, "again"] == told
-    assert [True, True, True, False, True] == [one.json is not None for one in page.changes]
+    comments = [None if one.json is None else msgspec.json.decode(one.json)["comment"] for one in changes_of(page)]
+    assert ["a", "b", None, None, "again"] == comments
+    assert [True, True, True, False, True] == [one.json is not None for one in changes_of(page)]
     latest = feed.page(whole(account_id), feed.began(whole(account_id), "beginning", "latest"), 100)
-    assert [page.changes[-1]] == latest.changes
+    assert [changes_of(page)[-1]] == changes_of(latest)
 
 
 def test_what_ceases_to_match_is_told_once(shared: Store, new_account: Callable[[], int]) -> None:
@@ -176,8 +186,8 @@ def test_what_ceases_to_match_is_told_once(shared: Store, new_account: Callable[
     for disposition, comment in (("answered", None), ("missed", None), ("missed", "a"), ("answered", "b")):
         put(shared, [call(1, disposition=disposition, comment=comment)], account_id)
     feed, query = ChangeFeed(shared, SEALING), parse([("disposition", "answered")], whole(account_id).scope, "UTC")[0]
-    told = feed.page(query, feed.began(query, "beginning", "all"), 10).changes
-    assert [True, False, True] == [change.json is not None for change in told]
+    page = feed.page(query, feed.began(query, "beginning", "all"), 10)
+    assert [True, False, True] == [change.json is not None for change in changes_of(page)]
 
 
 def test_where_a_chain_begins(shared: Store, new_account: Callable[[], int]) -> None:
@@ -191,10 +201,10 @@ def test_where_a_chain_begins(shared: Store, new_account: Callable[[], int]) -> 
     time.sleep(0.02)
     put(shared, [call(2)], account_id)
     for cursor in (now, feed.began(query, at_ms, "latest")):
-        assert [call(2).uuid] == [one.uuid for one in feed.page(query, cursor, 10).changes]
-    assert [] == feed.page(query, feed.began(query, "now", "latest"), 10).changes
+        assert [call(2).uuid] == [one.uuid for one in changes_of(feed.page(query, cursor, 10))]
+    assert [] == changes_of(feed.page(query, feed.began(query, "now", "latest"), 10))
     page = feed.page(query, feed.began(query, at_ms - 10_000, "latest"), 10)
-    assert [call(1).uuid, call(2).uuid] == [one.uuid for one in page.changes]
+    assert [call(1).uuid, call(2).uuid] == [one.uuid for one in changes_of(page)]
 
 
 def test_a_cursor_is_for_what_it_was_given_for(shared: Store, new_account: Callable[[], int]) -> None:
@@ -239,7 +249,9 @@ def test_a_cursor_that_needs_what_was_dropped(forgetful: Store) -> None:
     assert refused.value.earliest_cursor is not None
     assert feed.opened(filtered, refused.value.earliest_cursor, "latest").after > 0
     page = feed.page(whole(1), feed.opened(whole(1), texts[whole(1)], "latest"), 10)
-    assert [(call(1).uuid, True), (call(2).uuid, False)] == [(one.uuid, one.json is not None) for one in page.changes]
+    assert [(call(1).uuid, True), (call(2).uuid, False)] == [
+        (one.uuid, one.json is not None) for one in changes_of(page)
+    ]
     copy = Copy(forgetful, filtered)
     copy.drain(1)
     assert {call(0).uuid, call(3).uuid} == set(copy.records)
@@ -298,7 +310,9 @@ def test_when_a_version_was_committed(shared: Store, new_account: Callable[[], i
     time.sleep(0.01)
     put(shared, [call(1, comment="new")], account_id)
     feed = ChangeFeed(shared, SEALING)
-    changes = feed.page(whole(account_id), feed.began(whole(account_id), "beginning", "all"), 10).changes
+    changes = changes_of(feed.page(whole(account_id), feed.began(whole(account_id), "beginning", "all"), 10))
     uuids = [call(n).uuid for n in range(3)]
-    assert {one.uuid: one.at_ms for one in changes} == shared.written(account_id, uuids, shared.log.last(account_id))
-    assert {one.uuid: one.at_ms for one in changes[:3]} == shared.written(account_id, uuids, before)
+    assert {one.uuid: to_ms(one.at) for one in changes} == shared.written(
+        account_id, uuids, shared.log.last(account_id)
+    )
+    assert {one.uuid: to_ms(one.at) for one in changes[:3]} == shared.written(account_id, uuids, before)

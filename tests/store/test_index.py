@@ -17,14 +17,16 @@ from calldex.records import codec
 from calldex.records.fields import prefix_key
 from calldex.records.record import Cdr, Team, from_ms
 from calldex.search.query import Query, parse
-from calldex.store.embedded import EmbeddedStore, index
+from calldex.store.embedded import EmbeddedStore, index, parts
 from calldex.store.embedded.index import is_narrow
 from tests import reference
 from tests.engines import LONG_S, answer, disagreeing, embedded, put
 from tests.examples import examples
 
 WHOLE = Scope(account_id=1, whole=True)
-NUMBERS = ("447700900001", "447700900002", "4477", "44770", "anonymous", "447700900001;ext=5", "4" * 19, "4" * 18, None)
+NUMBERS = ("447700900001", "447700900002", "4477", "44770", "anonymous", "447700900001;ext=5", "4" * 19, "4" * 18, None,
+           "Lobby", "LOBBY", "447700900001;EXT=5")  # fmt: skip
+PARTS = st.sampled_from(("4477", "7", "0001", "900001", "4" * 17, "4" * 18, "4" * 19, "9", "obby", "LOB", "5", "7009"))
 UUIDS = [f"01980c1e-6f3a-8d21-9a3b-5c1f0e7d2b{at:02d}" for at in range(12)]
 
 
@@ -58,6 +60,9 @@ def narrow() -> st.SearchStrategy[tuple[dict[str, str], Scope]]:
             "from": st.sampled_from(("447700900001", "4477", "4" * 18)),
             "cli": st.sampled_from(("4477", "44", "447700900001")),
             "number": st.sampled_from(("4477", "9")),
+            "wildcard_cli": PARTS,
+            "wildcard_number": PARTS,
+            "party": PARTS,
             "type": st.just("inbound"),
             "disposition": st.just("answered,abandoned"),
             "wrapup_codes": st.sampled_from(("0100", "0200,0300", "0300")),
@@ -198,12 +203,13 @@ def test_what_check_finds_in_an_index(tmp_path: Path) -> None:
     with closing(embedded(tmp_path)) as store:
         named = {"from_": "447700900001", "to": "44", "disposition": "answered"}
         put(store, [msgspec.structs.replace(lasting(at), **named, wrapup_code=f"{at}") for at in range(5)])
-        for name in ("seqs", "started_ms", "combinations", *index.KEPT, "caller", "by_number"):
+        for name in ("seqs", "started_ms", "combinations", *index.KEPT, "caller", "by_number", "digits"):
             made = indexed(store)
             assert [] == disagreeing(store)
             (segment,) = made.segments(1)
             beside = {"seqs": segment.seqs, "started_ms": segment.started_ms, "combinations": segment.combinations}
-            column = {**beside, **segment.kept, "by_number": segment.by_number["callee"]}[name]
+            beside |= {"by_number": segment.by_number["callee"], "digits": segment.parts["callee"].digits[0]}
+            column = {**beside, **segment.kept}[name]
             column[0] = column[1] if name == "by_number" else (int(column[0]) + 1) % 5
             assert ["1 2001-09-09: 5 5"] == disagreeing(store) or name == "started_ms", name
             assert store.index() is not made
@@ -227,3 +233,81 @@ def test_keys_tell_numbers_from_what_only_begins_so() -> None:
     texts = ["44", "44;x", "4" * 18, "4" * 19, "", "anonymous"]
     made = index.keys_of(np.array([prefix_key(text) for text in texts]), texts)
     assert [0, 1, 0, 1, 1, 1] == [int(key) % 2 for key in made]
+
+
+def part(text: str) -> Query:
+    """Who called or was called, by a part of the number."""
+    return parse([("party", text)], WHOLE, "UTC")[0]
+
+
+def test_parts_are_found_where_keys_do_not_tell_them(tmp_path: Path) -> None:
+    """In words, in any case of their letters, behind the digits that keys know, and in either number."""
+    texts = ["Lobby", "447700900001;ext=77", "44" * 10, "4477", None, "lobby 2"]
+    with closing(embedded(tmp_path)) as store:
+        put(store, [msgspec.structs.replace(lasting(at), from_=text, to="901") for at, text in enumerate(texts)])
+        made, head = indexed(store), store.head(1)
+        asked = {
+            "lobby": 2,
+            "OBBY": 2,
+            "77": 2,
+            "ext=77": 1,
+            "4" * 19: 1,
+            "4" * 20: 1,
+            "90": 6,
+            "9009": 0,
+            "1": 6,
+            "2": 1,
+        }
+        assert asked == {text: made.count(part(text), head) for text in asked}
+        store.erase(1, [lasting(1).uuid])
+        assert [3, 1, 2] == [
+            made.count(part("4"), head),
+            made.count(part("77"), store.head(1)),
+            made.count(part("77"), head),
+        ]
+        assert [] == disagreeing(store)
+
+
+def test_parts_beside_other_conditions(tmp_path: Path) -> None:
+    """Whichever of them a segment is looked at by, the others hold as well."""
+    with closing(embedded(tmp_path)) as store:
+        made_of = [(f"44{at % 7}", f"55{at % 5}", at % 3 + 1) for at in range(210)]
+        put(store, [msgspec.structs.replace(lasting(at), from_=caller, to=callee, agent_id=agent)
+                    for at, (caller, callee, agent) in enumerate(made_of)])  # fmt: skip
+        made = indexed(store)
+        for given in (
+            {"wildcard_cli": "46", "wildcard_number": "52"},
+            {"wildcard_cli": "46", "cli": "44"},
+            {"wildcard_cli": "4", "cli": "446"},
+            {"wildcard_cli": "46", "agent_ids": "1"},
+            {"wildcard_cli": "4", "wildcard_number": "54", "agent_ids": "2", "max_duration": "9"},
+            {"party": "5", "wildcard_number": "53", "end_date": "2001-09-09"},
+        ):
+            query = meant(given, WHOLE)
+            right = [
+                agent
+                for caller, callee, agent in made_of
+                if given.get("wildcard_cli", "") in caller
+                and given.get("wildcard_number", "") in callee
+                and caller.startswith(given.get("cli", ""))
+                and given.get("agent_ids", f"{agent}") == f"{agent}"
+            ]
+            assert len(right) == made.count(query, store.head(1)), given
+            page = made.newest(query, store.head(1), start_ms=None, end_ms=None, after=None, most=300)
+            assert page is not None
+            assert len(right) == len(page)
+
+
+def test_more_texts_than_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then the columns tell which numbers contain something, as nobody else can; all else the index tells as before."""
+    monkeypatch.setattr(parts, "_MOST_TEXTS", 2)
+    with closing(embedded(tmp_path)) as store:
+        put(store, [msgspec.structs.replace(lasting(at), from_=f"desk {'abc'[at]}") for at in range(2)])
+        made = indexed(store)
+        assert 2 == made.count(part("desk"), store.head(1))
+        put(store, [msgspec.structs.replace(lasting(2), from_="desk c")])
+        assert 3 == made.count(OWN, store.head(1))
+        assert None is made.count(part("desk"), store.head(1))
+        assert 3 == answer(store, part("desk"))[0]
+        assert [] == disagreeing(store)
+        assert store.index() is made

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from contextlib import closing
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,12 +20,11 @@ from calldex.errors import CalldexError, RecordDamaged, StoreDamaged
 from calldex.records.record import Cdr, canonical, from_ms, time_uuid
 from calldex.search.query import parse
 from calldex.store import Batch, Head, Outcome
-from calldex.store.embedded import LEDGER_FILE, EmbeddedStore
+from calldex.store.embedded import LEDGER_FILE, EmbeddedStore, proving
 from calldex.store.embedded.chain import COVERED
 from calldex.store.embedded.ledger import Ledger
 from calldex.store.embedded.reader import LedgerReader, proved
 from calldex.store.embedded.schema import LEDGER
-from calldex.store.embedded.versions import Versions
 from calldex.store.sql import VALUE_NAMES, prepared, uuid_bytes
 from tests.engines import LONG_S, answer, embedded, everything, knowing_json, put
 from tests.examples import examples
@@ -87,6 +88,8 @@ ALTERED: Final[dict[str, tuple[str, set[int], str]]] = {
     "one letter": ("UPDATE version SET json = packed(unpacked(json) || ' ') WHERE seq = 40", {40}, ""),
     "one byte": (f"UPDATE version SET json = {GARBLED} WHERE seq = 40", {40}, ""),
     "one byte more": ("UPDATE version SET json = CAST(json || x'00' AS BLOB) WHERE seq = 40", {40}, ""),
+    "one byte more, in between": ("UPDATE version SET json = CAST(json || x'00' AS BLOB) WHERE seq = 10", {10}, ""),
+    "another text behind it": ("UPDATE version SET json = CAST(json || json AS BLOB) WHERE seq = 10", {10}, ""),
     "no content": ("UPDATE version SET json = x'' WHERE seq = 40", {40}, ""),
     "value": ("UPDATE version SET agent_id = 2 WHERE seq = 1", {1}, ""),
     "text that is none": ("UPDATE version SET caller = CAST(x'ff' AS TEXT) WHERE seq = 3", {3}, ""),
@@ -174,8 +177,43 @@ def test_what_was_unchanged_but_for_a_value_is_written_again(kept: Path, tmp_pat
         assert 39 == answer(store, everything())[0]
 
 
-def test_columns_are_made_of_proved_versions(kept: Path, tmp_path: Path) -> None:
-    """Where they are made again, what is not as it was written is marked on the way, also where it is no text."""
+def here_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proved in this process."""
+    monkeypatch.setattr(proving, "elsewhere", lambda *_: pytest.fail("another process proves a few"))
+
+
+def in_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proved in another process."""
+    monkeypatch.setattr(proving, "ALONE", 0)
+    monkeypatch.setattr(proving, "here", lambda *_: iter(()))
+
+
+def by_one_that_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other process ends after its first line."""
+    whole = proving.elsewhere
+
+    @contextmanager
+    def cut(path: Path, after: int, upto: int) -> Iterator[Iterable[bytes]]:
+        with whole(path, after, 40) as lines:
+            yield lines
+
+    monkeypatch.setattr(proving, "ALONE", 0)
+    monkeypatch.setattr(proving, "elsewhere", cut)
+
+
+def by_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no other process."""
+    monkeypatch.setattr(proving, "ALONE", 0)
+    monkeypatch.setattr(sys, "executable", "/nonexistent/python")
+
+
+@pytest.mark.parametrize("how", [here_alone, in_another, by_one_that_ends, by_nobody_else])
+def test_columns_are_made_of_proved_versions(
+    kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: Callable[[pytest.MonkeyPatch], None]
+) -> None:
+    """Where they are made again, what is not as it was written is marked on the way, also where it is no text, whoever
+    proves it."""
+    how(monkeypatch)
     here = altered(
         kept,
         tmp_path,
@@ -193,6 +231,27 @@ def test_columns_are_made_of_proved_versions(kept: Path, tmp_path: Path) -> None
         assert 13 == answer(store, asked)[0]
 
 
+def test_the_process_that_proves_ends_when_all_is_proved(
+    kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not left for as long as the store is open."""
+    whole, done = proving.elsewhere, []
+
+    @contextmanager
+    def noted(path: Path, after: int, upto: int) -> Iterator[Iterable[bytes]]:
+        with whole(path, after, upto) as lines:
+            try:
+                yield lines
+            finally:
+                done.append(upto)
+
+    monkeypatch.setattr(proving, "ALONE", 0)
+    monkeypatch.setattr(proving, "elsewhere", noted)
+    with closing(embedded(altered(kept, tmp_path))) as store:
+        store.settle()
+        assert [47] == done
+
+
 def test_what_was_just_written_is_not_proved_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The columns of a store that is new, or was opened again, take in what is written as it is: to read and digest it
     once more would cost a third of writing."""
@@ -200,7 +259,7 @@ def test_what_was_just_written_is_not_proved_again(tmp_path: Path, monkeypatch: 
         with closing(embedded(tmp_path)) as store:
             store.settle()
             with monkeypatch.context() as patched:
-                patched.setattr(Versions, "faults", lambda *_, **__: pytest.fail("it is proved again"))
+                patched.setattr(proving, "faults", lambda *_, **__: pytest.fail("it is proved again"))
                 put(store, [record(n, f"turn {turn}") for n in range(20)])
                 store.settle()
                 assert 20 == answer(store, everything())[0]

@@ -416,6 +416,7 @@ def test_what_was_purged_is_not_searched(forgetful: Store, asked: dict[str, str]
     assert total == answer(forgetful, query)[0]
 
 
+@pytest.mark.slow
 def test_searches_while_what_they_see_is_purged(forgetful: Store) -> None:
     """However purges and searches meet: an answer is whole or refused, and nothing is taken for damaged."""
     done = threading.Event()

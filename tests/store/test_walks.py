@@ -225,6 +225,7 @@ def walked_account(shared: Store, new_account: Callable[[], int]) -> int:
     return account_id
 
 
+@pytest.mark.slow
 def test_deep_pages(store: Store) -> None:
     """Pages far behind are found: beyond 10,000 records, across crowded and empty stretches of time, with filters."""
     crowded = [record(n, started_at=BEGIN - timedelta(days=9)) for n in range(12_000)]

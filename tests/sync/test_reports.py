@@ -26,6 +26,7 @@ def copied(source: Source, database: Database, tmp_path: Path) -> Database:
     return database
 
 
+@pytest.mark.slow
 def test_programs_find_tables_and_types(copied: Database) -> None:
     """What they show of a schema: its tables, and which columns are times, numbers and JSON."""
     with psycopg.connect(copied.url) as connection:
@@ -43,6 +44,7 @@ def test_programs_find_tables_and_types(copied: Database) -> None:
     assert wanted == {name: types[name].replace("character varying", "text") for name in wanted}
 
 
+@pytest.mark.slow
 def test_programs_count_what_the_server_counts(copied: Database, source: Source) -> None:
     """By day in the report's zone, as Metabase asks: the session's zone, and `DATE_TRUNC`."""
     asked = {"bucket": "day", "measures": "calls,talk_s", "timezone": "Asia/Kolkata", "key": source.keys["admin"]}

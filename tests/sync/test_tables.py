@@ -30,6 +30,7 @@ def rows(*records: Record) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.slow
 def test_the_quick_way_is_the_slow_way() -> None:
     """Column by column, of records without objects of what is nested, and of records as objects."""
     records = [record_of(number) for number in range(48)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -17,6 +17,7 @@ import calldex.transport.requests
 from calldex import budget
 from calldex.api.app import SMALL_POSTS_AT_ONCE, SMALL_POSTS_WAITING, public
 from calldex.errors import QueryTimeout, Unavailable
+from calldex.ingest.pipeline import Post
 from calldex.node import Node
 from calldex.settings import Settings
 from calldex.transport.shares import ASKER, Asker, of_one
@@ -162,12 +163,12 @@ def test_too_many_posts_are_told_when_to_come_again(empty: Site, monkeypatch: py
     """Posts beyond those of one key that run and wait get 429, and the others are carried out."""
     headers = {"Authorization": f"Bearer {empty.keys['ingest']}", "Content-Type": "application/json"}
     taken = of_one(SMALL_POSTS_AT_ONCE) + of_one(SMALL_POSTS_WAITING)
-    write, go_on = empty.node.ingest.post, threading.Event()
+    write, go_on = empty.node.ingest.post_all, threading.Event()
 
-    def held(*given: Any, **named: Any) -> bytes:
+    def held(posts: Sequence[Post]) -> list[bytes | Exception]:
         """None is done before all have come."""
         go_on.wait(60)
-        return write(*given, **named)
+        return write(posts)
 
     async def send(client: httpx.AsyncClient) -> list[httpx.Response]:
         posts = [
@@ -179,7 +180,7 @@ def test_too_many_posts_are_told_when_to_come_again(empty: Site, monkeypatch: py
         go_on.set()
         return await asyncio.gather(*posts)
 
-    monkeypatch.setattr(empty.node.ingest, "post", held)
+    monkeypatch.setattr(empty.node.ingest, "post_all", held)
     monkeypatch.setattr("calldex.directory.snapshot.RECHECK_S", 600.0)
     assert 403 == empty.cdr("ingest").status_code  # from here on it is known whose the key is
     replies = empty.api.run(send)

@@ -10,6 +10,8 @@ from playwright.sync_api import Page, expect
 from tests.web.conftest import Opened, Place
 from tests.web.test_troubles import violations
 
+pytestmark = pytest.mark.slow
+
 
 def test_an_admin_sees_people_and_why(
     place: Place, watched: Opened, cookies: Callable[[str], list[dict[str, str]]]

@@ -13,6 +13,8 @@ from tests.web.conftest import Place, list_at
 from tests.web.test_list import asked
 from tests.web.test_troubles import violations
 
+pytestmark = pytest.mark.slow
+
 EXPORTS = "/api/v2/cdr/exports"
 
 

@@ -32,6 +32,23 @@ _OUTSIDE: Final = """() => {
 """What lies beside the screen and is in nothing that scrolls."""
 
 
+_ENDS: Final = """() => {
+    const walker = document.createTreeWalker(document.querySelector('[data-testid=list]'), NodeFilter.SHOW_TEXT);
+    while (walker.nextNode()) {
+        const text = walker.currentNode;
+        if (!/^[+]\\d+ \\d/.test(text.data)) continue;
+        const at = (index) => {
+            const range = document.createRange();
+            range.setStart(text, index);
+            range.setEnd(text, index + 1);
+            return range.getBoundingClientRect().left;
+        };
+        return [at(0), at(text.data.length - 1)];
+    }
+}"""
+"""Where the plus sign and the last digit of a number stand: a number is read from the left in every language."""
+
+
 def test_styles_name_no_side() -> None:
     """What is at the left in one language is at the right in another: styles speak of start and end."""
     found = {path.name: _SIDES.findall(path.read_text()) for path in (WEB / "src").rglob("*") if path.is_file()}
@@ -55,6 +72,8 @@ def test_right_to_left_lays_out_without_overflow(
     list_at(page, f"{place.url}/?type=inbound&disposition=answered,abandoned")
     assert "rtl" == page.evaluate("document.documentElement.dir")
     assert [] == page.evaluate(_OUTSIDE)
+    plus, last = page.evaluate(_ENDS)
+    assert plus < last
     if size[0] > 640:
         heads = [each.bounding_box() for each in page.get_by_role("columnheader").all()]
         left = [head["x"] for head in heads if head is not None]

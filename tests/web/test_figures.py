@@ -13,6 +13,8 @@ from tests.web.conftest import Opened, Place
 from tests.web.test_list import asked
 from tests.web.test_troubles import violations
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_mark_of_a_picture_is_a_filter_of_the_server(place: Place, page: Page) -> None:
     """An hour, a waiting time and an outcome of a queue: each is a chip, and the list has as many calls as it told."""

@@ -14,6 +14,8 @@ from playwright.sync_api import Error, Page, Route, expect
 from tests.web.conftest import Place, list_at
 from tests.web.test_working import MISSED
 
+pytestmark = pytest.mark.slow
+
 
 class Held:
     """Requests that wait for `let_go`: those of a pattern, but for the first `passing`."""
@@ -255,8 +257,11 @@ def test_a_recording_plays_when_it_was_last_asked_to(place: Place, page: Page, p
     for _ in range(presses):
         play.click()
     held.wait()
+    coming = page.get_by_role("group", name="Recording").get_by_role("status")
+    expect(coming).to_have_text("getting it …" if plays else "")
     held.let_go()
     expect(page.locator("canvas")).to_be_visible()
+    expect(coming).to_have_text("")
     wanted = "audio => new Promise(done => setTimeout(() => done(!audio.paused), 500))"
     assert plays == page.locator("audio").evaluate(wanted)
 

@@ -17,6 +17,8 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.web.conftest import Opened, Place, list_at, until
 
+pytestmark = pytest.mark.slow
+
 PICTURES: Final = Path(__file__).parents[2] / "docs" / "page"
 ALIKE: Final = 0.7
 """How much what is dark in one picture has to go with what is dark in the other (1: always)."""

@@ -12,6 +12,8 @@ from playwright.sync_api import Page, Route, expect
 
 from tests.web.conftest import PASSWORD, RECORDS, Opened, Place, list_at
 
+pytestmark = pytest.mark.slow
+
 SEARCH: Final = re.compile(r"/api/v2/cdr\?")
 
 

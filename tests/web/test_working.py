@@ -14,6 +14,8 @@ from playwright.sync_api import Page, Route, expect
 from tests.web.conftest import Opened, Place, list_at
 from tests.web.test_troubles import violations
 
+pytestmark = pytest.mark.slow
+
 Cookies = Callable[[str], list[dict[str, str]]]
 MISSED: Final = "callback_state=open&marked=no"
 

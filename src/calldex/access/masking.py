@@ -26,7 +26,7 @@ from calldex import budget
 from calldex.access import Mask, Scope
 from calldex.records.codec import Record
 from calldex.records.fields import FIELDS, RECORDINGS
-from calldex.records.record import Cdr, CustomValue
+from calldex.records.record import Cdr, CustomValue, Event, Leg
 from calldex.records.vocabulary import in_words
 
 _KEPT_DIGITS: Final = 2
@@ -312,11 +312,11 @@ _SEEN: Final = msgspec.json.Decoder(list[_Seen]).decode
 _DIGIT_BYTES: Final = rb"\d\xc2\xd9\xdb\xdf-\xff"
 """The bytes with which a digit of any script begins."""
 _UPTO_DIGIT: Final = rb'[^"\\%b]*+' % _DIGIT_BYTES
-_IN_EVENTS: Final = re.compile(
-    rb',"(?!at":|type":)(?:(?:number|from|to)":|[a-z_]+":"%b(?:\\|[%b](?:%b[%b]){0,%d}+%b[\\%b]))'
-    % (_UPTO_DIGIT, _DIGIT_BYTES, _UPTO_DIGIT, _DIGIT_BYTES, PIECE - 2, _UPTO_DIGIT, _DIGIT_BYTES)
+_FIVE_DIGITS: Final = rb'"%b(?:\\|[%b](?:%b[%b]){0,%d}+%b[\\%b])' % (
+    *(_UPTO_DIGIT, _DIGIT_BYTES, _UPTO_DIGIT, _DIGIT_BYTES),
+    *(PIECE - 2, _UPTO_DIGIT, _DIGIT_BYTES),
 )
-"""What can hold a number in an event, of which it is never the first member: a number, a text with five digits."""
+"""The begin of a text that may have five digits; what is escaped may be one."""
 _PARTS: Final = msgspec.json.Decoder(list[dict[str, Any]]).decode
 """Events or teams, of which only texts are changed: times stay the texts they are."""
 _PART_NUMBERS: Final = ("number", "from", "to")
@@ -324,18 +324,23 @@ _PART_LABELS: Final = ("agent", "queue", "to_agent")
 _PART_TEXTS: Final = ("detail",)
 _PART_WORDS: Final = frozenset(("type", "at", "started_at", "answered_at", "ended_at", *_PART_NUMBERS))
 """What no source gave as a text, or is masked before. All other members of legs and events are names."""
+_PART_TEXT: Final = re.compile(
+    rb',"(%b)":(%b[^"]*+")'
+    % (
+        "|".join(
+            {each.encode_name for part in (Leg, Event) for each in msgspec.structs.fields(part)} - _PART_WORDS
+        ).encode(),
+        _FIVE_DIGITS,
+    )
+)
+"""What can hold a number in a leg or an event beside its parties: a member's name, and its text."""
+_PART_PARTY: Final = re.compile(rb'(,"(?:from|to|number)":"[^"]*+")')
 _CUSTOM: Final = msgspec.json.Decoder(dict[str, CustomValue]).decode
 _TEXT: Final = msgspec.json.Decoder(str | None).decode
 _NULL: Final = msgspec.Raw(b"null")
 _NO_TEAMS: Final = msgspec.Raw(b"[]")
 _NO_CUSTOM: Final = msgspec.Raw(b"{}")
 _NOT_DIGITS: Final = bytes(byte for byte in range(256) if not 48 <= byte < 58)
-_NO_SIGNS: Final = bytes(byte for byte in range(128) if not 48 <= byte < 58 and byte != ord("\\"))
-"""What neither is a digit, nor hides one, nor may be a part of one."""
-_TO_ZEROS: Final = bytes.maketrans(b"123456789", b"000000000")
-_BETWEEN_DIGITS: Final = bytes(byte for byte in range(128) if not chr(byte).isalnum())
-_SHORTEST_LIKE: Final = b"0" * _SHORTEST_FULL
-"""What is left of the shortest text like a number, if all is dropped that may stand between its digits."""
 _EMPTY: Final = {
     field.encode_name: msgspec.Raw(
         _JSON(field.default_factory() if field.default is msgspec.NODEFAULT else field.default)
@@ -366,25 +371,38 @@ def masked(records: bytes, mask: Mask) -> bytes:
     return b",".join(done)
 
 
-def _parts(records: bytes) -> Iterator[bytes]:
+def _parts(records: bytes, at_once: int = _AT_ONCE) -> Iterator[bytes]:
     start = 0
-    while (end := records.find(_BETWEEN, start + _AT_ONCE)) != -1:
+    while (end := records.find(_BETWEEN, start + at_once)) != -1:
         yield records[start : end + 1]
         start = end + 2
     yield records[start:]
 
 
 def _masked_part(part: bytes, mask: Mask) -> bytes:
-    seen = _SEEN(b"[%s]" % part)
     if mask.numbers:
-        _mask_labels(seen)
-        _mask_numbers(seen)
-    for name in mask.hidden:
+        part = _numbers_masked(part)
+    return _emptied(part, mask.hidden) if mask.hidden else part
+
+
+def _emptied(part: bytes, hidden: Iterable[str]) -> bytes:
+    """Records without what these members hold."""
+    seen = _SEEN(b"[%s]" % part)
+    for name in hidden:
         for record in seen:
             setattr(record, f"{name}_", _EMPTY[name])
-    if not RECORDINGS.isdisjoint(mask.hidden):
+    if not RECORDINGS.isdisjoint(hidden):
         _hide_recordings(seen)
     return _JSON(seen)[1:-1]
+
+
+def _read_and_masked(records: Sequence[bytes]) -> list[bytes]:
+    """Records with all numbers masked, each of them read: whatever is in them, and ten times as slow."""
+    seen = _SEEN(b"[%s]" % b",".join(records))
+    _mask_labels(seen)
+    for record in seen:
+        _mask_record(record)
+    return list(map(_JSON, seen))
 
 
 def _hide_recordings(records: list[Any]) -> None:
@@ -426,89 +444,13 @@ def _masked_teams(teams: bytes) -> msgspec.Raw:
     return msgspec.Raw(_JSON(read))
 
 
-def _mask_numbers(records: list[Any]) -> None:
-    """Mask every other number that records hold, in place: first those of members of their own, so that they are known
-    when they are looked for in texts."""
-    for record in records:
-        from_, to, did = record.from_, record.to_, record.did_
-        pieces = words = ""
-        if from_:
-            record.from_, pieces, words = _number(from_)
-        if to:
-            record.to_, digits, word = _number(to)
-            pieces = f"{pieces} {digits}"
-            words += word
-        if did == to:
-            record.did_ = record.to_
-        elif did:
-            record.did_, digits, word = _number(did)
-            pieces = f"{pieces} {digits}"
-            words += word
-        if record.legs_ or words or _IN_EVENTS.search(record.events_):
-            _mask_parts(record, [number for number in (from_, to, did) if number])
-        elif _can_hold(record, pieces):
-            _mask_texts(record, Own([number for number in (from_, to, did) if number]))
-
-
-def _can_hold(record: Any, pieces: Container[str]) -> bool:
-    """Whether a record's texts can hold a number: seldom."""
-    found: list[Sequence[str] | None] = []
-    if record.recording_:
-        found.append(_in_name(record.recording_.replace(record.uuid_, _PLACE)))
-    if record.external_account_id_:
-        found.append(_in_id(record.external_account_id_))
-    if record.comment_:
-        found.append(_in_text(record.comment_))
-    if record.tags_:
-        found += map(_in_text, record.tags_)
-    if record.custom_ != _NO_CUSTOM:
-        found.append(_in_custom(bytes(record.custom_)))
-    for windows in found:
-        if windows is None:
-            return True
-        for window in windows:
-            if window in pieces:
-                return True
-    return False
-
-
-# Of each text every five consecutive digits, or None where something looks like a number of others. Kept, since most of
-# what a page holds it held when it was last asked for, and customers come again.
-
-
-@lru_cache(maxsize=16_384)
-def _in_name(name: str) -> tuple[str, ...] | None:
-    return None if _LONG_RUN.search(name) else _windows(digits_of(name))
-
-
-@lru_cache(maxsize=16_384)
-def _in_id(id_: str) -> tuple[str, ...]:
-    return _windows(digits_of(id_))
-
-
-@lru_cache(maxsize=16_384)
-def _in_text(text: str) -> tuple[str, ...] | None:
-    return None if _LIKE_A_NUMBER.search(text) else _windows(digits_of(text))
-
-
-@lru_cache(maxsize=16_384)
-def _in_custom(custom: bytes) -> tuple[str, ...] | None:
-    """Of ASCII without escapes the JSON is the text itself. Unless it holds so many digits side by side, when all is
-    dropped that may stand between them, nothing in it looks like a number."""
-    digits = custom.translate(None, _NO_SIGNS)
-    if digits and not digits.isdigit():
-        return None
-    if _SHORTEST_LIKE in custom.translate(_TO_ZEROS, _BETWEEN_DIGITS):
-        return None
-    return _windows(digits.decode())
-
-
-def _windows(digits: str) -> tuple[str, ...]:
-    return tuple([digits[at : at + PIECE] for at in range(len(digits) - PIECE + 1)])
-
-
-def _mask_parts(record: Any, numbers: list[str]) -> None:
-    """Mask legs, events and texts, in place; `numbers` are the record's others."""
+def _mask_record(record: Any) -> None:
+    """Mask every other number that a record holds, in place: first those of members of their own, so that they are
+    known when they are looked for in texts."""
+    numbers = [number for number in (record.from_, record.to_, record.did_) if number]
+    record.from_, record.to_, record.did_ = (
+        number and _number(number)[0] for number in (record.from_, record.to_, record.did_)
+    )
     record.events_ = _PARTS(record.events_)
     parts = [*record.legs_, *record.events_]
     for part in parts:
@@ -527,8 +469,19 @@ def _mask_parts(record: Any, numbers: list[str]) -> None:
                 part[name] = masked_text(value, own)
             else:
                 part[name] = masked_name(value, own)
-    if own.has_words or _can_hold(record, own.pieces):
+    if own.has_words or _stand_among(_texts_of(record), own.pieces):
         _mask_texts(record, own)
+
+
+def _texts_of(record: Any) -> Iterator[_Windows]:
+    """What `_mask_texts` may change."""
+    if record.recording_:
+        yield _in_name(record.recording_.replace(record.uuid_, _PLACE).encode())
+    if record.external_account_id_:
+        yield _in_id(record.external_account_id_.encode())
+    for text in (*record.tags_, record.comment_ or ""):
+        yield _in_text(text.encode())
+    yield _in_text(bytes(record.custom_))
 
 
 def _mask_texts(record: Any, own: Own) -> None:
@@ -560,3 +513,182 @@ def _value(value: CustomValue, own: Own) -> CustomValue:
     text = str(value)
     masked_ = masked_text(text, own)
     return value if masked_ == text else masked_
+
+
+# --- records as they stand --------------------------------------------------------------------------------------------
+#
+# Most records hold their numbers as parties alone, so their JSON need not be read: parties are replaced where they
+# stand. Whatever may be otherwise is read.
+
+_TEXT_JSON: Final = rb'(?:"[^"]*+"|null)'
+_LIST_JSON: Final = rb"\[[^\]]*+\]"
+_SHAPES: Final = {
+    **dict.fromkeys(
+        (*_LABELS, "uuid", "source", "recording", "external_account_id", "comment", "duration"), _TEXT_JSON
+    ),
+    **dict.fromkeys(("teams", "events", "tags", "linked_uuids", "flags"), _LIST_JSON),
+    "custom": rb"\{[^}]*+\}",
+}
+"""What members are, as far as it is needed; the values of all others have no comma, or seldom."""
+
+
+def _run(first: str, last: str) -> bytes:
+    """The expression of members that follow each other."""
+    names = _ORDER[_ORDER.index(first) : _ORDER.index(last) + 1]
+    return b",".join([b'"%b":%b' % (name.encode(), _SHAPES[name]) if name in _SHAPES else b"[^,]*+" for name in names])
+
+
+_RECORD: Final = re.compile(
+    rb'(\{%b)(,"from":%b)(,"to":%b)(,"did":%b)(,%b,(%b),%b)(,"events":%b)(,"legs":%b)(,%b,"recording":(%b),'
+    rb'"external_account_id":(%b),(%b),"source":(%b),%b\})'
+    % (
+        *(_run("uuid", "ended_at"), _TEXT_JSON, _TEXT_JSON, _TEXT_JSON, _run("end_reason", "end_reason")),
+        *(_run("agent", "wrapup_description"), _run("duration_s", "wrapup_s"), _LIST_JSON, _LIST_JSON),
+        *(_run("linked_uuids", "linked_uuids"), _TEXT_JSON, _TEXT_JSON, _run("tags", "custom"), _TEXT_JSON),
+        _run("flags", "duration"),
+    ),
+    re.DOTALL,
+)
+"""A record as it is stored; its groups are the parameters of `_masked_as_it_stands`.
+
+Of a text the first quotation mark is taken for the end, of a list or of custom values the first bracket. One within a
+text is never followed by a member's name, since quotation marks are escaped there: such a record is not found.
+"""
+_LABEL: Final = re.compile(rb'"(?:agent|queue|campaign|wrapup_description)":("[^"]*+")|"teams":(%b)' % _LIST_JSON)
+_TO_BE_READ: Final = "?"
+"""Stands for a party that is looked for otherwise than by its digits."""
+_MOST_DIGITS: Final = 128
+"""So long may a record's numbers be together to be looked through for each part of a text."""
+_NO_LEGS: Final = len(b',"legs":[]')
+_NO_TEXTS: Final = b'"tags":[],"comment":null,"score":null,"custom":{}'
+_OTHER_PARTS: Final = frozenset(name.encode() for name in (*_PART_LABELS, *_PART_TEXTS))
+_TO_ZEROS: Final = bytes.maketrans(b"123456789", b"000000000")
+_BETWEEN_DIGITS: Final = bytes(byte for byte in range(128) if not chr(byte).isalnum())
+_NAME: Final = (b"", 9, _LONG_RUN)
+_Windows = tuple[str, ...] | None
+"""Of a text every five consecutive digits, or None where it has to be read."""
+
+
+def _numbers_masked(part: bytes) -> bytes:
+    """Records with all numbers masked."""
+    done: list[bytes] = []
+    to_read: dict[int, bytes] = {}
+    for found in _RECORD.findall(part):
+        pieces = _masked_as_it_stands(*found)
+        if pieces is None:
+            pieces = (b"".join((*found[:5], *found[6:9])),)
+            to_read[len(done)] = pieces[0]
+        done += pieces
+        done.append(b",")
+    if sum(map(len, done)) - 1 != len(part):
+        each = list(_parts(part, at_once=1))
+        return b",".join(map(_numbers_masked, each) if len(each) > 1 else _read_and_masked(each))
+    for at, record in zip(to_read, _read_and_masked(list(to_read.values())), strict=True):
+        done[at] = record
+    return b"".join(done[:-1])
+
+
+def _masked_as_it_stands(  # noqa: PLR0917 - what a record consists of
+    head: bytes, from_: bytes, to: bytes, did: bytes, middle: bytes, labels: bytes, events: bytes, legs: bytes,
+    end: bytes, recording: bytes, external_account_id: bytes, texts: bytes, source: bytes,
+) -> tuple[bytes, ...] | None:  # fmt: skip
+    """The pieces of a record, each as long as before, with its parties masked; None if anything else may have to be."""
+    if not _labels_stay(labels, source):
+        return None
+    windows = [_in_part(name, text) for name, text in _PART_TEXT.findall(events + legs)]
+    from_, numbers = _party(from_)
+    to, more = _party(to)
+    numbers += more
+    did, more = _party(did)
+    numbers += more
+    if len(legs) > _NO_LEGS:
+        legs, numbers = _masked_parties(legs, numbers)
+    if b'"number":' in events:
+        events, numbers = _masked_parties(events, numbers)
+    if recording != b"null":
+        windows.append(_in_name(recording.replace(head[9:45], b"\0")))
+    if external_account_id != b"null":
+        windows.append(_in_id(external_account_id))
+    if texts != _NO_TEXTS:
+        windows.append(_in_text(texts))
+    if _TO_BE_READ in numbers or len(numbers) > _MOST_DIGITS or _stand_among(windows, numbers):
+        return None
+    return head, from_, to, did, middle, events, legs, end
+
+
+def _masked_parties(parts: bytes, numbers: str) -> tuple[bytes, str]:
+    """Events or legs with their parties masked, and a record's numbers with those of these."""
+    pieces = _PART_PARTY.split(parts)
+    for at in range(1, len(pieces), 2):
+        pieces[at], more = _party(pieces[at])
+        if len(numbers) <= _MOST_DIGITS and more not in numbers:
+            numbers += more
+    return b"".join(pieces), numbers
+
+
+def _stand_among(texts: Iterable[_Windows], numbers: Container[str]) -> bool:
+    """Whether a text has a piece of a number, or must be read."""
+    for windows in texts:
+        if windows is None:
+            return True
+        for window in windows:
+            if window in numbers:
+                return True
+    return False
+
+
+@lru_cache(maxsize=65_536)
+def _party(json: bytes) -> tuple[bytes, str]:
+    """The name and JSON of a party, masked; and a blank with those of its digits that are looked for in texts."""
+    if json.endswith(b"null"):
+        return json, ""
+    begin = json.rindex(b'"', 0, -1) + 1
+    masked_, digits, word = _number.__wrapped__(json[begin:-1].decode())  # it is kept here
+    if word or b"\\" in json or not json.isascii():
+        return json, _TO_BE_READ
+    return b'%b%b"' % (json[:begin], masked_.encode()), f" {digits}" if digits else ""
+
+
+@lru_cache(maxsize=16_384)
+def _labels_stay(labels: bytes, source: bytes) -> bool:
+    """Whether a mask changes none of what agent, queue and the like are called."""
+    return all(
+        masked_label(_TEXT(label) or "") == (_TEXT(label) or "") if label else bytes(_masked_teams(teams)) == teams
+        for label, teams in [*_LABEL.findall(labels), (source, b"")]
+    )
+
+
+def _in_part(name: bytes, json: bytes) -> _Windows:
+    """Of a text of a leg or an event."""
+    return None if name in _OTHER_PARTS else _windows(json, *_NAME)
+
+
+@lru_cache(maxsize=16_384)
+def _in_name(json: bytes) -> _Windows:
+    return _windows(json, *_NAME)
+
+
+@lru_cache(maxsize=16_384)
+def _in_id(json: bytes) -> _Windows:
+    return _windows(json, b"", 0, None)
+
+
+@lru_cache(maxsize=16_384)
+def _in_text(json: bytes) -> _Windows:
+    return _windows(json, _BETWEEN_DIGITS, _SHORTEST_FULL, _LIKE_A_NUMBER)
+
+
+def _windows(json: bytes, between: bytes, least: int, foreign: re.Pattern[str] | None) -> _Windows:
+    """`foreign` finds a number of others, of which the shortest has `least` digits, with such bytes between them."""
+    if b"\\" in json:
+        return None
+    if json.isascii():
+        if foreign and b"0" * least in json.translate(_TO_ZEROS, between):
+            return None
+        digits = json.translate(None, _NOT_DIGITS).decode()
+    else:
+        text = json.decode()
+        if foreign and foreign.search(text):
+            return None
+        digits = digits_of(text)
+    return tuple([digits[at : at + PIECE] for at in range(len(digits) - PIECE + 1)])

@@ -19,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
 
+from calldex.api import cdr, ingest
 from calldex.api.administration import Administration
 from calldex.api.audit import AuditReader
 from calldex.api.cdr import CdrPages
@@ -51,12 +52,14 @@ from calldex.transport.workers import Workers
 
 POSTS_AT_ONCE: Final = 4
 POSTS_WAITING: Final = 64
-SMALL_POSTS_AT_ONCE: Final = 32
+SMALL_POSTS_AT_ONCE: Final = 64
 """Of posts whose bodies are at most `ingest.SMALL`: many that wait for one commit share it."""
 SMALL_POSTS_WAITING: Final = 512
 STREAMS_AT_ONCE: Final = 4
 STREAMS_WAITING: Final = 16
 CORS_AGE_S: Final = 600
+_ASKED_MOST: Final = frozenset((cdr.ENDPOINTS[0].path, ingest.ENDPOINTS[0].path))
+"""These are looked for first: the router tries one route after another."""
 
 
 class Handlers(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,6 +128,7 @@ def public(node: Node) -> Starlette:
         Route(each.path.replace("{code}", "{code:path}"), each.handler(handlers), methods=[each.method])
         for each in ENDPOINTS
     ]
+    routes.sort(key=lambda route: route.path not in _ASKED_MOST)
     app = Starlette(
         routes=routes,
         middleware=[

@@ -164,7 +164,7 @@ def shown(entry: Entry) -> AuditEntry:
 def csv_of(found: Iterable[Entry], *, head: bool = True) -> str:
     """Entries as CSV, with a line of headings. What a spreadsheet would run has an apostrophe before it."""
     rows = (map(_cell, msgspec.to_builtins(shown(each)).values()) for each in found)
-    return for_people([*([AuditEntry.__struct_fields__] if head else []), *rows])
+    return for_people([*([AuditEntry.__struct_fields__] if head else []), *rows], begins=head)
 
 
 def _cell(value: Any) -> Cell:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable
-from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -20,9 +19,9 @@ from calldex.api.endpoint import ERRORS, over
 from calldex.errors import Problem
 from calldex.node import Node
 from calldex.records.codec import Record
-from calldex.records.record import Instant, Uuid, to_ms
+from calldex.records.record import Instant, Uuid
 from calldex.search.feed import Cursor, FeedPage, Start, Versions
-from calldex.search.query import Own, Parameters
+from calldex.search.query import INSTANT_FORMS, Own, Parameters, instant_ms
 from calldex.search.reader import Reader, Reading, Search
 from calldex.transport.replies import JSON, PRIVATE, Coding, coded, coding_for, coding_headers
 from calldex.transport.requests import caller, pairs_of
@@ -32,7 +31,7 @@ from calldex.transport.workers import ClientGone, left
 EVENTS: Final = "text/event-stream"
 _BEAT_S: Final = 15.0
 """After so long without a change a stream says that it is still there."""
-_VALID: Final = "beginning, now, or an instant with its zone, as 2026-11-01T00:00:00Z"
+_VALID: Final = f"beginning, now, or {INSTANT_FORMS}"
 
 
 class ChangesRequest(Own, frozen=True):
@@ -95,11 +94,7 @@ class ChangesRequest(Own, frozen=True):
             return "beginning"
         if self.start == "now":
             return "now"
-        try:
-            instant = datetime.fromisoformat(str(self.start))
-        except ValueError:
-            return None
-        return None if instant.tzinfo is None else to_ms(instant)
+        return instant_ms(str(self.start))
 
 
 CHANGES: Final = Reading(action="changes_read", takes=Parameters(ChangesRequest, related=False), waits=False)
@@ -155,7 +150,7 @@ class Changed:
         asked = search.own
         deadline = time.monotonic() + asked.wait
         page = await search.run(lambda: search.changes(cursor, asked.limit))
-        while not page.changes and not page.more and time.monotonic() < deadline and not self._stopping.is_set():
+        while not page.count and not page.more and time.monotonic() < deadline and not self._stopping.is_set():
             at = search.cursor(page.cursor, "now", asked.versions)
             await search.committed(at, deadline, lambda: self._stopping.is_set() or leaving.done())
             if leaving.done():
@@ -176,9 +171,9 @@ class Changed:
             text = ""
             while not self._stopping.is_set():
                 page = await search.run(lambda at=cursor: search.changes(at, asked.limit))  # type: ignore[misc]  # a default binds it
-                if page.changes or page.cursor != text:
+                if page.count or page.cursor != text:
                     text = page.cursor
-                    yield b"id: %b\ndata: %b\n\n" % (text.encode(), page.body())
+                    yield b"id: %b\ndata: %b\n\n" % (text.encode(), page.body)
                     cursor = search.cursor(text, "now", asked.versions)
                 if not page.more:
                     await search.committed(cursor, time.monotonic() + _BEAT_S, self._stopping.is_set)
@@ -186,7 +181,7 @@ class Changed:
 
 
 def _reply(page: FeedPage, coding: Coding) -> Response:
-    body, sent = coded(page.body(), coding)
+    body, sent = coded(page.body, coding)
     return Response(body, 200, {**PRIVATE, **coding_headers(sent)}, JSON)
 
 

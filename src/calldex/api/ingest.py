@@ -28,6 +28,7 @@ from calldex.audit.chain import Action
 from calldex.clock import now_ms
 from calldex.directory import KeyOwner
 from calldex.errors import BadParameters, BadRequest, Problem, TooLarge, UnsupportedMedia
+from calldex.ingest.pipeline import Post
 from calldex.ingest.posted import Piece
 from calldex.ingest.tally import OUTCOMES, PostOutcome
 from calldex.ingest.workers import Block
@@ -39,6 +40,7 @@ from calldex.texts import without_keys
 from calldex.transport.metrics import Metrics
 from calldex.transport.replies import JSON, sized
 from calldex.transport.requests import body_of, caller, media_type_of, only, query_pairs
+from calldex.transport.together import Together
 from calldex.transport.workers import Workers
 
 BODY_LIMIT: Final = 16 * 1024 * 1024
@@ -149,35 +151,57 @@ class _Deleted(msgspec.Struct, frozen=True):
         return self.deleted
 
 
+class _Given(msgspec.Struct, frozen=True):
+    """What a request gave, as far as it was read: of whom it is, what its body is and says, and what `reads` it."""
+
+    account_id: int
+    media_type: str
+    body: bytes
+    zipped: bool
+    receipt_key: str | None
+    accept: str
+    reads: Callable[[_Given], Post]
+    counts: type[_Counts | _Deleted]
+
+    def digest(self, route: bytes = b"") -> bytes:
+        """What tells this request from another one under the same key."""
+        if self.receipt_key is None:
+            return b""
+        return hashlib.sha256(route + self.media_type.encode() + b"\0" + self.body).digest()
+
+
+_Made = tuple[Response, _Counts | _Deleted]
+
+
 class Posts:
     """The handler, over a node."""
 
     def __init__(self, node: Node, workers: Workers, small: Workers, metrics: Metrics) -> None:
+        """`small`: the places of small posts, which are carried out together."""
         self._node = node
         self._workers = workers
         self._small = small
+        self._together = Together("ingest-small", self._carried_out)
         self._metrics = metrics
 
     async def post(self, request: Request) -> Response:
         """Write records."""
-        return await self._answered(
-            request, ACTION, {kind: body.holds for kind, body in BODIES.items()}, self._write, _Counts
-        )
+        media = {kind: body.holds for kind, body in BODIES.items()}
+        return await self._answered(request, ACTION, media, self._records, _Counts)
 
     async def delete(self, request: Request) -> Response:
         """End records that their source took back."""
-        return await self._answered(request, DELETED, {ARRAY_TYPE: _MEANT}, self._delete, _Deleted)
+        return await self._answered(request, DELETED, {ARRAY_TYPE: _MEANT}, _deletions, _Deleted)
 
     async def _answered(
         self,
         request: Request,
         action: Action,
         media: Mapping[str, str],
-        carry_out: Callable[[int, str, bytes, str | None], bytes],
-        reply_type: type[_Counts | _Deleted],
+        reads: Callable[[_Given], Post],
+        counts: type[_Counts | _Deleted],
     ) -> Response:
-        """The reply that `carry_out` makes of account, media type, body and receipt key; the audit is told its
-        counts."""
+        """The reply to a request; the audit is told its counts."""
         owner, pairs = await caller(request, self._node.directory, query_pairs(request))
         async with audited(self._node.audit, request, owner, action) as noted:
             permit(owner, NEEDS)
@@ -189,21 +213,34 @@ class Posts:
             is_small = not zipped and _length(request) <= SMALL
             workers = self._small if is_small else self._workers
             async with workers.place(None):
-                sent = await body_of(request, SMALL if is_small else BODY_LIMIT)
-
-                def answer() -> tuple[Response, _Counts | _Deleted]:
-                    body = _inflated(sent) if zipped else sent
-                    reply = carry_out(owner.account_id, media_type, body, receipt_key)
-                    return sized(reply, accept, JSON), msgspec.json.decode(reply, type=reply_type)
-
-                reply, counts = await workers.run(answer)
-            noted.rows = counts.rows
-            noted.detail = msgspec.structs.asdict(counts)
+                body = await body_of(request, SMALL if is_small else BODY_LIMIT)
+                given = _Given(owner.account_id, media_type, body, zipped, receipt_key, accept, reads, counts)
+                if is_small:
+                    reply, found = await self._together.run(given)
+                else:
+                    reply, found = await workers.run(lambda: self._alone(given))
+            noted.rows = found.rows
+            noted.detail = msgspec.structs.asdict(found)
         return reply
 
-    def _write(self, account_id: int, media_type: str, body: bytes, receipt_key: str | None) -> bytes:
-        sent = self._node.ingest.readers.block(_pieces(body, media_type))
-        digest = hashlib.sha256(media_type.encode() + b"\0" + body).digest()
+    def _alone(self, given: _Given) -> _Made:
+        (made,) = self._carried_out([given])
+        if isinstance(made, Exception):
+            raise made
+        return made
+
+    def _carried_out(self, some: Sequence[_Given]) -> list[_Made | Exception]:
+        """The replies to some requests and their counts, or why one is refused."""
+        posts = [_tried(_read, given) for given in some]
+        answers = iter(self._node.ingest.post_all([post for post in posts if isinstance(post, Post)]))
+        found = [next(answers) if isinstance(post, Post) else post for post in posts]
+        return [
+            answer if isinstance(answer, Exception) else _sized(answer, given)
+            for answer, given in zip(found, some, strict=True)
+        ]
+
+    def _records(self, given: _Given) -> Post:
+        sent = self._node.ingest.readers.block(_pieces(given.body, given.media_type))
 
         def answer(outcomes: Sequence[Outcome]) -> bytes:
             reply = _reply(sent, outcomes)
@@ -212,18 +249,37 @@ class Posts:
             self._node.ingest.tally.count("", now_ms(), words, newest_ms)
             return msgspec.json.encode(reply)
 
-        return self._node.ingest.post(account_id, sent, receipt_key, digest, answer)
+        return Post(given.account_id, sent, given.receipt_key, given.digest(), answer)
 
-    def _delete(self, account_id: int, media_type: str, body: bytes, receipt_key: str | None) -> bytes:
-        pieces = _uuids(body)
-        # The route is part of it: the key of a request to write is another request's.
-        digest = hashlib.sha256(b"deletions\0" + media_type.encode() + b"\0" + body).digest()
 
-        def answer(outcomes: Sequence[Outcome]) -> bytes:
-            return msgspec.json.encode(_deletion_reply(pieces, outcomes))
+def _deletions(given: _Given) -> Post:
+    pieces = _uuids(given.body)
 
-        uuids = [piece for piece in pieces if isinstance(piece, str)]
-        return self._node.ingest.post(account_id, Block([], [], []), receipt_key, digest, answer, removed=uuids)
+    def answer(outcomes: Sequence[Outcome]) -> bytes:
+        return msgspec.json.encode(_deletion_reply(pieces, outcomes))
+
+    uuids = [piece for piece in pieces if isinstance(piece, str)]
+    # The route is part of it: the key of a request to write is another request's.
+    digest = given.digest(b"deletions\0")
+    return Post(given.account_id, Block([], [], []), given.receipt_key, digest, answer, removed=uuids)
+
+
+def _read(given: _Given) -> Post:
+    if given.zipped:
+        given = msgspec.structs.replace(given, body=_inflated(given.body))
+    return given.reads(given)
+
+
+def _tried(read: Callable[[_Given], Post], given: _Given) -> Post | Exception:
+    """What is wrong with one request is told to it alone."""
+    try:
+        return read(given)
+    except Exception as error:  # noqa: BLE001 - it is raised where the request is answered
+        return error
+
+
+def _sized(answer: bytes, given: _Given) -> _Made:
+    return sized(answer, given.accept, JSON), msgspec.json.decode(answer, type=given.counts)
 
 
 def _reply(sent: Block, outcomes: Sequence[Outcome]) -> IngestReply:
@@ -231,9 +287,11 @@ def _reply(sent: Block, outcomes: Sequence[Outcome]) -> IngestReply:
     counts = {**dict.fromkeys(OUTCOMES, 0), **Counter(words), "rejected": len(sent.rejects)}
     reasons = {int(reject.where): without_keys(reject.reason) for reject in sent.rejects}
     indexes = (index for index in range(len(words) + len(reasons)) if index not in reasons)
-    records = [RecordOutcome(*each) for each in zip(indexes, words, (one.uuid for one in sent.records), strict=True)]
-    records += [RecordOutcome(index, "rejected", reason=reason) for index, reason in reasons.items()]
-    return IngestReply(**counts, records=sorted(records, key=lambda each: each.index))
+    records = list(map(RecordOutcome, indexes, words, [one.uuid for one in sent.records]))
+    if reasons:
+        records += [RecordOutcome(index, "rejected", reason=reason) for index, reason in reasons.items()]
+        records.sort(key=lambda each: each.index)
+    return IngestReply(**counts, records=records)
 
 
 def _deletion_reply(pieces: Sequence[str | Rejected], outcomes: Sequence[Outcome]) -> DeletionReply:

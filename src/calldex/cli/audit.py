@@ -86,10 +86,10 @@ def export_entries(*, file: Path, data: Path | None, **filters: str | None) -> N
     from calldex.api.audit import csv_of
 
     count = 0
-    with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", newline="") as written:  # noqa: PTH123
+    with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as written:  # noqa: PTH123
         try:
             for some in _pages(data, filters, None):
-                written.write(csv_of(some, head=not count))
+                written.write(csv_of(some, head=not count).encode())
                 count += len(some)
         except BaseException:
             file.unlink()

@@ -164,10 +164,10 @@ def _print_csv(pages: Iterator[list[msgspec.Raw]], timezone: str | None) -> None
     from calldex.exports.csv import for_people
 
     names = [field.name for field in FIELDS]
-    click.echo(for_people([names], "\n"), nl=False)
+    click.echo(for_people([names], "\n", begins=True).encode(), nl=False)
     for page in pages:
         rows = ([_cell(record.get(name)) for name in names] for record in _decoded(page, timezone))
-        click.echo(for_people(rows, "\n").encode(), nl=False)
+        click.echo(for_people(rows, "\n", begins=False).encode(), nl=False)
 
 
 def _cell(value: Any) -> Any:

@@ -353,7 +353,7 @@ def centre(seed: int, records: int = 50_000, days: int = 90) -> Centre:
     teams = tuple(Team(next(team_ids), plan.name) for plan in _PLANS)
     by_id = {team.id: team for team in teams}
     persons = _people(draw)
-    admin = msgspec.structs.replace(next(persons), role="admin")
+    admin = msgspec.structs.replace(next(persons), role="admin", timezone=_CULTURES[0][3])
     people = (
         admin,
         next(persons),

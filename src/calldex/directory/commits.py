@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Final, TypeVar
 
@@ -68,7 +68,7 @@ class Turn:
         self._reserved = reserved + count
         return reserved + 1
 
-    def publish(self, batch: Batch, receipt: Receipt | None, grown: int) -> None:
+    def publish(self, batch: Batch, receipts: Mapping[str, Receipt], grown: int) -> None:
         """See `store.commits.Turn.publish`."""
         now = now_ms()
         with self._db.write() as connection:
@@ -78,8 +78,8 @@ class Turn:
                 raise Unavailable(_LOST, retry_after=1)  # what others kept meanwhile may belong to these rows
             self._put_rows(connection, batch)
             self._put_rejects(connection, batch, now)
-            if receipt is not None and batch.receipt_key is not None:
-                self._put_receipt(connection, batch.receipt_key, receipt, now)
+            for key, receipt in receipts.items():
+                self._put_receipt(connection, key, receipt, now)
 
     def _move(self, connection: Connection, upto: int, grown: int) -> None:
         commits = tables.commits

@@ -137,6 +137,10 @@ class Exports(Repository):
         """Those that a node has to make."""
         return self._exports(exports.c.node == node, exports.c.state.in_(_OPEN))
 
+    def done_exports(self, node: str) -> list[Export]:
+        """Those whose files wait at a node to be fetched, newest first, up to `MOST_LISTED`."""
+        return self._exports(exports.c.node == node, exports.c.state == "done", exports.c.schedule_id.is_(None))
+
     def kept_exports(self, node: str) -> list[str]:
         """The ids of those whose files a node has, or will."""
         with self._db.read() as connection:

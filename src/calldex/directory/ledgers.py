@@ -6,7 +6,9 @@ such. Knows nothing of what a ledger is; compares nothing, that is for `custody`
 
 from __future__ import annotations
 
-from sqlalchemy import delete, exists, select
+from functools import cached_property
+
+from sqlalchemy import Executable, delete, exists, select
 
 from calldex.directory import tables
 from calldex.directory.database import Repository
@@ -29,12 +31,17 @@ class Ledgers(Repository):
 
         Raises `DiskFull` and `Unavailable`.
         """
-        statement = self._db.insert(ledger_heads).values(store_id=store_id, seq=head.seq, hash=head.hash)
-        new = {"seq": statement.excluded.seq, "hash": statement.excluded.hash}
         with self._db.write() as connection:
             if alone:
                 connection.execute(delete(ledger_heads))
-            connection.execute(statement.on_conflict_do_update(index_elements=["store_id"], set_=new))
+            connection.execute(self._keeping, {"store_id": store_id, "seq": head.seq, "hash": head.hash})
+
+    @cached_property
+    def _keeping(self) -> Executable:
+        """Made once: it takes longer to be made than to be carried out, and is for each commit."""
+        statement = self._db.insert(ledger_heads)
+        new = {"seq": statement.excluded.seq, "hash": statement.excluded.hash}
+        return statement.on_conflict_do_update(index_elements=["store_id"], set_=new)
 
     def is_used(self) -> bool:
         """Whether anybody did anything here yet: a directory that was just made holds one account and secrets."""

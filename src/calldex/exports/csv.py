@@ -26,6 +26,8 @@ from calldex.exports.columns import Cell, Column, Kind, Layout, flat
 from calldex.exports.reading import Reading
 from calldex.records.record import to_ms
 
+BOM: Final = "\ufeff"
+"""By which a spreadsheet knows that a file is UTF-8."""
 _RUNS: Final = re.compile(r"[\s\x00]*[=+\-@\t\r\n\x00\uff1d\uff0b\uff0d\uff20]")
 _NUMBER: Final = re.compile(r"[+-]?[0-9][0-9 .,()-]*")
 _SAFE_TO_BEGIN: Final = re.compile(r"[^\s\x00=+\-@\uff1d\uff0b\uff0d\uff20]")
@@ -47,11 +49,15 @@ class Csv:
         self._writer.writerow([column.name for column in self._columns])
         return self._written()
 
-    def add(self, records: bytes) -> bytes:
+    def convert(self, records: bytes) -> bytes:
+        """Exact rows; else the records as they are."""
+        return records if self._exact is None else self._exact.rows(records)
+
+    def add(self, converted: bytes) -> bytes:
         """A row each."""
         if self._exact is not None:
-            return self._exact.rows(records)
-        self._writer.writerows(self._rows(records))
+            return converted
+        self._writer.writerows(self._rows(converted))
         return self._written()
 
     def end(self) -> bytes:
@@ -74,6 +80,7 @@ class CsvExcel(Csv):
 
     def __init__(self, layout: Layout) -> None:
         super().__init__(layout)
+        self._exact = None
         self._rows = flat(layout.columns, True)
         self._zone = ZoneInfo(layout.timezone)
         self._timezone = layout.timezone
@@ -81,9 +88,9 @@ class CsvExcel(Csv):
     def begin(self) -> bytes:
         """The byte order mark and the headings."""
         self._writer.writerow([heading(column, self._timezone) for column in self._columns])
-        return b"\xef\xbb\xbf" + self._written()
+        return BOM.encode() + self._written()
 
-    def add(self, records: bytes) -> bytes:
+    def add(self, converted: bytes) -> bytes:
         """A row each."""
         zone = self._zone
         self._writer.writerows(
@@ -91,18 +98,17 @@ class CsvExcel(Csv):
                 None if cell is None else _local(cell, zone) if isinstance(cell, datetime) else defused(cell)
                 for cell in row
             ]
-            for row in self._rows(records)
+            for row in self._rows(converted)
         )
         return self._written()
 
 
 class Exact:
-    """Turns records into rows of these columns, as the API serves their values. `close` it."""
+    """Turns records into rows of these columns, as the API serves their values; in any thread. `close` it."""
 
     def __init__(self, columns: tuple[Column, ...]) -> None:
-        self._columns = columns
         self._cells = cell_by_cell(columns)
-        self._reading: Reading | None = None
+        self._reading = Reading({column.name: DataType.utf8() for column in columns})
         self._texts = [column.name for column in columns if column.kind in (Kind.TEXT, Kind.INSTANT)]
         self._numbers = [column.name for column in columns if column.kind is Kind.DECIMAL or column.name == "custom"]
 
@@ -116,14 +122,11 @@ class Exact:
         characters and extreme numbers."""
         if b"\\" in records and b"\\u" in records:
             return None
-        if self._reading is None:
-            self._reading = Reading({column.name: DataType.utf8() for column in self._columns})
         return self._reading.rows(records, self._texts, self._numbers)
 
     def close(self) -> None:
         """Let go of what reads."""
-        if self._reading is not None:
-            self._reading.close()
+        self._reading.close()
 
 
 _GAP: Final = b"\x1f"
@@ -206,9 +209,11 @@ def _local(instant: datetime, zone: ZoneInfo) -> str:
     return str(instant.astimezone(zone))[:19]
 
 
-def for_people(rows: Iterable[Iterable[Cell]], end: str = "\r\n") -> str:
-    """Rows of a listing as CSV, each cell defused: what the command line and the audit write."""
+def for_people(rows: Iterable[Iterable[Cell]], end: str = "\r\n", *, begins: bool) -> str:
+    """Rows of a listing as CSV, each cell defused: what the command line and the audit write. `begins`: they are the
+    first ones."""
     text = io.StringIO(newline="")
+    text.write(BOM if begins else "")
     csv.writer(text, lineterminator=end).writerows([defused(cell) for cell in row] for row in rows)
     return text.getvalue()
 

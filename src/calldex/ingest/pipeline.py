@@ -16,7 +16,7 @@ import msgspec
 
 from calldex.clock import now_ms
 from calldex.directory import Directory, Seen
-from calldex.errors import IdempotencyMismatch
+from calldex.errors import CalldexError, IdempotencyMismatch
 from calldex.formats import UNFINISHED, RowFormat
 from calldex.ingest.calls import Feed, assembled, grouped, records_of
 from calldex.ingest.posted import Readers
@@ -82,6 +82,22 @@ class Summary(msgspec.Struct):
         self.unfinished += sum(reject.reason == UNFINISHED for reject in rejects)
 
 
+class Post(msgspec.Struct, frozen=True):
+    """What one request sends: records that were read, and the uuids of those that are `removed`. What could not be read
+    is for the client to keep, and comes not into the quarantine.
+
+    `answer` makes the answer of the outcomes, those of records first. `receipt_key`: under which it is kept with the
+    `digest` of the request's body, which is not needed without one.
+    """
+
+    account_id: int
+    sent: Block
+    receipt_key: str | None
+    digest: bytes
+    answer: Callable[[Sequence[Outcome]], bytes]
+    removed: Sequence[str] = ()
+
+
 class Ingest:
     """Writes what formats read. May be used from several threads."""
 
@@ -141,55 +157,68 @@ class Ingest:
         self._store.settle()
         return summary
 
-    def post(
-        self,
-        account_id: int,
-        sent: Block,
-        receipt_key: str | None,
-        digest: bytes,
-        answer: Callable[[Sequence[Outcome]], bytes],
-        *,
-        removed: Sequence[str] = (),
-    ) -> bytes:
-        """Write what was `sent` in one request, and end those that are `removed`, in one commit, visible when this
-        returns; give the answer that `answer` makes of the outcomes, those of records first. What could not be read is
-        for the client to keep, and comes not into the quarantine.
+    def post(self, post: Post) -> bytes:
+        """Write one, and give its answer; see `post_all`, and raises what that one gives as an error."""
+        (answer,) = self.post_all([post])
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
-        Under a receipt key the first answer is kept, and given again without writing anything. Raises
-        `IdempotencyMismatch` when the key came with another body.
+    def post_all(self, posts: Sequence[Post]) -> list[bytes | Exception]:
+        """Write what some requests sent, each in one commit or not at all, durable and visible when this returns; the
+        answer of each, or why nothing of it was written. Together they cost little more than one.
+
+        Under a receipt key the first answer is kept, and given again without writing anything: `IdempotencyMismatch`
+        when the key came with another body.
         """
-        if receipt_key is not None and (known := self._receipt(account_id, receipt_key, digest)) is not None:
-            return known
+        answers: list[bytes | Exception | None] = [self._answered(post) for post in posts]
+        new = [place for place, answer in enumerate(answers) if answer is None]
+        for place in new:
+            self._note(posts[place].account_id, posts[place].sent.mentions)
+        outcomes = self._store.write_all([self._batch(posts[place]) for place in new])
+        for place, found in zip(new, outcomes, strict=True):
+            answers[place] = self._told(posts[place], found)
+        return [answer for answer in answers if answer is not None]
 
+    def _answered(self, post: Post) -> bytes | Exception | None:
+        """What was answered before to the same request."""
+        try:
+            return self._receipt(post)
+        except CalldexError as error:
+            return error
+
+    def _told(self, post: Post, found: Sequence[Outcome] | Exception) -> bytes | Exception:
+        """The answer, once it is known what became of the post."""
+        if isinstance(found, AlreadyAnswered):
+            return found.answer
+        if isinstance(found, Exception):
+            return found
+        return self._answered(post) or post.answer(found)
+
+    def _batch(self, post: Post) -> Batch:
         def receipt(outcomes: Sequence[Outcome]) -> Receipt:
             """Asks once more, within the commit: the same or another request may have come first, and then nothing is
             written."""
-            if receipt_key is not None and (known := self._receipt(account_id, receipt_key, digest)) is not None:
+            if (known := self._receipt(post)) is not None:
                 raise AlreadyAnswered(known)
-            return Receipt(digest, answer(outcomes))
+            return Receipt(post.digest, post.answer(outcomes))
 
-        self._note(account_id, sent.mentions)
-        batch = Batch(
-            account_id=account_id,
+        return Batch(
+            account_id=post.account_id,
             source="",
             format="jsonl",
             origin="HTTP",
-            records=sent.records,
-            removed=removed,
-            receipt_key=receipt_key,
+            records=post.sent.records,
+            removed=post.removed,
+            receipt_key=post.receipt_key,
             receipt=receipt,
         )
-        try:
-            outcomes = self._store.write(batch)
-        except AlreadyAnswered as before:
-            return before.answer
-        if receipt_key is not None and (first := self._receipt(account_id, receipt_key, digest)) is not None:
-            return first
-        return answer(outcomes)
 
-    def _receipt(self, account_id: int, key: str, digest: bytes) -> bytes | None:
-        known = self._store.receipt(account_id, key)
-        if known is not None and known.digest != digest:
+    def _receipt(self, post: Post) -> bytes | None:
+        if post.receipt_key is None:
+            return None
+        known = self._store.receipt(post.account_id, post.receipt_key)
+        if known is not None and known.digest != post.digest:
             raise IdempotencyMismatch("this Idempotency-Key came before with another body; use a new one")
         return None if known is None else known.answer
 

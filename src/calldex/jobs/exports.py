@@ -105,8 +105,23 @@ class ExportJobs:
         node = self.files.name()
         run_due(self._node, node, now_ms())
         self._directory.drop_exports(now_ms())
+        self._take_back(node)
         self.files.sweep([*self._directory.kept_exports(node), *being_made])
         return self._directory.open_exports(node)[::-1]
+
+    def _take_back(self, node: str) -> None:
+        """What its maker may not have any more fails, so that its file does not lie here until it expires."""
+        refused: dict[tuple[Any, ...], str | None] = {}
+        for export in self._directory.done_exports(node):
+            rights = (export.account_id, export.user_id, export.key_id, export.scope)
+            if rights not in refused:
+                try:
+                    still_permitted(self._directory, export)
+                    refused[rights] = None
+                except ScopeChanged as changed:
+                    refused[rights] = changed.message
+            if reason := refused[rights]:
+                self._directory.end_export(export.id, "failed", reason)
 
     # --- one of them --------------------------------------------------------------------------------------------------
 
@@ -188,7 +203,7 @@ class ExportJobs:
 
             making = await stream.run(lambda: Making(export, file, begun, self.files, save))
             try:
-                async for _ in stream.through(making.add):
+                async for _ in stream.through(making.add, file.convert):
                     pass
                 return await stream.run(making.end)
             finally:

@@ -11,7 +11,7 @@ import soundfile
 from calldex.records.record import Cdr
 
 RATE: Final = 8_000
-LONGEST_S: Final = 300
+LONGEST_S: Final = 900
 
 
 def write(record: Cdr, made: Path) -> None:

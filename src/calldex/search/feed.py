@@ -15,19 +15,21 @@ older cursor is refused, and never answered with a hole. A chain over the whole 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from functools import lru_cache
 from typing import Literal
+from uuid import UUID
 
 import msgspec
 
+from calldex.access import Scope
 from calldex.access.masking import served
 from calldex.errors import BadToken, CursorExpired, ScopeChanged
 from calldex.records.record import from_ms
-from calldex.records.vocabulary import BETWEEN, FIRST
+from calldex.records.vocabulary import BETWEEN, FIRST, UUID_LENGTH
 from calldex.sealing import Sealing
 from calldex.search.query import Query
-from calldex.store import Change, Changes, Store
+from calldex.store import Changes, Store
 
 Versions = Literal["latest", "all"]
 Start = Literal["beginning", "now"] | int
@@ -49,39 +51,15 @@ class Cursor(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """Up to when the page before said that all is there."""
 
 
-class ServedChange(msgspec.Struct, frozen=True):
-    """A change as it is told: a version that came (its JSON), or a record that a copy drops (None)."""
-
-    seq: int
-    uuid: str
-    at_ms: int
-    json: bytes | None
-
-
 class FeedPage(msgspec.Struct, frozen=True):
-    """Some changes in their order, where the next page begins, whether there are more now, and the instant before which
-    nothing can come any more."""
+    """Some changes: how many, the reply's JSON, where the next page begins, whether there are more now, and the instant
+    before which nothing can come any more."""
 
-    changes: list[ServedChange]
+    count: int
+    body: bytes
     cursor: str
     more: bool
     complete_ms: int
-
-    def body(self) -> bytes:
-        """The reply's JSON."""
-        changes = b",".join(
-            b'{"seq":%d,"change":"%b","uuid":"%b","at":%b,"record":%b}'
-            % (
-                one.seq,
-                b"delete" if one.json is None else b"upsert",
-                one.uuid.encode(),
-                _instant(one.at_ms),
-                b"null" if one.json is None else one.json,
-            )
-            for one in self.changes
-        )
-        end = msgspec.json.encode(self.cursor), b"true" if self.more else b"false", _instant(self.complete_ms)
-        return b'{"changes":[%b],"next_cursor":%b,"has_more":%b,"complete_through":%b}' % (changes, *end)
 
 
 @lru_cache(maxsize=1024)  # what is written at once has one instant
@@ -165,14 +143,20 @@ class ChangeFeed:
         """The page behind a cursor, of as many versions as `limit` at the most. Blocks."""
         found = self._store.log.since(query, cursor.after, cursor.base, limit)
         since = max(cursor.after, cursor.base)
-        held: dict[str, int] = {}
+        held: dict[bytes, int] = {}
         if not _is_whole(query) and found.upto > since:
             held = self._store.log.superseded(query, cursor.after, since, found.upto)
         select = _latest if cursor.versions == "latest" else _all
-        changes = list(_shown(select(found, held, whole=_is_whole(query)), query))
+        chosen = select(found, held, whole=_is_whole(query))
         complete_ms = max(cursor.complete_ms, found.complete_ms)
-        following = msgspec.structs.replace(cursor, after=found.upto, complete_ms=complete_ms)
-        return FeedPage(changes, self._sealing.seal(following), found.more, complete_ms)
+        following = self._sealing.seal(msgspec.structs.replace(cursor, after=found.upto, complete_ms=complete_ms))
+        end = b'],"next_cursor":%b,"has_more":%b,"complete_through":%b}' % (
+            msgspec.json.encode(following),
+            b"true" if found.more else b"false",
+            _instant(complete_ms),
+        )
+        body = b"".join((b'{"changes":[', *_told(found, chosen, query.scope), end))
+        return FeedPage(sum(chosen), body, following, found.more, complete_ms)
 
 
 def _is_whole(query: Query) -> bool:
@@ -180,38 +164,48 @@ def _is_whole(query: Query) -> bool:
     return query.scope.whole and not query.where and query.start_ms is None and query.end_ms is None
 
 
-def _latest(found: Changes, held: dict[str, int], *, whole: bool) -> Iterator[Change]:
-    """The last change of each record, and of those that a copy cannot hold, none that takes them away."""
+def _latest(found: Changes, held: Container[bytes], *, whole: bool) -> list[bool]:
+    """Of the changes, the last of each record, but none that takes away what a copy cannot hold."""
     last = {change.uuid: change.seq for change in found.changes}
+    return [
+        last[change.uuid] == change.seq and (change.matches or (change.erased if whole else change.uuid in held))
+        for change in found.changes
+    ]
+
+
+def _all(found: Changes, held: Iterable[bytes], *, whole: bool) -> list[bool]:
+    """Of the changes, every version that matches, and for each record that ceases to, once, that it does."""
+    matched, chosen = set(held), []
     for change in found.changes:
-        if last[change.uuid] == change.seq and (change.matches or (change.erased if whole else change.uuid in held)):
-            yield change
+        ceases = change.uuid in matched or (whole and change.erased)
+        chosen.append(change.matches or ceases)
+        (matched.add if change.matches else matched.discard)(change.uuid)
+    return chosen
 
 
-def _all(found: Changes, held: dict[str, int], *, whole: bool) -> Iterator[Change]:
-    """Every version that matches, and for each record that ceases to, once, that it does."""
-    matched = set(held)
-    for change in found.changes:
-        if change.matches:
-            matched.add(change.uuid)
-            yield change
-        elif change.uuid in matched or (whole and change.erased):
-            matched.discard(change.uuid)
-            yield change
-
-
-def _shown(changes: Iterable[Change], query: Query) -> Iterator[ServedChange]:
-    """The changes as the reader sees them: masked, in their vocabulary."""
-    kept = list(changes)
-    texts = [change.json for change in kept if change.json is not None]
-    stored = b",".join(texts)
-    records = served(stored, query.scope)
-    parts = iter(texts if records is stored else _apart(records))
-    for change in kept:
-        yield ServedChange(change.seq, change.uuid, change.at_ms, None if change.json is None else next(parts))
-
-
-def _apart(records: bytes) -> list[bytes]:
-    """Each of some records, whose JSON is joined by commas."""
-    parts = records.removesuffix(b"}").split(BETWEEN)
-    return [b"%b%b}" % (FIRST if number else b"", part) for number, part in enumerate(parts)]
+def _told(found: Changes, chosen: Iterable[bool], scope: Scope) -> Iterator[bytes]:
+    """Of the changes those that are chosen, as the reader sees them (masked, in their vocabulary), joined by commas; in
+    pieces, as there are megabytes."""
+    parts = served(found.json, scope).split(BETWEEN)
+    parts[0] = parts[0].removeprefix(FIRST)
+    parts[-1] = parts[-1].removesuffix(b"}")
+    records, comma = iter(parts), b""  # of each record what is behind the mark before its uuid, without its last brace
+    for change, is_told in zip(found.changes, chosen, strict=True):
+        record = next(records) if change.matches else None
+        if not is_told:
+            continue
+        if record is None:
+            uuid, at = str(UUID(bytes=change.uuid)).encode(), _instant(change.at_ms)
+            yield b'%b{"seq":%d,"change":"delete","uuid":"%b","at":%b,"record":null}' % (comma, change.seq, uuid, at)
+        else:
+            uuid, at = record[:UUID_LENGTH], _instant(change.at_ms)
+            yield b'%b{"seq":%d,"change":"upsert","uuid":"%b","at":%b,"record":%b' % (
+                comma,
+                change.seq,
+                uuid,
+                at,
+                FIRST,
+            )
+            yield record
+            yield b"}}"
+        comma = b","

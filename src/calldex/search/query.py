@@ -382,14 +382,20 @@ def _yes_or_no(filter_: Filter, text: str) -> tuple[Value, ...]:
     return (int(text.lower() == "yes"),)
 
 
-def _instant(filter_: Filter, text: str) -> tuple[Value, ...]:
+def instant_ms(text: str) -> int | None:
+    """The epoch milliseconds of an instant as `INSTANT_FORMS` says; None for what is none."""
     try:
         at = _moment(text).at
     except (ValueError, OverflowError):
-        at = date.min
-    if not isinstance(at, datetime):
-        raise _Refused("is not an instant", _INSTANT_FORMS)
-    return (to_ms(at),)
+        return None
+    return to_ms(at) if isinstance(at, datetime) else None
+
+
+def _instant(filter_: Filter, text: str) -> tuple[Value, ...]:
+    at_ms = instant_ms(text)
+    if at_ms is None:
+        raise _Refused("is not an instant", INSTANT_FORMS)
+    return (at_ms,)
 
 
 _READ: Final[Mapping[Op, Callable[[Filter, str], tuple[Value, ...]]]] = {
@@ -426,8 +432,8 @@ _DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 _LONGEST_DAY: Final = 40
 """Characters of the longest instant that is read: length comes before meaning."""
 _BLANK_OFFSET: Final = re.compile(r"(T[\d:.,]{1,20}) (\d{2}:?\d{2})")
-_INSTANT_FORMS: Final = f"an ISO 8601 instant with its offset such as 2026-01-31T08:00:00Z, or {EPOCH_FORMS}"
-_DAY_FORMS: Final = f"YYYY-MM-DD, or {_INSTANT_FORMS}; without an offset only with `timezone`, on whose clock it is"
+INSTANT_FORMS: Final = f"an ISO 8601 instant with its offset such as 2026-01-31T08:00:00Z, or {EPOCH_FORMS}"
+_DAY_FORMS: Final = f"YYYY-MM-DD, or {INSTANT_FORMS}; without an offset only with `timezone`, on whose clock it is"
 
 
 class _Moment(msgspec.Struct, frozen=True):

@@ -150,23 +150,24 @@ class Version(msgspec.Struct, frozen=True):
     written_ms: int
 
 
-class Change(msgspec.Struct, frozen=True):
-    """A version that began: the commit that began it and when that was; whether it matches what was asked (a tombstone
-    does not), and its JSON if so. `erased`: it is a tombstone."""
+class Change(msgspec.Struct, frozen=True, gc=False):
+    """A version that began: the commit that began it, its uuid as 16 bytes, and when that was; whether it matches what
+    was asked (a tombstone does not). `erased`: it is a tombstone."""
 
     seq: int
-    uuid: str
+    uuid: bytes
     at_ms: int
     matches: bool
     erased: bool
-    json: bytes | None
 
 
 class Changes(msgspec.Struct, frozen=True):
-    """The versions that began behind a commit, in the order of commits, up to the commit `upto`; whether there are
-    `more` behind it. Nothing can come behind `upto` any more that was committed before `complete_ms`."""
+    """The versions that began behind a commit, in the order of commits, and the JSON of those that match, joined by
+    commas; up to the commit `upto`; whether there are `more` behind it. Nothing can come behind `upto` any more that
+    was committed before `complete_ms`."""
 
     changes: Sequence[Change]
+    json: bytes
     upto: int
     more: bool
     complete_ms: int
@@ -265,9 +266,9 @@ class ChangeLog(Protocol):
         """What began behind the commit `after` in the query's account, `limit` versions at the most, and which of it
         the query means: of versions that ended by the commit `base`, none."""
 
-    def superseded(self, query: Query, after: int, since: int, upto: int) -> dict[str, int]:
-        """The records whose versions as of the commit `after` matched and ended behind `since`, by `upto`: with the
-        commit that ended them."""
+    def superseded(self, query: Query, after: int, since: int, upto: int) -> dict[bytes, int]:
+        """The records (uuids as 16 bytes) whose versions as of the commit `after` matched and ended behind `since`, by
+        `upto`: with the commit that ended them."""
 
     def last(self, account_id: int) -> int:
         """The last commit of an account; 0 if there is none."""
@@ -337,6 +338,10 @@ class Writing(Protocol):
     def write(self, batch: Batch, *, wait: bool = True) -> list[Outcome]:
         """Commit a batch; one outcome for each record, then one for each of `removed`. When it returns, the batch is
         durable, and with `wait` also visible to searches. Raises `DiskFull`; then nothing of the batch was written."""
+
+    def write_all(self, batches: Sequence[Batch]) -> list[list[Outcome] | Exception]:
+        """Commit some batches that came at once, for little more than one costs: of each its outcomes, or why nothing
+        of it was written. When it returns, they are durable and visible."""
 
     def assemble(self, account_id: int, make: Callable[[], Batch]) -> list[Outcome]:
         """Commit the batch that `make` makes of rows that are kept: until it is durable, nobody on any node changes

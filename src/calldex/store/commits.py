@@ -7,7 +7,7 @@ in one transaction: up to which number commits are visible, rows of calls, the q
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -38,11 +38,11 @@ class Turn(Protocol):
     def reserve(self, count: int) -> int:
         """Take so many commit numbers, which nobody will be given again; the first of them."""
 
-    def publish(self, batch: Batch, receipt: Receipt | None, grown: int) -> None:
+    def publish(self, batch: Batch, receipts: Mapping[str, Receipt], grown: int) -> None:
         """Make visible what was written under the reserved numbers, by which there are so many live records more.
 
-        In one transaction with it, what else the batch holds is kept. Raises `Unavailable` if the turn was lost; then
-        nothing of it is kept."""
+        In one transaction with it, what else the batch holds is kept, and the receipts under their keys. Raises
+        `Unavailable` if the turn was lost; then nothing of it is kept."""
 
 
 class Commits(Protocol):

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
+from starlette.types import Message
 
 from calldex.clock import now_ms
 from calldex.directory import Directory, KeyOwner, SessionOwner
@@ -56,14 +57,14 @@ async def body_of(request: Request, limit: int) -> bytes:
     """The body; `TooLarge` as soon as more than `limit` bytes of it have come, `TooSlow` if they do not come."""
     parts: list[bytes] = []
     size = 0
-    began = asyncio.get_running_loop().time()
-    left, unread = aiter(request.stream()), _UNREAD_SECONDS
+    began, unread, more = asyncio.get_running_loop().time(), _UNREAD_SECONDS, True
     try:
-        while True:
-            part, late = await _next_part(left, began + _body_seconds(size), unread)
-            if part is None:
-                break
+        while more:
+            message, late = await _next_part(request, began + _body_seconds(size), unread)
             unread = 0 if late else unread
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            part, more = message.get("body", b""), message.get("more_body", False)
             size += len(part)
             if size > limit:
                 raise TooLarge(f"a body may have up to {limit} bytes; this one has more")
@@ -73,28 +74,22 @@ async def body_of(request: Request, limit: int) -> bytes:
             f"{size} bytes of the body arrived within {_body_seconds(size):g} s; after {BODY_GRACE_SECONDS:g} s it has"
             f" to come at {BODY_BYTES_A_SECOND} bytes a second or more, and to be complete within {BODY_SECONDS:g} s"
         ) from None
-    except ClientDisconnect:
-        raise ClientGone from None
     return b"".join(parts)
 
 
-async def _next_part(left: AsyncIterator[bytes], deadline: float, unread: float) -> tuple[bytes | None, bool]:
-    """The next part of a body, None at its end, and whether it was late; `TimeoutError` if it does not come by then.
+async def _next_part(request: Request, deadline: float, unread: float) -> tuple[Message, bool]:
+    """The next part of a body, and whether it was late; `TimeoutError` if it does not come by then.
 
     What came in time, and lay there unread since this process stood still, counts as in time: when the time has passed,
     what can be had within `unread` seconds is taken before it is given up. Once for a body, or it could go on for ever.
     """
-    coming = asyncio.ensure_future(anext(left, None))
-    try:
-        await asyncio.wait({coming}, timeout=max(deadline - asyncio.get_running_loop().time(), 0))
-        late = not coming.done()
-        if late:
-            await asyncio.wait({coming}, timeout=unread)
-        if not coming.done():
-            raise TimeoutError
-        return coming.result(), late
-    finally:
-        coming.cancel()
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(None) as limit:
+        passed = loop.call_at(deadline, lambda: limit.reschedule(loop.time() + unread))
+        try:
+            return await request.receive(), limit.when() is not None
+        finally:
+            passed.cancel()
 
 
 def _body_seconds(size: int) -> float:

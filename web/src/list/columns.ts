@@ -11,6 +11,8 @@ export interface Column {
     /** Takes a share of what room is left. */
     grow?: boolean;
     right?: boolean;
+    /** Is read from the left in every language. */
+    number?: boolean;
     text: (record: Cdr) => string;
     /** What is copied, where that is not the text. */
     copied?: (record: Cdr) => string;
@@ -35,14 +37,14 @@ const text = (parameter: string, value: string | null): [string, string] | null 
 export const COLUMNS: Column[] = [
     { id: 'started_at', label: 'column.started_at', width: 92, text: (r) => r.started_at },
     { id: 'type', label: 'column.type', width: 122, text: (r) => r.type, filter: (r) => ['type', r.type] },
-    { id: 'from', label: 'column.from', width: 142, grow: true, text: (r) => party(r, r.from), copied: (r) => copiedParty(r, r.from), filter: (r) => text('from', r.from) },
-    { id: 'to', label: 'column.to', width: 142, grow: true, text: (r) => party(r, r.to), copied: (r) => copiedParty(r, r.to), filter: (r) => text('to', r.to) },
-    { id: 'disposition', label: 'column.disposition', width: 128, text: (r) => r.disposition, filter: (r) => ['disposition', r.disposition] },
+    { id: 'from', label: 'column.from', width: 142, grow: true, number: true, text: (r) => party(r, r.from), copied: (r) => copiedParty(r, r.from), filter: (r) => text('from', r.from) },
+    { id: 'to', label: 'column.to', width: 142, grow: true, number: true, text: (r) => party(r, r.to), copied: (r) => copiedParty(r, r.to), filter: (r) => text('to', r.to) },
+    { id: 'disposition', label: 'column.disposition', width: 140, text: (r) => r.disposition, filter: (r) => ['disposition', r.disposition] },
     { id: 'queue', label: 'column.queue', width: 136, grow: true, text: (r) => r.queue ?? '', filter: (r) => id('queue_ids', r.queue_id) },
     { id: 'agent', label: 'column.agent', width: 140, grow: true, text: (r) => r.agent ?? '', filter: (r) => id('agent_ids', r.agent_id) },
-    { id: 'wait_s', label: 'column.wait_s', width: 58, right: true, text: (r) => length(r.wait_s) },
-    { id: 'talk_s', label: 'column.talk_s', width: 64, right: true, text: (r) => length(r.talk_s) },
-    { id: 'recording', label: 'column.recording', width: 48, text: (r) => r.recording ?? '' },
+    { id: 'wait_s', label: 'column.wait_s', width: 66, right: true, text: (r) => length(r.wait_s) },
+    { id: 'talk_s', label: 'column.talk_s', width: 76, right: true, text: (r) => length(r.talk_s) },
+    { id: 'recording', label: 'column.recording', width: 56, text: (r) => r.recording ?? '' },
     { id: 'tags', label: 'column.tags', width: 110, grow: true, text: (r) => r.tags.join(', ') },
     { id: 'duration_s', label: 'column.duration_s', width: 74, right: true, text: (r) => length(r.duration_s) },
     { id: 'ring_s', label: 'column.ring_s', width: 58, right: true, text: (r) => length(r.ring_s) },
@@ -66,7 +68,7 @@ export const COLUMNS: Column[] = [
         filter: (r) => (r.teams.length === 1 ? id('team_ids', r.teams[0]!.id) : null),
     },
     { id: 'end_reason', label: 'column.end_reason', width: 130, text: (r) => r.end_reason ?? '', filter: (r) => text('end_reasons', r.end_reason) },
-    { id: 'did', label: 'column.did', width: 132, text: (r) => phone(r.did), copied: (r) => copiedPhone(r.did) },
+    { id: 'did', label: 'column.did', width: 132, number: true, text: (r) => phone(r.did), copied: (r) => copiedPhone(r.did) },
     { id: 'legs', label: 'column.legs', width: 48, right: true, text: (r) => (r.legs.length ? count(r.legs.length) : '') },
     { id: 'score', label: 'column.score', width: 54, right: true, text: (r) => (r.score === null ? '' : count(r.score)) },
     { id: 'comment', label: 'column.comment', width: 160, grow: true, text: (r) => r.comment ?? '' },

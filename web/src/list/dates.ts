@@ -24,6 +24,8 @@ export type Preset = (typeof PRESETS)[number];
 export const isPreset = (text: string | null): text is Preset => PRESETS.includes(text as Preset);
 
 const DAY = 86_400_000;
+/** An instant as the API takes it, of epoch milliseconds. */
+export const instant = (ms: number): string => new Date(ms).toISOString().replace('.000Z', 'Z');
 const utc = (iso: string): number => Date.parse(`${iso}T00:00:00Z`);
 const iso = (ms: number): string => new Date(ms).toISOString().slice(0, 10);
 const plus = (day: string, days: number): string => iso(utc(day) + days * DAY);
@@ -64,7 +66,7 @@ export function instantOf(day: string, hour: number, minute: number, zone: strin
     const before = wall - offsetOf(wall - DAY, zone);
     const after = wall - offsetOf(wall + DAY, zone);
     const fits = [before, after].filter((at) => at + offsetOf(at, zone) === wall);
-    return new Date(fits.length ? Math.min(...fits) : Math.max(before, after)).toISOString().replace('.000Z', 'Z');
+    return instant(fits.length ? Math.min(...fits) : Math.max(before, after));
 }
 
 const WALL = { hourCycle: 'h23', year: 'numeric', month: 'numeric', day: 'numeric', hour: 'numeric', minute: 'numeric', second: 'numeric' } as const;

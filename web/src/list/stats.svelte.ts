@@ -30,12 +30,13 @@ export function statistics(query: string, wanted: Record<string, string>, signal
     return ask<Stats>(`/api/v2/cdr/stats?${params}`, signal ? { signal } : {});
 }
 
-/** What takes the failure of statistics. That one may not see calls, or has to sign in again, the list beside them tells. */
+/** What takes the failure of statistics. That one may not see calls, has to sign in again, or asked for what is not understood, is
+    told by the list or the figures beside them. */
 export function failing(tell: (problem: ApiError | null) => void): (error: unknown) => void {
     return (error) => {
         if (aborted(error)) return;
         if (!(error instanceof ApiError)) throw error;
-        tell([401, 403].includes(error.status) ? null : error);
+        tell([400, 401, 403].includes(error.status) ? null : error);
     };
 }
 

@@ -53,7 +53,16 @@ from calldex.store.clickhouse.client import Hosts
 from calldex.store.clickhouse.dialect import CDR_TABLE, CLICKHOUSE, FUNCTIONS, WORDS, ended, together
 from calldex.store.clickhouse.schema import CDR_TYPES, LOCAL, PLAIN, UUID_TABLE, UUID_TYPES, steps
 from calldex.store.clickhouse.upgrade import Upgrade
-from calldex.store.clickhouse.writing import Changes, Known, loaded_places, loaded_versions
+from calldex.store.clickhouse.writing import (
+    Changes,
+    Known,
+    joined,
+    loaded_places,
+    loaded_versions,
+    parted,
+    receipts,
+    sharing,
+)
 from calldex.store.commits import Commits, Point
 from calldex.store.sql import Sql, conjunction, following, uuid_bytes, where
 
@@ -149,40 +158,54 @@ class ClickhouseStore:
 
     def write(self, batch: Batch, *, wait: bool = True) -> list[Outcome]:
         """See `Store.write`. What is acknowledged is always visible."""
-        changes = Changes(batch.account_id, batch.records, batch.removed)
-        return self._written(batch.account_id, lambda: (batch, changes))
+        return self._write([batch])[0]
+
+    def write_all(self, batches: Sequence[Batch]) -> list[list[Outcome] | Exception]:
+        """See `Store.write_all`: they share a turn, its inserts and its transactions."""
+        found: list[list[Outcome] | Exception] = []
+        while some := sharing(batches[len(found) :]):
+            try:
+                found += self._write(some)
+            except Unavailable as error:
+                found += [error] * len(some)
+            except Exception as error:  # noqa: BLE001 - it is about one of them, and told to whom that is from
+                found += [error] if len(some) == 1 else [each for one in some for each in self.write_all([one])]
+        return found
 
     def assemble(self, account_id: int, make: Callable[[], Batch]) -> list[Outcome]:
         """See `Store.assemble`: it is made within the turn."""
 
-        def made() -> tuple[Batch, Changes]:
+        def made() -> tuple[Sequence[Batch], Changes]:
             batch = make()
-            return batch, Changes(account_id, batch.records, batch.removed)
+            return [batch], Changes(account_id, batch.records, batch.removed)
 
-        return self._written(account_id, made)
+        return self._written(account_id, made)[0]
 
     def erase(self, account_id: int, uuids: Sequence[str]) -> int:
         """See `Store.erase`."""
+        batch = Batch(account_id=account_id, source="", format="", origin="", removed=uuids)
         changes = Changes(account_id, (), uuids)
-        batch = Batch(account_id=account_id, source="", format="", origin="")
-        self._written(account_id, lambda: (batch, changes))
+        self._written(account_id, lambda: ([batch], changes))
         return changes.gone
 
-    def _written(self, account_id: int, made: Callable[[], tuple[Batch, Changes]]) -> list[Outcome]:
-        """What became of the records of a batch."""
+    def _write(self, batches: Sequence[Batch]) -> list[list[Outcome]]:
+        batch = joined(batches)
+        changes = Changes(batch.account_id, batch.records, batch.removed)
+        return self._written(batch.account_id, lambda: (batches, changes))
+
+    def _written(self, account_id: int, made: Callable[[], tuple[Sequence[Batch], Changes]]) -> list[list[Outcome]]:
+        """What became of the records of some batches that share a turn."""
         self._prove(account_id)
         with self._commits.turn(account_id) as turn:
-            batch, changes = made()
-            outcomes = changes.decide(self._live(account_id, turn.point, changes.uuids))
-            receipt = None
-            if batch.receipt is not None and batch.receipt_key is not None:
-                receipt = batch.receipt(outcomes)
+            batches, changes = made()
+            outcomes = parted(batches, changes.decide(self._live(account_id, turn.point, changes.uuids)))
+            kept = receipts(batches, outcomes)
             if changes.count:
                 first = turn.reserve(changes.count)
                 now = now_ms()
                 token = f"{self.store_id}-{account_id}-{first}"
                 self._insert(changes.places(), changes.versions(first, now), token)
-            turn.publish(batch, receipt, changes.grown)
+            turn.publish(joined(batches), kept, changes.grown)
         return outcomes
 
     def _prove(self, account_id: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
-from uuid import UUID
 
 from calldex.clock import now_ms
 from calldex.search.query import Query
@@ -49,15 +48,15 @@ class PublishedLog:
         if after < base and rows:
             over = self._ended(account_id, rows[0][0], rows[-1][0], base, point.void)
         changes = [
-            Change(seq, str(UUID(bytes=uuid)), at, fits, not content, text if fits else None)
-            for seq, uuid, at, content, meant_, text in rows[:limit]
-            for fits in (bool(meant_) and seq not in over,)
+            Change(seq, uuid, at, bool(meant_) and seq not in over, not content)
+            for seq, uuid, at, content, meant_, _ in rows[:limit]
         ]
+        json = b",".join(row[5] for row, change in zip(rows, changes, strict=False) if change.matches)
         if len(rows) > limit:
-            return Changes(changes, changes[-1].seq, True, changes[-1].at_ms)
+            return Changes(changes, json, changes[-1].seq, True, changes[-1].at_ms)
         if changes:  # of one account each commit is dated in its turn, after those before it
             complete_ms = max(complete_ms, changes[-1].at_ms)
-        return Changes(changes, changes[-1].seq if changes else after, False, complete_ms)
+        return Changes(changes, json, changes[-1].seq if changes else after, False, complete_ms)
 
     def _ended(self, account_id: int, first: int, last: int, base: int, void: Sequence[Span]) -> frozenset[int]:
         """Which of the versions with these numbers ended by a commit. The end may stand in a row of its own."""
@@ -68,7 +67,7 @@ class PublishedLog:
         rows = self._store.hosts.rows(Sql(f"SELECT seq FROM {CDR_TABLE} WHERE {end.text}", end.parameters))
         return frozenset(seq for (seq,) in rows)
 
-    def superseded(self, query: Query, after: int, since: int, upto: int) -> dict[str, int]:
+    def superseded(self, query: Query, after: int, since: int, upto: int) -> dict[bytes, int]:
         """See `ChangeLog.superseded`. The end of a version may stand in a row of its own."""
         self._store.upgrade.refuse(query)
         account_id = query.scope.account_id
@@ -87,7 +86,7 @@ class PublishedLog:
         rows = self._store.hosts.rows
         ends = dict(rows(Sql(f"SELECT seq, seq_to FROM {CDR_TABLE} WHERE {end.text}", end.parameters)))
         found = rows(Sql(f"SELECT uuid, seq FROM {CDR_TABLE} WHERE {fits.text}", fits.parameters))
-        return {str(UUID(bytes=uuid)): ends[seq] for uuid, seq in found if seq in ends}
+        return {uuid: ends[seq] for uuid, seq in found if seq in ends}
 
     def last(self, account_id: int) -> int:
         """See `ChangeLog.last`."""

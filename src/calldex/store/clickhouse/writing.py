@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any, Final
 
 import msgspec
 
 from calldex.records.record import Cdr
-from calldex.store import Loaded, Outcome, Prepared
+from calldex.store import Batch, Loaded, Outcome, Prepared, Receipt
 from calldex.store.clickhouse.schema import CDR_TYPES
 from calldex.store.sql import VALUE_NAMES, prepared, uuid_bytes
 
+TOGETHER: Final = 10_000
+"""So many records are committed together."""
 _VALUES: Final = tuple((name, VALUE_NAMES.index(name)) for name in CDR_TYPES if name in VALUE_NAMES)
 _NOTHING: Final = {name: "" if "String" in type_ else 0 for name, type_ in CDR_TYPES.items()}
 """The values of a row without content."""
@@ -149,6 +152,47 @@ class Changes:
             if name not in columns:
                 columns[name] = [*(values[at] if values else ()), *([_NOTHING[name]] * empty)]
         return [columns[name] for name in CDR_TYPES]
+
+
+def sharing(batches: Sequence[Batch]) -> Sequence[Batch]:
+    """The first of some batches, and those behind it that can share a commit with it: records of the same account and
+    nothing else. Of two under one idempotency key the second must find the receipt of the first."""
+    some: list[Batch] = []
+    keys: set[str] = set()
+    size = 0
+    for batch in batches:
+        alone = bool(batch.removed or batch.rows or batch.rejects or batch.released)
+        size += len(batch.records)
+        if some and (alone or batch.account_id != some[0].account_id or batch.receipt_key in keys or size > TOGETHER):
+            break
+        some.append(batch)
+        if alone:
+            break
+        if batch.receipt_key is not None:
+            keys.add(batch.receipt_key)
+    return some
+
+
+def joined(batches: Sequence[Batch]) -> Batch:
+    """Some batches that share a commit, as one."""
+    if len(batches) == 1:
+        return batches[0]
+    return msgspec.structs.replace(batches[0], records=[record for batch in batches for record in batch.records])
+
+
+def parted(batches: Sequence[Batch], outcomes: Sequence[Outcome]) -> list[list[Outcome]]:
+    """The outcomes of each of some batches that share a commit."""
+    left = iter(outcomes)
+    return [list(islice(left, len(batch.records) + len(batch.removed))) for batch in batches]
+
+
+def receipts(batches: Sequence[Batch], outcomes: Sequence[Sequence[Outcome]]) -> dict[str, Receipt]:
+    """The receipts of some batches, by their keys. Raises what making one does."""
+    return {
+        batch.receipt_key: batch.receipt(of_batch)
+        for batch, of_batch in zip(batches, outcomes, strict=True)
+        if batch.receipt is not None and batch.receipt_key is not None
+    }
 
 
 def loaded_places(account_id: int, versions: Sequence[Loaded]) -> list[list[Any]]:

@@ -17,7 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from calldex.access import Scope
-from calldex.errors import TokenExpired, Unavailable
+from calldex.errors import CalldexError, TokenExpired, Unavailable
 from calldex.search.missed import split
 from calldex.search.query import Query
 from calldex.search.statistics import Grouping
@@ -42,9 +42,9 @@ from calldex.store.embedded.engine import Damaged
 from calldex.store.embedded.fill import Filler
 from calldex.store.embedded.follower import Follower
 from calldex.store.embedded.index import Index
-from calldex.store.embedded.ledger import PURGED_AT_ONCE, Ledger
+from calldex.store.embedded.ledger import PURGED_AT_ONCE, Ledger, Written
 from calldex.store.embedded.proof import in_lines
-from calldex.store.embedded.queue import Queue
+from calldex.store.embedded.queue import Queue, Waiting
 from calldex.store.embedded.reader import proved
 from calldex.store.embedded.staging import Staging
 from calldex.store.embedded.turns import Turns
@@ -105,24 +105,41 @@ class EmbeddedStore(Staging):
     # --- Store --------------------------------------------------------------------------------------------------------
 
     def write(self, batch: Batch, *, wait: bool = True) -> list[Outcome]:
-        """See `Store.write`. While the columns are being made again, visible means: once they are. Batches that wait
-        for their turn at once share a commit: whoever gets it first writes for all of them."""
-        mine = self.queue.put(batch)
+        """See `Store.write`. While the columns are being made again, visible means: once they are."""
+        (mine,) = self._written([batch])
+        written = mine.result()
+        if wait:  # also for what is unchanged: who wrote it first may not have waited
+            self._follower.promise(written.last_seq)
+        return written.outcomes
+
+    def write_all(self, batches: Sequence[Batch]) -> list[list[Outcome] | Exception]:
+        """See `Store.write_all`."""
+        if not batches:
+            return []
+        found = [_became(each) for each in self._written(batches)]
         try:
-            with self._turns.turn(mine.done) as needed:
+            self._follower.promise(max((each.last_seq for each in found if isinstance(each, Written)), default=0))
+        except CalldexError as error:
+            return [error if isinstance(each, Written) else each for each in found]
+        return [each.outcomes if isinstance(each, Written) else each for each in found]
+
+    def _written(self, batches: Sequence[Batch]) -> list[Waiting]:
+        """What became of some batches. Those that wait for their turn at once share a commit: whoever gets it first
+        writes for all of them."""
+        mine = [self.queue.put(batch) for batch in batches]
+        try:
+            with self._turns.turn(mine[-1].done) as needed:
                 before = self._ledger.last_seq
                 for written in self.queue.write_until(mine):
                     self._follower.written(written)
                 if needed and self._ledger.last_seq > before:
                     self._turns.committed()
                     self._follower.wake()
-        except Unavailable:
-            if self.queue.withdraw(mine):
-                raise
-        written = mine.result()
-        if wait:  # also for what is unchanged: who wrote it first may not have waited
-            self._follower.promise(written.last_seq)
-        return written.outcomes
+        except Unavailable as error:
+            for each in mine:
+                if self.queue.withdraw(each):
+                    each.set_exception(error)
+        return mine
 
     def assemble(self, account_id: int, make: Callable[[], Batch]) -> list[Outcome]:
         """See `Store.assemble`."""
@@ -337,6 +354,13 @@ class EmbeddedStore(Staging):
         self._follower.close()
         self._turns.close()
         self._ledger.close()
+
+
+def _became(waiting: Waiting) -> Written | Exception:
+    try:
+        return waiting.result()
+    except Exception as error:  # noqa: BLE001 - it is told to whom the batch is from
+        return error
 
 
 def _names_uuids(query: Query) -> bool:

@@ -38,9 +38,7 @@ _pick: Final[Callable[[Sequence[Any]], tuple[Any, ...]]] = (
 
 def digest(account_id: int, uuid: bytes, written_ms: int, covered: Sequence[Any], json: bytes | None) -> bytes:
     """The digest of a version; of a tombstone, `json` is None."""
-    found = hashlib.sha256(_ENCODE((account_id, uuid, written_ms, covered)))
-    found.update(json or b"")
-    return found.digest()[:DIGEST_BYTES]
+    return hashlib.sha256(_ENCODE((account_id, uuid, written_ms, covered)) + (json or b"")).digest()[:DIGEST_BYTES]
 
 
 def digests(rows: Iterable[Sequence[Any]]) -> bytes:

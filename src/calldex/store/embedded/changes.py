@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -30,35 +31,28 @@ class LedgerLog:
         account_id = query.scope.account_id
         condition = meant(numbered(query, self._ledger.commit_before), SQLITE)
         complete_ms = self._ledger.complete_ms
-        places = self._places(account_id, base, after, self._numbering.last(account_id))
-        with self._ledger.reader() as reader:
+        begun, *places = self._places(account_id, base, after, self._numbering.last(account_id))
+        with self._ledger.reader() as reader, sqlite.snapshot(reader):
             found = sqlite.rows(
                 reader,
-                "SELECT seq, number, uuid, written_ms, fits, erased, CASE WHEN fits THEN CAST(json AS BLOB) END FROM ("
-                f"SELECT *, {NUMBER.format('version.seq')} AS number, json IS NULL AS erased,"
-                f" json IS NOT NULL AND seq_to > ? AND {condition.text} AS fits FROM version"
-                " WHERE seq > ? AND seq <= ? AND account_id = ? ORDER BY seq LIMIT ?)",
-                (places[0], *condition.parameters, *places[1:], account_id, limit + 1),
+                f"SELECT seq, uuid, written_ms, json IS NOT NULL AND seq_to > ? AND {condition.text}, json IS NULL"
+                " FROM version WHERE seq > ? AND seq <= ? AND account_id = ? ORDER BY seq LIMIT ?",
+                (begun, *condition.parameters, *places, account_id, limit + 1),
             )
-        self._ledger.versions.refuse_damaged(row[0] for row in found[:limit])
-        meant_ = [row for row in found[:limit] if row[6] is not None]
-        texts = iter(self._ledger.versions.plain([row[0] for row in meant_], [row[6] for row in meant_]))
+            more = len(found) > limit
+            del found[limit:]
+            self._ledger.versions.refuse_damaged(row[0] for row in found)
+            json = self._ledger.versions.joined_by(reader, array("q", (row[0] for row in found if row[3]))).json
+        if not found:
+            return Changes([], b"", after, False, complete_ms)
+        numbers = self._numbering.numbers(account_id, [row[0] for row in found])
         changes = [
-            Change(
-                number,
-                str(UUID(bytes=uuid)),
-                at,
-                bool(fits),
-                bool(erased),
-                None if json is None else bytes(next(texts)),
-            )
-            for _, number, uuid, at, fits, erased, json in found[:limit]
+            Change(number, uuid, at_ms, bool(fits), bool(erased))
+            for number, (_, uuid, at_ms, fits, erased) in zip(numbers, found, strict=True)
         ]
-        if len(found) > limit:
-            return Changes(changes, changes[-1].seq, True, changes[-1].at_ms)
-        return Changes(changes, changes[-1].seq if changes else after, False, complete_ms)
+        return Changes(changes, json, numbers[-1], more, changes[-1].at_ms if more else complete_ms)
 
-    def superseded(self, query: Query, after: int, since: int, upto: int) -> dict[str, int]:
+    def superseded(self, query: Query, after: int, since: int, upto: int) -> dict[bytes, int]:
         """See `ChangeLog.superseded`."""
         self._refuse(query)
         condition = meant(numbered(query, self._ledger.commit_before), SQLITE)
@@ -69,7 +63,7 @@ class LedgerLog:
                 f" WHERE seq_to > ? AND seq_to <= ? AND seq <= ? AND json IS NOT NULL AND {condition.text}",
                 (*self._places(query.scope.account_id, since, upto, after), *condition.parameters),
             )
-        return {str(UUID(bytes=uuid)): seq_to for uuid, seq_to in found}
+        return dict(found)
 
     def written(self, account_id: int, uuids: Sequence[str], as_of: int) -> dict[str, int]:
         """See `Store.written`."""

@@ -264,9 +264,10 @@ class Columns:
         index = self._index
         if index is None or not index.complete:
             return set()
-        found = self._engine.rows(SUMS, (as_of, as_of), math.inf)
+        texts = index.has_texts
+        found = self._engine.rows(SUMS, (texts, texts, as_of, as_of), math.inf)
         right = {(account_id, day): (count, int(sum_)) for account_id, day, count, sum_ in found}
-        differ = {day for day, _ in right.items() ^ index.days(as_of).items()}
+        differ = {day for day, _ in right.items() ^ index.days(as_of, texts).items()}
         if differ and not self._combinations.full:
             _log.warning("index_damaged", days=len(differ))
             with self._changing:
@@ -401,10 +402,9 @@ class Columns:
     def page(self, query: Query, as_of: int, *, limit: int, total: int, after: Position | None, skip: int) -> Seqs:
         """The commit numbers of the first `limit` matching records behind a position, newest first, after skipping
         some."""
-        if is_narrow(query):
-            found = self._page_by_index(query, as_of, skip + limit, total, after)
-            if found is not None:
-                return found[skip:]
+        by_index = self._page_by_index(query, as_of, skip + limit, total, after) if is_narrow(query) else None
+        if by_index is not None:
+            return by_index[skip:]
         plain, asked = split(query)
         read = self._read(query, as_of)
         condition = where(plain, as_of, read.dialect)

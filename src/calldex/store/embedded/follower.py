@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from traceback import format_exc
 from typing import Any, Final, NamedTuple, TypeVar
@@ -26,6 +27,7 @@ from calldex.store.embedded.engine import ROW_GROUP, Damaged, NoRoom
 from calldex.store.embedded.index import Array, halves
 from calldex.store.embedded.ledger import Ledger, Written
 from calldex.store.embedded.proof import in_lines
+from calldex.store.embedded.proving import Proved, proofs
 from calldex.store.embedded.recent import Recent
 from calldex.store.embedded.sqlite import has_room
 from calldex.store.embedded.turns import Turns
@@ -61,6 +63,7 @@ class Follower:
         self._memory_mb, self._index_mb, self._threads = memory_mb, index_mb, threads
         self._timeout_s = timeout_s
         self._proved = self._to_prove = 0
+        self._proofs: Generator[Proved] = proofs(ledger.path, 0, 0)
         self.columns: Columns | None = None
         """They, while they are open."""
         self._reason: str | None = "starting"
@@ -172,7 +175,10 @@ class Follower:
         started, first, logged = time.monotonic(), columns.applied, time.monotonic()
         last = self._ledger.last_seq
         self._proved, self._to_prove = (0 if columns.applied == 0 else last), last
-        with ThreadPoolExecutor(1, "ledger-reader") as reader:
+        with (
+            closing(proofs(self._ledger.path, self._proved, last)) as self._proofs,
+            ThreadPoolExecutor(1, "ledger-reader") as reader,
+        ):
             ahead: Future[_Chunk] | None = None
             while not self._closing:
                 if self._damage is not None:
@@ -194,8 +200,8 @@ class Follower:
         """The next commits to be taken in: whole groups of rows, or what there is."""
         pending = self._ledger.last_seq - after
         upto = after + min(pending if pending < ROW_GROUP else pending // ROW_GROUP * ROW_GROUP, _CHUNK)
-        if self._proved <= after < self._to_prove:
-            self._prove(upto)
+        while self._proved < min(upto, self._to_prove):
+            self._prove(next(self._proofs))
         return _Chunk(self._versions(after, upto), upto)
 
     def _versions(self, after: int, upto: int) -> list[tuple[Any, ...]]:
@@ -203,16 +209,16 @@ class Follower:
         rows, reached = self._recent.take(after, upto)
         return rows if reached == upto else rows + self._ledger.versions.rows_after(reached, upto - reached)
 
-    def _prove(self, upto: int) -> None:
+    def _prove(self, proved: Proved) -> None:
         """Where the columns are made again, the versions they are made of are proved before; those that are not what
         was written are in them as they are, and nobody is given them. What this process writes is not proved again."""
-        upto = self._ledger.versions.linked_upto(upto)
-        found = list(self._ledger.versions.faults(after=self._proved, upto=upto, ends=False))
-        if found:
-            _log.error("ledger_damaged", found=in_lines(found))
+        if proved.found:
+            _log.error("ledger_damaged", found=in_lines(proved.found))
             with self._turns.turn():
-                self._ledger.mark(found, after=self._proved, upto=upto)
-        self._proved = upto
+                self._ledger.mark(proved.found, after=self._proved, upto=proved.upto)
+        self._proved = proved.upto
+        if self._proved >= self._to_prove:
+            self._proofs.close()
 
     def _await_more(self, columns: Columns) -> None:
         """Wait for commits: for some that somebody waits for, or enough of them, or any for some time."""

@@ -18,6 +18,7 @@ import threading
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -25,6 +26,7 @@ import numpy as np
 from calldex.records.fields import COLUMN, PREFIX_DIGITS, Op, prefix_key, prefix_range
 from calldex.search.query import Condition, Query
 from calldex.store.embedded.combinations import COMBINED, Combinations, reach_of
+from calldex.store.embedded.parts import Parts, Places, Texts, stretched
 from calldex.store.sql import LIVE
 
 Array = np.ndarray[Any, Any]
@@ -37,6 +39,10 @@ _MOST_ROWS: Final = 1 << 21
 """Of more versions than these, lying together, the columns tell faster."""
 _MOST_PLACES: Final = 1 << 19
 """The same of versions that lie apart."""
+_MOST_COUNTED: Final = 1 << 23
+_MOST_ORDERED: Final = 1 << 15
+"""The same where parts of numbers are asked for. To count, the columns would look into the text of every version; for
+a page of what is frequent they look at few."""
 _MOST_STRETCHES: Final = 4096
 """The same of stretches of versions: each costs a microsecond or two."""
 _MOST_EQUAL: Final = 4096
@@ -55,7 +61,8 @@ KEPT: Final = {
 }
 """The columns kept beside combinations, numbers and times, and how."""
 NUMBERS: Final = ("caller", "callee")
-
+TEXTS: Final = {name: f"{name}_text" for name in NUMBERS}
+"""What versions have for each number beside its key: its text, if that is not what the key says."""
 
 _BY_COMBINATION: Final = frozenset({Op.ANY_ID, Op.ANY_OF_SET})
 _TESTS: Final[Mapping[Op, Callable[[int, Array], Array]]] = {
@@ -68,29 +75,51 @@ _TESTS: Final[Mapping[Op, Callable[[int, Array], Array]]] = {
 """Conditions on columns that are kept. Those with several values are true of any of them."""
 
 
+class _Keys(NamedTuple):
+    """The numbers from one key to another, both included."""
+
+    column: str
+    low: int
+    high: int
+
+
+class _Part(NamedTuple):
+    """Numbers, in one of these columns, that contain a part; by code of a text, whether it does."""
+
+    columns: tuple[str, ...]
+    part: str
+    texts: Array
+
+
 class _Wanted(NamedTuple):
     """A search, as segments are asked: by combination whether it is meant (None: all are), by column which values are,
-    by number the least and the greatest key; as of which commit, and from when until when."""
+    which numbers are; as of which commit, and from when until when."""
 
     combinations: Array | None
     tests: tuple[tuple[str, Callable[[Array], Array]], ...]
-    numbers: tuple[tuple[str, int, int], ...]
+    keys: tuple[_Keys, ...]
+    parts: tuple[_Part, ...]
     as_of: int
     start_ms: int | None
     end_ms: int | None
 
 
 class _Chosen(NamedTuple):
-    """Where in a segment to look: stretches of it, or the single places of a number; and how many versions that are."""
+    """Where in a segment to look: stretches of it, or the places of some numbers; and which numbers are meant there."""
 
     stretches: Sequence[slice]
-    number: str | None
-    places: Array | None
-    size: int
+    places: Places | None
+    keys: Sequence[_Keys]
+    within: Sequence[Places]
+
+    @property
+    def size(self) -> int:
+        """How many versions that are."""
+        return sum(each.stop - each.start for each in self.stretches) if self.places is None else self.places.size
 
     def of(self, column: Array) -> Array:
         if self.places is not None:
-            return column[self.places]
+            return column[self.places.all]
         if len(self.stretches) == 1:
             return column[self.stretches[0]]
         return np.concatenate([column[each] for each in self.stretches])
@@ -109,6 +138,7 @@ class Segment:
         "kept",
         "last",
         "latest",
+        "parts",
         "seqs",
         "started_ms",
         "starts",
@@ -116,7 +146,7 @@ class Segment:
 
     def __init__(self, rows: Rows) -> None:
         """`rows`: not none, with `seq`, `seq_to`, `started_ms`, `party`, those of `KEPT`, and of each number its key,
-        see `keys_of`."""
+        see `keys_of`, and the code of its text."""
         order = np.lexsort((rows["started_ms"], rows["party"]))
         seqs = rows["seq"]
         self.first, self.last = int(seqs.min()), int(seqs.max())
@@ -129,13 +159,16 @@ class Segment:
         self.starts, self.combinations = starts, party[starts[:-1]]
         self.kept = {name: rows[name][order].astype(type_, copy=False) for name, type_ in KEPT.items()}
         self.by_number: dict[str, Array] = {}
-        for name in NUMBERS:
-            self.kept[name] = rows[name][order]
-            self.by_number[name] = np.argsort(self.kept[name], kind="stable").astype(np.uint32)
+        self.parts: dict[str, Parts] = {}
+        for name, text in TEXTS.items():
+            keys, codes = rows[name][order], rows[text][order]
+            by_key = np.lexsort((codes, keys)) if codes.any() else np.argsort(keys, kind="stable")
+            self.kept[name], self.by_number[name] = keys, by_key.astype(np.uint32)
+            self.parts[name] = Parts(keys[by_key], codes[by_key])
         ended = rows["seq_to"][order]
         self.ended: Array | None = None if (ended == LIVE).all() else ended
         arrays = [self.seqs, self.started_ms, starts, self.combinations, *self.kept.values(), *self.by_number.values()]
-        self._nbytes = sum(array.nbytes for array in arrays)
+        self._nbytes = sum(each.nbytes for each in arrays) + sum(each.nbytes for each in self.parts.values())
 
     def __len__(self) -> int:
         return len(self.seqs)
@@ -153,7 +186,13 @@ class Segment:
             "started_ms": self.started_ms,
             "party": np.repeat(self.combinations, np.diff(self.starts)),
             **self.kept,
+            **{text: self._texts(name) for name, text in TEXTS.items()},
         }
+
+    def _texts(self, name: str) -> Array:
+        codes = np.empty(len(self), dtype=np.uint32)
+        codes[self.by_number[name]] = self.parts[name].of_versions()
+        return codes
 
     def close(self, ended_by: Mapping[int, int]) -> None:
         """Note which commits ended versions of it."""
@@ -169,25 +208,45 @@ class Segment:
         self.ended = ended
 
     def chosen(self, wanted: _Wanted) -> _Chosen:
-        """Where to look: by the number that is the rarest here, or by combination and time."""
+        """Where to look: by the numbers that are the rarest here, or by combination and time."""
         stretches = self._stretches(wanted)
-        count = sum(each.stop - each.start for each in stretches)
-        best: Array | None = None
-        rarest: str | None = None
-        for name, low, high in wanted.numbers:
-            order = self.by_number[name]
-            begin = bisect_left(order, low, key=self.kept[name].item)
-            end = bisect_right(order, high, key=self.kept[name].item, lo=begin)
-            if (end - begin) * 16 < (count if best is None else len(best) * 16):
-                best, rarest = order[begin:end], name
-        return _Chosen(stretches, rarest, best, count if best is None else len(best))
+        found = _Chosen(stretches, None, (), ())
+        if not found.size:
+            return found
+        between = [self._between(each) for each in wanted.keys]
+        within = [self._containing(each) for each in wanted.parts]
+        rarest = min((*between, *within), key=attrgetter("size"), default=None)
+        # A part that may be anywhere was looked for already: a look at all versions instead spares nothing.
+        anywhere = wanted.combinations is None and rarest in within
+        if rarest is not None and rarest.size * 16 >= found.size and not anywhere:
+            rarest = None
+        keys = [each for each, places in zip(wanted.keys, between, strict=True) if places is not rarest]
+        return _Chosen(stretches, rarest, keys, [each for each in within if each is not rarest])
+
+    def _between(self, keys: _Keys) -> Places:
+        order, key = self.by_number[keys.column], self.kept[keys.column].item
+        begin = bisect_left(order, keys.low, key=key)
+        end = bisect_right(order, keys.high, key=key, lo=begin)
+        return Places(end - begin, lambda: order[begin:end])
+
+    def _containing(self, part: _Part) -> Places:
+        found = {name: self.parts[name].containing(part.part, part.texts) for name in part.columns}
+        sizes = {name: int(stretches[:, 1].sum()) for name, stretches in found.items()}
+        if len(found) == 1 or not all(sizes.values()):
+            name = max(sizes, key=sizes.__getitem__)
+            return Places(sizes[name], lambda: self.by_number[name][stretched(found[name])])
+        either = np.zeros(len(self), dtype=np.bool_)
+        for name, stretches in found.items():
+            either[self.by_number[name][stretched(stretches)]] = True
+        return Places(int(np.count_nonzero(either)), lambda: np.flatnonzero(either))
 
     def _stretches(self, wanted: _Wanted) -> list[slice]:
         start_ms, end_ms = wanted.start_ms, wanted.end_ms
         if (start_ms is not None and self.latest < start_ms) or (end_ms is not None and self.earliest >= end_ms):
             return []
-        own, among = self.combinations, wanted.combinations
-        meant = np.arange(len(own)) if among is None else np.flatnonzero(among[own])
+        if wanted.combinations is None:
+            return [slice(0, len(self))]
+        meant = np.flatnonzero(wanted.combinations[self.combinations])
         begins, ends = self.starts[meant].tolist(), self.starts[meant + 1].tolist()
         if start_ms is not None and start_ms > self.earliest:
             begins = [a + int(self.started_ms[a:b].searchsorted(start_ms)) for a, b in zip(begins, ends, strict=True)]
@@ -198,29 +257,34 @@ class Segment:
     def matching(self, wanted: _Wanted, chosen: _Chosen) -> Array | None:
         """Which of the chosen are meant; None if all of them are."""
         terms = [test(chosen.of(self.kept[name])) for name, test in wanted.tests]
-        for name, low, high in wanted.numbers:
-            if name != chosen.number:
-                keys = chosen.of(self.kept[name])
-                terms.append((keys >= np.uint64(low)) & (keys <= np.uint64(high)))
+        for column, low, high in chosen.keys:
+            keys = chosen.of(self.kept[column])
+            terms.append((keys >= np.uint64(low)) & (keys <= np.uint64(high)))
+        for places in chosen.within:
+            among = np.zeros(len(self), dtype=np.bool_)
+            among[places.all] = True
+            terms.append(chosen.of(among))
         if self.last > wanted.as_of:
             terms.append(chosen.of(self.seqs).astype(np.int64) <= wanted.as_of - self.first)
         if self.ended is not None:
             terms.append(chosen.of(self.ended) > wanted.as_of)
-        if chosen.places is not None:
-            terms += self._beside(wanted, chosen.places)
+        terms += self._beside(wanted, chosen)
         if not terms:
             return None
         mask: Array = np.logical_and.reduce(terms) if len(terms) > 1 else terms[0]
         return mask
 
-    def _beside(self, wanted: _Wanted, places: Array) -> Iterator[Array]:
-        """Combination and time of single places, which no stretches tell."""
+    def _beside(self, wanted: _Wanted, chosen: _Chosen) -> Iterator[Array]:
+        """Combination and time, where no stretches tell them."""
         if wanted.combinations is not None:
-            yield wanted.combinations[self.combinations[self.starts.searchsorted(places, side="right") - 1]]
-        if wanted.start_ms is not None:
-            yield self.started_ms[places] >= wanted.start_ms
-        if wanted.end_ms is not None:
-            yield self.started_ms[places] < wanted.end_ms
+            if chosen.places is None:
+                return
+            combination = self.starts.searchsorted(chosen.places.all, side="right") - 1
+            yield wanted.combinations[self.combinations[combination]]
+        if wanted.start_ms is not None and wanted.start_ms > self.earliest:
+            yield chosen.of(self.started_ms) >= wanted.start_ms
+        if wanted.end_ms is not None and wanted.end_ms <= self.latest:
+            yield chosen.of(self.started_ms) < wanted.end_ms
 
 
 class _Account:
@@ -246,6 +310,7 @@ class Index:
         self._changing = threading.Lock()
         self._accounts: dict[int, _Account] = {}
         self._words: dict[str, int] = {}
+        self._texts = Texts()
         self._closed: list[tuple[int, int, int]] | None = []
         """What was closed while the index was being made: account, commit, the commit that ended it."""
         self.given_up = most_bytes == 0
@@ -343,11 +408,15 @@ class Index:
             self._accounts = {}
 
     def _coded(self, rows: Rows) -> dict[str, Array]:
-        """The rows with their words as numbers."""
+        """The rows with their words and texts as numbers."""
+        coded = {text: np.zeros(len(rows[name]), dtype=np.uint32) for name, text in TEXTS.items()}
         with self._lock:
             codes = self._words
             words = [codes.setdefault(word, len(codes)) for word in rows[_WORDS]]
-        return {**rows, _WORDS: np.array(words, dtype=np.uint32)}
+            for name, text in TEXTS.items():
+                others = np.flatnonzero(rows[name] % np.uint64(2))
+                coded[text][others] = self._texts.coded(rows[text][others].tolist())
+        return {**rows, _WORDS: np.array(words, dtype=np.uint32), **coded}
 
     def _merge(self, account: _Account) -> None:
         """Put the last segments together, so that each is more than half as large as all behind it, or full."""
@@ -369,7 +438,7 @@ class Index:
 
     def count(self, query: Query, as_of: int) -> int | None:
         """How many records match; None if the columns are to tell."""
-        looked = self._looked(query, as_of, query.start_ms, query.end_ms)
+        looked = self._looked(query, as_of, query.start_ms, query.end_ms, _MOST_COUNTED)
         if looked is None:
             return None
         wanted, segments = looked
@@ -391,7 +460,7 @@ class Index:
     ) -> Array | None:
         """The commit numbers of the newest `most` matching records that began within some time, behind a position
         (a start, and the halves of a uuid), in the order of pages. None if the columns are to tell."""
-        looked = self._looked(query, as_of, start_ms, end_ms if after is None else after[0] + 1)
+        looked = self._looked(query, as_of, start_ms, end_ms if after is None else after[0] + 1, _MOST_ORDERED)
         if looked is None:
             return None
         wanted, segments = looked
@@ -430,13 +499,16 @@ class Index:
         return seqs[:most]
 
     def _looked(
-        self, query: Query, as_of: int, start_ms: int | None, end_ms: int | None
+        self, query: Query, as_of: int, start_ms: int | None, end_ms: int | None, most_with_parts: int
     ) -> tuple[_Wanted, list[tuple[Segment, _Chosen]]] | None:
         """What is wanted, and where to look for it; None where that is too much."""
         if not self.complete or self._combinations.full:
             return None
         segments = self.segments(query.scope.account_id)
         wanted = self._wanted(query, as_of, start_ms, end_ms)  # after that, so that it knows all combinations of theirs
+        if wanted.parts and self._texts.full:
+            return None
+        most_places = most_with_parts if wanted.parts else _MOST_PLACES
         looked, rows, places, stretches = [], 0, 0, 0
         for segment in segments:
             if segment.first > as_of:
@@ -449,7 +521,7 @@ class Index:
                 rows, stretches = rows + chosen.size, stretches + len(chosen.stretches)
             else:
                 places += chosen.size
-            if rows > _MOST_ROWS or places > _MOST_PLACES or stretches > _MOST_STRETCHES:
+            if rows > _MOST_ROWS or places > most_places or stretches > _MOST_STRETCHES:
                 return None
         return wanted, looked
 
@@ -457,16 +529,24 @@ class Index:
         """Of a narrow search, see `is_narrow`."""
         reaches = [] if query.scope.whole else [query.scope]
         tests: list[tuple[str, Callable[[Array], Array]]] = []
-        numbers: list[tuple[str, int, int]] = []
+        keys: list[_Keys] = []
+        parts: list[_Part] = []
         for condition in query.where:
             if condition.column in COMBINED:
                 reaches.append(reach_of(query.scope.account_id, condition))
-            elif condition.column in NUMBERS and (keys := _keys(condition)) is not None:
-                numbers.append((condition.column, *keys))
+            elif condition.op is Op.CONTAINS:
+                parts.append(self._part(condition))
+            elif condition.column in NUMBERS and (between := _keys(condition)) is not None:
+                keys.append(_Keys(condition.column, *between))
             else:
                 tests.append((condition.column, self._test(condition)))
         combinations = self._combinations.within_all(reaches) if reaches else None
-        return _Wanted(combinations, tuple(tests), tuple(numbers), as_of, start_ms, end_ms)
+        return _Wanted(combinations, tuple(tests), tuple(keys), tuple(parts), as_of, start_ms, end_ms)
+
+    def _part(self, condition: Condition) -> _Part:
+        columns, part = tuple(filter(None, (condition.column, condition.or_column))), str(condition.values[0])
+        with self._lock:
+            return _Part(columns, part, self._texts.containing(part))
 
     def _test(self, condition: Condition) -> Callable[[Array], Array]:
         values = condition.values
@@ -479,11 +559,17 @@ class Index:
 
     # --- checking -----------------------------------------------------------------------------------------------------
 
-    def days(self, as_of: int) -> dict[tuple[int, int], tuple[int, int]]:
+    @property
+    def has_texts(self) -> bool:
+        """Whether it has the texts of all numbers that need them."""
+        return not self._texts.full
+
+    def days(self, as_of: int, texts: bool = True) -> dict[tuple[int, int], tuple[int, int]]:
         """For each account and UTC day (counted from 1970) the number of records that were live as of a commit, and a
-        checksum over them and their order, see `SUMMED`."""
+        checksum over them and their order, see `SUMMED`; `texts`: over those of numbers as well."""
         with self._changing, self._lock:
-            codes = np.array([word_sum(word) for word in self._words] or [0], dtype=np.uint64)
+            codes = {_WORDS: _sums(self._words)}
+            codes |= dict.fromkeys(TEXTS.values(), _sums(self._texts.all()) * np.uint64(texts))
             found: dict[tuple[int, int], tuple[int, int]] = {}
             for account_id, account in self._accounts.items():
                 _settle(account)
@@ -495,22 +581,28 @@ class Index:
 
 
 SUMMED: Final = {
-    name: odd for odd, name in zip(range(3, 99, 2), ("seq", "party", "started_ms", *KEPT, *NUMBERS), strict=False)
+    name: odd
+    for odd, name in zip(
+        range(3, 99, 2), ("seq", "party", "started_ms", *KEPT, *NUMBERS, *TEXTS.values()), strict=False
+    )
 }
 """What a version adds to the checksum: each of these so many times, modulo 2**64."""
 
 
-def _days(segment: Segment, codes: Array, as_of: int) -> Iterator[tuple[int, int, int]]:
-    """Day, number and checksum."""
+def _days(segment: Segment, codes: Mapping[str, Array], as_of: int) -> Iterator[tuple[int, int, int]]:
+    """Day, number and checksum; `codes`: of words and texts, what stands for each in the checksum."""
     rows = segment.rows()
-    rows[_WORDS] = codes[rows[_WORDS]]
+    in_order = {name: (segment.kept[name][order], rows[TEXTS[name]][order])
+                for name, order in segment.by_number.items()}  # fmt: skip
+    rows |= {name: sums[rows[name]] for name, sums in codes.items()}
     live = (rows["seq"] <= as_of) & (rows["seq_to"] > as_of)
     sums = np.zeros(np.count_nonzero(live), dtype=np.uint64)
     for name, odd in SUMMED.items():
         sums += rows[name][live].astype(np.uint64) * np.uint64(odd)
     for name, order in segment.by_number.items():
-        keys: Array = segment.kept[name][order]
-        if len(np.unique(order)) != len(segment) or np.less(keys[1:], keys[:-1]).any():
+        keys, texts = in_order[name]
+        ordered = len(np.unique(order)) == len(segment) and not np.less(keys[1:], keys[:-1]).any()
+        if not ordered or not Parts(keys, texts).is_same(segment.parts[name]):
             sums += np.uint64(1)  # not in order: whatever it adds up to, it is not right
     days, which, counts = np.unique(rows["started_ms"][live] // 86_400_000, return_inverse=True, return_counts=True)
     by_day = np.zeros(len(days), dtype=np.uint64)
@@ -521,6 +613,10 @@ def _days(segment: Segment, codes: Array, as_of: int) -> Iterator[tuple[int, int
 def word_sum(word: str) -> int:
     """What stands for a word in the checksum: what DuckDB calls the lower half of its MD5."""
     return int.from_bytes(hashlib.md5(word.encode(), usedforsecurity=False).digest()[8:], "little")
+
+
+def _sums(words: Iterable[str]) -> Array:
+    return np.array([word_sum(word) for word in words] or [0], dtype=np.uint64)
 
 
 def keys_of(prefix_keys: Array, texts: Iterable[str]) -> Array:
@@ -540,10 +636,10 @@ def is_narrow(query: Query) -> bool:
     """Whether an index may answer a search: one that means some combinations or numbers, and that it understands."""
     narrow = not (query.scope.whole or query.scope.nothing)
     for condition in query.where:
-        if condition.negated or condition.or_column:
+        if condition.negated or (condition.or_column and condition.op is not Op.CONTAINS):
             return False
         if (condition.column in COMBINED and condition.op in _BY_COMBINATION) or (
-            condition.column in NUMBERS and _keys(condition) is not None
+            condition.column in NUMBERS and (condition.op is Op.CONTAINS or _keys(condition) is not None)
         ):
             narrow = True
         elif condition.column not in KEPT or condition.op not in _TESTS:

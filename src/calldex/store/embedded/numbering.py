@@ -6,11 +6,12 @@ the numbers of an account alone: they become the ledger's where they enter it, a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from array import array
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from calldex.store import Head
-from calldex.store.embedded.sqlite import Connection, Readers, rows
+from calldex.store.embedded.sqlite import Connection, Readers, carray, rows
 
 NUMBER: Final = "(SELECT n.number + {0} - n.seq FROM numbering AS n WHERE n.seq <= {0} ORDER BY n.seq DESC LIMIT 1)"
 """The number of a version, by the name of the column that has its place in the ledger's count."""
@@ -88,6 +89,17 @@ class Numbering:
         """The same where it is that of the account's last version, which is known; else None."""
         last = self._last.get(account_id, Place(0, 0))
         return last.number if seq >= last.seq else None
+
+    def numbers(self, account_id: int, seqs: Sequence[int]) -> list[int]:
+        """The numbers of some versions of an account, given by their places in order."""
+        if not seqs:
+            return []
+        ahead = self.number(account_id, seqs[0]) - seqs[0]
+        if self.number(account_id, seqs[-1]) - seqs[-1] == ahead:  # nobody else wrote in between
+            return [seq + ahead for seq in seqs]
+        with self._readers() as reader:
+            asked = f"SELECT {NUMBER.format('value')} FROM carray(?)"
+            return [number for (number,) in rows(reader, asked, (carray(array("q", seqs)),))]
 
     def seq(self, account_id: int, number: int) -> int:
         """The place of a version in the ledger; of a number that there is not yet, that of the last one."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import resources
-from itertools import islice
+from itertools import accumulate, islice
 from typing import Any, Final
 
 import zstandard
@@ -126,6 +126,35 @@ class Packing:
         except Garbled as error:
             at = error.place
             return [*self.readable(stored[:at]), None, *self.readable(stored[at + 1 :])]
+
+    def each(self, stored: Sequence[bytes]) -> list[bytes | None]:
+        """The JSON of each of some versions, or None where what lies there is not that and nothing else, to its last
+        byte."""
+        found: list[bytes | None] = []
+        for begin in range(0, len(stored), _AT_ONCE):
+            some = stored[begin : begin + _AT_ONCE]
+            try:
+                found += self._together(some)
+            except _REFUSALS:  # one of them is of another dictionary, damaged, or was never compressed
+                found += map(self._plain_or_none, some)
+        return found
+
+    def _together(self, stored: Sequence[bytes]) -> Iterator[bytes]:
+        """Some texts as one stream, which only ends in the comma that is put behind them if each is whole."""
+        sizes = [zstandard.get_frame_parameters(each).content_size for each in stored]
+        if sum(sizes) > _MOST:
+            raise ValueError("more than records have")
+        stream = self._decoder(self._newest).stream_reader(b"".join((*stored, COMMA)), read_across_frames=True)
+        texts = stream.read()
+        if len(texts) != sum(sizes) + 1:
+            raise ValueError("something else lies between them")
+        return (texts[end - size : end] for size, end in zip(sizes, accumulate(sizes), strict=True))
+
+    def _plain_or_none(self, stored: bytes) -> bytes | None:
+        try:
+            return self._plain(stored, 0)
+        except Garbled:
+            return None
 
     def plain(self, stored: bytes | None) -> bytes | None:
         """The JSON of a version; of a tombstone, None. Raises `Garbled`."""

@@ -15,7 +15,7 @@ import msgspec
 from calldex.errors import StoreDamaged
 from calldex.store import Head
 from calldex.store.embedded import chain
-from calldex.store.embedded.packing import Garbled, Packing
+from calldex.store.embedded.packing import Packing
 from calldex.store.embedded.sqlite import Readers, rows
 from calldex.store.sql import LIVE
 
@@ -129,8 +129,9 @@ def _of_piece(readers: Readers, packing: Packing, link: _Link, after: int, upto:
         else:
             yield Fault(upto, *_named(readers, upto), f"cannot be read: {error.message}")
         return
+    texts = iter(packing.each([row[5] for row in some if isinstance(row[5], bytes)]))
     for row in some:
-        if what := _wrong(packing, link, row):
+        if what := _wrong(link, row, next(texts) if isinstance(row[5], bytes) else None):
             yield Fault(row[0], _account(row[2]), _text(row[3]), what)
         else:
             sound += 1
@@ -147,15 +148,16 @@ def _named(readers: Readers, seq: int) -> tuple[int, str]:
     return (_account(found[0][0]), _text(found[0][1])) if found else (0, "")
 
 
-def _wrong(packing: Packing, link: _Link, row: tuple[Any, ...]) -> str | None:
-    seq, seq_to, account_id, uuid, written_ms, json, *covered = row
+def _wrong(link: _Link, row: tuple[Any, ...], text: bytes | None) -> str | None:
+    """What is wrong with a version whose stored text is this JSON; None if it is a tombstone, or cannot be told."""
+    seq, seq_to, account_id, uuid, written_ms, stored, *covered = row
     try:
-        found = chain.digest(account_id, uuid, written_ms, covered, packing.plain(json))
-    except (TypeError, OverflowError, Garbled):
+        found = chain.digest(account_id, uuid, written_ms, covered, text) if text or stored is None else b""
+    except (TypeError, OverflowError):
         found = b""
     if found != link.digest(seq):
         return "is not what was written"
-    return None if (json is None) == (seq_to == -seq) else _OTHER_END
+    return None if (stored is None) == (seq_to == -seq) else _OTHER_END
 
 
 def _ends(readers: Readers, upto: int) -> Iterator[Fault]:

@@ -53,9 +53,9 @@ class Queue:
             return True
         return False
 
-    def write_until(self, mine: Waiting) -> Iterator[Written]:
-        """Write what waits until one of them is done; those that only began versions."""
-        while not mine.done():
+    def write_until(self, mine: Sequence[Waiting]) -> Iterator[Written]:
+        """Write what waits until these of it are done; those that only began versions."""
+        while not mine[-1].done():
             some = self._next()
             try:
                 results = self._written([each.batch for each in some])

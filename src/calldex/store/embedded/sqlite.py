@@ -111,18 +111,25 @@ def looking(path: Path) -> Iterator[Connection]:
 
 def each(connection: Connection, text: str, parameters: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
     """The rows of a statement."""
-    with translated(connection.filename):
-        try:
-            yield from connection.execute(text, parameters)
-        except UnicodeDecodeError as error:
-            raise StoreDamaged(
-                f"the ledger {connection.filename} is damaged: it holds text that is not UTF-8"
-            ) from error
+    with _reading(connection):
+        yield from connection.execute(text, parameters)
 
 
 def rows(connection: Connection, text: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
     """All rows of a statement."""
-    return list(each(connection, text, parameters))
+    with _reading(connection):
+        return list(connection.execute(text, parameters))
+
+
+@contextmanager
+def _reading(connection: Connection) -> Iterator[None]:
+    with translated(connection.filename):
+        try:
+            yield
+        except UnicodeDecodeError as error:
+            raise StoreDamaged(
+                f"the ledger {connection.filename} is damaged: it holds text that is not UTF-8"
+            ) from error
 
 
 def integrity(connection: Connection) -> list[str]:
@@ -138,6 +145,13 @@ def integrity(connection: Connection) -> list[str]:
 def commit(connection: Connection) -> Iterator[None]:
     """What is written meanwhile becomes one commit, or a part of the one that goes on; all of it or nothing."""
     with translated(connection.filename, "; nothing of this was kept"), connection:
+        yield
+
+
+@contextmanager
+def snapshot(connection: Connection) -> Iterator[None]:
+    """What is read meanwhile is read as of one commit."""
+    with translated(connection.filename), connection:
         yield
 
 
