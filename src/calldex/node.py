@@ -144,7 +144,7 @@ class Node:
         """Keep when sources delivered since this was done the last time."""
         if news := self.ingest.tally.news():
             self.directory.note_ingests({name: (each.at_ms, each.newest_ms or None) for name, each in news.items()})
-            self.ingest.tally.told(news)
+            self.ingest.tally.keep(news)
 
     def records(self) -> int:
         """How many records are kept, of all accounts. Raises what searches raise."""

@@ -31,7 +31,7 @@ class Tally:
         self._lock = threading.Lock()
         self._outcomes: Counter[str] = Counter()
         self._sources: dict[str, Taken] = {}
-        self._told: dict[str, Taken] = {}
+        self._kept: dict[str, Taken] = {}
 
     def count(self, source: str, now_ms: int, outcomes: Iterable[str], newest_ms: int) -> None:
         """Count some pieces of a source, one outcome for each; `newest_ms` is the begin of the newest record."""
@@ -41,14 +41,14 @@ class Tally:
             self._sources[source] = Taken(now_ms, max(before.newest_ms, newest_ms))
 
     def news(self) -> Mapping[str, Taken]:
-        """The same as `sources`, of those that have a name and are other than what was `told`."""
+        """The same as `sources`, of those that have a name and are other than what was kept."""
         with self._lock:
-            return {name: taken for name, taken in self._sources.items() if name and taken != self._told.get(name)}
+            return {name: taken for name, taken in self._sources.items() if name and taken != self._kept.get(name)}
 
-    def told(self, news: Mapping[str, Taken]) -> None:
-        """These are kept."""
+    def keep(self, news: Mapping[str, Taken]) -> None:
+        """These are kept now."""
         with self._lock:
-            self._told |= news
+            self._kept |= news
 
     def outcomes(self) -> Mapping[str, int]:
         """How many pieces there were of each outcome."""
