@@ -27,7 +27,7 @@ MACHINE_PATHS = re.compile(rb"(?<![\w.])/(?:home|root|work|Users)/")
 # What lies at the top: whoever opens the repository sees what it is.
 TOP = {
     *(".ci", ".editorconfig", ".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md"),
-    *("SECURITY.md", "bench", "connectors", "docs", "pyproject.toml", "requirements", "src", "tests", "web"),
+    *("SECURITY.md", "bench", "connectors", "deploy", "docs", "pyproject.toml", "requirements", "src", "tests", "web"),
 }
 # What Calldex, or a test of it, writes: data, keys, logs and sockets.
 WRITTEN = (

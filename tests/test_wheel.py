@@ -71,6 +71,12 @@ def test_the_wheel_has_every_file_of_the_package(wheel: Path) -> None:
     assert set() == ours - set(zipfile.ZipFile(wheel).namelist())
 
 
+def test_the_wheel_brings_the_unit(wheel: Path) -> None:
+    """Of `calldex sync`, where systemd looks for units below a prefix."""
+    (unit,) = (name for name in zipfile.ZipFile(wheel).namelist() if name.endswith(".service"))
+    assert unit.endswith(".data/data/lib/systemd/system/calldex-sync.service")
+
+
 def test_the_wheel_works(installed: Path, tmp_path: Path) -> None:
     """Its command makes a data directory, takes records in, finds them, and says that all is well."""
     where = ran((installed, "-c", "import calldex; print(calldex.__file__)"), tmp_path)

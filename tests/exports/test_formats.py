@@ -7,6 +7,7 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -71,10 +72,21 @@ def made(name: str, records: Sequence[Cdr], fields: Sequence[str] = ()) -> bytes
     writer = FORMATS[name].writer(layout)
     parts = [writer.begin()]
     batches = [records[first : first + 3] for first in range(0, len(records), 3)]
-    parts.extend(writer.add(b",".join(map(served, batch))) for batch in batches)
+    parts.extend(writer.add(writer.convert(b",".join(map(served, batch)))) for batch in batches)
     parts.append(writer.end())
     writer.close()
     return b"".join(parts)
+
+
+@pytest.mark.parametrize("name", ["csv", "arrow", "parquet"])
+def test_batches_are_converted_side_by_side(name: str) -> None:
+    """By several threads at once, each of which gets what it would get alone."""
+    writer = FORMATS[name].writer(Layout(chosen(()), ZONE, 64))
+    batches = [b",".join(map(served, map(awkward, range(first, first + 50)))) for first in range(0, 400, 50)]
+    alone = [writer.convert(batch) for batch in batches]
+    with ThreadPoolExecutor(4) as threads:
+        assert alone == list(threads.map(writer.convert, batches))
+    writer.close()
 
 
 def objects(records: Sequence[Cdr]) -> list[dict[str, Any]]:
@@ -145,9 +157,9 @@ def test_a_file_that_is_gone_on_with(name: str) -> None:
     first, second = (b",".join(map(served, some)) for some in (RECORDS[:4], RECORDS[4:]))
     asked = ExportRequest(format=msgspec.convert(name, FORMAT_WORDS), end="line")
     once, again = file_of(asked, ZONE, len(RECORDS)), file_of(asked, ZONE, len(RECORDS))
-    begun = once.begin() + once.add(first, 4)
+    begun = once.begin() + once.add(once.convert(first), 4)
     again.resume(4, begun)
-    assert once.add(second, 5) + once.end() == again.add(second, 5) + again.end()
+    assert once.add(once.convert(second), 5) + once.end() == again.add(again.convert(second), 5) + again.end()
 
 
 @settings(max_examples=examples(30), deadline=None)
@@ -264,7 +276,7 @@ def test_a_workbook() -> None:
 def test_a_workbook_of_several_sheets() -> None:
     """What one sheet does not hold goes to the next; none is empty."""
     writer = xlsx.Xlsx(Layout(chosen(("uuid",)), "UTC", 9), rows=5)
-    file = writer.begin() + writer.add(b",".join(map(served, RECORDS))) + writer.end()
+    file = writer.begin() + writer.add(writer.convert(b",".join(map(served, RECORDS)))) + writer.end()
     sheets = rows_of(file)
     assert [5, 5, 2] == [len(sheet) for sheet in sheets]
     assert [one.uuid for one in RECORDS] == [row[0] for sheet in sheets for row in sheet[1:]]

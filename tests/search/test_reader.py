@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -184,6 +185,28 @@ def test_a_stream_is_made_ahead_of_who_takes_it(office: Office) -> None:
 
     every = len(office.records)
     assert [(n, min(n + 1, every)) for n in range(1, every + 1)] == office.ask(stream)
+
+
+def test_two_batches_are_converted_side_by_side(office: Office) -> None:
+    """And are written in their order all the same."""
+    both, begun = threading.Barrier(2), iter(range(len(office.records)))
+
+    def convert(json: bytes) -> str:
+        if next(begun) < 2:
+            both.wait(60)  # for the other one
+        uuid: str = msgspec.json.decode(json)["uuid"]
+        return uuid
+
+    async def stream(search: Search[Options]) -> list[tuple[str, str]]:
+        def write(batch: Batch) -> tuple[str, str]:
+            return msgspec.json.decode(batch.json)["uuid"], batch.converted
+
+        async with search.stream(size=1) as all_:
+            return [pair async for pair in all_.through(write, convert)]
+
+    found = office.ask(stream)
+    assert [uuid for uuid, _ in found] == [uuid for _, uuid in found]
+    assert len(office.records) == len({uuid for uuid, _ in found})
 
 
 def test_a_record_with_its_history(office: Office) -> None:

@@ -147,8 +147,8 @@ def test_every_group_is_what_counting_gives(
     found = {}
     for row in shared.aggregate(everything(account), shared.head(account), grouping):
         values = list(row)
-        key = () if bucket is None else (statistics.bucket_told(bucket, values.pop(0)),)
-        key = (*key, *(statistics.group_told(group, values.pop(0)) for group in groups))
+        key = () if bucket is None else (statistics.bucket_label(bucket, values.pop(0)),)
+        key = (*key, *(statistics.group_label(group, values.pop(0)) for group in groups))
         found[key] = statistics.chosen(MEASURES, dict(zip(MEASURES, values, strict=True)))
     assert {key: {name: measured(some, name) for name in MEASURES} for key, some in expected.items()} == found
 
@@ -218,7 +218,7 @@ def test_a_copy_can_be_proved_equal(shared: Store, account: int, level: Any) -> 
         first = int.from_bytes(hashlib.sha256(f"{change.uuid}:{change.seq}".encode()).digest()[:8])
         expected[at] = (expected[at] + first) % 2**64
     rows = shared.aggregate(query, shared.head(account), Grouping((), level, CHECKSUM, offsets_of(ZONE, None, None)))
-    told = statistics.bucket_told
+    told = statistics.bucket_label
     assert expected == {
         str(key) if level == "record" else told(level, key): int(summed) % 2**64 for key, _, summed in rows
     }

@@ -154,6 +154,16 @@ def whole(account_id: int) -> Query:
     return Query(scope=Scope(account_id=account_id, whole=True))
 
 
+def test_a_long_page(shared: Store, new_account: Callable[[], int]) -> None:
+    """A page of more records than are read one by one has all of them, in the order of their commits."""
+    account_id = new_account()
+    put(shared, [call(number) for number in range(2_500)], account_id)
+    copy = Copy(shared, whole(account_id))
+    copy.drain()
+    assert 2_500 == len(copy.records)
+    assert sorted(copy.seqs) == copy.seqs
+
+
 def test_every_version_in_order(shared: Store, new_account: Callable[[], int]) -> None:
     """`all` gives each of them, and each end."""
     account_id = new_account()

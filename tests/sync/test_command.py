@@ -77,6 +77,13 @@ def test_a_run_and_what_it_leaves(folder: Path, source: Source) -> None:
     assert told["lag_s"] < 60
     shown = sync(folder, key, "status")
     assert "calls" in shown.stdout
+    again = sync(folder, key, "backfill", "--from", "2026-01-01", "--to", "2026-01-02")
+    assert (0, "calls: read again from 2026-01-01 to 2026-01-02; repaired: 0") == (
+        again.returncode,
+        again.stderr.strip(),
+    )
+    forgot = sync(folder, key, "reset", "--yes")
+    assert (0, "calls: the next run reads everything") == (forgot.returncode, forgot.stderr.strip())
     assert 2 == sync(folder, key, "run", "nosuch").returncode
     refused = sync(folder, "cdx_wrong", "run")
     assert 1 == refused.returncode

@@ -56,7 +56,7 @@ class Exports:
                         headers["Trailer"] = f"{RECORDS}, {SHA256}"
                     yield Head(format_.media_type, headers, file.coding)
                     yield begun
-                    async for piece in stream.through(file.add):
+                    async for piece in stream.through(file.add, file.convert):
                         yield piece
                     yield await stream.run(file.end)
                     if file.proof is not None:
@@ -86,9 +86,13 @@ class File:
         """What comes before the first record."""
         return self._coder.add(self._made.begin())
 
+    def convert(self, records: bytes) -> object:
+        """See `Made.convert`."""
+        return self._made.convert(records)
+
     def add(self, batch: Batch) -> bytes:
-        """What is ready when these records have come."""
-        return self._coder.add(self._made.add(batch.json, batch.count))
+        """What is ready when these records have come, converted."""
+        return self._coder.add(self._made.add(batch.converted, batch.count))
 
     def end(self) -> bytes:
         """What comes last."""

@@ -247,6 +247,7 @@ class Posts:
             newest_ms = max((int(record.values[0]) for record in sent.records), default=0)
             words = [found.outcome for found in reply.records]
             self._node.ingest.tally.count("", now_ms(), words, newest_ms)
+            self._node.ingest.tally.name(given.account_id, now_ms(), sent.newest)
             return msgspec.json.encode(reply)
 
         return Post(given.account_id, sent, given.receipt_key, given.digest(), answer)
@@ -287,9 +288,11 @@ def _reply(sent: Block, outcomes: Sequence[Outcome]) -> IngestReply:
     counts = {**dict.fromkeys(OUTCOMES, 0), **Counter(words), "rejected": len(sent.rejects)}
     reasons = {int(reject.where): without_keys(reject.reason) for reject in sent.rejects}
     indexes = (index for index in range(len(words) + len(reasons)) if index not in reasons)
-    records = [RecordOutcome(*each) for each in zip(indexes, words, (one.uuid for one in sent.records), strict=True)]
-    records += [RecordOutcome(index, "rejected", reason=reason) for index, reason in reasons.items()]
-    return IngestReply(**counts, records=sorted(records, key=lambda each: each.index))
+    records = list(map(RecordOutcome, indexes, words, [one.uuid for one in sent.records]))
+    if reasons:
+        records += [RecordOutcome(index, "rejected", reason=reason) for index, reason in reasons.items()]
+        records.sort(key=lambda each: each.index)
+    return IngestReply(**counts, records=records)
 
 
 def _deletion_reply(pieces: Sequence[str | Rejected], outcomes: Sequence[Outcome]) -> DeletionReply:

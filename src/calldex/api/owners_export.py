@@ -51,7 +51,9 @@ async def _frames(node: Node, reader: Reader, asked: Search) -> AsyncGenerator[F
             begun = await stream.run(file.begin)
             yield Frame(Kind.BEGIN, stream.total)
             yield Frame(Kind.PIECE, 0, begun)
-            async for frame in stream.through(lambda b: Frame(Kind.PIECE, b.count, file.add(b.json, b.count))):
+            async for frame in stream.through(
+                lambda batch: Frame(Kind.PIECE, batch.count, file.add(batch.converted, batch.count)), file.convert
+            ):
                 yield frame
             yield Frame(Kind.PIECE, 0, await stream.run(file.end))
         finally:

@@ -220,9 +220,9 @@ def _group(
     found: dict[str, Any] = {}
     values = iter(row)
     if asked.bucket is not None:
-        found["bucket"] = statistics.bucket_told(asked.bucket, next(values), asked.times, search.timezone)
+        found["bucket"] = statistics.bucket_label(asked.bucket, next(values), asked.times, search.timezone)
     for group in asked.group_by:
-        value = statistics.group_told(group, next(values), scope.vocabulary)
+        value = statistics.group_label(group, next(values), scope.vocabulary)
         if group in names:
             found[f"{group}_id"] = value
             value = names[group].get(value) if value is not None else None
@@ -249,7 +249,7 @@ def _checksums(search: Search[ChecksumRequest]) -> ChecksumReply:
         if level == "record":
             checksums.append(Checksum(uuid=str(key), count=count, hash=digest))
         else:
-            begin, end = str(statistics.bucket_told(level, key)), statistics.bucket_ends(level, key)
+            begin, end = str(statistics.bucket_label(level, key)), statistics.bucket_ends(level, key)
             checksums.append(Checksum(from_=begin, to=end, count=count, hash=digest))
     return ChecksumReply(checksums=checksums, as_of=as_of, timezone=search.timezone)
 

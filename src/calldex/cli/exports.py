@@ -6,10 +6,9 @@ from pathlib import Path
 
 import click
 
-from calldex.cli import options, output
+from calldex.cli import credentials, options, output
 from calldex.cli.command import Group
 from calldex.cli.exporting import FORMATS
-from calldex.cli.signin import secret_of
 
 
 @click.group(cls=Group)
@@ -160,19 +159,14 @@ Examples:
 """,
 )
 @click.argument("target", help="A bucket of the setting `export_targets`.")
-@click.option("--access-key-id", required=True, metavar="ID", help="The id of its access key.")
+@credentials.access_key_id
 @options.data
-def credentials(target: str, access_key_id: str, data: Path | None) -> None:
+def target_credentials(target: str, access_key_id: str, data: Path | None) -> None:
     """Keep what opens a bucket, sealed.
 
     The secret access key is asked for, or read from standard input. Without, what the server has in its environment
     opens the bucket (AWS_ACCESS_KEY_ID and the like).
     """
     from calldex.admin.exports import set_target_credentials
-    from calldex.buckets import Credentials
-    from calldex.cli.client import connected
 
-    given = Credentials(access_key_id=access_key_id, secret_access_key=secret_of("Secret access key"))
-    with connected(data) as control:
-        control.do(set_target_credentials, given, account="main", subject=target)
-    output.say(f"Stored the credentials of {target}.")
+    credentials.keep(set_target_credentials, access_key_id, data, subject=target, of=target, account="main")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypedDict, Unpack
 
 import click
 import msgspec
@@ -19,7 +19,7 @@ from calldex.records.record import NamedKind
 if TYPE_CHECKING:
     from calldex.admin.users import ShownUser
     from calldex.cli.client import Control
-    from calldex.directory import GroupChanges, GroupInfo
+    from calldex.directory import GroupInfo
 
 Texts = tuple[str, ...]
 Names = Mapping[str, Mapping[int, str]]
@@ -34,6 +34,18 @@ def groups() -> None:
 
 
 _REACHED: Final[tuple[NamedKind, ...]] = ("team", "queue", "campaign", "agent")
+
+
+class _Granted(TypedDict):
+    """What the options of a group give."""
+
+    permissions: Texts | UnsetType
+    reach: Texts
+    teams: Texts
+    queues: Texts
+    campaigns: Texts
+    agents: Texts
+
 
 _group_options = options.all_of(
     click.option(
@@ -74,14 +86,22 @@ def _reach(words: tuple[str, ...], named: Mapping[NamedKind, Texts]) -> Reach | 
 def _put(
     account: str,
     group: int | str | None,
-    changes: GroupChanges,
-    named: Mapping[NamedKind, Texts],
+    name: str | UnsetType,
+    granted: _Granted,
     data: Path | None,
 ) -> GroupInfo:
-    """Put a group; what of its reach no record has named yet is told."""
+    """Add a group, or change one; what of its reach no record has named yet is told."""
     from calldex.admin.groups import NewGroup, change_group, create_group
     from calldex.cli.client import connected
+    from calldex.directory import GroupChanges
 
+    named: dict[NamedKind, Texts] = {
+        "team": granted["teams"],
+        "queue": granted["queues"],
+        "campaign": granted["campaigns"],
+        "agent": granted["agents"],
+    }
+    changes = GroupChanges(name=name, permissions=granted["permissions"], reach=_reach(granted["reach"], named))
     with connected(data) as control:
         if changes.reach is not UNSET:
             ids = {f"{kind}s": _meant(control, account, kind, texts) for kind, texts in named.items()}
@@ -152,24 +172,15 @@ Examples:
 def add_group(
     *,
     name: str,
-    permissions: tuple[str, ...] | UnsetType,
-    reach: tuple[str, ...],
-    teams: Texts,
-    queues: Texts,
-    campaigns: Texts,
-    agents: Texts,
     account: str,
     data: Path | None,
+    **granted: Unpack[_Granted],
 ) -> None:
     """Add a group.
 
     Its reach names teams, queues, campaigns and agents by their ids or by what they are called.
     """
-    from calldex.directory import GroupChanges
-
-    named: dict[NamedKind, Texts] = {"team": teams, "queue": queues, "campaign": campaigns, "agent": agents}
-    changes = GroupChanges(name=name, permissions=permissions, reach=_reach(reach, named))
-    output.say(f"Added the group {_put(account, None, changes, named, data).name}.")
+    output.say(f"Added the group {_put(account, None, name, granted, data).name}.")
 
 
 @groups.command(
@@ -189,25 +200,16 @@ def set_group(
     *,
     group: int | str,
     name: str | UnsetType,
-    permissions: tuple[str, ...] | UnsetType,
-    reach: tuple[str, ...],
-    teams: Texts,
-    queues: Texts,
-    campaigns: Texts,
-    agents: Texts,
     account: str,
     data: Path | None,
+    **granted: Unpack[_Granted],
 ) -> None:
     """Change a group, for everybody in it at once.
 
     What is not given stays. The permissions that are given replace those it has; if any part of the reach is given, it
     replaces all of it. An empty text takes away.
     """
-    from calldex.directory import GroupChanges
-
-    named: dict[NamedKind, Texts] = {"team": teams, "queue": queues, "campaign": campaigns, "agent": agents}
-    changes = GroupChanges(name=name, permissions=permissions, reach=_reach(reach, named))
-    output.say(f"Changed the group {_put(account, group, changes, named, data).name}.")
+    output.say(f"Changed the group {_put(account, group, name, granted, data).name}.")
 
 
 @groups.command("remove", epilog="Example: calldex groups remove 'Sales history'")

@@ -8,9 +8,8 @@ from typing import Final, Literal
 
 import click
 
-from calldex.cli import options, output
+from calldex.cli import credentials, options, output
 from calldex.cli.command import Group
-from calldex.cli.signin import secret_of
 from calldex.errors import BadParameters, Problem, UsageProblem
 
 _LISTED: Final = 100
@@ -212,22 +211,17 @@ Examples:
 """,
 )
 @click.argument("name", help="Name of the source, whose `recordings` are a bucket.")
-@click.option("--access-key-id", required=True, metavar="ID", help="The id of its access key.")
+@credentials.access_key_id
 @options.data
-def credentials(name: str, access_key_id: str, data: Path | None) -> None:
+def source_credentials(name: str, access_key_id: str, data: Path | None) -> None:
     """Keep what opens the bucket of a source's recordings, sealed.
 
     The secret access key is asked for, or read from standard input. Without, what the server has in its environment
     opens the bucket (AWS_ACCESS_KEY_ID and the like).
     """
     from calldex.admin.sources import set_source_credentials
-    from calldex.buckets import Credentials
-    from calldex.cli.client import connected
 
-    given = Credentials(access_key_id=access_key_id, secret_access_key=secret_of("Secret access key"))
-    with connected(data) as control:
-        control.do(set_source_credentials, given, subject=name)
-    output.say(f"Stored the credentials of the recordings of {name}.")
+    credentials.keep(set_source_credentials, access_key_id, data, subject=name, of=f"the recordings of {name}")
 
 
 @sources.command("remove", epilog="Example: calldex sources remove pbx")

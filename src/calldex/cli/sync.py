@@ -166,6 +166,9 @@ def backfill(path: Path, pipes: tuple[str, ...], first: datetime, last: datetime
     days: tuple[date, date] = first.date(), last.date()
     with _opened(path, pipes, progress=True, working=True) as (_, workers, _file):
         _each(workers, lambda worker: worker.backfill(*map(str, days)))
+        for name, worker in workers.items():
+            if not worker.status.problem:
+                output.say(f"{name}: read again from {days[0]} to {days[1]}; repaired: {worker.status.changes:,}")
         _left(workers)
 
 
@@ -180,6 +183,9 @@ def reset(path: Path, pipes: tuple[str, ...]) -> None:
     """
     with _opened(path, pipes, working=True) as (_, workers, _file):
         _each(workers, lambda worker: worker.reset())
+        for name, worker in workers.items():
+            if not worker.status.problem:
+                output.say(f"{name}: the next run reads everything")
         _left(workers)
 
 

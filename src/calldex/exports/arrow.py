@@ -96,9 +96,13 @@ class Arrow:
         """The schema."""
         return self._head
 
-    def add(self, records: bytes) -> bytes:
+    def convert(self, records: bytes) -> bytes:
         """The records as messages, without the schema that a stream of its own would have before them."""
         return self._stream(self._batches.read(records))[len(self._head) : -len(_END)]
+
+    def add(self, converted: bytes) -> bytes:
+        """The messages."""
+        return converted
 
     def end(self) -> bytes:
         """The mark of the end."""

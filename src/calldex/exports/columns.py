@@ -59,13 +59,18 @@ class Layout(msgspec.Struct, frozen=True):
 
 
 class Writer(Protocol):
-    """Makes a file: `begin`, then `add` for each batch of records (their JSON joined by commas), then `end`; what each
-    returns are the file's next bytes. Whoever breaks off calls `close` instead of `end`."""
+    """Makes a file: `begin`, then `add` for each batch of records, in order, then `end`; what each returns are the
+    file's next bytes. What is added is what `convert` made of a batch. Whoever breaks off calls `close` instead of
+    `end`."""
 
     def begin(self) -> bytes:
         """The bytes before the first record."""
 
-    def add(self, records: bytes) -> bytes:
+    def convert(self, records: bytes) -> object:
+        """What can be made of some records by themselves, their JSON joined by commas; called in several threads at
+        once, so for what takes place beside Python's lock."""
+
+    def add(self, converted: Any) -> bytes:
         """The bytes that are ready now that these records have come."""
 
     def end(self) -> bytes:

@@ -49,11 +49,15 @@ class Csv:
         self._writer.writerow([column.name for column in self._columns])
         return self._written()
 
-    def add(self, records: bytes) -> bytes:
+    def convert(self, records: bytes) -> bytes:
+        """Exact rows; else the records as they are."""
+        return records if self._exact is None else self._exact.rows(records)
+
+    def add(self, converted: bytes) -> bytes:
         """A row each."""
         if self._exact is not None:
-            return self._exact.rows(records)
-        self._writer.writerows(self._rows(records))
+            return converted
+        self._writer.writerows(self._rows(converted))
         return self._written()
 
     def end(self) -> bytes:
@@ -76,6 +80,7 @@ class CsvExcel(Csv):
 
     def __init__(self, layout: Layout) -> None:
         super().__init__(layout)
+        self._exact = None
         self._rows = flat(layout.columns, True)
         self._zone = ZoneInfo(layout.timezone)
         self._timezone = layout.timezone
@@ -85,7 +90,7 @@ class CsvExcel(Csv):
         self._writer.writerow([heading(column, self._timezone) for column in self._columns])
         return BOM.encode() + self._written()
 
-    def add(self, records: bytes) -> bytes:
+    def add(self, converted: bytes) -> bytes:
         """A row each."""
         zone = self._zone
         self._writer.writerows(
@@ -93,18 +98,17 @@ class CsvExcel(Csv):
                 None if cell is None else _local(cell, zone) if isinstance(cell, datetime) else defused(cell)
                 for cell in row
             ]
-            for row in self._rows(records)
+            for row in self._rows(converted)
         )
         return self._written()
 
 
 class Exact:
-    """Turns records into rows of these columns, as the API serves their values. `close` it."""
+    """Turns records into rows of these columns, as the API serves their values; in any thread. `close` it."""
 
     def __init__(self, columns: tuple[Column, ...]) -> None:
-        self._columns = columns
         self._cells = cell_by_cell(columns)
-        self._reading: Reading | None = None
+        self._reading = Reading({column.name: DataType.utf8() for column in columns})
         self._texts = [column.name for column in columns if column.kind in (Kind.TEXT, Kind.INSTANT)]
         self._numbers = [column.name for column in columns if column.kind is Kind.DECIMAL or column.name == "custom"]
 
@@ -118,14 +122,11 @@ class Exact:
         characters and extreme numbers."""
         if b"\\" in records and b"\\u" in records:
             return None
-        if self._reading is None:
-            self._reading = Reading({column.name: DataType.utf8() for column in self._columns})
         return self._reading.rows(records, self._texts, self._numbers)
 
     def close(self) -> None:
         """Let go of what reads."""
-        if self._reading is not None:
-            self._reading.close()
+        self._reading.close()
 
 
 _GAP: Final = b"\x1f"

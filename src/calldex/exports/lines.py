@@ -46,11 +46,15 @@ class Lines:
         """Nothing."""
         return b""
 
-    def add(self, records: bytes) -> bytes:
+    def convert(self, records: bytes) -> bytes:
+        """As they are."""
+        return records
+
+    def add(self, converted: bytes) -> bytes:
         """A line each."""
         if self._pick is not None:
-            return b"".join(line + b"\n" for line in self._pick(records))
-        return one_a_line(records) + b"\n"
+            return b"".join(line + b"\n" for line in self._pick(converted))
+        return one_a_line(converted) + b"\n"
 
     def end(self) -> bytes:
         """Nothing."""
@@ -72,10 +76,14 @@ class Json:
         """The opening."""
         return b'{"records":['
 
-    def add(self, records: bytes) -> bytes:
+    def convert(self, records: bytes) -> bytes:
+        """As they are."""
+        return records
+
+    def add(self, converted: bytes) -> bytes:
         """The records, between commas."""
         comma, self._comma = self._comma, b","
-        return comma + (b",".join(self._pick(records)) if self._pick is not None else records)
+        return comma + (b",".join(self._pick(converted)) if self._pick is not None else converted)
 
     def end(self) -> bytes:
         """The bracket without which it is no JSON."""

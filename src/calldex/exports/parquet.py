@@ -39,9 +39,13 @@ class Parquet:
         self._asked.acquire()
         return self._sink.taken()
 
-    def add(self, records: bytes) -> bytes:
+    def convert(self, records: bytes) -> list[RecordBatch]:
+        """The records as batches."""
+        return self._batches.read(records)
+
+    def add(self, converted: list[RecordBatch]) -> bytes:
         """What is written when these records have come; nothing, until a group is full."""
-        return self._turn(self._batches.read(records))
+        return self._turn(converted)
 
     def end(self) -> bytes:
         """The rest, and the directory without which it is no Parquet."""

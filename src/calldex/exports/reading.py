@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import lru_cache
+from queue import Empty, SimpleQueue
 from typing import Any, Final
 
 import duckdb
@@ -33,44 +35,71 @@ def _database() -> duckdb.DuckDBPyConnection:
 
 class Reading:
     """Reads batches of records as columns shaped as these types, by their names: lists and structs as such, all other
-    values as texts, or as their JSON. `close` it."""
+    values as texts, or as their JSON. Any thread, several at once. `close` it when none reads any more."""
 
     def __init__(self, types: Mapping[str, DataType]) -> None:
-        self._cursor = _database().cursor()
-        self._batch, self._rows = _File(), _File()
         columns = ", ".join(f"{_text(name)}: {_text(_sql(type_))}" for name, type_ in types.items())
-        self._records = (
-            f"(SELECT * FROM read_json({_text(self._batch.path)}, format = 'newline_delimited',"  # noqa: S608 - ours
-            f" columns = {{{columns}}}))"
-        )
+        self._shape = f"format = 'newline_delimited', columns = {{{columns}}}"
+        self._idle: SimpleQueue[_Desk] = SimpleQueue()
 
     def table(self, records: bytes, take: Callable[[Any], Any]) -> Any:
         """What is taken of the records, their JSON joined by commas, as an Arrow stream."""
-        self._batch.write(one_a_line(records))
-        return take(self._cursor.sql(f"FROM {self._records}"))
+        with self._desk() as desk:
+            desk.batch.write(one_a_line(records))
+            return take(desk.cursor.sql(f"FROM {self._records(desk)}"))
 
     def rows(self, records: bytes, quoted: Sequence[str], numbers: Sequence[str]) -> bytes | None:
         """The records as CSV, without headings: values of the columns `quoted` in quotes, those that are null excepted.
         None if one of the columns `numbers` has a number that may be written in several ways: very large, very small,
         or with an exponent."""
-        self._batch.write(one_a_line(records))
-        self._rows.write(b"")
         sure = ", ".join(_SURE.format(_name(name)) for name in numbers)
         force = f", FORCE_QUOTE ({', '.join(map(_name, quoted))})" if quoted else ""
-        try:
-            self._cursor.execute(
-                f"COPY (SELECT *{sure and f' REPLACE ({sure})'} FROM {self._records}) TO {_text(self._rows.path)}"  # noqa: S608 - ours
-                f" (FORMAT csv, HEADER false, NEW_LINE '\\r\\n', USE_TMP_FILE false{force})"
-            )
-        except duckdb.InvalidInputException:
-            return None
-        return self._rows.read()
+        with self._desk() as desk:
+            desk.batch.write(one_a_line(records))
+            desk.rows.write(b"")
+            try:
+                desk.cursor.execute(
+                    f"COPY (SELECT *{sure and f' REPLACE ({sure})'} FROM {self._records(desk)})"  # noqa: S608 - ours
+                    f" TO {_text(desk.rows.path)} (FORMAT csv, HEADER false, NEW_LINE '\\r\\n',"
+                    f" USE_TMP_FILE false{force})"
+                )
+            except duckdb.InvalidInputException:
+                return None
+            return desk.rows.read()
 
     def close(self) -> None:
         """Let go of its files."""
-        self._cursor.close()
-        self._batch.close()
-        self._rows.close()
+        with suppress(Empty):
+            while True:
+                self._idle.get_nowait().close()
+
+    def _records(self, desk: _Desk) -> str:
+        return f"(SELECT * FROM read_json({_text(desk.batch.path)}, {self._shape}))"  # noqa: S608 - ours
+
+    @contextmanager
+    def _desk(self) -> Iterator[_Desk]:
+        try:
+            desk = self._idle.get_nowait()
+        except Empty:
+            desk = _Desk()
+        try:
+            yield desk
+        finally:
+            self._idle.put(desk)
+
+
+class _Desk:
+    """What one thread needs to read a batch."""
+
+    def __init__(self) -> None:
+        self.cursor = _database().cursor()
+        self.batch, self.rows = _File(), _File()
+
+    def close(self) -> None:
+        """Let go of it."""
+        self.cursor.close()
+        self.batch.close()
+        self.rows.close()
 
 
 class _File:

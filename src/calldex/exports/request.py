@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -106,10 +106,14 @@ class Made:
         """What comes before the first record."""
         return self._summed(self._writer.begin())
 
-    def add(self, records: bytes, count: int) -> bytes:
-        """What is ready when these records have come, their JSON joined by commas."""
+    def convert(self, records: bytes) -> object:
+        """What can be made of some records by themselves, their JSON joined by commas; several threads at once."""
+        return self._writer.convert(records)
+
+    def add(self, converted: Any, count: int) -> bytes:
+        """What is ready when so many records, converted, have come."""
         self._count += count
-        return self._summed(self._writer.add(records))
+        return self._summed(self._writer.add(converted))
 
     def end(self) -> bytes:
         """What comes last."""

@@ -177,7 +177,7 @@ class Ingest:
             self._note(posts[place].account_id, posts[place].sent.mentions)
         outcomes = self._store.write_all([self._batch(posts[place]) for place in new])
         for place, found in zip(new, outcomes, strict=True):
-            answers[place] = self._told(posts[place], found)
+            answers[place] = self._answer(posts[place], found)
         return [answer for answer in answers if answer is not None]
 
     def _answered(self, post: Post) -> bytes | Exception | None:
@@ -187,7 +187,7 @@ class Ingest:
         except CalldexError as error:
             return error
 
-    def _told(self, post: Post, found: Sequence[Outcome] | Exception) -> bytes | Exception:
+    def _answer(self, post: Post, found: Sequence[Outcome] | Exception) -> bytes | Exception:
         """The answer, once it is known what became of the post."""
         if isinstance(found, AlreadyAnswered):
             return found.answer

@@ -203,7 +203,7 @@ class ExportJobs:
 
             making = await stream.run(lambda: Making(export, file, begun, self.files, save))
             try:
-                async for _ in stream.through(making.add):
+                async for _ in stream.through(making.add, file.convert):
                     pass
                 return await stream.run(making.end)
             finally:

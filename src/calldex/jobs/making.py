@@ -67,8 +67,8 @@ class Making:
             self._write(self._made.begin())
 
     def add(self, batch: Batch) -> None:
-        """Write some records."""
-        self._write(self._made.add(batch.json, batch.count))
+        """Write some records, converted."""
+        self._write(self._made.add(batch.converted, batch.count))
         self._records += batch.count
         if time.monotonic() > self._saved_at + SAVE_S:
             self._files.check_room()

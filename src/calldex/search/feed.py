@@ -155,7 +155,7 @@ class ChangeFeed:
             b"true" if found.more else b"false",
             _instant(complete_ms),
         )
-        body = b"".join((b'{"changes":[', *_told(found, chosen, query.scope), end))
+        body = b"".join((b'{"changes":[', *_entries(found, chosen, query.scope), end))
         return FeedPage(sum(chosen), body, following, found.more, complete_ms)
 
 
@@ -183,16 +183,16 @@ def _all(found: Changes, held: Iterable[bytes], *, whole: bool) -> list[bool]:
     return chosen
 
 
-def _told(found: Changes, chosen: Iterable[bool], scope: Scope) -> Iterator[bytes]:
+def _entries(found: Changes, chosen: Iterable[bool], scope: Scope) -> Iterator[bytes]:
     """Of the changes those that are chosen, as the reader sees them (masked, in their vocabulary), joined by commas; in
     pieces, as there are megabytes."""
     parts = served(found.json, scope).split(BETWEEN)
     parts[0] = parts[0].removeprefix(FIRST)
     parts[-1] = parts[-1].removesuffix(b"}")
     records, comma = iter(parts), b""  # of each record what is behind the mark before its uuid, without its last brace
-    for change, is_told in zip(found.changes, chosen, strict=True):
+    for change, is_chosen in zip(found.changes, chosen, strict=True):
         record = next(records) if change.matches else None
-        if not is_told:
+        if not is_chosen:
             continue
         if record is None:
             uuid, at = str(UUID(bytes=change.uuid)).encode(), _instant(change.at_ms)

@@ -36,6 +36,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
@@ -67,6 +68,8 @@ BATCH: Final = 5_000
 """Records of one batch of a stream."""
 _HOUR_MS: Final = 3_600_000
 _PAUSE_S: Final = 0.05
+_SIDE_BY_SIDE: Final = 2
+"""Batches of one stream that are converted at once."""
 
 Places = Literal["searches", "streams", "jobs"]
 """Whose places a route takes up: those of short answers, of answers that last as long as their client, or of what is
@@ -113,12 +116,13 @@ SEARCH: Final = Reading(action="search", takes=PAGES)
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """Some records of a stream in their order: their JSON as served, joined by commas, how many, and where the last of
-    them stands."""
+    """Some records of a stream in their order: their JSON as served, joined by commas, how many, where the last of them
+    stands, and what was made of their JSON for who writes them."""
 
     json: bytes
     count: int
     after: Position | None = None
+    converted: Any = None
 
 
 class Point(msgspec.Struct, frozen=True, kw_only=True):
@@ -154,21 +158,28 @@ class Stream:
             await self.settled()
             raise
 
-    async def through(self, write: Callable[[Batch], _T]) -> AsyncIterator[_T]:
-        """What a format makes of each batch, in order. While one is taken (and sent, perhaps), the next is written
-        and the one behind it read: in memory are three. Whoever breaks off waits until it is `settled`."""
-        reading: asyncio.Future[Batch | None] = self._begun(self._read)
-        writing: asyncio.Future[_T] | None = None
-        count = 0
+    async def through(
+        self, write: Callable[[Batch], _T], convert: Callable[[bytes], object] = lambda json: json
+    ) -> AsyncIterator[_T]:
+        """What a format makes of each batch, in order: what it makes of the JSON alone (`Batch.converted`), then what
+        depends on the batches before. While one is taken (and sent, perhaps), the next is written, two behind it are
+        converted side by side and one is read: in memory are five. Whoever breaks off waits until it is `settled`."""
+        reading: asyncio.Future[Batch | None] | None = self._begun(self._read)
+        converting: deque[asyncio.Future[Batch]] = deque()
+        writing: asyncio.Future[tuple[int, _T]] | None = None
         while True:
-            batch = await asyncio.shield(reading)
-            ready = None if writing is None else (count, await asyncio.shield(writing))
-            if batch is not None:
-                count, reading, writing = batch.count, self._begun(self._read), self._begun(partial(write, batch))
+            ready = None if writing is None else await asyncio.shield(writing)
+            batch = await asyncio.shield(converting.popleft()) if converting else None
+            writing = None if batch is None else self._begun(partial(_written, batch, write))
+            while reading is not None and len(converting) < _SIDE_BY_SIDE:
+                batch = await asyncio.shield(reading)
+                reading = None if batch is None else self._begun(self._read)
+                if batch is not None:
+                    converting.append(self._begun(partial(_converted, batch, convert)))
             if ready is not None:
                 self._count_served(ready[0])
                 yield ready[1]
-            if batch is None:
+            if writing is None and not converting:
                 return
 
     async def settled(self) -> None:
@@ -189,6 +200,14 @@ class Stream:
         self._running.discard(running)
         if not running.cancelled():
             running.exception()  # of what nobody waits for any more, nobody needs to know
+
+
+def _converted(batch: Batch, convert: Callable[[bytes], object]) -> Batch:
+    return msgspec.structs.replace(batch, converted=convert(batch.json))
+
+
+def _written(batch: Batch, write: Callable[[Batch], _T]) -> tuple[int, _T]:
+    return batch.count, write(batch)
 
 
 class MissedPage(msgspec.Struct, frozen=True):
@@ -452,7 +471,7 @@ class Search(Generic[O]):
 
     @asynccontextmanager
     async def stream(self, size: int = BATCH, *, dated: bool = False, at: Point | None = None) -> AsyncIterator[Stream]:
-        """All that matches, as of one S, in memory for three batches. Takes up a place until it is left; who leaves it
+        """All that matches, as of one S, in memory for five batches. Takes up a place until it is left; who leaves it
         early frees it as soon as the batch in hand is read. `dated`: each record has one member more, `updated_at`,
         when its version was committed. `at`: go on where an earlier stream of the same search was, as of the same
         S."""

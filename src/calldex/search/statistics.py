@@ -156,7 +156,7 @@ def _offset(zone: ZoneInfo, ms: int) -> int:
     return round(offset.total_seconds() * 1000)
 
 
-def bucket_told(bucket: Bucket, value: int, times: Times = "utc", timezone: str = "UTC") -> str | int:
+def bucket_label(bucket: Bucket, value: int, times: Times = "utc", timezone: str = "UTC") -> str | int:
     """A bucket as it is told: an hour by the instant of its begin, a day, week or month by its first day, the others by
     their number (weekdays from 1, Monday). `times` other than `utc`: what begins at an instant by that, on the clock of
     the zone without an offset, or in epoch milliseconds."""
@@ -177,7 +177,7 @@ def bucket_told(bucket: Bucket, value: int, times: Times = "utc", timezone: str 
 def bucket_ends(bucket: Literal["day", "hour"], value: int) -> str:
     """Where a day or an hour ends, so that its begin and this are `start_date` and `end_date` of its records: days are
     included in both, an instant is not in `end_date`."""
-    return str(bucket_told(bucket, value if bucket == "day" else value + HOUR_MS))
+    return str(bucket_label(bucket, value if bucket == "day" else value + HOUR_MS))
 
 
 def alike(vocabulary: Vocabulary | None) -> tuple[tuple[int, int], ...]:
@@ -191,7 +191,7 @@ def _said(word: str, vocabulary: Vocabulary | None) -> str:
     return served.get(word, word)
 
 
-def group_told(group: Group, value: Any, vocabulary: Vocabulary | None = None) -> Any:
+def group_label(group: Group, value: Any, vocabulary: Vocabulary | None = None) -> Any:
     """A group's value as it is told: a word, an id, a code; null where there is none."""
     words = COLUMN[GROUP_COLUMN[group]].words
     if group == "type":

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
+from functools import lru_cache
 from typing import Final
 from uuid import UUID
 
@@ -175,7 +176,7 @@ _EXPRESSIONS: Final[Mapping[Kind, str]] = {
     Kind.PHONE: "r.{attribute} or '', prefix_key(r.{attribute} or '')",
     Kind.ID_SET: "id_set(tuple({all})) if r.{attribute} else ''",
     Kind.TEXT_SET: "text_set(r.{attribute}) if r.{attribute} else ''",
-    Kind.PASSED: "text_set(passed(r.{member}, {all})) if r.{member} or r.{attribute} else ''",
+    Kind.PASSED: "passed(r.{member}, tuple({all})) if r.{member} or r.{attribute} else ''",
     Kind.YES_NO: "int(r.{attribute} is not None)",
     Kind.SECONDS: "0 if r.{attribute} is None else r.{attribute} + 1",
     Kind.ANSWER: "0 if r.{attribute} is None else max((r.{attribute} - r.started_at) // ms, 0) + 1",
@@ -218,8 +219,9 @@ def _all(column: Column) -> str:
     return f"[each.{column.member} for each in r.{column.attribute}]" if column.member else f"r.{column.attribute}"
 
 
-def _passed(last: str | None, met: Iterable[str | None]) -> tuple[str, ...]:
-    return tuple(sorted({name for name in (last, *met) if name}))
+@lru_cache(maxsize=16_384)
+def _passed(last: str | None, met: tuple[str | None, ...]) -> str:
+    return text_set(tuple(sorted({name for name in (last, *met) if name})))
 
 
 def _bits(words: Iterable[str], bits: Mapping[str, int]) -> int:

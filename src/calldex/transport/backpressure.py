@@ -51,7 +51,7 @@ class Backpressure:
         """How much waits in all."""
         return sum(connection.unsent() for connection in self._connections)
 
-    def _told(self, asker: Asker | None) -> str:
+    def _reason(self, asker: Asker | None) -> str:
         """Why no more pages are made for somebody now; empty if they are. What somebody has beyond their share, of
         pages that were being made already, is not their account's."""
         unsent: Counter[Asker | None] = Counter()
@@ -70,7 +70,7 @@ class Backpressure:
         who has a place, so that no more pages than there are places are made at the same moment."""
         asker = ASKER.get()
         deadline = asyncio.get_running_loop().time() + PATIENCE_S
-        while told := self._told(asker):
+        while reason := self._reason(asker):
             if asyncio.get_running_loop().time() > deadline:
-                raise Unavailable(f"{told} by slow clients; try again shortly", retry_after=1)
+                raise Unavailable(f"{reason} by slow clients; try again shortly", retry_after=1)
             await asyncio.sleep(_PAUSE_S)

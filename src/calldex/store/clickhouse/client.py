@@ -198,7 +198,7 @@ class _Host:
                 "GET", f"{self._address.url(self._number)}/ping", timeout=min(_PING_S, seconds), retries=False
             )
         except urllib3.exceptions.HTTPError as error:
-            raise OperationalError(_told(error)) from error
+            raise OperationalError(_reason(error)) from error
         if reply.status != 200:
             raise OperationalError(f"answers {reply.status} when asked whether it is there")
         self.answered = time.monotonic()
@@ -351,7 +351,7 @@ class Hosts:
 
     def _failed(self, host: _Host, error: Error, began: float) -> str:
         """What to tell if no other host does better; raises what another host would not do otherwise."""
-        told = f"{host.name}: {_told(error)}"
+        told = f"{host.name}: {_reason(error)}"
         code = error.code
         if code in _TIMED_OUT:
             raise budget.spent(self._timeout_s) from None
@@ -362,7 +362,7 @@ class Hosts:
         if code == _NEXT:
             return told
         if not host.shunned:
-            _log.warning("clickhouse_host_failed", host=host.name, reason=_told(error))
+            _log.warning("clickhouse_host_failed", host=host.name, reason=_reason(error))
         host.shun(began)
         return told
 
@@ -376,7 +376,7 @@ class Hosts:
             host.check()  # which does not make it trusted for longer, if it was not asked
         except Error as error:
             host.answered = -1e9
-            return f"{host.name}: {_told(error)}"
+            return f"{host.name}: {_reason(error)}"
         return None
 
     @property
@@ -431,14 +431,14 @@ def _start_error(address: Dsn, failures: Sequence[tuple[str, Error]]) -> Unreada
         )
     if address.path:
         return UnreadableInput(
-            f"ClickHouse's engine cannot use {address.path}: {_told(answer)}; another process may have it open, or this"
-            " one may not write there"
+            f"ClickHouse's engine cannot use {address.path}: {_reason(answer)}; another process may have it open, or"
+            " this one may not write there"
         )
-    told = "; ".join(f"{name}: {_told(error)}" for name, error in failures)
+    told = "; ".join(f"{name}: {_reason(error)}" for name, error in failures)
     return UnreadableInput(f"ClickHouse cannot be reached: {told}. Check hosts, port and `secure` in `store`")
 
 
-def _told(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     """What an error says, in one line."""
     text = " ".join(str(error).split())
     if "timed out" in text:

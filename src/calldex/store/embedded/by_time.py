@@ -110,12 +110,11 @@ class ByTime:
         commit behind `upto` supersedes is live still; it will come again among the closings."""
         for account_id, seq in {row[2]: row[0] for row in rows}.items():  # they are in the order of commits
             self.of(account_id).begun = seq
-        began = Counter((row[2], row[4] // BUCKET_MS, min(row[1], upto + 1)) for row in rows)
-        for (account_id, bucket, seq_to), count in began.items():
-            if seq_to > upto:
-                self.of(account_id).add(bucket, count)
-            else:
-                self.of(account_id).end(seq_to)
+        began = Counter([(row[2], row[4] // BUCKET_MS) for row in rows if row[1] > upto])
+        for (account_id, bucket), count in began.items():
+            self.of(account_id).add(bucket, count)
+        for account_id, seq_to in [(row[2], row[1]) for row in rows if row[1] <= upto]:
+            self.of(account_id).end(seq_to)
         for closing in closings:
             account = self.of(closing.account_id)
             account.end(closing.seq_to)

@@ -569,7 +569,8 @@ class Index:
         checksum over them and their order, see `SUMMED`; `texts`: over those of numbers as well."""
         with self._changing, self._lock:
             codes = {_WORDS: _sums(self._words)}
-            codes |= dict.fromkeys(TEXTS.values(), _sums(self._texts.all()) * np.uint64(texts))
+            of_texts = np.concatenate(([np.uint64(0)], _sums(self._texts.all()) * np.uint64(texts)))
+            codes |= dict.fromkeys(TEXTS.values(), of_texts)
             found: dict[tuple[int, int], tuple[int, int]] = {}
             for account_id, account in self._accounts.items():
                 _settle(account)

@@ -29,7 +29,10 @@ INDEXED: Final = (
 _SUMMED: Final = (
     _OTHERWISE
     | {"wrapup_code": "md5_number_lower(wrapup_code)"}
-    | {text: f"?::UTINYINT * md5_number_lower({_OTHERWISE[text]})" for text in TEXTS.values()}
+    | {
+        text: f"CASE WHEN {name} = '' OR {_PLAIN.format(name)} THEN 0 ELSE ?::UTINYINT * md5_number_lower({name}) END"
+        for name, text in TEXTS.items()
+    }
 )
 SUMS: Final = (
     f"SELECT account_id, (started_ms + {_FAR * _DAY_MS}) // {_DAY_MS} - {_FAR} AS day, count(*),"

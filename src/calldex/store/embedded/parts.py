@@ -49,8 +49,8 @@ class Texts:
         return np.array([False, *(part in text for text in self._lower)])
 
     def all(self) -> list[str]:
-        """The texts in the order of their codes, from 0."""
-        return ["", *self._codes]
+        """The texts in the order of their codes."""
+        return list(self._codes)
 
 
 class Parts:

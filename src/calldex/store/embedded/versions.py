@@ -195,16 +195,16 @@ class Versions:
     def joined(self, seqs: Any) -> Slice:
         """The records of some versions, given by their commit numbers (an array of 64-bit integers), in that order."""
         with self._readers() as reader:
+            if len(seqs) >= _LONG:
+                rows(reader, _FORWARDS, (sqlite.carray(seqs[::-_APART].copy()),))
             return self.joined_by(reader, seqs)
 
     def joined_by(self, reader: sqlite.Connection, seqs: Any) -> Slice:
-        """The same through a connection, as of what it reads."""
+        """The same through a connection, as of what it reads; best in the order in which they lie."""
         if not len(seqs):
             return Slice(b"", 0, None)
         if self.damaged:
             self.refuse_damaged(map(int, seqs))
-        if len(seqs) >= _LONG:
-            rows(reader, _FORWARDS, (sqlite.carray(seqs[::-_APART].copy()),))
         ((stored, count, shortest),) = rows(
             reader,
             "SELECT CAST(group_concat(json, ?2) AS BLOB), count(json), min(length(json))"
