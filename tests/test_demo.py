@@ -220,6 +220,7 @@ def test_another_seed_is_another_centre() -> None:
     assert [user.email for user in users(centre(1))] != [user.email for user in users(centre(2))]
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_number() -> None:
     """A million records of a usual centre can be asked for; only those taken are made, and none is kept."""
     list(interactions(10, seed=3))  # what is made once for all

@@ -29,6 +29,7 @@ from calldex.formats import formats, settings_of
 from calldex.ingest.calls import Feed
 from calldex.ingest.pipeline import Ingest
 from calldex.ingest.settle import settle
+from calldex.ingest.tally import Taken
 from calldex.onetime import OneTimeCode
 from calldex.records.record import Cdr
 from calldex.sealing import KEY_BYTES, Sealing
@@ -143,8 +144,10 @@ class Node:
     def note_ingests(self) -> None:
         """Keep when sources delivered since this was done the last time."""
         if news := self.ingest.tally.news():
-            self.directory.note_ingests({name: (each.at_ms, each.newest_ms or None) for name, each in news.items()})
+            self.directory.note_ingests(_times(news))
             self.ingest.tally.keep(news)
+        for account_id, named in self.ingest.tally.take_named().items():
+            self.directory.note_ingests(_times(named), account_id)
 
     def records(self) -> int:
         """How many records are kept, of all accounts. Raises what searches raise."""
@@ -182,6 +185,10 @@ class Node:
         except Unavailable as unwritten:
             # Only times at which names and keys were seen are lost; everything acknowledged is kept.
             _log.warning("closed_without_writing", reason=unwritten.message)
+
+
+def _times(taken: Mapping[str, Taken]) -> dict[str, tuple[int, int | None]]:
+    return {name: (each.at_ms, each.newest_ms or None) for name, each in taken.items()}
 
 
 def open_directory(settings: Settings) -> Directory:

@@ -8,13 +8,16 @@ import gzip
 import json
 import tracemalloc
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
+from uuid import UUID
 
 import httpx
 import pytest
 
 from calldex.api.ingest import Body
+from calldex.clock import now_ms
 from calldex.records import codec
-from calldex.records.record import Cdr, Rejected
+from calldex.records.record import Cdr, Rejected, to_ms
 from tests.api.conftest import Site, newest_first
 
 PATH = "/api/ingest/v1/records"
@@ -84,6 +87,25 @@ def test_each_record_is_judged_by_itself(empty: Site) -> None:
     assert "carrier pigeon" in body["records"][1]["reason"]
     assert "uuid" not in body["records"][1]
     assert "busy" == empty.cdr().json()["records"][0]["disposition"]
+
+
+def test_a_source_that_posts_has_delivered(empty: Site) -> None:
+    """Records that name a source of their account tell when it delivered and how new it is, also those of a large post;
+    what they call a source may be another account's, or none."""
+    directory = empty.node.directory
+    directory.add_source("pbx", "jsonl", {}, "main")
+    directory.add_source("foreign", "jsonl", {}, "other")
+    padding = [{**GOOD, "uuid": str(UUID(int=n)), "source": "nowhere", "comment": "x" * 2_000} for n in range(300)]
+    newest = {**GOOD, "source": "pbx", "timestamp": "2026-02-01T08:00:00Z"}
+    older = {**GOOD, "uuid": str(UUID(int=999)), "source": "pbx"}
+    for body in ([{**GOOD, "source": "foreign"}], [*padding, newest, older], [*padding, older]):
+        assert 0 == post(empty, body).json()["rejected"]
+    empty.node.note_ingests()
+    found = {source.name: source for source in directory.sources()}
+    assert {"pbx", "foreign"} == set(found)
+    assert found["foreign"].last_ingest_at is None
+    assert found["pbx"].newest_started_at == to_ms(datetime(2026, 2, 1, 8, tzinfo=UTC))
+    assert now_ms() - 60_000 < (found["pbx"].last_ingest_at or 0) <= now_ms()
 
 
 def test_nothing_is_accepted_as_well(empty: Site) -> None:

@@ -210,6 +210,7 @@ def test_bad_lines_of_teams(directory: Directory) -> None:
     assert ["Care"] == [team.name for team in directory.teams()]
 
 
+@pytest.mark.slow
 def test_a_large_file_is_taken_in_reasonable_time(directory: Directory) -> None:
     """Ten thousand users, all new and then all changed, in seconds: the directory is locked meanwhile."""
     directory.put_team("main", 1, TeamChanges(name="Sales"))

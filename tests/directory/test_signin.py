@@ -164,6 +164,7 @@ def test_who_has_no_password_does_not_sign_in_with_one(ann: Directory) -> None:
         assert "the e-mail address or the password is wrong" == refused.value.message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["sqlite"], indirect=True)
 def test_time_does_not_tell_who_there_is(ann: Directory, real_hashing: None) -> None:
     """An attempt for somebody who is there takes about as long as one for somebody who is not."""

@@ -204,6 +204,7 @@ def test_csv_is_made_at_once() -> None:
     one.close()
 
 
+@pytest.mark.slow
 def test_nothing_lies_beneath_a_null() -> None:
     """What memory held before, perhaps of another reader's records, is in no file: equal records are equal bytes."""
     empty = [

@@ -625,7 +625,7 @@ def test_a_whole_row_that_cannot_be_read(site: Site) -> None:
 
 @pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"])
 @pytest.mark.parametrize("before", [0, 1, 700])
-@pytest.mark.parametrize("alone", [1, 1 << 20])
+@pytest.mark.parametrize("alone", [1 << 20, pytest.param(1, marks=pytest.mark.slow)])
 def test_lines_that_grow(site: Site, bom: bytes, before: int, alone: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Likewise the last line of a file of records, whoever reads it and however the stream is cut."""
     monkeypatch.setattr("calldex.ingest.workers.ALONE", alone)

@@ -58,7 +58,7 @@ def show_list(page: Page, url: str, day: str) -> None:
 def show_record(page: Page, url: str, day: str) -> None:
     """The same, with a record beside it that has a recording."""
     show_list(page, url, f"{day}&disposition=answered&min_duration=120")
-    page.locator("[data-play]").first.locator("xpath=ancestor::*[@data-testid='row']").click()
+    page.locator("[data-play]").nth(1).locator("xpath=ancestor::*[@data-testid='row']").click()
     expect(page.get_by_test_id("timeline")).to_be_visible()
 
 

@@ -247,6 +247,7 @@ class Posts:
             newest_ms = max((int(record.values[0]) for record in sent.records), default=0)
             words = [found.outcome for found in reply.records]
             self._node.ingest.tally.count("", now_ms(), words, newest_ms)
+            self._node.ingest.tally.name(given.account_id, now_ms(), sent.newest)
             return msgspec.json.encode(reply)
 
         return Post(given.account_id, sent, given.receipt_key, given.digest(), answer)

@@ -44,6 +44,7 @@ _OTHER_FILES: Final = 500
 """How many files a server has open beside its connections, at most."""
 _MALLOC_TRIM_THRESHOLD: Final = -1
 _MALLOC_MMAP_THRESHOLD: Final = -3
+_MALLOC_ARENA_MAX: Final = -8
 """Of `mallopt`, see malloc.h."""
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _log = structlog.get_logger(__name__)
@@ -58,7 +59,6 @@ def serve(node: Node, control: ASGIApp, *, announce: Callable[[str], None]) -> N
     settings = node.settings
     certificate = Certificate.of(settings)
     _allow_files(settings.max_connections)
-    keep_freed_memory()
     with contextlib.ExitStack() as opened:
         port = opened.enter_context(_port(settings.host, settings.port))
         owner_socket = opened.enter_context(_socket_file(settings.data / SOCKET_FILE))
@@ -208,11 +208,13 @@ def _allow_files(connections: int) -> None:
 def keep_freed_memory() -> None:
     """Let the process keep up to 64 MiB that it freed, in each part of its memory that threads share: a page of 10,000
     has several copies of 12 MiB, and to be given those by the system anew took as long as to make it. The most that a
-    server ever has is the same. Only glibc's allocator has such settings."""
+    server ever has is the same. Two such parts, which are made with threads, instead of eight for each core: what many
+    threads free one after another is used again by the next. Only glibc's allocator has such settings."""
     tune = getattr(ctypes.CDLL(None), "mallopt", None)
     if tune is not None:
         tune(_MALLOC_MMAP_THRESHOLD, 32 << 20)
         tune(_MALLOC_TRIM_THRESHOLD, 64 << 20)
+        tune(_MALLOC_ARENA_MAX, 2)
 
 
 def check_port(settings: Settings) -> None:

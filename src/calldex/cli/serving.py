@@ -131,15 +131,15 @@ def demo(records: int | None, seed: int | None, end: datetime | None, data: Path
 @contextmanager
 def _node(data: Path | None, flags: dict[str, object], *, free_port: bool = False) -> Iterator[Node]:
     """The node; with `free_port`, not before it is known that its port can be had."""
+    from calldex.api.server import check_port, keep_freed_memory
     from calldex.cli.process import prepare
     from calldex.node import Node
 
     settings, origins = options.resolved(data, flags)
     prepare(settings, origins, serving=True)
     if free_port:
-        from calldex.api.server import check_port
-
         check_port(settings)
+    keep_freed_memory()  # before there are threads
     with Node(settings) as node:
         if node.is_new:
             output.say(f"{settings.data} is a new data directory.")

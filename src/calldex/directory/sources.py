@@ -64,15 +64,18 @@ class Sources(Repository):
         with self._db.read() as connection:
             return _source(connection, name)
 
-    def note_ingests(self, found: Mapping[str, tuple[int, int | None]]) -> None:
+    def note_ingests(self, found: Mapping[str, tuple[int, int | None]], account_id: int | None = None) -> None:
         """Keep of sources, by name, when they last delivered and when the newest of their calls began; what is later
-        already stays, as several nodes tell it."""
+        already stays, as several nodes tell it. Of sources of this account alone, if one is given: what a client calls
+        a source may be another's."""
         columns = (sources.c.last_ingest_at, sources.c.newest_started_at)
         with self._db.write() as connection:
             for name, values in found.items():
                 for column, value in zip(columns, values, strict=True):
                     if value is not None:
                         later = (sources.c.name == name) & (column.is_(None) | (column < value))
+                        if account_id is not None:
+                            later &= sources.c.account_id == account_id
                         connection.execute(update(sources).where(later).values({column: value}))
 
     def remove_source(self, name: str) -> None:

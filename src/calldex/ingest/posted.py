@@ -99,4 +99,5 @@ def _joined(blocks: Sequence[Block]) -> Block:
         [record for each in blocks for record in each.records],
         [reject for each in blocks for reject in each.rejects],
         [mention for each in blocks for mention in each.mentions],
+        {name: max(other.newest.get(name, 0) for other in blocks) for each in blocks for name in each.newest},
     )

@@ -59,11 +59,13 @@ Part = tuple[int, bytes]
 
 
 class Block(msgspec.Struct, frozen=True, array_like=True):
-    """Some pieces of a stream: records, what could not be read, and of each thing named the newest mention."""
+    """Some pieces of a stream: records, what could not be read, and of each thing named the newest mention; of sources
+    that records name themselves, when the newest of their records began (epoch milliseconds)."""
 
     records: list[Prepared]
     rejects: list[Reject]
     mentions: list[Mention]
+    newest: dict[str, int] = {}
 
 
 class Metered:
@@ -170,6 +172,7 @@ def block(pieces: Iterable[Cdr | Rejected], source: str) -> Block:
     """What a format read, as it is stored; a record that names no source is of this one."""
     records: list[Prepared] = []
     rejects: list[Reject] = []
+    newest: dict[str, int] = {}
 
     def read() -> Iterator[Cdr]:
         """Each record is made ready at once: a list of them made ready afterwards, when the processor's cache has
@@ -179,11 +182,13 @@ def block(pieces: Iterable[Cdr | Rejected], source: str) -> Block:
                 rejects.append(Reject(piece.reason, piece.where, piece.raw))
             else:
                 record = sourced(piece, source)
-                records.append(prepared(record))
+                records.append(made := prepared(record))
+                if record.source is not None and record.source != source:
+                    newest[record.source] = max(newest.get(record.source, 0), int(made.values[0]))
                 yield record
 
     found = mentions(read())
-    return Block(records, rejects, found)
+    return Block(records, rejects, found, newest)
 
 
 def sourced(record: Cdr, source: str) -> Cdr:

@@ -163,7 +163,7 @@ class EmbeddedStore(Staging):
     def head(self, account_id: int) -> int:
         """See `Store.head`. While the columns cannot answer it is the ledger's end, so that searches by uuid need not
         wait; whoever asks the columns waits until they have reached it."""
-        if not self._follower.ready:
+        if not self._follower.answering:
             return self._numbering.last(account_id)
         # The last change of an account may have been an erasure that was purged since.
         head = self._follower.answer(
@@ -176,7 +176,7 @@ class EmbeddedStore(Staging):
         columns = self._follower.columns
         if (
             columns is None
-            or not self._follower.ready
+            or not self._follower.answering
             or columns.is_counting()
             or columns.applied < self._follower.promised
         ):

@@ -83,7 +83,7 @@ class Follower:
         self._thread.start()
 
     @property
-    def ready(self) -> bool:
+    def answering(self) -> bool:
         """Whether questions are answered now."""
         return self._reason is None
 
