@@ -337,7 +337,7 @@ def _by_day(rows: Any) -> dict[str, Any]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    ordered = rows.combine_chunks().sort_by("started_at")
+    ordered = rows.sort_by("started_at").combine_chunks()
     days = pc.fill_null(pc.cast(ordered["started_at"], pa.date32()), _EPOCH)
     runs = pc.run_end_encode(days, run_end_type=pa.int64()).combine_chunks()
     found: dict[str, Any] = {}
