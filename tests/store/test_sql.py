@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from typing import Final
 
 import duckdb
@@ -37,7 +38,7 @@ def duckdb_reads(sql: Sql) -> bool:
 
 def sqlite_reads(sql: Sql) -> bool:
     """Whether SQLite reads it, with these parameters."""
-    with sqlite3.connect(":memory:") as connection:
+    with closing(sqlite3.connect(":memory:")) as connection:
         connection.execute(
             f"CREATE TABLE version (seq, seq_to, account_id, uuid, written_ms, {', '.join(VALUE_NAMES)})"
         )
