@@ -44,6 +44,8 @@ from tests.formats.tools import PLAIN
 from tests.formats.tools import line as cdr_line
 from tests.growth import MOST, growth
 
+pytestmark = pytest.mark.slow
+
 SCOPE: Final = Scope(account_id=1, whole=True)
 RECORD: Final = '{"uuid":"01980c1e-6f3a-8d21-9a3b-5c1f0e7d2b44","type":"inbound","disposition":"answered",'
 RECORD_END: Final = '"timestamp":"2026-07-03T08:00:00Z","duration_s":1}'
