@@ -81,10 +81,9 @@ class Files(Copy):
 
     def apply(self, batch: Batch) -> Sequence[Failed]:
         """See `Destination`."""
-        rows = self.table(batch.changes)
         gone = [change.uuid for change in batch.changes if change.json is None]
         with _as_problems():
-            self._table.apply(rows, gone, batch.state)
+            self._table.apply(self.table(batch.changes), gone, batch.state)
         return ()
 
     def lookup(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
@@ -184,7 +183,8 @@ class _Parquet:
         import pyarrow.compute as pc
 
         changed = pa.concat_arrays([rows["uuid"].combine_chunks(), pa.array(gone, pa.string())])
-        new = _by_day(rows)
+        new, none = _by_day(rows), rows.schema.empty_table()
+        del rows  # they are there by day
         known = self._known()
         # One look at all days together: what is looked for is made ready for it each time.
         found = pc.is_in(pa.chunked_array(known.values(), pa.string()), value_set=changed).combine_chunks()
@@ -195,7 +195,7 @@ class _Parquet:
             start += len(uuids)
         # Where rows come comes first: what moves to another day is for a moment in both files, and never in none.
         for day in [*new, *sorted(touched - new.keys())]:
-            made = new.get(day, rows.slice(0, 0))
+            made = new.get(day, none)
             if day in known:
                 there = self._store.read(f"{self._folder}/{day}.parquet")
                 kept = there.filter(pc.invert(pc.is_in(there["uuid"], value_set=changed)))
