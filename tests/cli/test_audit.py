@@ -7,6 +7,7 @@ import io
 import sqlite3
 import stat
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ def listed(data: Path, *words: object) -> list[dict[str, Any]]:
 
 def sql(data: Path, statement: str) -> None:
     """What somebody does to the database who may write it."""
-    with sqlite3.connect(data / "directory.db") as connection:
+    with closing(sqlite3.connect(data / "directory.db")) as connection, connection:
         connection.execute(statement)
     connection.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import duckdb
@@ -119,7 +120,7 @@ def test_a_bad_setting_stops_every_command(data: Path, monkeypatch: pytest.Monke
 
 def test_a_newer_data_directory_is_refused(full: Path) -> None:
     """Exit code 7, and what to do."""
-    with sqlite3.connect(full / "ledger.db") as ledger:
+    with closing(sqlite3.connect(full / "ledger.db")) as ledger, ledger:
         ledger.execute("PRAGMA user_version = 99")
     result = calldex("search", data=full)
     assert (7, True) == (result.exit_code, "se a newer Calldex" in result.stderr)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -239,7 +239,7 @@ def test_what_is_no_entry_is_told(tmp_path: Path, change: str) -> None:
     """SQLite keeps anything anywhere: what is no text, or none in UTF-8, is a fault of that entry and no traceback."""
     with Directory.open(tmp_path / "directory.db") as directory:
         append(directory, *(made(number) for number in range(1, 4)))
-        with sqlite3.connect(tmp_path / "directory.db") as connection:
+        with closing(sqlite3.connect(tmp_path / "directory.db")) as connection, connection:
             connection.execute(change)
         connection.close()
         assert 2 in where(directory)
