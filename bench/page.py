@@ -58,16 +58,22 @@ def main() -> None:
         calldex(data, "users", "add", EMAIL, "--name", "Bench", "--role", "admin")
         with Node(Settings(data=data)) as node:
             account = node.directory.account("main").id
-            node.directory.set_password(EMAIL, PASSWORD)
             made = iter(interactions(records, seed=1))
             while some := [record for record, _ in zip(made, range(10_000), strict=False)]:
                 node.ingest.post(Post(account, block(some, ""), None, b"", lambda _: b""))
-        with served(data) as server:
-            note_in(found, measured(f"http://{server.host}:{server.port}"))
+        note_in(found, paging(data))
     RESULTS.mkdir(exist_ok=True)
     result = Result(machine(), records, found)
     name = f"{result.machine.at.replace(':', '')}-{result.machine.commit}-page-{records}.json"
     (RESULTS / name).write_bytes(msgspec.json.format(msgspec.json.encode(result)))
+
+
+def paging(data: Path) -> dict[str, float]:
+    """The figures of a data directory whose user is known by `EMAIL`."""
+    with Node(Settings(data=data)) as node:
+        node.directory.set_password(EMAIL, PASSWORD)
+    with served(data) as server:
+        return measured(f"http://{server.host}:{server.port}")
 
 
 def measured(url: str) -> dict[str, float]:

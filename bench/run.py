@@ -45,6 +45,34 @@ def note_in(found: dict[str, float], more: dict[str, float]) -> None:
         print(f"  {name:42} {value:>14,}", flush=True)
 
 
+def measure_reads(folder: Path, records: int) -> Result:
+    """What is asked of records that are there, and what the page needs, for one size."""
+    from bench.page import paging  # needs a browser
+
+    data, file = folder / "data", folder / "records.jsonl"
+    found: dict[str, float] = {}
+    note = partial(note_in, found)
+
+    print(f"{records:,} records", flush=True)
+    note(figures.write_file(file, interactions(records, figures.SEED)))
+    calldex(data, "users", "add", "bench@example.com", "--name", "Bench", "--role", "admin")
+    note(figures.imports(data, file, records))
+    note(figures.disk(data, records))
+    note(figures.start(data))
+    with served(data) as server:
+        note(figures.newest(server))
+        note(figures.filters(server))
+        note(figures.by_uuid(server))
+        note(narrow(server))
+        note(far(server))
+        note(crowds(server))
+        note(copying(server, file))
+        note({"memory_mb": server.memory_mb()})
+    note(paging(data))
+    note(figures.rebuild(data, records))
+    return Result(machine(), records, found)
+
+
 def measure(folder: Path, records: int) -> Result:
     """Everything, for one size."""
     data, file = folder / "data", folder / "records.jsonl"
@@ -89,13 +117,14 @@ def main() -> None:
     parser.add_argument(
         "--records", type=int, nargs="+", default=[1_000_000], help="sizes to measure, one after another"
     )
+    parser.add_argument("--reads", action="store_true", help="only what is asked of records: for tens of millions")
     parser.add_argument("--folder", type=Path, help="where to make the data; a temporary folder by default")
     asked = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)
     for records in asked.records:
         folder = Path(tempfile.mkdtemp(prefix="calldex-bench-", dir=asked.folder))
         try:
-            result = measure(folder, records)
+            result = (measure_reads if asked.reads else measure)(folder, records)
         finally:
             shutil.rmtree(folder)
         name = f"{result.machine.at.replace(':', '')}-{result.machine.commit}-{records}.json"
