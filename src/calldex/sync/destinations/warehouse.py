@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -26,6 +25,7 @@ from calldex.exports.columns import Kind
 from calldex.sync.beside import beside
 from calldex.sync.destinations import Batch, Change, Context, Copy, DestinationProblem, Failed
 from calldex.sync.destinations.needs import needed
+from calldex.sync.workfolder import WorkFolder
 
 _SECTIONS: Final = {
     "RUNTIME__DLTHUB_TELEMETRY": "false",
@@ -61,7 +61,7 @@ class Warehouse(Copy):
         self._tables = needed("calldex.sync.destinations.tables")
         self._pa = needed("pyarrow")
         self._columns = self._tables.columns(context.fields)
-        self._folder = TemporaryDirectory(prefix="calldex-sync-")
+        self._folder = WorkFolder()
         self._made: Any = None
         self._client: Any = None
         self._number: int | None = None
@@ -78,7 +78,7 @@ class Warehouse(Copy):
         """Let go of the connection and the folder."""
         self._disconnect()
         self._made = None
-        self._folder.cleanup()
+        self._folder.close()
 
     def check(self) -> None:
         """Connect, and ask for what there is."""
@@ -197,7 +197,7 @@ class Warehouse(Copy):
 
     def _pipeline(self) -> Any:
         if self._made is None:
-            given: dict[str, Any] = {"dataset_name": self.options.schema, "pipelines_dir": self._folder.name}
+            given: dict[str, Any] = {"dataset_name": self.options.schema, "pipelines_dir": str(self._folder.path)}
             self._schema = self._dlt.Schema("calldex")
             self._made = self._dlt.pipeline(f"calldex_{self.context.pipe}", destination=self.destination(), **given)
         return self._made
