@@ -209,10 +209,8 @@ class BoundedHttp(HttpToolsProtocol):
     def _linger(self) -> None:
         """End our side, and take what the client still sends: a connection that is closed with bytes unread is reset,
         and with that its client (a proxy, mostly) loses the reply."""
-        if self.scheme == "https":
-            self.transport.close()  # TLS says goodbye first, and so takes what comes
-            return
-        self.transport.write_eof()
+        if self.scheme == "http":  # by TLS there is no end of one side
+            self.transport.write_eof()
         self._expect("body", REST_SECONDS)
 
     def _abort(self) -> None:
