@@ -78,6 +78,20 @@ def test_newer_database_is_refused_and_left_alone(place: Place) -> None:
     assert place.execute("SELECT version_num FROM alembic_version") == [("0999",)]
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "DELETE FROM alembic_version",
+        *(f"UPDATE alembic_version SET version_num = '{text}'" for text in ("", "x", "00091")),
+    ],
+)
+def test_a_version_that_is_none(place: Place, damage: str) -> None:
+    """What cannot be a version tells of damage, not of a newer Calldex."""
+    place.execute(damage)
+    with pytest.raises(UnreadableInput, match="is damaged"):
+        place.open()
+
+
 def test_concurrent_first_opening(empty_place: Place) -> None:
     """Several processes and threads that open a new database at once all get it, made once."""
     processes = [subprocess.Popen([sys.executable, "-c", empty_place.opening]) for _ in range(2)]

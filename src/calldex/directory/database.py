@@ -6,6 +6,7 @@ SQLite on one machine, PostgreSQL where several nodes share a directory; only th
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import sqlite3
 from collections.abc import Iterator
@@ -62,6 +63,7 @@ RESERVED_BYTES: Final = 32 << 20
 entries, which is an hour and more at ten searches a second."""
 RESERVED_LOG_BYTES: Final = 8 << 20
 """Room that its write-ahead log keeps: twice as much as is folded in at once."""
+_NUMBERED: Final = re.compile(r"[0-9]{4}")
 _DAMAGED: Final = (
     *(sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_CORRUPT_INDEX, sqlite3.SQLITE_CORRUPT_SEQUENCE),
     *(sqlite3.SQLITE_CORRUPT_VTAB, sqlite3.SQLITE_NOTADB),
@@ -405,10 +407,17 @@ def _room(path: Path) -> int:
 
 
 def version_of(connection: Connection) -> str | None:
-    """The migration that a directory database has come to; None if it is none."""
+    """The migration that a directory database has come to; None if it is none. `UnreadableInput` where its version
+    should be and is not."""
     if not inspect(connection).has_table("alembic_version"):
         return None
-    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    if not isinstance(found, str) or not _NUMBERED.fullmatch(found):
+        raise UnreadableInput(
+            f"the directory database is damaged: what should be its version, as {tables.VERSION}, is {found!r:.40};"
+            " restore a backup"
+        )
+    return found
 
 
 def _upgrade(connection: Connection) -> None:
