@@ -99,7 +99,8 @@ def _alone(file: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     with duckdb.connect() as connection:
         connection.execute(
             "CREATE TABLE calls AS SELECT row_number() OVER () AS seq, uuid, started_at, type, disposition, queue,"
-            ' "from" AS caller, "to" AS callee, talk_s, wait_s FROM read_json(?, format = \'newline_delimited\')',
+            ' "from" AS caller, "to" AS callee, talk_s, wait_s FROM'
+            " read_json(?, format = 'newline_delimited', ignore_errors = true)",
             [str(file)],
         )
         yield connection
