@@ -19,11 +19,11 @@ from tests.sync.conftest import RECORDS, Rig, Source
 from tests.sync.front import Front
 
 PAGE: Final = 10
-BATCH: Final = 30
+BATCH: Final = 20
 
 
 def test_rows_in_flight_are_bounded(source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A destination that takes its time makes the reader wait: beside its batch there are never more than three pages,
+    """A destination that takes its time makes the reader wait: beside its batch there are never more than two pages,
     however much there is to read; and there are those three."""
     in_flight: list[int] = []
     taken = 0

@@ -28,7 +28,7 @@ _log: Final = structlog.get_logger(__name__)
 Kind = Literal["calldex", "v2"]
 TRIES: Final = 8
 PAGE: Final = 10_000
-AHEAD: Final = 3
+AHEAD: Final = 2
 """So many pages of a feed may be read, or on their way, that are not dealt with: as many as a copy takes at once."""
 _PASSES: Final = frozenset((500, 520, 521, 522, 524))
 """The client tries again what says itself that it passes; a sync may, as it only reads, do so with these as well."""

@@ -121,7 +121,7 @@ class Copy(Destination):
     """A destination that holds rows which can be read back: it keeps the state of its pipe with them, in the same
     transaction or load, has tables of look-ups, and can be proved equal."""
 
-    batch_size: ClassVar[int] = 30_000
+    batch_size: ClassVar[int] = 20_000
 
     def state(self) -> str:
         """The state that the last batch brought; empty if there was none. What only half arrived does not count."""
