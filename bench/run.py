@@ -26,6 +26,8 @@ from bench.service import calldex, served
 from calldex.demo import interactions
 
 RESULTS = Path(__file__).parent / "results"
+READS = (figures.newest, figures.filters, figures.by_uuid, narrow, far)
+"""What is asked of records that are there, one client at a time."""
 MOST_SHORT = 1_000_000
 """What short records cost is known from so many."""
 
@@ -45,26 +47,28 @@ def note_in(found: dict[str, float], more: dict[str, float]) -> None:
         print(f"  {name:42} {value:>14,}", flush=True)
 
 
+def imported(folder: Path, records: int, found: dict[str, float]) -> tuple[Path, Path]:
+    """A data directory of that size, and the file it was made of; what making it took is noted."""
+    data, file = folder / "data", folder / "records.jsonl"
+    print(f"{records:,} records", flush=True)
+    note_in(found, figures.write_file(file, interactions(records, figures.SEED)))
+    calldex(data, "users", "add", "bench@example.com", "--name", "Bench", "--role", "admin")
+    note_in(found, figures.imports(data, file, records))
+    return data, file
+
+
 def measure_reads(folder: Path, records: int) -> Result:
     """What is asked of records that are there, and what the page needs, for one size."""
     from bench.page import paging  # needs a browser
 
-    data, file = folder / "data", folder / "records.jsonl"
     found: dict[str, float] = {}
     note = partial(note_in, found)
-
-    print(f"{records:,} records", flush=True)
-    note(figures.write_file(file, interactions(records, figures.SEED)))
-    calldex(data, "users", "add", "bench@example.com", "--name", "Bench", "--role", "admin")
-    note(figures.imports(data, file, records))
+    data, file = imported(folder, records, found)
     note(figures.disk(data, records))
     note(figures.start(data))
     with served(data) as server:
-        note(figures.newest(server))
-        note(figures.filters(server))
-        note(figures.by_uuid(server))
-        note(narrow(server))
-        note(far(server))
+        for measured in READS:
+            note(measured(server))
         note(crowds(server))
         note(copying(server, file))
         note({"memory_mb": server.memory_mb()})
@@ -75,14 +79,9 @@ def measure_reads(folder: Path, records: int) -> Result:
 
 def measure(folder: Path, records: int) -> Result:
     """Everything, for one size."""
-    data, file = folder / "data", folder / "records.jsonl"
     found: dict[str, float] = {}
     note = partial(note_in, found)
-
-    print(f"{records:,} records", flush=True)
-    note(figures.write_file(file, interactions(records, figures.SEED)))
-    calldex(data, "users", "add", "bench@example.com", "--name", "Bench", "--role", "admin")
-    note(figures.imports(data, file, records))
+    data, file = imported(folder, records, found)
     note(figures.imports(data, file, records, "reimport"))
     note(figures.importing_short(folder, min(records, MOST_SHORT)))
     note(figures.start(data))
@@ -92,11 +91,8 @@ def measure(folder: Path, records: int) -> Result:
     with served(data) as server:
         note(figures.walk(server))
     with served(data) as server:
-        note(figures.newest(server))
-        note(figures.filters(server))
-        note(figures.by_uuid(server))
-        note(narrow(server))
-        note(far(server))
+        for measured in READS:
+            note(measured(server))
         note(codings(server))
         note(crowds(server))
         note(exporting(server, file))
