@@ -517,3 +517,33 @@ def test_a_wrong_push_is_refused(made: Made, options: dict[str, str], why: str) 
     """Before anything is sent."""
     with pytest.raises(DestinationProblem, match=why):
         made(inbox.Inbox(), **options)
+
+
+_ASKED = {
+    "hubspot": ("properties", "upsert", "contacts/search", "contacts/batch/create", "associations"),
+    "salesforce": ("oauth2/token", "describe", "/search", "composite/sobjects/Task", "composite/sobjects"),
+    "zendesk": ("users/me", "users/search", "/users", "/calls"),
+    "bitrix24": ("oauth/token", "scope", "batch"),
+}
+
+
+@pytest.mark.parametrize("said", ["be back soon", {"error": "NOT_NOW", "message": "not now"}, [], None])
+@pytest.mark.parametrize(("at", "path"), [(at, path) for at, paths in enumerate(_ASKED.values()) for path in paths])
+def test_a_200_that_holds_no_answer(made: Made, at: int, path: str, said: Any) -> None:
+    """A page for people, an error, nothing: whatever was asked for, it is told in a sentence with the vendor's name,
+    and gone on with; no call is there twice, and one that is not there is listed."""
+    memory: dict[str, str] = {}
+    vendor = _ALL[at]()
+    crm, _ = made(vendor, memory, contacts="create")
+    vendor.fail(path, answers(200, said))
+    records = [call(one) for one in range(3)]
+    try:
+        told = [failed.message for failed in crm.apply(changed(records))]
+    except DestinationProblem as problem:
+        told = [str(problem)]
+    assert [] == vendor.faults, "it was not asked for"
+    assert told or said == []  # of nothing that was made
+    assert all(type(crm).vendor in each for each in told)
+    left = words(crm.apply(changed(records)))
+    assert all("may have it" in each for each, _ in left.values())
+    assert 3 == len(_calls(vendor)) + len(left)

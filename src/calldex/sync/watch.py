@@ -73,7 +73,10 @@ class Metrics:
 
     def write(self, path: Path) -> None:
         """Write a file for node_exporter."""
-        write_to_textfile(str(path), self.registry)
+        try:
+            write_to_textfile(str(path), self.registry)
+        except OSError as error:  # of a disk that is full, say: the copies go on
+            _log.error("metrics not written", path=str(path), reason=error.strerror)
 
 
 class Watcher:
