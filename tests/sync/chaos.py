@@ -19,6 +19,9 @@ import msgspec
 from calldex import clock
 from calldex.demo import interactions
 from calldex.records.record import Cdr
+from calldex.sync import reading
+from calldex.sync import source as sources
+from calldex.sync.destinations import Copy
 from tests.sync.conftest import Rig, Source
 from tests.sync.front import Front
 
@@ -26,6 +29,7 @@ _PRELOADED: Final = ("dlt", "dlt.destinations", "pyarrow", "calldex.sync.destina
 SKEWS: Final = [timedelta(), *(timedelta(hours=hours) for hours in (-200, -26, -1, 1, 26, 200))]
 """By how much a sync's clock is ahead of the endpoint's."""
 _LONGEST_S: Final = 0.05
+PAGE: Final = 100
 
 
 class Hurried(threading.Event):
@@ -50,6 +54,8 @@ def sync(folder: str, key: str, text: dict[str, Any], ahead: timedelta) -> None:
     os.dup2(log, sys.stderr.fileno())
     sys.stdout = os.fdopen(log, "w", buffering=1)  # a line at a time: nobody writes the rest when it is killed
     clock_ahead(ahead)
+    reading.PAGE = sources.PAGE = PAGE  # type: ignore[misc]  # so that there are walks to be killed in
+    Copy.batch_size = 2 * PAGE  # type: ignore[misc]  # likewise
     rig = Rig(Path(folder), "", key, {})
     rig.text, rig.stopping = text, Hurried
     while True:

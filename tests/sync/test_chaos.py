@@ -95,7 +95,7 @@ def test_a_short_chaos(source: Source, database: Database, tmp_path: Path) -> No
 def test_a_short_chaos_of_days(berlin: Source, database: Database, tmp_path: Path) -> None:
     """Three lives of a sync that reads days, one of which has 25 hours."""
     now = DAYLIGHT["a day of 25 hours"]
-    chaos(berlin, database, tmp_path, v2=True, lives=(3, 45, 9), seed=1, now=now)
+    chaos(berlin, database, tmp_path, v2=True, lives=(3, 60, 9), seed=1, now=now)
 
 
 @pytest.mark.slow

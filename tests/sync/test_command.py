@@ -122,6 +122,22 @@ def test_a_full_disk_is_told(folder: Path, source: Source) -> None:
         assert set(source.records()) == {uuid for uuid, _, _ in file.held("calls", None, None)}
 
 
+def test_what_lies_beside_the_file_is_told(folder: Path, source: Source) -> None:
+    """A state file that is damaged, and a port that is taken: in a sentence, with the exit code that is stated."""
+    key = source.keys["admin"]
+    (folder / "sync.toml.state").write_bytes(b"no database, but long enough to be looked at" * 99)
+    for words in (("run",), ("status",), ("verify",), ("reset", "--yes")):
+        told = sync(folder, key, *words)
+        assert (5, True) == (told.returncode, "sync.toml.state is damaged" in told.stderr), told.stderr
+        assert "Traceback" not in told.stderr
+    (folder / "sync.toml.state").unlink()
+    with socketserver.TCPServer(("127.0.0.1", 0), socketserver.BaseRequestHandler) as taken:
+        told = sync(folder, key, "run", "--metrics-port", str(taken.server_address[1]))
+    assert (2, True) == (told.returncode, "--metrics-port" in told.stderr), told.stderr
+    assert "in use" in told.stderr
+    assert 0 == sync(folder, key, "run", "--metrics-file", str(folder / "none" / "metrics")).returncode
+
+
 def test_init_asks_and_writes_what_works(tmp_path: Path, source: Source) -> None:
     """The file that it writes can be used as it is; it writes over none."""
     answers = f"{source.url}\nCDR_KEY\nduckdb\n{tmp_path}/calls_copy.duckdb\n"
