@@ -113,13 +113,19 @@ def _moved(record: Cdr, by: timedelta) -> Cdr:
     )
 
 
-def killed(rig: Rig, front: Front, story: Story, chance: random.Random, lives: Sequence[int]) -> None:
+def killed(
+    rig: Rig, front: Front, story: Story, chance: random.Random, lives: Sequence[int], *, longest_s: float
+) -> int:
     """Let a sync run beside the story, killed and started again: in each of its lives a moment after so many requests,
-    so that a busy machine only makes it take longer. In each, its clock is wrong by something else."""
+    so that a busy machine only makes it take longer. In each, its clock is wrong by something else. No life begins
+    after so many seconds; how many there were."""
+    began = time.monotonic()
     starting = multiprocessing.get_context("forkserver")
     starting.set_forkserver_preload(list(_PRELOADED))
     words = (str(rig.folder), rig.environment["CDR_KEY"], rig.text)
-    for requests in lives:
+    for number, requests in enumerate(lives):
+        if time.monotonic() - began > longest_s:
+            return number
         ahead = timedelta(seconds=front.ahead_s) + chance.choice(SKEWS)
         process = starting.Process(target=sync, args=(*words, ahead), daemon=True)
         process.start()
@@ -133,3 +139,4 @@ def killed(rig: Rig, front: Front, story: Story, chance: random.Random, lives: S
         finally:
             process.kill()  # whatever becomes of the test, it does not write into the database of the next one
             process.join()
+    return len(lives)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from calldex.sync.crm.base import Crm
-from calldex.sync.destinations import DestinationProblem
+from calldex.sync.destinations import Batch, Change, DestinationProblem
 from calldex.sync.destinations.bitrix24 import Bitrix24
 from calldex.sync.destinations.hubspot import HubSpot
 from calldex.sync.destinations.push import Push, signed
@@ -272,6 +272,19 @@ def test_what_is_erased_is_taken_out(made: Made, at: int) -> None:
     assert 3 == len(_calls(vendor))
     assert [] == crm.apply(changed([call(1)]))
     assert 4 == len(_calls(vendor))
+
+
+@pytest.mark.parametrize("at", [0, 1], ids=["hubspot", "salesforce"])
+def test_a_uuid_may_be_any_text(made: Made, at: int) -> None:
+    """An endpoint that is not Calldex may have others than we; they are taken out as any."""
+    vendor = _ALL[at]()
+    crm, _ = made(vendor)
+    crm.check()
+    uuids = ("ABCDEF01-6F3A-8D21-9A3B-000000000001", "o'clock", "a\\'b)")
+    assert [] == crm.apply(changed([call(one, uuid=uuid) for one, uuid in enumerate(uuids)]))
+    assert 3 == len(_calls(vendor))
+    assert [] == crm.apply(Batch([Change(uuid, 0, None) for uuid in uuids]))
+    assert 0 == len(_calls(vendor))
 
 
 @pytest.mark.parametrize("at", [2, 3], ids=["zendesk", "bitrix24"])

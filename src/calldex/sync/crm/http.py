@@ -9,12 +9,11 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 import httpx2
 
-from calldex.clock import now_ms
+from calldex.client.client import retry_after
 
 TIMEOUT_S: Final = 30.0
 TRIES: Final = 6
@@ -240,14 +239,3 @@ class Http:
             pace.sleep(min(2.0**tried, _LONGEST_PAUSE_S) * (0.5 + chance / 2))
         else:
             pace.hold(pause_s + chance / 2)
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """How many seconds a reply asks to wait: as a number or a date; None where it does not."""
-    asked = headers.get("retry-after", "").strip()
-    if asked.replace(".", "", 1).isdecimal():
-        return float(asked)
-    try:
-        return max(0.0, parsedate_to_datetime(asked).timestamp() - now_ms() / 1000)
-    except (ValueError, TypeError):
-        return None

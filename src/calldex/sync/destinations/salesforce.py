@@ -114,8 +114,7 @@ class Salesforce(Crm):
     def remove(self, known: Mapping[str, str | None]) -> Sequence[Failed]:
         """See `Crm`: they go to the recycle bin."""
         field = self.options.external_id
-        uuids = ",".join(f"'{uuid}'" for uuid in known if set(uuid) <= set("0123456789abcdef-"))
-        text = f"SELECT Id, {field} FROM Task WHERE {field} IN ({uuids})"  # noqa: S608 - hexadecimal digits, and a name that was checked
+        text = f"SELECT Id, {field} FROM Task WHERE {field} IN ({','.join(map(_quoted, known))})"  # noqa: S608 - quoted, and a name that was checked
         found = self.http.send("GET", f"{self._base}/query", parameters={"q": text}).told("records")
         if not found:
             return ()
@@ -142,6 +141,12 @@ class Salesforce(Crm):
         path = f"{self._base}/composite/sobjects"
         results = self.http.send("POST", path, json={"allOrNone": False, "records": records}, again=False).rows
         return {number: one["id"] for number, one in zip(numbers, results, strict=False) if one["success"]}
+
+
+def _quoted(text: str) -> str:
+    """A text as SOQL has it: an endpoint's uuid may be any."""
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
 
 
 def _outcome(uuid: str, result: Mapping[str, Any]) -> Outcome:
