@@ -54,8 +54,9 @@ def sync(folder: str, key: str, text: dict[str, Any], ahead: timedelta) -> None:
     os.dup2(log, sys.stderr.fileno())
     sys.stdout = os.fdopen(log, "w", buffering=1)  # a line at a time: nobody writes the rest when it is killed
     clock_ahead(ahead)
-    reading.PAGE = sources.PAGE = PAGE  # type: ignore[misc]  # so that there are walks to be killed in
-    Copy.batch_size = 2 * PAGE  # type: ignore[misc]  # likewise
+    for module in (reading, sources):
+        vars(module)["PAGE"] = PAGE  # so that there are walks to be killed in
+    Copy.batch_size = 2 * PAGE  # likewise
     rig = Rig(Path(folder), "", key, {})
     rig.text, rig.stopping = text, Hurried
     while True:
