@@ -201,7 +201,7 @@ ENDPOINTS: Final = (
             "With `wait`, the reply comes as soon as there is a change. With `Accept: text/event-stream`, each page is"
             " an event whose id is its cursor, and `Last-Event-ID` continues.\n\n"
             "409: what the key may see has changed; 410: the cursor is older than what is kept, or the store was"
-            " restored. Then read the feed again from the beginning, and delete from the copy what does not come."
+            " restored. Then read the feed again from the beginning, and drop from the copy what does not come."
         ),
         gives=FeedReply,
         other_types=(EVENTS,),
