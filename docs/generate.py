@@ -151,7 +151,8 @@ def _parameters() -> Iterator[str]:
         yield f"## {heading}"
         but = "" if reading.takes.related else f" but `{RELATED[0]}` ({UNRELATED})"
         yield f"`GET {path}` takes the filters{but}, `start_date`, `end_date`, `timezone`, `key`, and these."
-        yield _taken(parameters_of(reading.takes.own))
+        own: type[msgspec.Struct] = reading.takes.own
+        yield _taken(parameters_of(own))
     yield "## Users"
     yield "`GET /api/v3/cdr/users` takes `key` and these, in any letter case. Users that fit all are listed."
     yield _table(("parameter", "meaning"), [(f"`{p.name}`", p.description) for p in parameters_of(UserOptions)])
