@@ -17,8 +17,6 @@ from typing import Any, Final
 import duckdb
 from arro3.core import DataType
 
-from calldex.exports.lines import one_a_line
-
 _SURE: Final = (
     "CASE WHEN regexp_matches({0}, '(^|:)-?([0-9.]+e|0\\.000|[0-9]{{17}})') THEN error('unsure') ELSE {0} END AS {0}"
 )
@@ -43,9 +41,9 @@ class Reading:
         self._idle: SimpleQueue[_Desk] = SimpleQueue()
 
     def table(self, records: bytes, take: Callable[[Any], Any]) -> Any:
-        """What is taken of the records, their JSON joined by commas, as an Arrow stream."""
+        """What is taken of the records, their JSON a line each, as an Arrow stream."""
         with self._desk() as desk:
-            desk.batch.write(one_a_line(records))
+            desk.batch.write(records)
             return take(desk.cursor.sql(f"FROM {self._records(desk)}"))
 
     def rows(self, records: bytes, quoted: Sequence[str], numbers: Sequence[str]) -> bytes | None:
@@ -55,7 +53,7 @@ class Reading:
         sure = ", ".join(_SURE.format(_name(name)) for name in numbers)
         force = f", FORCE_QUOTE ({', '.join(map(_name, quoted))})" if quoted else ""
         with self._desk() as desk:
-            desk.batch.write(one_a_line(records))
+            desk.batch.write(records)
             desk.rows.write(b"")
             try:
                 desk.cursor.execute(

@@ -49,7 +49,7 @@ class Position(msgspec.Struct, frozen=True):
 
 
 class Slice(msgspec.Struct, frozen=True):
-    """Some records in their order: their JSON joined by commas, how many, and where the last one stands."""
+    """Some records in their order: their JSON, a line each, how many, and where the last one stands."""
 
     json: bytes
     count: int
@@ -162,8 +162,8 @@ class Change(msgspec.Struct, frozen=True, gc=False):
 
 
 class Changes(msgspec.Struct, frozen=True):
-    """The versions that began behind a commit, in the order of commits, and the JSON of those that match, joined by
-    commas; up to the commit `upto`; whether there are `more` behind it. Nothing can come behind `upto` any more that
+    """The versions that began behind a commit, in the order of commits, and the JSON of those that match, a line
+    each; up to the commit `upto`; whether there are `more` behind it. Nothing can come behind `upto` any more that
     was committed before `complete_ms`."""
 
     changes: Sequence[Change]

@@ -416,7 +416,7 @@ class ClickhouseStore:
         if not json:
             return Slice(b"", 0, None)
         last = Position(started_ms[-1], str(UUID(bytes=uuids[-1])))
-        return Slice(b",".join(json), len(json), last)
+        return Slice(b"\n".join(json), len(json), last)
 
     def _refuse_purged(self, query: Query, as_of: int) -> None:
         if as_of < self.purged_upto(query.scope.account_id):
