@@ -44,7 +44,9 @@ class Reading:
         """What is taken of the records, their JSON a line each, as an Arrow stream."""
         with self._desk() as desk:
             desk.batch.write(records)
-            return take(desk.cursor.sql(f"FROM {self._records(desk)}"))
+            if desk.columns is None:
+                desk.columns = desk.cursor.sql(f"FROM {self._records(desk)}")
+            return take(desk.columns)
 
     def rows(self, records: bytes, quoted: Sequence[str], numbers: Sequence[str]) -> bytes | None:
         """The records as CSV, without headings: values of the columns `quoted` in quotes, those that are null excepted.
@@ -87,10 +89,11 @@ class Reading:
 
 
 class _Desk:
-    """What one thread needs to read a batch."""
+    """What one thread needs to read a batch. `columns`: what is read of whatever `batch` holds, understood once."""
 
     def __init__(self) -> None:
         self.cursor = _database().cursor()
+        self.columns: duckdb.DuckDBPyRelation | None = None
         self.batch, self.rows = _File(), _File()
 
     def close(self) -> None:
@@ -108,11 +111,11 @@ class _File:
         self.path = f"/proc/self/fd/{self._number}"
 
     def write(self, content: bytes) -> None:
-        """Make this its content."""
-        os.ftruncate(self._number, 0)
+        """Make this its content. The memory of what it held before is used again."""
         written = 0
         while written < len(content):
             written += os.pwrite(self._number, memoryview(content)[written:], written)
+        os.ftruncate(self._number, len(content))
 
     def read(self) -> bytes:
         """Take its content from it."""
