@@ -493,15 +493,15 @@ class Search(Generic[O]):
         return Point(as_of=as_of, total=self._store.total(self._query, as_of))
 
     def _batches(self, point: Point, size: int, *, dated: bool) -> Iterator[Batch]:
-        as_of, total, after = point.as_of, point.total, point.after
-        left = total - point.passed
-        while left > 0:
-            found = self._store.slice(self._query, as_of, limit=min(size, left), total=total, after=after)
-            if not found.count:
-                raise CalldexError(f"{left} of {total} records that were counted are not there")
+        as_of, left = point.as_of, point.total - point.passed
+        for found in self._store.walk(
+            self._query, as_of, size=size, total=point.total, passed=point.passed, after=point.after
+        ):
             json = served(found.json, self.scope)
-            after, left = found.last, left - found.count
-            yield Batch(self._dated(json, as_of) if dated else json, found.count, after)
+            left -= found.count
+            yield Batch(self._dated(json, as_of) if dated else json, found.count, found.last)
+        if left:
+            raise CalldexError(f"{left} of {point.total} records that were counted are not there")
 
     def _dated(self, records: bytes, as_of: int) -> bytes:
         """Records' JSON with `updated_at` behind its other members."""

@@ -311,6 +311,12 @@ class Records(Protocol):
         """The first `limit` matching records behind a position, after skipping some. `total` tells how many match
         in all, which helps to look in the right place."""
 
+    def walk(
+        self, query: Query, as_of: int, *, size: int, total: int, passed: int = 0, after: Position | None = None
+    ) -> Iterator[Slice]:
+        """The matching records behind a position, `size` at a time. `total` tells how many match in all, `passed` how
+        many of them are not behind it."""
+
     def aggregate(self, query: Query, as_of: int, grouping: Grouping) -> list[tuple[Any, ...]]:
         """What is measured of the groups of the records that match, in the order of their values: of each the begin of
         its bucket, if there are buckets, its values and its measures, as columns keep them. Of no group, one row."""
