@@ -24,8 +24,20 @@ from tests.engines import LONG_S, answer, disagreeing, embedded, put
 from tests.examples import examples
 
 WHOLE = Scope(account_id=1, whole=True)
-NUMBERS = ("447700900001", "447700900002", "4477", "44770", "anonymous", "447700900001;ext=5", "4" * 19, "4" * 18, None,
-           "Lobby", "LOBBY", "447700900001;EXT=5")  # fmt: skip
+NUMBERS = (
+    "447700900001",
+    "447700900002",
+    "4477",
+    "44770",
+    "anonymous",
+    "447700900001;ext=5",
+    "4" * 19,
+    "4" * 18,
+    None,
+    "Lobby",
+    "LOBBY",
+    "447700900001;EXT=5",
+)
 PARTS = st.sampled_from(("4477", "7", "0001", "900001", "4" * 17, "4" * 18, "4" * 19, "9", "obby", "LOB", "5", "7009"))
 UUIDS = [f"01980c1e-6f3a-8d21-9a3b-5c1f0e7d2b{at:02d}" for at in range(12)]
 
@@ -154,7 +166,7 @@ def test_any_life_of_records(tmp_path_factory: pytest.TempPathFactory, data: st.
             for asked, scope in queries:
                 visible = [cdr for cdr in kept.values() if scope.admits(cdr)]
                 expected = list(map(codec.encode, reference.answer(visible, asked)))
-                pages = [b",".join(expected[at : at + 2]) for at in range(0, len(expected), 2)]
+                pages = [b"\n".join(expected[at : at + 2]) for at in range(0, len(expected), 2)]
                 assert pages == found(store, meant(asked, scope), as_of)
         indexed(store)
         assert [] == disagreeing(store)
@@ -182,8 +194,9 @@ def test_without_memory_the_columns_answer(tmp_path: Path) -> None:
     for index_mb, first in ((0, 10), (1, 9000), (1, 10)):
         folder = tmp_path / f"{index_mb} {first}"
         folder.mkdir()
-        with closing(EmbeddedStore(folder, memory_mb=128, index_mb=index_mb, threads=1, timeout_s=60,
-                                   superseded_kept_s=LONG_S)) as store:  # fmt: skip
+        with closing(
+            EmbeddedStore(folder, memory_mb=128, index_mb=index_mb, threads=1, timeout_s=60, superseded_kept_s=LONG_S)
+        ) as store:
             put(store, list(map(lasting, range(first))))
             made = store.index()
             made.most_bytes = min(made.most_bytes, 300_000)
@@ -224,7 +237,7 @@ def test_many_records_of_one_instant(tmp_path: Path) -> None:
         head = store.head(1)
         assert 6000 == made.count(OWN, head)
         assert None is made.newest(OWN, head, start_ms=None, end_ms=None, after=None, most=10)
-        expected = b",".join(map(codec.encode, reference.answer(same, {})[:10]))
+        expected = b"\n".join(map(codec.encode, reference.answer(same, {})[:10]))
         assert expected == store.slice(OWN, head, limit=10, total=6000).json
 
 
@@ -272,8 +285,13 @@ def test_parts_beside_other_conditions(tmp_path: Path) -> None:
     """Whichever of them a segment is looked at by, the others hold as well."""
     with closing(embedded(tmp_path)) as store:
         made_of = [(f"44{at % 7}", f"55{at % 5}", at % 3 + 1) for at in range(210)]
-        put(store, [msgspec.structs.replace(lasting(at), from_=caller, to=callee, agent_id=agent)
-                    for at, (caller, callee, agent) in enumerate(made_of)])  # fmt: skip
+        put(
+            store,
+            [
+                msgspec.structs.replace(lasting(at), from_=caller, to=callee, agent_id=agent)
+                for at, (caller, callee, agent) in enumerate(made_of)
+            ],
+        )
         made = indexed(store)
         for given in (
             {"wildcard_cli": "46", "wildcard_number": "52"},
