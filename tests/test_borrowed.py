@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import pytest
 import uvicorn
-from authlib.integrations.starlette_client import StarletteIntegration  # type: ignore[import-untyped]
+from authlib.integrations.starlette_client import StarletteIntegration
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -117,8 +117,8 @@ def attributes(kind: type) -> set[str]:
     ("kind", "base"),
     [
         (protocol.BoundedHttp, HttpToolsProtocol),
-        (server._Server, uvicorn.Server),  # noqa: SLF001
-        (server._PublicServer, uvicorn.Server),  # noqa: SLF001
+        (server._Server, uvicorn.Server),  # noqa: SLF001 - what runs
+        (server._PublicServer, uvicorn.Server),  # noqa: SLF001 - likewise
     ],
 )
 def test_uvicorn_has_what_is_used_of_it(kind: type, base: type) -> None:
@@ -167,7 +167,7 @@ def test_uvicorn_calls_what_is_overridden(kind: type[Any]) -> None:
 def test_below_tls_asyncio_has_a_transport() -> None:
     """What of a reply lies there is found by way of `_ssl_protocol` and `_transport`; without them slow clients that
     come by TLS would go unnoticed."""
-    assert "_ssl_protocol" in own(sslproto._SSLProtocolTransport)  # noqa: SLF001
+    assert "_ssl_protocol" in own(sslproto._SSLProtocolTransport)  # noqa: SLF001 - that is the point
     assert "_transport" in own(sslproto.SSLProtocol)
 
 

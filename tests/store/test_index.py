@@ -24,8 +24,20 @@ from tests.engines import LONG_S, answer, disagreeing, embedded, put
 from tests.examples import examples
 
 WHOLE = Scope(account_id=1, whole=True)
-NUMBERS = ("447700900001", "447700900002", "4477", "44770", "anonymous", "447700900001;ext=5", "4" * 19, "4" * 18, None,
-           "Lobby", "LOBBY", "447700900001;EXT=5")  # fmt: skip
+NUMBERS = (
+    "447700900001",
+    "447700900002",
+    "4477",
+    "44770",
+    "anonymous",
+    "447700900001;ext=5",
+    "4" * 19,
+    "4" * 18,
+    None,
+    "Lobby",
+    "LOBBY",
+    "447700900001;EXT=5",
+)
 PARTS = st.sampled_from(("4477", "7", "0001", "900001", "4" * 17, "4" * 18, "4" * 19, "9", "obby", "LOB", "5", "7009"))
 UUIDS = [f"01980c1e-6f3a-8d21-9a3b-5c1f0e7d2b{at:02d}" for at in range(12)]
 
@@ -183,8 +195,9 @@ def test_without_memory_the_columns_answer(tmp_path: Path) -> None:
     for index_mb, first in ((0, 10), (1, 9000), (1, 10)):
         folder = tmp_path / f"{index_mb} {first}"
         folder.mkdir()
-        with closing(EmbeddedStore(folder, memory_mb=128, index_mb=index_mb, threads=1, timeout_s=60,
-                                   superseded_kept_s=LONG_S)) as store:  # fmt: skip
+        with closing(
+            EmbeddedStore(folder, memory_mb=128, index_mb=index_mb, threads=1, timeout_s=60, superseded_kept_s=LONG_S)
+        ) as store:
             put(store, list(map(lasting, range(first))))
             made = store.index()
             made.most_bytes = min(made.most_bytes, 300_000)
@@ -242,8 +255,13 @@ def test_times_are_found_in_both_ways(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(segment, "_HALVED", halved)
     day = 86_400_000
     with closing(embedded(tmp_path)) as store:
-        put(store, [msgspec.structs.replace(lasting(at), started_at=from_ms(at * day // 4), agent_id=at % 3 + 1)
-                    for at in range(60)])  # fmt: skip
+        put(
+            store,
+            [
+                msgspec.structs.replace(lasting(at), started_at=from_ms(at * day // 4), agent_id=at % 3 + 1)
+                for at in range(60)
+            ],
+        )
         made, head = indexed(store), store.head(1)
         for first in range(1, 13):
             given = {"agent_ids": "1,2", "start_date": f"1970-01-{first:02}", "end_date": "1970-01-12"}
@@ -303,8 +321,13 @@ def test_parts_beside_other_conditions(tmp_path: Path) -> None:
     """Whichever of them a segment is looked at by, the others hold as well."""
     with closing(embedded(tmp_path)) as store:
         made_of = [(f"44{at % 7}", f"55{at % 5}", at % 3 + 1) for at in range(210)]
-        put(store, [msgspec.structs.replace(lasting(at), from_=caller, to=callee, agent_id=agent)
-                    for at, (caller, callee, agent) in enumerate(made_of)])  # fmt: skip
+        put(
+            store,
+            [
+                msgspec.structs.replace(lasting(at), from_=caller, to=callee, agent_id=agent)
+                for at, (caller, callee, agent) in enumerate(made_of)
+            ],
+        )
         made = indexed(store)
         for given in (
             {"wildcard_cli": "46", "wildcard_number": "52"},

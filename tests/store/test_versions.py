@@ -514,4 +514,4 @@ def test_an_answer_is_made_to_be_kept(store: Store) -> None:
 def test_a_query_needs_a_scope() -> None:
     """There is no search without one."""
     with pytest.raises(TypeError, match="scope"):
-        Query()  # type: ignore[call-arg]
+        Query()  # type: ignore[call-arg]  # that is refused

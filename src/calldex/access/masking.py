@@ -549,7 +549,7 @@ _RECORD: Final = re.compile(
     ),
     re.DOTALL,
 )
-"""A record as it is stored; its groups are the parameters of `_masked_as_it_stands`.
+"""A record as it is stored; its groups are what `_masked_as_it_stands` takes.
 
 Of a text the first quotation mark is taken for the end, of a list or of custom values the first bracket. One within a
 text is never followed by a member's name, since quotation marks are escaped there: such a record is not found.
@@ -574,7 +574,7 @@ def _numbers_masked(part: bytes) -> bytes:
     done: list[bytes] = []
     to_read: dict[int, bytes] = {}
     for found in _RECORD.findall(part):
-        pieces = _masked_as_it_stands(*found)
+        pieces = _masked_as_it_stands(found)
         if pieces is None:
             pieces = (b"".join((*found[:5], *found[6:9])),)
             to_read[len(done)] = pieces[0]
@@ -588,11 +588,9 @@ def _numbers_masked(part: bytes) -> bytes:
     return b"".join(done[:-1])
 
 
-def _masked_as_it_stands(  # noqa: PLR0917 - what a record consists of
-    head: bytes, from_: bytes, to: bytes, did: bytes, middle: bytes, labels: bytes, events: bytes, legs: bytes,
-    end: bytes, recording: bytes, external_account_id: bytes, texts: bytes, source: bytes,
-) -> tuple[bytes, ...] | None:  # fmt: skip
+def _masked_as_it_stands(found: tuple[bytes, ...]) -> tuple[bytes, ...] | None:
     """The pieces of a record, each as long as before, with its parties masked; None if anything else may have to be."""
+    head, from_, to, did, middle, labels, events, legs, end, recording, external_account_id, texts, source = found
     if not _labels_stay(labels, source):
         return None
     windows = [_in_part(name, text) for name, text in _PART_TEXT.findall(events + legs)]

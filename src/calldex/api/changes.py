@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable
+from functools import partial
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -155,7 +156,7 @@ class Changed:
             await search.committed(at, deadline, lambda: self._stopping.is_set() or leaving.done())
             if leaving.done():
                 raise ClientGone
-            page = await search.run(lambda at=at: search.changes(at, asked.limit))  # type: ignore[misc]  # a default binds it
+            page = await search.run(partial(search.changes, at, asked.limit))
         return page
 
     async def _events(self, request: Request, owner: Any, pairs: Any) -> Pieces:
@@ -170,7 +171,7 @@ class Changed:
             yield Head(EVENTS, PRIVATE)
             text = ""
             while not self._stopping.is_set():
-                page = await search.run(lambda at=cursor: search.changes(at, asked.limit))  # type: ignore[misc]  # a default binds it
+                page = await search.run(partial(search.changes, cursor, asked.limit))
                 if page.count or page.cursor != text:
                     text = page.cursor
                     yield b"id: %b\ndata: %b\n\n" % (text.encode(), page.body)

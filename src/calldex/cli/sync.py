@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import threading
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
 
 _UNDONE: Final = 1
 _LATER: Final = 3
-_MALLOC_MMAP_THRESHOLD: Final = -3
-"""Of `mallopt`, see malloc.h."""
 _DAY: Final = click.DateTime(formats=["%Y-%m-%d"])
 _pipes = click.argument("pipes", nargs=-1, metavar="[PIPE]...", help="The pipes; all, if none is named.")
 
@@ -261,12 +258,13 @@ def _opened(
     path: Path, pipes: tuple[str, ...], *, progress: bool = False, working: bool = False
 ) -> Iterator[tuple[Config, Mapping[str, Worker], Any]]:
     """The file, and the pipes that are named."""
+    from calldex.allocator import give_freed_memory_back
     from calldex.cli.process import log_to_stderr
     from calldex.sync.config import load
     from calldex.sync.runner import workers
     from calldex.sync.state import StateFile, written
 
-    _give_memory_back()
+    give_freed_memory_back()
     config = load(path)
     names = config.chosen(pipes)
     stopping = threading.Event()
@@ -279,14 +277,6 @@ def _opened(
             if not stopping.is_set():
                 for worker in made.values():
                     worker.close()
-
-
-def _give_memory_back() -> None:
-    """Let the process give what it frees of 2 MiB and more back to the system: pages of 12 MB, read in one thread and
-    freed in another, would leave holes. Only glibc's allocator has such a setting."""
-    tune = getattr(ctypes.CDLL(None), "mallopt", None)
-    if tune is not None:
-        tune(_MALLOC_MMAP_THRESHOLD, 2 << 20)
 
 
 def _each(workers: Mapping[str, Worker], work: Callable[[Worker], object]) -> None:

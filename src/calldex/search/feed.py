@@ -161,7 +161,7 @@ class ChangeFeed:
 
 def _is_whole(query: Query) -> bool:
     """Whether every record of the account is meant."""
-    return query.scope.whole and not query.where and query.start_ms is None and query.end_ms is None
+    return query.is_whole and query.start_ms is None and query.end_ms is None
 
 
 def _latest(found: Changes, held: Container[bytes], *, whole: bool) -> list[bool]:

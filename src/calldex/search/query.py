@@ -71,15 +71,22 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
 
     scope: Scope
     where: tuple[Condition, ...] = ()
+    callbacks: tuple[Condition, ...] = ()
+    """What became of callers, as other records tell: a store answers these, or says that it does not."""
     start_ms: int | None = None
     end_ms: int | None = None
     callback_hours: int = CALLBACK_HOURS
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every record of the account is meant that began within the time."""
+        return self.scope.whole and not (self.where or self.callbacks)
 
     def fingerprint(self) -> bytes:
         """16 bytes that differ when the filters differ (not the scope); a search token remembers them."""
         plain = sorted(
             (f"{'not ' if c.negated else ''}{c.op.name}", f"{c.column}{c.or_column}", sorted(map(str, c.values)))
-            for c in self.where
+            for c in (*self.where, *self.callbacks)
         )
         hours = () if self.callback_hours == CALLBACK_HOURS else (self.callback_hours,)
         packed = msgspec.msgpack.encode((plain, self.start_ms, self.end_ms, *hours))
@@ -188,15 +195,20 @@ def parse(
     given = _by_name(pairs, parameters, problems)
     filters = FILTERS if parameters.filters else ()
     asked = [filter_ for filter_ in filters if filter_.name in given]
-    conditions = tuple(
-        condition for filter_ in asked if (condition := _condition(filter_, given, problems)) is not None
-    )
+    conditions = [found for filter_ in asked if (found := _condition(filter_, given, problems)) is not None]
     start_ms, end_ms = _days(given, timezone, problems) if parameters.days else (None, None)
     hours = _read(given, _HOURS, lambda text: _whole(text, 1, MOST_CALLBACK_HOURS), problems) or CALLBACK_HOURS
     problems += _unrelated(given, parameters)
     own = _own(given, parameters.own, problems)
     _permitted(asked, scope)
-    query = Query(scope=scope, where=conditions, start_ms=start_ms, end_ms=end_ms, callback_hours=hours)
+    query = Query(
+        scope=scope,
+        where=tuple(each for each in conditions if each.op is not Op.CALLED_BACK),
+        callbacks=tuple(each for each in conditions if each.op is Op.CALLED_BACK),
+        start_ms=start_ms,
+        end_ms=end_ms,
+        callback_hours=hours,
+    )
     return query, own
 
 

@@ -260,8 +260,9 @@ class Reader:
         async with noting(self._audit, caller.actor, reading.action) as noted:
             noted.target = target
             noted.detail = searched(pairs, reading.takes.own)
-            query, own = parse(pairs, _readable(caller.principal, reading.needs), caller.principal.timezone,
-                               reading.takes)  # fmt: skip
+            query, own = parse(
+                pairs, _readable(caller.principal, reading.needs), caller.principal.timezone, reading.takes
+            )
             if reading.waits:
                 await self._until_ready(query)
             yield Search(
@@ -377,7 +378,7 @@ class Search(Generic[O]):
         """A page of missed calls by their callers; of those alone that end with a call of `last`, or do not."""
         kind = "all" if last is None else "others" if without else "some"
         walk = msgspec.structs.replace(  # so that its tokens are not those of a list
-            self._query, where=(*self._query.where, Condition(Op.CALLED_BACK, "missed", (kind,)))
+            self._query, callbacks=(*self._query.callbacks, Condition(Op.CALLED_BACK, "missed", (kind,)))
         )
         place = self._pager.place(walk, wanted, now_ms())
         ask = MissedAsk(limit=wanted.per_page, after=place.after, skip=place.skip, last=last, without=without)

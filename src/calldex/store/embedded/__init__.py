@@ -18,7 +18,6 @@ import msgspec
 
 from calldex.access import Scope
 from calldex.errors import CalldexError, TokenExpired, Unavailable
-from calldex.search.missed import split
 from calldex.search.query import Query
 from calldex.search.statistics import Grouping
 from calldex.store import (
@@ -365,4 +364,4 @@ def _became(waiting: Waiting) -> Written | Exception:
 
 def _names_uuids(query: Query) -> bool:
     """Whether the ledger answers a search alone: it does not know what became of callers."""
-    return any(condition.names_uuids for condition in query.where) and not split(query)[1]
+    return not query.callbacks and any(condition.names_uuids for condition in query.where)

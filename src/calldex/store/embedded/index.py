@@ -387,8 +387,9 @@ SUMMED: Final = {
 def _days(segment: Segment, codes: Mapping[str, Array], as_of: int) -> Iterator[tuple[int, int, int]]:
     """Day, number and checksum; `codes`: of words and texts, what stands for each in the checksum."""
     rows = segment.rows()
-    in_order = {name: (segment.kept[name][order], rows[TEXTS[name]][order])
-                for name, order in segment.by_number.items()}  # fmt: skip
+    in_order = {
+        name: (segment.kept[name][order], rows[TEXTS[name]][order]) for name, order in segment.by_number.items()
+    }
     rows |= {name: sums[rows[name]] for name, sums in codes.items()}
     live = (rows["seq"] <= as_of) & (rows["seq_to"] > as_of)
     sums = np.zeros(np.count_nonzero(live), dtype=np.uint64)
@@ -429,6 +430,8 @@ def is_plain(text: str) -> bool:
 
 def is_narrow(query: Query) -> bool:
     """Whether an index may answer a search: one that means some combinations or numbers, and that it understands."""
+    if query.callbacks:
+        return False
     narrow = not (query.scope.whole or query.scope.nothing)
     for condition in query.where:
         if condition.negated or (condition.or_column and condition.op is not Op.CONTAINS):

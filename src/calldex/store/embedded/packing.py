@@ -102,11 +102,12 @@ class Packing:
         except (*_REFUSALS, Garbled):
             return None
 
-    def unpack(self, stored: Sequence[bytes]) -> Sequence[Any]:
+    def unpack(self, stored: Sequence[bytes | None]) -> Sequence[Any]:
         """The JSON of some versions, as bytes or what can be joined like them. Raises `Garbled`."""
-        if len(stored) > 1 and not any(each.startswith(_PLAIN) for each in stored):
+        whole = [each for each in stored if each is not None and not each.startswith(_PLAIN)]
+        if 1 < len(whole) == len(stored):
             try:
-                return self._unpacked(stored)
+                return self._unpacked(whole)
             except _REFUSALS:
                 pass  # one of them is of another dictionary, or damaged
         return [self._plain(each, place) for place, each in enumerate(stored)]
@@ -119,7 +120,7 @@ class Packing:
             texts += [found[place] for place in range(len(found))]
         return texts
 
-    def readable(self, stored: Sequence[bytes]) -> list[bytes | None]:
+    def readable(self, stored: Sequence[bytes | None]) -> list[bytes | None]:
         """The same, where those that are damaged are None: whatever is sent is not what they are."""
         try:
             return [bytes(each) for each in self.unpack(stored)]
@@ -160,7 +161,9 @@ class Packing:
         """The JSON of a version; of a tombstone, None. Raises `Garbled`."""
         return None if stored is None else self._plain(stored, 0)
 
-    def _plain(self, stored: bytes, place: int) -> bytes:
+    def _plain(self, stored: bytes | None, place: int) -> bytes:
+        if stored is None:  # somebody has emptied it
+            raise Garbled(place)
         if stored.startswith(_PLAIN):
             return stored
         try:

@@ -108,7 +108,7 @@ class Segment:
         "seqs",
         "started_ms",
         "starts",
-    )  # fmt: skip
+    )
 
     def __init__(self, rows: Rows, arranged: Callable[[Array], Array]) -> None:
         """`rows`: not none, with `seq`, `seq_to`, `started_ms`, `party`, those of `KEPT`, and of each number its key,

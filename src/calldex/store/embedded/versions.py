@@ -69,7 +69,7 @@ class Versions:
         if self.damaged and (found := next((seq for seq in seqs if seq in self.damaged), None)) is not None:
             raise _damaged(self.damaged[found])
 
-    def plain(self, seqs: Sequence[int], stored: Sequence[bytes]) -> Sequence[Any]:
+    def plain(self, seqs: Sequence[int], stored: Sequence[bytes | None]) -> Sequence[Any]:
         """The JSON of some versions, of their places and what lies there, to be joined or made bytes. `RecordDamaged`
         if one cannot be decompressed, found before or not."""
         try:
@@ -86,7 +86,7 @@ class Versions:
             with self._readers() as reader:
                 return rows(
                     reader,
-                    f"SELECT {_ROW} FROM version WHERE seq > ? AND seq <= ? AND json IS NOT NULL ORDER BY seq",
+                    f"SELECT {_ROW} FROM version WHERE seq > ? AND seq <= ? AND seq_to > 0 ORDER BY seq",
                     (seq, seq + limit),
                 )
         except StoreDamaged:
@@ -101,7 +101,7 @@ class Versions:
             with self._readers() as reader:
                 found = rows(
                     reader,
-                    f"SELECT {names}, {NUMBER.format('version.seq')} FROM version WHERE seq = ? AND json IS NOT NULL",
+                    f"SELECT {names}, {NUMBER.format('version.seq')} FROM version WHERE seq = ? AND seq_to > 0",
                     (seq,),
                 )
         except StoreDamaged:
@@ -160,7 +160,7 @@ class Versions:
                 self._numbering.number(account_id, seq),
                 None if seq_to == LIVE else self._numbering.number(account_id, abs(seq_to)),
                 uuid,
-                None if json is None else bytes(self.plain([seq], [json])[0]),
+                None if json is None and seq_to < 0 else bytes(self.plain([seq], [json])[0]),
                 written_ms,
             )
             for seq, seq_to, json, written_ms in found
@@ -213,6 +213,9 @@ class Versions:
         )
         last = rows(reader, "SELECT started_ms, uuid, CAST(json AS BLOB) FROM version WHERE seq = ?", (int(seqs[-1]),))
         if count < len(seqs) or not last:
+            emptied = "SELECT uuid FROM carray(?) CROSS JOIN version ON seq = value WHERE json IS NULL LIMIT 1"
+            for (found,) in rows(reader, emptied, (sqlite.carray(seqs),)):
+                raise _damaged(str(UUID(bytes=found)))
             return Slice(b"", count, None)
         ((started_ms, uuid, json),) = last
         texts = self._packing.joined(stored, json) if shortest else None
