@@ -167,7 +167,7 @@ def test_any_life_of_records(tmp_path_factory: pytest.TempPathFactory, data: st.
             for asked, scope in queries:
                 visible = [cdr for cdr in kept.values() if scope.admits(cdr)]
                 expected = list(map(codec.encode, reference.answer(visible, asked)))
-                pages = [b",".join(expected[at : at + 2]) for at in range(0, len(expected), 2)]
+                pages = [b"\n".join(expected[at : at + 2]) for at in range(0, len(expected), 2)]
                 assert pages == found(store, meant(asked, scope), as_of)
         indexed(store)
         assert [] == disagreeing(store)
@@ -238,7 +238,7 @@ def test_many_records_of_one_instant(tmp_path: Path) -> None:
         head = store.head(1)
         assert 6000 == made.count(OWN, head)
         assert None is made.newest(OWN, head, start_ms=None, end_ms=None, after=None, most=10)
-        expected = b",".join(map(codec.encode, reference.answer(same, {})[:10]))
+        expected = b"\n".join(map(codec.encode, reference.answer(same, {})[:10]))
         assert expected == store.slice(OWN, head, limit=10, total=6000).json
 
 
