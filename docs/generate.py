@@ -33,7 +33,16 @@ from calldex.networks import Origins
 from calldex.node import Node
 from calldex.records.codec import Record
 from calldex.records.fields import FIELDS, FILTERS, MAX_VALUES, Filter, Parameter
-from calldex.records.record import DISPOSITIONS, END_REASONS, EVENT_TYPES, INTERACTION_TYPES, Event, Leg, Team
+from calldex.records.record import (
+    DISPOSITIONS,
+    END_REASONS,
+    EPOCH_FORMS,
+    EVENT_TYPES,
+    INTERACTION_TYPES,
+    Event,
+    Leg,
+    Team,
+)
 from calldex.search.query import PARAMETERS, Own
 from calldex.settings import FILE_NAME, OF_CLIENTS, PREFIX, Settings
 from calldex.transport.backpressure import Backpressure
@@ -189,7 +198,7 @@ def _record() -> Iterator[str]:
     yield (
         "Of events and legs, members that are not known are left out. Records that are read may be looser: `timestamp`"
         " or `started_at`; `duration`, `duration_s` or `ended_at`; words in any letter case; ids and numbers as text;"
-        " times with any offset. A member that is not in this table is refused."
+        f" times with any offset, or as {EPOCH_FORMS}. A member that is not in this table is refused."
     )
 
 
