@@ -84,7 +84,7 @@ def held(site: Site) -> Iterator[ThreadPoolExecutor]:
     under way. Gives threads that may wait for that."""
     with ThreadPoolExecutor(3) as threads, site.directory._db.write():  # noqa: SLF001 - as another process would
         threads.submit(site.auditor.note, entry(ANA, "sign_in"))
-        until(lambda: site.auditor._thread and waiting(site) == 0)  # noqa: SLF001
+        until(lambda: site.auditor._thread and waiting(site) == 0)  # noqa: SLF001 - likewise, of what is under way
         yield threads
 
 
@@ -205,7 +205,7 @@ def test_ready_tries_once_more(site: Site, monkeypatch: pytest.MonkeyPatch) -> N
         raise Unavailable("the database is locked")
 
     with monkeypatch.context() as failing:
-        failing.setattr(site.auditor._writer, "append", locked)  # noqa: SLF001
+        failing.setattr(site.auditor._writer, "append", locked)  # noqa: SLF001 - what fails
         with pytest.raises(Unavailable, match="the database is locked"):
             site.auditor.note(entry(ANA, "search"))
         with pytest.raises(Unavailable, match="the database is locked"):
@@ -220,7 +220,7 @@ def test_a_fault_of_ours_is_logged_and_not_told(site: Site, monkeypatch: pytest.
     def broken(*_: object) -> Link:
         raise ZeroDivisionError("a detail")
 
-    monkeypatch.setattr(site.auditor._writer, "append", broken)  # noqa: SLF001
+    monkeypatch.setattr(site.auditor._writer, "append", broken)  # noqa: SLF001 - what fails
     with capture_logs() as logs, pytest.raises(Unavailable) as refused:
         site.auditor.note(entry(ANA, "search"))
     assert "a detail" not in refused.value.message

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Literal
 
 import pytest
 import structlog
@@ -23,9 +24,11 @@ REQUEST = {
 }
 
 
-def told(capsys: pytest.CaptureFixture[str], form: str, serving: bool = True) -> list[str]:
+def told(
+    capsys: pytest.CaptureFixture[str], form: Literal["auto", "console", "json"], serving: bool = True
+) -> list[str]:
     """The lines of a request, of one that was refused, and of something else, at every level."""
-    process.prepare(Settings(log_format=form), resolve(None, {}, {})[1], serving=serving)  # type: ignore[arg-type]
+    process.prepare(Settings(log_format=form), resolve(None, {}, {})[1], serving=serving)
     log = structlog.get_logger("test")
     log.info("request", **REQUEST)
     log.info("request", **{**REQUEST, "status": 400, "error": "bad_parameters"})

@@ -60,7 +60,7 @@ def test_a_merge_in_the_middle_of_a_question(address: Dsn, directory: Directory)
     with closing(opened(address, directory)) as store, closing(Hosts(address, 20)) as engine:
         put(store, [RECORD])
         put(store, [changed])
-        store.hosts._hosts[0].set({"merge_tree_storage_snapshot_sleep_ms": round(PAUSE_S * 1000)})  # noqa: SLF001
+        store.hosts._hosts[0].set({"merge_tree_storage_snapshot_sleep_ms": round(PAUSE_S * 1000)})  # noqa: SLF001 - its one host
         with ThreadPoolExecutor(2) as threads:
             search = threads.submit(answer, store, everything())
             write = threads.submit(put, store, [changed])

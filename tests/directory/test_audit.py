@@ -303,5 +303,5 @@ def test_a_commit_does_not_wait_for_the_disk(path: Path) -> None:
         assert 1 == connection.exec_driver_sql("PRAGMA synchronous").scalar()
         connection.close()
         for _ in range(3):
-            with directory._db.write() as other:  # noqa: SLF001
+            with directory._db.write() as other:  # noqa: SLF001 - what others write by
                 assert 2 == other.exec_driver_sql("PRAGMA synchronous").scalar()

@@ -87,8 +87,9 @@ class Auditor:
         except TimeoutError:
             raise _late() from None
 
-    def owner(self, action: Action, account_id: int, target: str = "", *, rows: int | None = None,
-              **detail: str | int) -> None:  # fmt: skip
+    def owner(
+        self, action: Action, account_id: int, target: str = "", *, rows: int | None = None, **detail: str | int
+    ) -> None:
         """Note what the owner of the data directory did; for threads."""
         actor = Actor(actor=OWNER, account_id=account_id)
         self.note(entry(actor, action, target=target, rows=rows, detail=detail))

@@ -24,7 +24,6 @@ from calldex.clock import now_ms
 from calldex.errors import TokenExpired, Unavailable, UnreadableInput, UsageProblem
 from calldex.records.fields import MAX_VALUES
 from calldex.records.record import CallRow
-from calldex.search.missed import split
 from calldex.search.query import Query
 from calldex.search.statistics import Grouping
 from calldex.store import (
@@ -311,13 +310,12 @@ class ClickhouseStore:
         One that names uuids reads some granules alone, and can have the engine put rows together while it reads."""
         self.upgrade.refuse(query)
         account_id = query.scope.account_id
-        plain, asked = split(query)
         read = self._read(query, as_of)
         uuids = _uuids(query)
-        condition = where(plain, read.as_of, _TOGETHER if uuids else CLICKHOUSE, read.void)
+        condition = where(query, read.as_of, _TOGETHER if uuids else CLICKHOUSE, read.void)
         if uuids:
             condition = conjunction(condition, _placed(account_id, uuids))  # behind the scope, which has the account
-        condition = conjunction(condition, *callbacks.asked(plain, asked, stretch, read))
+        condition = conjunction(condition, *callbacks.asked(query, stretch, read))
         return Sql(f"FROM {CDR_TABLE}{' FINAL' if uuids else ''} WHERE {condition.text}", condition.parameters)
 
     def _read(self, query: Query, as_of: int) -> callbacks.As:
@@ -326,7 +324,7 @@ class ClickhouseStore:
 
     def total(self, query: Query, as_of: int) -> int:
         """See `Store.total`. That of an account's newest state is known with its last commit."""
-        if query.scope.whole and not query.where and query.start_ms is None and query.end_ms is None:
+        if query.is_whole and query.start_ms is None and query.end_ms is None:
             point = self.fresh(query.scope.account_id)
             if point.seq == as_of:
                 return point.live
@@ -387,12 +385,11 @@ class ClickhouseStore:
         """The stretches of time to look at for so many records, each longer than the one before, the last as long as
         there is any: as far back as some, then eight times as many lie that may be meant. Of a search that looks at no
         other records, the last alone."""
-        plain, asked = split(query)
         end_ms = None if after is None else after.started_ms + 1
-        if asked:
+        if query.callbacks:
             read = self._read(query, as_of)
-            may = "TRUE" if callbacks.everything(asked) else callbacks.MISSED
-            rows = read.rows("started_ms", plain, may)
+            may = "TRUE" if callbacks.everything(query) else callbacks.MISSED
+            rows = read.rows("started_ms", query, may)
             if after is not None:
                 rows = conjunction(rows, following(after, CLICKHOUSE))
             most = _AHEAD * records
@@ -420,7 +417,19 @@ class ClickhouseStore:
         if not json:
             return Slice(b"", 0, None)
         last = Position(started_ms[-1], str(UUID(bytes=uuids[-1])))
-        return Slice(b",".join(json), len(json), last)
+        return Slice(b"\n".join(json), len(json), last)
+
+    def walk(
+        self, query: Query, as_of: int, *, size: int, total: int, passed: int = 0, after: Position | None = None
+    ) -> Iterator[Slice]:
+        """See `Store.walk`."""
+        left = total - passed
+        while left > 0:
+            found = self.slice(query, as_of, limit=min(size, left), total=total, after=after)
+            if not found.count:
+                return
+            yield found
+            after, left = found.last, left - found.count
 
     def _refuse_purged(self, query: Query, as_of: int) -> None:
         if as_of < self.purged_upto(query.scope.account_id):

@@ -35,7 +35,7 @@ class LedgerLog:
         with self._ledger.reader() as reader, sqlite.snapshot(reader):
             found = sqlite.rows(
                 reader,
-                f"SELECT seq, uuid, written_ms, json IS NOT NULL AND seq_to > ? AND {condition.text}, json IS NULL"
+                f"SELECT seq, uuid, written_ms, seq_to > ? AND {condition.text}, seq_to < 0"
                 " FROM version WHERE seq > ? AND seq <= ? AND account_id = ? ORDER BY seq LIMIT ?",
                 (begun, *condition.parameters, *places, account_id, limit + 1),
             )
