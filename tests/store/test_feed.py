@@ -21,7 +21,7 @@ from calldex.sealing import KEY_BYTES, Sealing
 from calldex.search.feed import ChangeFeed, Versions
 from calldex.search.query import Query, parse
 from calldex.store import Store
-from calldex.store.embedded import changes, sqlite
+from calldex.store.embedded import sqlite
 from tests.engines import answer, changes_of, embedded, everything, put
 from tests.examples import examples
 
@@ -337,7 +337,7 @@ def test_a_page_costs_what_it_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         put(store, [call(7)], account_id=2)
         put(store, [call(number, comment="again") for number in range(300)])
         feed = ChangeFeed(store, SEALING)
-        monkeypatch.setattr(changes.sqlite, "rows", noted)
+        monkeypatch.setattr(sqlite, "rows", noted)
         everyone, little = everything(), everything(2)
         assert feed.page(everyone, feed.began(everyone, "beginning", "latest"), 10).more
         assert 1 == feed.page(little, feed.began(little, "beginning", "latest"), 10).count
