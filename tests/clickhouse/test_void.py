@@ -150,7 +150,7 @@ class Life(RuleBasedStateMachine):
 
 def text(live: dict[str, Cdr]) -> tuple[int, bytes]:
     """The answer that these records make."""
-    return len(live), b",".join(map(codec.encode, reference.answer(live.values(), {})))
+    return len(live), b"\n".join(map(codec.encode, reference.answer(live.values(), {})))
 
 
 @pytest.fixture

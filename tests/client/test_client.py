@@ -126,11 +126,16 @@ def test_what_passes_is_tried_again(at_once: list[float]) -> None:
         httpx2.ConnectError("gone"),
         httpx2.Response(429, headers={"Retry-After": "7"}),
         httpx2.Response(503, json={"error": "starting"}),
+        httpx2.Response(
+            503, headers={"Retry-After": "Mon, 02 Nov 2026 10:00:30 GMT", "Date": "Mon, 02 Nov 2026 10:00:10 GMT"}
+        ),
+        httpx2.Response(503, headers={"Retry-After": "soon"}),
         page(1, 3, None),
     )
     assert 3 == len(list(client.cdrs()))
-    assert 3 == len(at_once)
+    assert 5 == len(at_once)
     assert 7 <= at_once[1] < 8
+    assert 20 <= at_once[3] < 21
 
 
 @pytest.mark.parametrize(

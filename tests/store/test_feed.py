@@ -78,7 +78,7 @@ class Copy:
 def newest_first(records: dict[str, bytes]) -> bytes:
     """A copy's records as a page."""
     order = sorted(records.items(), key=lambda one: one[0], reverse=True)  # uuids lead with the start
-    return b",".join(json for _, json in order)
+    return b"\n".join(json for _, json in order)
 
 
 CALLS: Final = st.builds(

@@ -119,7 +119,11 @@ def run(
     with _opened(path, pipes, progress=every is None, working=True) as (config, workers, file):
         watched = _Watched(config, file, workers, metrics_file)
         if metrics_port is not None:
-            watched.metrics.serve(metrics_port)
+            try:
+                watched.metrics.serve(metrics_port)
+            except OSError as error:
+                why = f"{metrics_port} cannot be listened at: {error.strerror}"
+                raise click.BadParameter(why, param_hint="--metrics-port") from None
         if every is not None:
             stopping = next(iter(workers.values())).stopping
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -201,14 +205,14 @@ def status(path: Path, pipes: tuple[str, ...], as_json: bool, healthcheck: bool)
     """
     from calldex.sync.config import load, seconds
     from calldex.sync.runner import shown
-    from calldex.sync.state import StateFile
+    from calldex.sync.state import StateFile, written
 
     config = load(path)
     names = config.chosen(pipes)
     if not config.state.exists():
         output.say("No pipe ran yet.")
         raise click.exceptions.Exit(_UNDONE if healthcheck else 0)
-    with StateFile(config.state, writing=False) as file:
+    with written(config.state), StateFile(config.state, writing=False) as file:
         found = [shown(file, name, seconds(config.watch.lag)) for name in names]
     if as_json:
         output.json(found)

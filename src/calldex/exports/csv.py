@@ -114,7 +114,7 @@ class Exact:
         self._numbers = [column.name for column in columns if column.kind is Kind.DECIMAL or column.name == "custom"]
 
     def rows(self, records: bytes) -> bytes:
-        """The rows of records, their JSON joined by commas."""
+        """The rows of records, their JSON a line each."""
         rows = self.at_once(records)
         return self._cells(records) if rows is None else rows
 
@@ -137,7 +137,7 @@ _NESTED: Final = re.compile(rb"\x1f([\[{][^\x1f]*[\",][^\x1f]*)")
 
 @lru_cache(maxsize=256)
 def cell_by_cell(columns: tuple[Column, ...]) -> Callable[[bytes], bytes]:
-    """What turns records, their JSON joined by commas, into rows of these columns.
+    """What turns records, their JSON a line each, into rows of these columns.
 
     JSON without escapes is a cell already: texts in quotes, which none of their characters ends; numbers as they are.
     What is null becomes empty, and what is nested a text. Rows with escapes go cell by cell.
@@ -146,11 +146,11 @@ def cell_by_cell(columns: tuple[Column, ...]) -> Callable[[bytes], bytes]:
         (f"c{number}", msgspec.Raw, msgspec.field(name=column.name, default=msgspec.Raw(b"null")))
         for number, column in enumerate(columns)
     ]
-    decode = msgspec.json.Decoder(list[msgspec.defstruct("Cells", fields, gc=False)]).decode  # type: ignore[misc]  # it is made here
+    decode = msgspec.json.Decoder(msgspec.defstruct("Cells", fields, gc=False)).decode_lines
     cells = msgspec.structs.astuple
 
     def rows(records: bytes) -> bytes:
-        lines = map(_GAP.join, map(cells, decode(b"[%b]" % records)))
+        lines = map(_GAP.join, map(cells, decode(records)))
         if b"\\" not in records:
             return _plain(lines)
         parts = groupby(lines, lambda line: b"\\" in line)

@@ -18,7 +18,7 @@ from typing import Any, Final, Self
 
 import msgspec
 
-from calldex.errors import DataDirInUse, Unavailable, WrongVersion
+from calldex.errors import DataDirInUse, Unavailable, UnreadableInput, WrongVersion
 from calldex.sync.destinations import Change, Failed
 
 VERSION: Final = 1
@@ -55,11 +55,15 @@ class Totals(msgspec.Struct, frozen=True):
 
 @contextmanager
 def written(path: Path) -> Iterator[None]:
-    """What cannot be written, on a disk that is full, say, is told in a sentence."""
+    """What cannot be used, on a disk that is full, say, or because it is damaged, is told in a sentence."""
     try:
         yield
     except sqlite3.OperationalError as error:
         raise Unavailable(f"{path} cannot be written: {error}") from None
+    except sqlite3.DatabaseError as error:
+        if type(error) is not sqlite3.DatabaseError:  # a fault of ours
+            raise
+        raise UnreadableInput(f"{path} is damaged ({error}); without it copies lose nothing, see the guide") from None
 
 
 class StateFile:

@@ -413,7 +413,19 @@ class ClickhouseStore:
         if not json:
             return Slice(b"", 0, None)
         last = Position(started_ms[-1], str(UUID(bytes=uuids[-1])))
-        return Slice(b",".join(json), len(json), last)
+        return Slice(b"\n".join(json), len(json), last)
+
+    def walk(
+        self, query: Query, as_of: int, *, size: int, total: int, passed: int = 0, after: Position | None = None
+    ) -> Iterator[Slice]:
+        """See `Store.walk`."""
+        left = total - passed
+        while left > 0:
+            found = self.slice(query, as_of, limit=min(size, left), total=total, after=after)
+            if not found.count:
+                return
+            yield found
+            after, left = found.last, left - found.count
 
     def _refuse_purged(self, query: Query, as_of: int) -> None:
         if as_of < self.purged_upto(query.scope.account_id):

@@ -51,7 +51,7 @@ class PublishedLog:
             Change(seq, uuid, at, bool(meant_) and seq not in over, not content)
             for seq, uuid, at, content, meant_, _ in rows[:limit]
         ]
-        json = b",".join(row[5] for row, change in zip(rows, changes, strict=False) if change.matches)
+        json = b"\n".join(row[5] for row, change in zip(rows, changes, strict=False) if change.matches)
         if len(rows) > limit:
             return Changes(changes, json, changes[-1].seq, True, changes[-1].at_ms)
         if changes:  # of one account each commit is dated in its turn, after those before it
