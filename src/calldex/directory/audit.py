@@ -189,11 +189,12 @@ def _locked(connection: Connection) -> Link:
     return _head(connection.execute(_LOCK).first())
 
 
-def _head(row: Row[Any] | None) -> Link:
+def _head(row: Sequence[Any] | None) -> Link:
     """`StoreDamaged` for what nothing can be chained to."""
-    if row is None or not (isinstance(row.n, int) and isinstance(row.hash, bytes)):
+    n, hash_ = row or (None, None)
+    if not (isinstance(n, int) and isinstance(hash_, bytes)):
         raise StoreDamaged("the head of the audit's chain is not what was written; `calldex audit verify` tells more")
-    return Link(row.n, row.hash)
+    return Link(n, hash_)
 
 
 def _append(connection: Connection, some: Sequence[Entry]) -> Link:
