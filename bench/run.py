@@ -19,6 +19,7 @@ from bench import figures
 from bench.access import access
 from bench.copying import copying
 from bench.exporting import exporting
+from bench.floors import floors
 from bench.machine import Machine, machine
 from bench.narrow import codings, crowds, far, narrow
 from bench.posting import posting
@@ -87,6 +88,7 @@ def measure(folder: Path, records: int) -> Result:
     data, file = imported(folder, records, found)
     note(figures.imports(data, file, records, "reimport"))
     note(figures.importing_short(folder, min(records, MOST_SHORT)))
+    note(floors(folder, file))
     note(figures.start(data))
     figures.cold(data)
     with served(data) as server:

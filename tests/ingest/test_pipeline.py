@@ -176,7 +176,7 @@ def test_outcomes_are_counted(site: Site) -> None:
     summary = site.ingest.run(site.records(), [lines_], "file")
     assert ((1, 1, 2, 2), 6, 2) == (counts(summary), summary.read, summary.interactions)
     expected = reference.answer([record(1), record(2, comment="b"), record(3)], {})
-    assert (3, b",".join(map(codec.encode, expected))) == answer(site.store, everything(site.account_id))
+    assert (3, b"\n".join(map(codec.encode, expected))) == answer(site.store, everything(site.account_id))
 
 
 @settings(max_examples=examples(30), deadline=None)

@@ -85,7 +85,7 @@ def expected(records: list[Cdr], given: dict[str, str]) -> tuple[int, bytes]:
     from calldex.records import codec
 
     found = reference.answer(records, given)
-    return len(found), b",".join(map(codec.encode, found))
+    return len(found), b"\n".join(map(codec.encode, found))
 
 
 def is_right(store: Store, records: dict[int, list[Cdr]]) -> None:

@@ -38,9 +38,10 @@ from calldex.store.embedded.by_time import BUCKET_MS, EARLIEST, ByTime
 from calldex.store.embedded.combinations import COMBINED, NO_COMBINATION, Combination, Combinations, reach_of
 from calldex.store.embedded.dialect import DUCKDB, DUCKDB_FUNCTIONS, DUCKDB_WORDS
 from calldex.store.embedded.engine import VERSION, Damaged, Engine, Error, changing
-from calldex.store.embedded.index import SEGMENT, Array, Index, Rows, halves, is_narrow
+from calldex.store.embedded.index import SEGMENT, Index, halves, is_narrow
 from calldex.store.embedded.indexing import INDEXED, SUMS, day_of, indexed
 from calldex.store.embedded.schema import COLUMNS
+from calldex.store.embedded.segment import Array, Rows
 from calldex.store.embedded.versions import ROW_NAMES, Closing
 from calldex.store.sql import Sql, conjunction, following, layout, where
 
@@ -242,7 +243,7 @@ class Columns:
         began = time.monotonic()
         try:
             index.load(self._indexed_upto(upto))
-        except (Damaged, Error, CalldexError) as error:
+        except (Damaged, Error, CalldexError, ValueError) as error:  # the last where a combination cannot be
             if not self._engine.closed:
                 _log.warning("index_not_made", reason=str(error))
             index.give_up()

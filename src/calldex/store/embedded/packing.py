@@ -25,7 +25,7 @@ _REFUSALS: Final = (zstandard.ZstdError, ValueError, MemoryError)
 """What zstd says of what it cannot decompress; the last where a length is not what it was."""
 _FIRST: Final = "dictionary_0001.zstd"
 _PLAIN: Final = b"{"
-COMMA: Final = zstandard.ZstdCompressor(write_checksum=False).compress(b",")
+LINE_FEED: Final = zstandard.ZstdCompressor(write_checksum=False).compress(b"\n")
 """Joins what lies in the ledger to what `Packing.joined` decompresses."""
 
 
@@ -92,7 +92,7 @@ class Packing:
                 yield (*version[:-2], json, version[-1])
 
     def joined(self, stored: bytes, last: bytes) -> bytes | None:
-        """The JSON, joined by commas, of versions whose stored texts, none of them empty, are joined by `COMMA`, given
+        """The JSON, a line each, of versions whose stored texts, none of them empty, are joined by `LINE_FEED`, given
         the text of the last one as well. None where these must be looked at one by one: one is damaged, of another
         dictionary, or was never compressed."""
         try:
@@ -141,11 +141,11 @@ class Packing:
         return found
 
     def _together(self, stored: Sequence[bytes]) -> Iterator[bytes]:
-        """Some texts as one stream, which only ends in the comma that is put behind them if each is whole."""
+        """Some texts as one stream, which only ends in the line feed that is put behind them if each is whole."""
         sizes = [zstandard.get_frame_parameters(each).content_size for each in stored]
         if sum(sizes) > _MOST:
             raise ValueError("more than records have")
-        stream = self._decoder(self._newest).stream_reader(b"".join((*stored, COMMA)), read_across_frames=True)
+        stream = self._decoder(self._newest).stream_reader(b"".join((*stored, LINE_FEED)), read_across_frames=True)
         texts = stream.read()
         if len(texts) != sum(sizes) + 1:
             raise ValueError("something else lies between them")

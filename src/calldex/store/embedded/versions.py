@@ -17,7 +17,7 @@ from calldex.store import Position, Slice, Version
 from calldex.store.embedded import sqlite
 from calldex.store.embedded.dialect import SQLITE
 from calldex.store.embedded.numbering import NUMBER, Numbering
-from calldex.store.embedded.packing import COMMA, Garbled, Packing
+from calldex.store.embedded.packing import LINE_FEED, Garbled, Packing
 from calldex.store.embedded.proof import Fault, faults
 from calldex.store.embedded.sqlite import rows
 from calldex.store.sql import LIVE, VALUE_NAMES, conjunction, following, layout, uuid_bytes, where
@@ -190,7 +190,7 @@ class Versions:
         self.refuse_damaged(row[0] for row in found)
         *_, started_ms, uuid = found[-1]
         last = Position(started_ms, str(UUID(bytes=uuid)))
-        return Slice(b",".join(self.plain([row[0] for row in found], [row[1] for row in found])), len(found), last)
+        return Slice(b"\n".join(self.plain([row[0] for row in found], [row[1] for row in found])), len(found), last)
 
     def joined(self, seqs: Any) -> Slice:
         """The records of some versions, given by their commit numbers (an array of 64-bit integers), in that order."""
@@ -209,7 +209,7 @@ class Versions:
             reader,
             "SELECT CAST(group_concat(json, ?2) AS BLOB), count(json), min(length(json))"
             " FROM carray(?1) CROSS JOIN version ON seq = value",
-            (sqlite.carray(seqs), COMMA),
+            (sqlite.carray(seqs), LINE_FEED),
         )
         last = rows(reader, "SELECT started_ms, uuid, CAST(json AS BLOB) FROM version WHERE seq = ?", (int(seqs[-1]),))
         if count < len(seqs) or not last:
@@ -222,7 +222,7 @@ class Versions:
         if texts is None:
             asked = "SELECT CAST(json AS BLOB) FROM carray(?) CROSS JOIN version ON seq = value"
             one_by_one = [stored for (stored,) in rows(reader, asked, (sqlite.carray(seqs),))]
-            texts, count = b",".join(self.plain(seqs, one_by_one)), len(one_by_one)
+            texts, count = b"\n".join(self.plain(seqs, one_by_one)), len(one_by_one)
         return Slice(texts, count, Position(started_ms, str(UUID(bytes=uuid))))
 
     def uuids(self, seqs: Any) -> list[bytes]:
