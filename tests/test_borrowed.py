@@ -10,6 +10,7 @@ import sys
 import tomllib
 from asyncio import sslproto
 from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any, Final
@@ -45,14 +46,23 @@ DEV: Final = names(PROJECT["dependency-groups"]["dev"], PROJECT["dependency-grou
 
 def imported(*folders: str) -> Iterator[tuple[str, str]]:
     """The modules that files of these folders import, by their first names, and the file."""
-    for path in (path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))):
+    for folder in folders:
+        yield from imported_in(folder)
+
+
+@cache
+def imported_in(folder: str) -> list[tuple[str, str]]:
+    """The same of one folder."""
+    every = []
+    for path in sorted((ROOT / folder).rglob("*.py")):
         if "node_modules" in path.parts:
             continue
         for node in ast.walk(ast.parse(path.read_bytes())):
             found = [each.name for each in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom) and node.module:
                 found.append(node.module)
-            yield from ((name.partition(".")[0], str(path.relative_to(ROOT))) for name in found)
+            every += [(name.partition(".")[0], str(path.relative_to(ROOT))) for name in found]
+    return every
 
 
 @pytest.mark.parametrize(
