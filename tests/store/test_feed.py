@@ -260,6 +260,42 @@ def test_a_cursor_that_needs_what_was_dropped(forgetful: Store) -> None:
     assert {call(0).uuid, call(3).uuid} == set(copy.records)
 
 
+@pytest.mark.parametrize("versions", ["latest", "all"])
+def test_what_is_dropped_while_a_page_is_read(
+    forgetful: Store, monkeypatch: pytest.MonkeyPatch, versions: Versions
+) -> None:
+    """The page is refused, as the cursor would be: it would lack that a record ceased to match."""
+    put(forgetful, [call(n) for n in range(4)])
+    filtered = parse([("disposition", "answered")], whole(1).scope, "UTC")[0]
+    feed = ChangeFeed(forgetful, SEALING)
+    text = feed.page(filtered, feed.began(filtered, "beginning", versions), 10).cursor
+    put(forgetful, [call(1, disposition="missed")])
+    forgetful.settle()
+    superseded = forgetful.log.superseded
+
+    def slowly(*asked: Any) -> dict[bytes, int]:
+        forgetful.purge(int(time.time() * 1000) + 1000)
+        return superseded(*asked)
+
+    cursor = feed.opened(filtered, text, versions)
+    monkeypatch.setattr(forgetful.log, "superseded", slowly)
+    with pytest.raises(CursorExpired):
+        feed.page(filtered, cursor, 10)
+
+
+def test_pages_over_numbers_that_are_not_there(forgetful: Store) -> None:
+    """However many versions were dropped between two: the pages go on behind them, to the end."""
+    put(forgetful, [call(0)])
+    for number in range(60):
+        put(forgetful, [call(1, comment=f"{number}")])
+    put(forgetful, [call(2), call(3)])
+    forgetful.settle()
+    forgetful.purge(int(time.time() * 1000) + 1000)
+    copy = Copy(forgetful, whole(1))
+    copy.drain(2)
+    assert {call(n).uuid for n in range(4)} == set(copy.records)
+
+
 def test_writers_and_a_reader_at_once(shared: Store, new_account: Callable[[], int]) -> None:
     """While several write, change and erase, no page has a hole: in the end the copy is what is there; and what a page
     called complete was complete."""
