@@ -252,6 +252,11 @@ def test_a_phone_tells_the_direction_to_who_cannot_see_it(place: Place, watched:
     list_at(page, f"{place.url}/?type=inbound&disposition=answered")
     expect(page.get_by_role("gridcell", name=re.compile(r"^Inbound .*Answered")).first).to_be_visible()
     assert "1" == page.get_by_test_id("list").get_attribute("aria-colcount")
+    seen = page.get_by_test_id("search").bounding_box()
+    zone = page.get_by_test_id("zone").bounding_box()
+    assert seen is not None
+    assert zone is not None
+    assert abs(seen["y"] - zone["y"]) < 20, "search and zone stand in one line, above the tabs"
 
 
 def test_rows_that_are_long_in_coming_are_told(place: Place, page: Page) -> None:
@@ -305,6 +310,17 @@ def test_only_this_on_what_has_no_word(place: Place, page: Page) -> None:
     page.keyboard.press("j")
     page.keyboard.press("-")
     expect(page).to_have_url(re.compile("withheld=no"))
+
+
+def test_without_this_waits_for_the_filters(place: Place, page: Page) -> None:
+    """Which filters there are may come after the rows: what can be left out is not said to be kept."""
+    held = Held(page, r"/openapi\.json")
+    list_at(page, f"{place.url}/?columns=type")
+    page.keyboard.press("j")
+    page.keyboard.press("-")
+    held.wait()
+    held.let_go()
+    expect(page).to_have_url(re.compile(f"type_not={place.records[1].type}"))
 
 
 def _total_when(page: Page, less_than: int) -> int:
