@@ -12,7 +12,7 @@ SIDE_BY_SIDE := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 WEB := $(shell find web -name node_modules -prune -o -name __pycache__ -prune -o -type f -print)
 
 .NOTPARALLEL:
-.PHONY: demo port test check soak coverage debian13 static bench bench-peers docs lock upgrade clean
+.PHONY: demo port test check soak coverage debian13 lint static bench bench-peers docs lock upgrade clean
 
 PORT ?= 8080
 
@@ -23,11 +23,15 @@ port:
 	@$(PYTHON) -c 'import socket; socket.create_server(("127.0.0.1", $(PORT))).close()' 2>/dev/null \
 		|| { echo "Port $(PORT) is taken by another program; choose one with: make demo PORT=8081" >&2; exit 1; }
 
-test: .venv/calldex.stamp .venv/dev.stamp .venv/openid.stamp .venv/web.stamp static  ## everything that must hold: format, lint, types, all tests
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
+# Types are looked at beside the tests, which often wait; what is wrong with them is told in the end.
+TESTED = $(BIN)/mypy > .venv/types.txt & types=$$!; $(BIN)/python -m pytest $(SIDE_BY_SIDE) $(1); tests=$$?; \
+	wait $$types; types=$$?; cat .venv/types.txt; exit $$((tests | types))
 
-check: .venv/calldex.stamp .venv/dev.stamp .venv/openid.stamp .venv/web.stamp static  ## the quick part of it
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not slow and not soak"
+test: .venv/calldex.stamp .venv/dev.stamp .venv/openid.stamp .venv/web.stamp lint  ## everything that must hold: format, lint, types, all tests
+	@$(call TESTED)
+
+check: .venv/calldex.stamp .venv/dev.stamp .venv/openid.stamp .venv/web.stamp lint  ## the quick part of it
+	@$(call TESTED,-m "not slow and not soak")
 
 PLATFORMS := airbyte dlt meltano singer
 
@@ -42,9 +46,11 @@ coverage: .venv/calldex.stamp .venv/dev.stamp .venv/openid.stamp .venv/web.stamp
 debian13: .venv/calldex.stamp .venv/dev.stamp  ## the quick tests on Debian 13's Python, in a root of its own; as root, with debootstrap
 	.ci/debian13 -m "not slow and not soak"
 
-static: .venv/calldex.stamp .venv/dev.stamp
+lint: .venv/calldex.stamp .venv/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+
+static: lint  ## format, lint and types alone
 	$(BIN)/mypy
 
 bench: .venv/calldex.stamp .venv/dev.stamp  ## speed and memory, measured on this machine

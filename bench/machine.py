@@ -43,8 +43,8 @@ def _commit() -> str:
     """The commit, with a plus where the tree differs from it; "unknown" without git."""
     root = Path(__file__).parent.parent
     try:
-        commit = subprocess.run(["git", "rev-parse", "--short=10", "HEAD"], cwd=root, capture_output=True, check=True)  # noqa: S607
-        dirty = subprocess.run(["git", "diff", "--quiet", "HEAD"], cwd=root, capture_output=True, check=False)  # noqa: S607
+        commit = subprocess.run(["git", "rev-parse", "--short=10", "HEAD"], cwd=root, capture_output=True, check=True)  # noqa: S607 - as found
+        dirty = subprocess.run(["git", "diff", "--quiet", "HEAD"], cwd=root, capture_output=True, check=False)  # noqa: S607 - likewise
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return commit.stdout.decode().strip() + ("+" if dirty.returncode else "")

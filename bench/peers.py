@@ -130,8 +130,8 @@ def asked(connection: psycopg.Connection[Any], records: int) -> Figures:
     """The questions of `narrow`: first page of 100 with its total, each never asked before; and the newest."""
 
     def some(column: LiteralString) -> Sequence[Any]:
-        among = f"SELECT {column} AS value FROM cdr LIMIT 20000"  # noqa: S608 - this file's own words, here and below
-        found = connection.execute(f"SELECT DISTINCT value FROM ({among}) AS first WHERE value IS NOT NULL")  # noqa: S608
+        among = f"SELECT {column} AS value FROM cdr LIMIT 20000"  # noqa: S608 - this file's own words
+        found = connection.execute(f"SELECT DISTINCT value FROM ({among}) AS first WHERE value IS NOT NULL")  # noqa: S608 - likewise
         return [value for (value,) in found.fetchall()][:200]
 
     agents, queues, callers = some("agent_id"), some("queue_id"), some("caller")
@@ -150,8 +150,8 @@ def asked(connection: psycopg.Connection[Any], records: int) -> Figures:
     }
     found: Figures = {}
     for name, (condition, values) in questions.items():
-        total: LiteralString = f"SELECT count(*) FROM cdr WHERE {condition}"  # noqa: S608
-        page: LiteralString = f"SELECT json FROM cdr WHERE {condition} {_ORDER} LIMIT 100"  # noqa: S608
+        total: LiteralString = f"SELECT count(*) FROM cdr WHERE {condition}"  # noqa: S608 - likewise
+        page: LiteralString = f"SELECT json FROM cdr WHERE {condition} {_ORDER} LIMIT 100"  # noqa: S608 - likewise
         taken = []
         for run in range(TIMES):
             began = time.perf_counter()
@@ -160,7 +160,7 @@ def asked(connection: psycopg.Connection[Any], records: int) -> Figures:
             taken.append((time.perf_counter() - began) * 1e3)
         found[f"postgres_{name}_ms"] = round(statistics.median(taken), 2)
     began = time.perf_counter()
-    far_off: LiteralString = f"SELECT json FROM cdr {_ORDER} LIMIT 100 OFFSET %s"  # noqa: S608
+    far_off: LiteralString = f"SELECT json FROM cdr {_ORDER} LIMIT 100 OFFSET %s"  # noqa: S608 - likewise
     connection.execute(far_off, (min(FAR, records // 2),)).fetchall()
     return found | {"postgres_offset_500000_ms": round((time.perf_counter() - began) * 1e3, 2)}
 

@@ -19,6 +19,7 @@ from bench import figures
 from bench.access import access
 from bench.copying import copying
 from bench.exporting import exporting
+from bench.floors import floors
 from bench.machine import Machine, machine
 from bench.narrow import codings, crowds, far, narrow
 from bench.posting import posting
@@ -48,9 +49,12 @@ def note_in(found: dict[str, float], more: dict[str, float]) -> None:
 
 
 def imported(folder: Path, records: int, found: dict[str, float]) -> tuple[Path, Path]:
-    """A data directory of that size, and the file it was made of; what making it took is noted."""
+    """A data directory of that size, and the file it was made of; what making it took is noted. Those of an earlier
+    run are taken as they are."""
     data, file = folder / "data", folder / "records.jsonl"
     print(f"{records:,} records", flush=True)
+    if data.exists():
+        return data, file
     note_in(found, figures.write_file(file, interactions(records, figures.SEED)))
     calldex(data, "users", "add", "bench@example.com", "--name", "Bench", "--role", "admin")
     note_in(found, figures.imports(data, file, records))
@@ -84,6 +88,7 @@ def measure(folder: Path, records: int) -> Result:
     data, file = imported(folder, records, found)
     note(figures.imports(data, file, records, "reimport"))
     note(figures.importing_short(folder, min(records, MOST_SHORT)))
+    note(floors(folder, file))
     note(figures.start(data))
     figures.cold(data)
     with served(data) as server:
@@ -115,14 +120,19 @@ def main() -> None:
     )
     parser.add_argument("--reads", action="store_true", help="only what is asked of records: for tens of millions")
     parser.add_argument("--folder", type=Path, help="where to make the data; a temporary folder by default")
+    parser.add_argument("--keep", type=Path, help="with --reads: where the data stay, made there if there are none")
     asked = parser.parse_args()
+    if asked.keep and (not asked.reads or asked.folder or len(asked.records) > 1):
+        parser.error("--keep goes with --reads and one size, without --folder")
     RESULTS.mkdir(exist_ok=True)
     for records in asked.records:
-        folder = Path(tempfile.mkdtemp(prefix="calldex-bench-", dir=asked.folder))
+        folder = asked.keep or Path(tempfile.mkdtemp(prefix="calldex-bench-", dir=asked.folder))
+        folder.mkdir(parents=True, exist_ok=True)
         try:
             result = (measure_reads if asked.reads else measure)(folder, records)
         finally:
-            shutil.rmtree(folder)
+            if not asked.keep:
+                shutil.rmtree(folder)
         name = f"{result.machine.at.replace(':', '')}-{result.machine.commit}-{records}.json"
         path = RESULTS / name
         path.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")

@@ -82,7 +82,7 @@ class Trace:
 
 def main() -> None:
     """All four."""
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(Path(os.devnull).open("w")))  # noqa: SIM115
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(Path(os.devnull).open("w")))  # noqa: SIM115 - to the end
     trace = Trace()
     with tempfile.TemporaryDirectory() as folder:
         _row(trace, Path(folder) / "rows")

@@ -11,14 +11,17 @@ from typing import Final
 
 import pytest
 import structlog
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from calldex.directory import Directory
 from tests import postgres
 from tests.directory.places import PostgresqlPlace
 from tests.examples import examples
 
-settings.register_profile("calldex", max_examples=examples(100))
+# How long an example takes is not told by the clock of a busy machine.
+settings.register_profile(
+    "calldex", max_examples=examples(100), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("calldex")
 
 OWN_ENGINE: Final = (("cluster", "test_migrate.py"), ("cluster", "test_care.py"))

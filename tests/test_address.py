@@ -19,13 +19,16 @@ SECRET = "not-for-messages"
         (StoreAddress, "chdb:///var/lib/chdb", "chdb:///var/lib/chdb"),
         (StoreAddress, "clickhouse://one/cdr", "clickhouse://one/cdr"),
         (StoreAddress, "clickhouse://ann@one:8123/cdr", "clickhouse://ann@one:8123/cdr"),
-        (StoreAddress, f"clickhouse://ann:{SECRET}@one,two:8123/cdr?secure=1",
-         "clickhouse://ann:***@one,two:8123/cdr?***"),
+        (
+            StoreAddress,
+            f"clickhouse://ann:{SECRET}@one,two:8123/cdr?secure=1",
+            "clickhouse://ann:***@one,two:8123/cdr?***",
+        ),
         (StoreAddress, f"clickhouse://ann:a:/?#%40{SECRET}@[::1]:9/cdr", "clickhouse://ann:***@[::1]:9/cdr"),
         (DirectoryAddress, f"postgresql://ann:{SECRET}@db:5432/cdr", "postgresql://ann:***@db:5432/cdr"),
         (DirectoryAddress, f"postgresql://db/cdr?user=ann&password={SECRET}", "postgresql://db/cdr?***"),
     ],
-)  # fmt: skip
+)
 def test_an_address_as_it_is_shown(kind: type[Address], whole: str, shown: str) -> None:
     """Scheme, user, hosts and database; neither password nor options. All of it is there for whoever connects."""
     address = kind(whole)

@@ -10,13 +10,14 @@ import sys
 import tomllib
 from asyncio import sslproto
 from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 import uvicorn
-from authlib.integrations.starlette_client import StarletteIntegration  # type: ignore[import-untyped]
+from authlib.integrations.starlette_client import StarletteIntegration
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -45,14 +46,23 @@ DEV: Final = names(PROJECT["dependency-groups"]["dev"], PROJECT["dependency-grou
 
 def imported(*folders: str) -> Iterator[tuple[str, str]]:
     """The modules that files of these folders import, by their first names, and the file."""
-    for path in (path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))):
+    for folder in folders:
+        yield from imported_in(folder)
+
+
+@cache
+def imported_in(folder: str) -> list[tuple[str, str]]:
+    """The same of one folder."""
+    every = []
+    for path in sorted((ROOT / folder).rglob("*.py")):
         if "node_modules" in path.parts:
             continue
         for node in ast.walk(ast.parse(path.read_bytes())):
             found = [each.name for each in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom) and node.module:
                 found.append(node.module)
-            yield from ((name.partition(".")[0], str(path.relative_to(ROOT))) for name in found)
+            every += [(name.partition(".")[0], str(path.relative_to(ROOT))) for name in found]
+    return every
 
 
 @pytest.mark.parametrize(
@@ -117,8 +127,8 @@ def attributes(kind: type) -> set[str]:
     ("kind", "base"),
     [
         (protocol.BoundedHttp, HttpToolsProtocol),
-        (server._Server, uvicorn.Server),  # noqa: SLF001
-        (server._PublicServer, uvicorn.Server),  # noqa: SLF001
+        (server._Server, uvicorn.Server),  # noqa: SLF001 - what runs
+        (server._PublicServer, uvicorn.Server),  # noqa: SLF001 - likewise
     ],
 )
 def test_uvicorn_has_what_is_used_of_it(kind: type, base: type) -> None:
@@ -167,7 +177,7 @@ def test_uvicorn_calls_what_is_overridden(kind: type[Any]) -> None:
 def test_below_tls_asyncio_has_a_transport() -> None:
     """What of a reply lies there is found by way of `_ssl_protocol` and `_transport`; without them slow clients that
     come by TLS would go unnoticed."""
-    assert "_ssl_protocol" in own(sslproto._SSLProtocolTransport)  # noqa: SLF001
+    assert "_ssl_protocol" in own(sslproto._SSLProtocolTransport)  # noqa: SLF001 - that is the point
     assert "_transport" in own(sslproto.SSLProtocol)
 
 

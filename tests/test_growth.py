@@ -189,59 +189,81 @@ def query(given: str) -> None:
             parse([(name, given)], SCOPE, "UTC")
 
 
+INFLATED, PIECES = ingest._inflated, ingest._pieces  # noqa: SLF001 - what reads bodies
 ENTRIES: Final[dict[str, tuple[Callable[[int], Any], Callable[[Any], object], int]]] = {
     "a cookie of backslashes in quotes": (
-        lambda size: request(cookie=f'{SESSION}="' + "\\" * size + '"'), lambda r: cookie_of(r, SESSION), 30_000,
+        lambda size: request(cookie=f'{SESSION}="' + "\\" * size + '"'),
+        lambda r: cookie_of(r, SESSION),
+        30_000,
     ),
     "cookies": (lambda size: request(cookie="a=b;" * size), lambda r: cookie_of(r, SESSION), 5_000),
     "origins": (lambda size: request(origin="h" * size), refused(lambda r: refuse_foreign(r, proven=False)), 10_000),
     "dates of many T": (repeated("T"), query, 20_000),
     "parameters": (
-        lambda size: _asked("a=1&" * size), refused(query_pairs), 5_000,
+        lambda size: _asked("a=1&" * size),
+        refused(query_pairs),
+        5_000,
     ),
     "tags": (repeated('"'), lambda text: tag_matches(text, "tag"), 20_000),
     "encodings": (repeated("gzip;q=0"), coding_for.__wrapped__, 20_000),
     "forwarded": (
         lambda size: Headers({"forwarded": 'for="' * size, "x-forwarded-for": "1," * size}),
-        refused(lambda headers: forwarded("127.0.0.1", headers, Networks("127.0.0.0/8"))), 5_000,
+        refused(lambda headers: forwarded("127.0.0.1", headers, Networks("127.0.0.0/8"))),
+        5_000,
     ),
     "tokens": (repeated("A"), refused(SEALER.unseal), 20_000),
     "what the audit notes": (
-        repeated("1,"), lambda text: searched([(f.name, text) for f in FILTERS], PAGES.own), 5_000,
+        repeated("1,"),
+        lambda text: searched([(f.name, text) for f in FILTERS], PAGES.own),
+        5_000,
     ),
     "members that come twice": (members(lambda n: f"a{n // 2}"), refused(lambda b: from_json(b, TeamChanges)), 1_250),
     "members that are not known": (members(lambda n: f"a{n}"), refused(lambda b: from_json(b, UserChanges)), 5_000),
     "lists in members": (
         lambda size: json.dumps({"groups": ["g"] * size, "skills": ["s"] * size}).encode(),
-        refused(lambda body: from_json(body, UserChanges).problems()), 5_000,
+        refused(lambda body: from_json(body, UserChanges).problems()),
+        5_000,
     ),
     "e-mail addresses": (
-        lambda size: UserChanges(email="a@" + "a-" * size), lambda changes: list(changes.problems()), 20_000,
+        lambda size: UserChanges(email="a@" + "a-" * size),
+        lambda changes: list(changes.problems()),
+        20_000,
     ),
     "a CSV header of many columns": (
-        lambda size: b"x," * size, refused(lambda text: take_users(text, lambda *_: "added")), 20_000,
+        lambda size: b"x," * size,
+        refused(lambda text: take_users(text, lambda *_: "added")),
+        20_000,
     ),
     "a CSV file of quotes": (
-        lambda size: b'name\n"' + b'""' * size, refused(lambda text: take_teams(text, lambda *_: "added")), 20_000,
+        lambda size: b'name\n"' + b'""' * size,
+        refused(lambda text: take_teams(text, lambda *_: "added")),
+        20_000,
     ),
     "a CSV file of wrong lines": (
-        lambda size: b"name,id\n" + b"a,b\n" * size, refused(lambda text: take_teams(text, lambda *_: "added")), 5_000,
+        lambda size: b"name,id\n" + b"a,b\n" * size,
+        refused(lambda text: take_teams(text, lambda *_: "added")),
+        5_000,
     ),
-    "gzip members": (lambda size: gzip.compress(b"") * size, refused(ingest._inflated), 2_000),  # noqa: SLF001
+    "gzip members": (lambda size: gzip.compress(b"") * size, refused(INFLATED), 2_000),
     "gzip of little": (
-        lambda size: gzip.compress(b" " * 1_000 * size, 1)[:-4], refused(ingest._inflated), 7_000,  # noqa: SLF001
+        lambda size: gzip.compress(b" " * 1_000 * size, 1)[:-4],
+        refused(INFLATED),
+        7_000,
     ),
     "an array of little": (
         lambda size: b"[" + b"0," * size + b"0]",
-        refused(lambda body: ingest._pieces(body, "application/json")), 4_000,  # noqa: SLF001
+        refused(lambda body: PIECES(body, "application/json")),
+        4_000,
     ),
     "an array of halves": (
         lambda size: b'["' + b'\\ud800","' * size + b'"]',
-        refused(lambda body: ingest._pieces(body, "application/json")), 4_000,  # noqa: SLF001
+        refused(lambda body: PIECES(body, "application/json")),
+        4_000,
     ),
     "lines": (
         lambda size: b"{}\n" * size,
-        refused(lambda body: ingest._pieces(body, "application/jsonl")), 4_000,  # noqa: SLF001
+        refused(lambda body: PIECES(body, "application/jsonl")),
+        4_000,
     ),
     "JSON Lines of records": (lambda size: [f"{RECORD}{RECORD_END}\n".encode() * size], JSONL, 400),
     "JSON Lines of nothing": (lambda size: [b"{}\n\n" * size], JSONL, 1_000),
@@ -253,18 +275,23 @@ ENTRIES: Final[dict[str, tuple[Callable[[int], Any], Callable[[Any], object], in
     "quotes of Master.csv that are never closed": (lambda size: [b'"a\n' * size], ASTERISK, 2_000),
     "rows of queue_log": (lambda size: [QUEUE_ROW * size], ASTERISK, 400),
     "a row of queue_log of many values": (
-        lambda size: [QUEUE_ROW[:-1] + b"|10" * size + b"\n"], ASTERISK, 5_000,
+        lambda size: [QUEUE_ROW[:-1] + b"|10" * size + b"\n"],
+        ASTERISK,
+        5_000,
     ),
     "lines of a file of another kind": (lambda size: [b"EventTime,EventType,x\n" * size], ASTERISK, 500),
     "a header over rows of Master.csv": (
-        lambda size: [b"channel,dstchannel,disposition" + b",x" * size + b",dst" * size + b"\n"], ASTERISK, 2_500,
+        lambda size: [b"channel,dstchannel,disposition" + b",x" * size + b",dst" * size + b"\n"],
+        ASTERISK,
+        2_500,
     ),
     "a call of many paths": (
         lambda size: b"".join(
             cdr_line(channel=f"PJSIP/a{at}-{at:08x}", dstchannel=f"PJSIP/a{at + 1}-{at + 1:08x}", sequence=str(at))
             for at in range(size)
         ),
-        assembled, 200,
+        assembled,
+        200,
     ),
     "a call of many visits to queues": (
         lambda size: b"".join(
@@ -272,28 +299,36 @@ ENTRIES: Final[dict[str, tuple[Callable[[int], Any], Callable[[Any], object], in
             for at in range(size)
             for event in (b"ENTERQUEUE", b"CONNECT")
         ),
-        assembled, 200,
+        assembled,
+        200,
     ),
     "a record of unknown members": (
         lambda size: (RECORD + "".join(f'"a{n}":1,' for n in range(size)) + RECORD_END).encode(),
-        lambda line: codec.decode(line, ""), 5_000,
+        lambda line: codec.decode(line, ""),
+        5_000,
     ),
     "a record of events": (
         lambda size: (
-            RECORD + '"events":[' + ",".join(['{"type":"HOLD","at":"2026-07-03T08:00:00Z"}'] * size) + "],"
-            + RECORD_END
+            RECORD + '"events":[' + ",".join(['{"type":"HOLD","at":"2026-07-03T08:00:00Z"}'] * size) + "]," + RECORD_END
         ).encode(),
-        lambda line: codec.decode(line, ""), 450,
+        lambda line: codec.decode(line, ""),
+        450,
     ),
     "a mask over many numbers of one record": (
-        lambda size: numbered(size, lambda at: f"4477{at:08}"), lambda json_: masked(json_, NUMBERS), 450,
+        lambda size: numbered(size, lambda at: f"4477{at:08}"),
+        lambda json_: masked(json_, NUMBERS),
+        450,
     ),
     "a mask over many words of one record": (
-        lambda size: numbered(size, lambda at: f"alice{at}@pbx"), lambda json_: masked(json_, NUMBERS), 450,
+        lambda size: numbered(size, lambda at: f"alice{at}@pbx"),
+        lambda json_: masked(json_, NUMBERS),
+        450,
     ),
     **{
         f"a mask over a text of {text!r} again and again": (
-            repeated(text), lambda given: masked_text(given, Own(("447700900412", "sip:1@a", "alice"))), 5_000,
+            repeated(text),
+            lambda given: masked_text(given, Own(("447700900412", "sip:1@a", "alice"))),
+            5_000,
         )
         for text in (
             *("1", "4477", "1 ", "+1 (", "a1", "alic", "sip:", "\u0664", "12:00", "01980c1e-", "\u200b"),
@@ -303,9 +338,11 @@ ENTRIES: Final[dict[str, tuple[Callable[[int], Any], Callable[[Any], object], in
     "a mask over a name": (repeated("1-2"), lambda given: masked_name(given, Own(("447700900412",))), 5_000),
     "a mask over a label": (repeated("1-2"), masked_label.__wrapped__, 5_000),
     "a record of nothing but brackets": (
-        lambda size: (RECORD + '"custom":' + "[" * size).encode(), lambda line: codec.decode(line, ""), 5_000,
+        lambda size: (RECORD + '"custom":' + "[" * size).encode(),
+        lambda line: codec.decode(line, ""),
+        5_000,
     ),
-}  # fmt: skip
+}
 
 
 def _asked(query_string: str) -> Request:

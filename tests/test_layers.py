@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import pytest
 
@@ -74,10 +74,16 @@ def module_name(path: Path) -> str:
 
 
 @cache
+def nodes(source: str) -> tuple[ast.AST, ...]:
+    """What a module is made of: several rules look at each."""
+    return tuple(ast.walk(ast.parse(source)))
+
+
+@cache
 def imports(source: str) -> frozenset[str]:
     """Every name that a module imports anywhere; of `from a import b` both `a` and `a.b`, which may be a module."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes(source):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -118,7 +124,7 @@ def other_ways_to_records(module: str, source: str) -> Iterator[str]:
         return
     ours = {name.removeprefix(f"{PACKAGE}.") for name in imports(source)}
     yield from (f"{module} imports {name}" for name in sorted(ours) if within(name, ANOTHER_WAY_TO_RECORDS))
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes(source):
         match node:
             case ast.Attribute(value=ast.Attribute(attr="store") | ast.Name(id="store"), attr=asked) if asked in READS:
                 yield f"{module} asks a store for {asked}"
@@ -128,7 +134,7 @@ def other_clocks(module: str, source: str) -> Iterator[str]:
     """Whatever tells a module the time, but `clock`; a migration is frozen as it was."""
     if module == "clock" or within(module, ("directory.migrations",)):
         return
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes(source):
         match node:
             case (
                 ast.Attribute(value=ast.Name(id="time" as asked), attr="time" | "time_ns" as what)
@@ -141,21 +147,27 @@ def other_clocks(module: str, source: str) -> Iterator[str]:
 
 def oversize(source: str) -> Iterator[str]:
     """What is missing or too long in a module: its docstring, its lines, the lines of a function."""
-    tree = ast.parse(source)
-    if not ast.get_docstring(tree):
+    module = nodes(source)[0]
+    if not ast.get_docstring(cast("ast.Module", module)):
         yield "no docstring"
     if (length := len(source.splitlines())) > MODULE_LINES:
         yield f"{length} lines"
-    for node in ast.walk(tree):
+    for node in nodes(source):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             length = (node.end_lineno or node.lineno) - node.lineno + 1
             if length > FUNCTION_LINES:
                 yield f"{node.name} has {length} lines"
 
 
+@cache
+def text(path: Path) -> str:
+    """What stands in a file."""
+    return path.read_text()
+
+
 def everywhere(rule: Callable[[str, str], Iterable[str]]) -> list[str]:
     """What a rule finds in all modules, each with its name."""
-    return [found for path in sources(f"src/{PACKAGE}") for found in rule(module_name(path), path.read_text())]
+    return [found for path in sources(f"src/{PACKAGE}") for found in rule(module_name(path), text(path))]
 
 
 def test_arrows_run_one_way() -> None:

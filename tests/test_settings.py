@@ -34,10 +34,14 @@ def test_flags_win_over_the_environment_and_that_over_the_file(tmp_path: Path) -
     (tmp_path / "calldex.toml").write_text('port = 1\nhost = "0.0.0.0"\nthreads = 3\nlog_format = "json"\n')
     environ = {"CALLDEX_PORT": "2", "CALLDEX_THREADS": "4", "PATH": "/bin"}
     settings, origins = resolve(tmp_path, {"port": 3, "host": None}, environ)
-    assert settings == Settings(data=tmp_path, port=3, threads=4, host="0.0.0.0", log_format="json")  # noqa: S104
+    assert settings == Settings(data=tmp_path, port=3, threads=4, host="0.0.0.0", log_format="json")  # noqa: S104 - nothing listens
     assert {name: origin for name, origin in origins.items() if origin != "default"} == {
-        "data": "flag", "port": "flag", "threads": "environment", "host": "file", "log_format": "file",
-    }  # fmt: skip
+        "data": "flag",
+        "port": "flag",
+        "threads": "environment",
+        "host": "file",
+        "log_format": "file",
+    }
 
 
 def test_data_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,10 +70,19 @@ def test_everything_wrong_is_told_at_once_with_its_place(tmp_path: Path) -> None
             {"CALLDEX_HOTS": "x", "CALLDEX_THREADS": "three", "CALLDEX_HOST": "", "CALLDEX_LOG_LEVEL": "loud"},
         )
     assert refused(error) == [
-        "CALLDEX_HOST", "CALLDEX_HOTS", "--log-levle", f"{file}: prot", f"{file}: data", f"{file}: port",
-        f"{file}: threads", f"{file}: query_timeout_s", f"{file}: host", "CALLDEX_LOG_LEVEL", "CALLDEX_THREADS",
+        "CALLDEX_HOST",
+        "CALLDEX_HOTS",
+        "--log-levle",
+        f"{file}: prot",
+        f"{file}: data",
+        f"{file}: port",
+        f"{file}: threads",
+        f"{file}: query_timeout_s",
+        f"{file}: host",
+        "CALLDEX_LOG_LEVEL",
+        "CALLDEX_THREADS",
         "--max-queries",
-    ]  # fmt: skip
+    ]
     told = str(error.value).split("\n")
     assert told[1].startswith(
         "CALLDEX_HOTS: there is no such setting, did you mean 'CALLDEX_HOST'? Valid: CALLDEX_DATA, "

@@ -68,8 +68,13 @@ def write_object(target: Bucket, pieces: Iterable[bytes], credentials: Credentia
     from obstore import exceptions
 
     try:
-        obstore.put(_store(target, credentials, WRITING), target.key, _large(pieces), chunk_size=PART,
-                    max_concurrency=PARTS_AT_ONCE)  # fmt: skip
+        obstore.put(
+            _store(target, credentials, WRITING),
+            target.key,
+            _large(pieces),
+            chunk_size=PART,
+            max_concurrency=PARTS_AT_ONCE,
+        )
     except exceptions.BaseError as error:
         raise _failure(target, error) from None
     except FileNotFoundError as error:  # what obstore calls a bucket that is not there

@@ -152,7 +152,7 @@ class Forbidden(CalldexError):
 
 
 class NotFound(CalldexError):
-    """What was named does not exist, or not for the asker."""
+    """Not found, or not accessible to who asks."""
 
     code = "not_found"
     status = 404

@@ -32,11 +32,15 @@ from calldex.records.record import Cdr, Team, from_ms
 READ: tuple[Permission, ...] = ("see_cdrs", "see_details", "listen", "see_numbers", "see_sensitive")
 
 
-def principal(
-    *groups: Group, scopes: tuple[KeyScope, ...] = ("read",), account_id: int = 7, **more: object
-) -> Principal:
+def principal(*groups: Group, scopes: tuple[KeyScope, ...] = ("read",), account_id: int = 7, **more: Any) -> Principal:
     """Somebody in these groups."""
-    values = {"user_id": 1, "agent_id": 500, "supervised_teams": (11,), "supervised_queues": (21, 22), **more}
+    values: dict[str, Any] = {
+        "user_id": 1,
+        "agent_id": 500,
+        "supervised_teams": (11,),
+        "supervised_queues": (21, 22),
+        **more,
+    }
     return Principal(
         account_id=account_id,
         account="main",
@@ -45,7 +49,7 @@ def principal(
         groups=groups,
         scopes=scopes,
         credential="cdx_1",
-        **values,  # type: ignore[arg-type]
+        **values,
     )
 
 
@@ -54,16 +58,16 @@ def group(name: str = "G", permissions: tuple[Permission, ...] = READ, **reach: 
     return Group(id=1, name=name, permissions=permissions, reach=Reach(**reach))
 
 
-def record(**members: object) -> Cdr:
+def record(**members: Any) -> Cdr:
     """A record."""
-    values = {"agent_id": None, "queue_id": None, "campaign_id": None, **members}
+    values: dict[str, Any] = {"agent_id": None, "queue_id": None, "campaign_id": None, **members}
     return Cdr(
         uuid="01980c1e-6f3a-8d21-9a3b-5c1f0e7d2b44",
         type="inbound",
         disposition="answered",
         started_at=from_ms(0),
         duration_s=1,
-        **values,  # type: ignore[arg-type]
+        **values,
     )
 
 
@@ -124,9 +128,10 @@ def test_a_key_only_narrows() -> None:
     """Every permission is in one scope; a key leaves those of its scopes and adds none."""
     assert set(get_args(Permission)) == {permission for scope in SCOPES.values() for permission in scope}
     assert set(PERMISSIONS) == set(get_args(Permission))
-    for scopes in (("read",), ("ingest",), ("manage", "read")):
+    given: tuple[tuple[KeyScope, ...], ...] = (("read",), ("ingest",), ("manage", "read"))
+    for scopes in given:
         left = permissions_of(principal(group(permissions=("see_cdrs", "manage_users"), whole=True), scopes=scopes))
-        assert left == {"see_cdrs", "manage_users"} & {permission for scope in scopes for permission in SCOPES[scope]}  # type: ignore[index]
+        assert left == {"see_cdrs", "manage_users"} & {permission for scope in scopes for permission in SCOPES[scope]}
 
 
 def test_a_scope_is_of_the_principals_account() -> None:
@@ -155,7 +160,7 @@ def test_fingerprints() -> None:
 def test_nothing_is_granted_by_leaving_it_out() -> None:
     """A scope is of an account, which has no default, and reaches nothing unless it says so."""
     with pytest.raises(TypeError):
-        Scope(whole=True)  # type: ignore[call-arg]
+        Scope(whole=True)  # type: ignore[call-arg]  # that is refused
     assert not Scope(account_id=1).whole
 
 

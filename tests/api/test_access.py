@@ -49,7 +49,7 @@ def test_two_keys_are_refused(site: Site) -> None:
 
 
 def test_a_key_is_given_once(site: Site) -> None:
-    """The parameter twice is refused as every repeated one is, be it the same key, or empty."""
+    """The parameter twice is refused as every repeated one is, be it the same key, or empty; the header as well."""
     key = site.keys["admin"]
     for query in (f"key={key}&key={key}", f"key={key}&key="):
         reply = site.api.get(f"/api/v2/cdr?{query}")
@@ -57,6 +57,9 @@ def test_a_key_is_given_once(site: Site) -> None:
     body = {"Content-Type": "application/json"}
     reply = site.api.request("GET", f"/api/v2/cdr?key={key}", content=json.dumps({"key": key}), headers=body)
     assert 400 == reply.status_code
+    for other in (key, site.keys["other"]):
+        twice = [("Authorization", f"Bearer {key}"), ("Authorization", f"Bearer {other}")]
+        assert 400 == site.api.request("GET", "/api/v2/cdr", headers=twice).status_code
 
 
 @pytest.mark.parametrize("path", READING)

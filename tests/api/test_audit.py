@@ -194,7 +194,7 @@ def test_nobody_acts_unseen(audited: Site, monkeypatch: pytest.MonkeyPatch, erro
 
     for asked in ASKED:
         with monkeypatch.context() as patched:
-            patched.setattr(audited.node.audit._writer, "append", failing)  # noqa: SLF001
+            patched.setattr(audited.node.audit._writer, "append", failing)  # noqa: SLF001 - what fails
             for _ in range(2):
                 reply = asked(audited)
                 assert (503, f"urn:calldex:error:{error.code}") == (reply.status_code, reply.json()["type"])
@@ -210,7 +210,7 @@ def test_nothing_is_written_once_the_audit_fails(audited: Site, monkeypatch: pyt
         raise DiskFull("no room")
 
     with monkeypatch.context() as patched:
-        patched.setattr(audited.node.audit._writer, "append", failing)  # noqa: SLF001
+        patched.setattr(audited.node.audit._writer, "append", failing)  # noqa: SLF001 - what fails
         assert 503 == audited.cdr().status_code
         assert 503 == post(audited, "ingest", msgspec.json.encode([GOOD])).status_code
     assert [] == audited.uuids(uuid=GOOD["uuid"])

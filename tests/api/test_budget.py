@@ -41,7 +41,7 @@ class Slow:
 
 def slower(monkeypatch: pytest.MonkeyPatch, statement_s: float, piece_s: float) -> None:
     """Every statement and every piece of a mask takes so much longer."""
-    cursor_of, masked_part = Engine._cursor, masking._masked_part  # noqa: SLF001
+    cursor_of, masked_part = Engine._cursor, masking._masked_part  # noqa: SLF001 - what takes time
 
     @contextmanager
     def cursor(engine: Engine, timeout_s: float | None) -> Iterator[Slow]:

@@ -186,11 +186,10 @@ def test_a_list_of_a_body_is_taken_item_by_item(empty: Site, site: Site) -> None
         ({"start_date": "2026-02-01", "end_date": "2026-01-31"}, "end_date", "2026-01-31", "a day after it"),
         ({"timezone": "Europe/Londn"}, "timezone", "Europe/Londn", "an IANA name"),
         ({"agent_id": "5"}, "agent_id", "5", "agent_ids"),
-        *(({filter_.name: "\t,"}, filter_.name, ",", "") for filter_ in FILTERS if filter_.name not in
-          NUMBER_FILTERS),
+        *(({filter_.name: "\t,"}, filter_.name, ",", "") for filter_ in FILTERS if filter_.name not in NUMBER_FILTERS),
         *(({name: "4" * 65}, name, "4" * 65, "1 to 64 digits") for name in NUMBER_FILTERS),
     ],
-)  # fmt: skip
+)
 def test_a_bad_parameter_is_named(site: Site, params: dict[str, str], parameter: str, given: str, valid: str) -> None:
     """What is not understood is refused with the parameter, what was given and what would be valid."""
     reply = site.cdr("admin", None, **params)

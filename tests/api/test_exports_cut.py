@@ -59,7 +59,7 @@ def test_the_client_notices(
 ) -> None:
     """The store refuses in the middle of the match: the reply has begun, says how many records were to come, and is
     cut before its end."""
-    monkeypatch.setattr(reader.Search.stream.__wrapped__, "__defaults__", (BATCH,))  # type: ignore[attr-defined]
+    monkeypatch.setattr(reader.Search.stream.__wrapped__, "__defaults__", (BATCH,))  # type: ignore[attr-defined]  # `size`
     port, key, records = serving
     url = f"http://127.0.0.1:{port}/api/v2/cdr/export"
     sent = {"Authorization": f"Bearer {key}", "Accept-Encoding": coding}

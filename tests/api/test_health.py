@@ -82,8 +82,13 @@ def test_what_happens_is_counted(empty: Site, site: Site) -> None:
     empty.cdr(per_page=7)
     empty.cdr(page=0)
     empty.api.get("/nothing/of/this/kind")
-    good = {"uuid": "01980c1e-6f3a-8d21-9a3b-5c1f0e7d2b44", "type": "inbound", "disposition": "answered",
-            "timestamp": "2026-01-31T08:00:00Z", "duration": "00:01:00"}  # fmt: skip
+    good = {
+        "uuid": "01980c1e-6f3a-8d21-9a3b-5c1f0e7d2b44",
+        "type": "inbound",
+        "disposition": "answered",
+        "timestamp": "2026-01-31T08:00:00Z",
+        "duration": "00:01:00",
+    }
     headers = {"Authorization": f"Bearer {empty.keys['ingest']}"}
     empty.api.request("POST", "/api/ingest/v1/records", json=[good, {}], headers=headers)
     text = empty.api.get("/metrics").text

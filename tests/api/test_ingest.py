@@ -22,8 +22,13 @@ from tests.api.conftest import Site, newest_first
 
 PATH = "/api/ingest/v1/records"
 MIB = 2**20
-GOOD = {"uuid": "01980c1e-6f3a-8d21-9a3b-5c1f0e7d2b44", "type": "inbound", "disposition": "answered",
-        "timestamp": "2026-01-31T08:00:00Z", "duration": "00:01:00"}  # fmt: skip
+GOOD = {
+    "uuid": "01980c1e-6f3a-8d21-9a3b-5c1f0e7d2b44",
+    "type": "inbound",
+    "disposition": "answered",
+    "timestamp": "2026-01-31T08:00:00Z",
+    "duration": "00:01:00",
+}
 
 
 def post(site: Site, body: object, key: str = "ingest", path: str = PATH, **headers: str) -> httpx.Response:

@@ -33,7 +33,7 @@ def test_every_value_arrives_as_it_was_sent(pairs: list[tuple[str, str]]) -> Non
 
 def test_every_token_works(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """A token in which the begin of a key happens to stand continues its walk as every other one does."""
-    sealer = site.node._pager._sealer  # noqa: SLF001
+    sealer = site.node._pager._sealer  # noqa: SLF001 - what tokens are
     first = site.cdr(per_page=50).json()
     token = sealer.unseal(first["search_token"])
     found = next(
@@ -59,9 +59,16 @@ def test_a_value_that_looks_like_a_key_is_searched_for(empty: Site, site: Site, 
 
 @pytest.mark.parametrize(
     "params",
-    [{"type": KEY}, {KEY: "1"}, {"type": f"inbound,{KEY}"}, {"start_date": KEY}, {"search_token": KEY},
-     {"agent_ids": f"1{KEY}"}, {"type": "x" * 60 + KEY}],
-)  # fmt: skip
+    [
+        {"type": KEY},
+        {KEY: "1"},
+        {"type": f"inbound,{KEY}"},
+        {"start_date": KEY},
+        {"search_token": KEY},
+        {"agent_ids": f"1{KEY}"},
+        {"type": "x" * 60 + KEY},
+    ],
+)
 def test_no_error_tells_a_key(site: Site, params: dict[str, Any]) -> None:
     """Where a key stands in the wrong place, the error names the place and nothing of the key but its prefix."""
     reply = site.cdr(**params)

@@ -84,11 +84,18 @@ def test_what_is_masked_in_records_is_masked_in_look_ups(named: Site, site: Site
     number, larger = "447700900412", "447700900512"
     records = [
         cdr(
-            site.main[at], agent=called, agent_id=70 - at, queue=f"Line {called}", queue_id=80 + at,
-            campaign=f"q{called}", campaign_id=90 + at, wrapup_code=f"0{at}00", wrapup_description=f"Sold to {called}",
+            site.main[at],
+            agent=called,
+            agent_id=70 - at,
+            queue=f"Line {called}",
+            queue_id=80 + at,
+            campaign=f"q{called}",
+            campaign_id=90 + at,
+            wrapup_code=f"0{at}00",
+            wrapup_description=f"Sold to {called}",
         )
         for at, called in ((2, number), (3, larger), (4, "20261"))
-    ]  # fmt: skip
+    ]
     write(named.node, "main", records)
     directory = named.node.directory
     directory.put_group("main", None, GroupChanges(name="Blind", permissions=("see_cdrs",), reach=Reach(whole=True)))
@@ -99,10 +106,12 @@ def test_what_is_masked_in_records_is_masked_in_look_ups(named: Site, site: Site
         "queues": [(84, "Line ***61"), (82, "Line 44********12"), (83, "Line 44********12"), (8, "Sales")],
         "campaigns": [(9, "Spring"), (94, "q***61"), (92, "q44********12"), (93, "q44********12")],
         "wrapup_codes": [
-            ("0100", "0100: Sale"), ("0400", "Sold to ***61"), ("0200", "Sold to 44********12"),
+            ("0100", "0100: Sale"),
+            ("0400", "Sold to ***61"),
+            ("0200", "Sold to 44********12"),
             ("0300", "Sold to 44********12"),
         ],
-    }  # fmt: skip
+    }
     for name, expected in masked.items():
         found = [tuple(each.values()) for each in named.api.get(f"/api/v2/cdr/{name}", key).json()]
         assert expected == [each for each in found if each in expected]

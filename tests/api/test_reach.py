@@ -89,7 +89,7 @@ def _record(draw: random.Random, seed: int, index: int) -> Cdr:
         comment=draw.choice((None, f"asked to be called on {number}")),
         tags=draw.choice(((), ("vip", "late"))),
         source=f"account {seed}",
-    )  # fmt: skip
+    )
 
 
 class Asker(msgspec.Struct, frozen=True):
@@ -97,7 +97,7 @@ class Asker(msgspec.Struct, frozen=True):
 
     key: str
     permissions: frozenset[str]
-    reaches: tuple[Mapping[str, object], ...]
+    reaches: tuple[Mapping[str, Any], ...]
     agent_id: int
     supervises: tuple[int, ...]
 
@@ -122,9 +122,14 @@ def sees(asker: Asker, cdr: Cdr) -> bool:
             queues = {queue for team in asker.supervises for queue in TEAM_QUEUES[team]}
             if teams & set(asker.supervises) or cdr.queue_id in queues:
                 return True
-        named = {"teams": teams, "queues": {cdr.queue_id}, "campaigns": {cdr.campaign_id}, "agents": {cdr.agent_id}}
+        named: dict[str, set[Any]] = {
+            "teams": teams,
+            "queues": {cdr.queue_id},
+            "campaigns": {cdr.campaign_id},
+            "agents": {cdr.agent_id},
+        }
         for name, values in named.items():
-            if values & set(reach.get(name, ())):  # type: ignore[call-overload]
+            if values & set(reach.get(name, ())):
                 return True
     return False
 
@@ -187,7 +192,7 @@ class Centre(msgspec.Struct, frozen=True):
 
     def hire(
         self,
-        groups: Sequence[tuple[Sequence[str], Mapping[str, object]]],
+        groups: Sequence[tuple[Sequence[str], Mapping[str, Any]]],
         *,
         role: Role | None = None,
         agent: int = 1,
@@ -199,7 +204,7 @@ class Centre(msgspec.Struct, frozen=True):
         directory, number = self.site.node.directory, next(_numbers)
         names = [f"group {number} {index}" for index in range(len(groups))]
         for name, (permissions, reach) in zip(names, groups, strict=True):
-            granted_to = GroupChanges(name=name, permissions=tuple(permissions), reach=Reach(**reach))  # type: ignore[arg-type]
+            granted_to = GroupChanges(name=name, permissions=tuple(permissions), reach=Reach(**reach))
             directory.put_group(account, None, granted_to)
         email = f"p{number}@example.com"
         # Two users of an account never share an agent's id: who is to be agent 1 takes it from the one before.
@@ -207,9 +212,14 @@ class Centre(msgspec.Struct, frozen=True):
             if user.agent_id == agent:
                 directory.remove_user(user.email)
         directory.add_user(
-            email, f"P{number}", role, groups=tuple(names), agent_id=agent, account=account,
+            email,
+            f"P{number}",
+            role,
+            groups=tuple(names),
+            agent_id=agent,
+            account=account,
             supervises=tuple(supervises),
-        )  # fmt: skip
+        )
         granted = {permission for permissions, _ in groups for permission in permissions}
         if role is not None and role != "hardware_phone":
             granted |= set(READS)
@@ -271,7 +281,7 @@ def _wrong_lookups(site: Site, asker: Asker, visible: Sequence[Cdr]) -> Iterator
     }
     for name in ("agents", "queues", "campaigns", "teams"):
         for reach in asker.reaches:
-            listed[name] |= set(reach.get(name, ()))  # type: ignore[call-overload]
+            listed[name] |= set(reach.get(name, ()))
     every = {
         "agents": AGENTS,
         "queues": QUEUES,

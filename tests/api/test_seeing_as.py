@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from argon2 import PasswordHasher
 
@@ -19,10 +17,9 @@ THEMSELVES = {("PUT", "/api/session/as"), ("DELETE", "/api/session/as"), ("DELET
 
 
 @pytest.fixture
-def ann(empty: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[Browser]:
+def ann(empty: Site, monkeypatch: pytest.MonkeyPatch) -> Browser:
     """An admin who is signed in; there are records, and a masked user Bo who sees the calls of one agent."""
     monkeypatch.setattr(signin, "HASHER", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
-    signin._hash_of_nobody.cache_clear()  # noqa: SLF001 - what it is depends on the hasher
     directory = empty.node.directory
     records = list(interactions(300, seed=5))
     write(empty.node, "main", records)
@@ -35,8 +32,7 @@ def ann(empty: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[Browser]:
     directory.set_password(ANN, PASSWORD)
     browser = Browser(empty.api)
     assert browser.sign_in().is_success
-    yield browser
-    signin._hash_of_nobody.cache_clear()  # noqa: SLF001
+    return browser
 
 
 def id_of(site: Site, email: str) -> int:

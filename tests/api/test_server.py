@@ -279,7 +279,7 @@ def test_patience_ends(tmp_path: Path) -> None:
 
 FAULTS = """
 import resource, sys
-from calldex.api.server import keep_freed_memory
+from calldex.allocator import keep_freed_memory
 
 if sys.argv[1] == "kept":
     keep_freed_memory()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import count
 from typing import Any
 
@@ -13,6 +13,7 @@ from argon2 import PasswordHasher
 from structlog.testing import capture_logs
 
 from calldex.access import ROLES
+from calldex.clock import now_ms
 from calldex.directory import AuditFilter, signin
 from tests.api.conftest import Api, Site
 
@@ -53,12 +54,16 @@ class Browser:
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hashing that costs nothing; what it costs is for the tests of the directory."""
     monkeypatch.setattr(signin, "HASHER", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
-    signin._hash_of_nobody.cache_clear()  # noqa: SLF001 - what it is depends on the hasher
-    yield
-    signin._hash_of_nobody.cache_clear()  # noqa: SLF001
+
+
+@pytest.fixture
+def no_time_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long requests take, delays do not end meanwhile."""
+    at_ms = now_ms()
+    monkeypatch.setattr("calldex.api.signin.now_ms", lambda: at_ms)
 
 
 @pytest.fixture
@@ -189,7 +194,7 @@ def test_a_failure_is_the_accounts_to_see(empty: Site) -> None:
     assert [0] == [e.account_id for e in directory.audit_entries(None, failed, 10) if e.actor == addresses[3]]
 
 
-def test_delays_and_whom_they_do_not_hit(browser: Browser) -> None:
+def test_delays_and_whom_they_do_not_hit(browser: Browser, no_time_passes: None) -> None:
     """After a failure the next attempt has to wait, and is told how long; elsewhere, and in a browser that is known,
     nobody waits."""
     browser.sign_in()
@@ -202,7 +207,7 @@ def test_delays_and_whom_they_do_not_hit(browser: Browser) -> None:
     assert 200 == browser.sign_in().status_code
 
 
-def test_a_device_that_somebody_made_up(guest: Browser) -> None:
+def test_a_device_that_somebody_made_up(guest: Browser, no_time_passes: None) -> None:
     """Nobody makes a known browser of theirs: what is in that cookie is sealed."""
     guest.sign_in()
     sealed = guest.cookies["calldex_device"]

@@ -190,10 +190,16 @@ def test_no_number_gets_in_by_another_door(number: str) -> None:
     """Whatever a text of an entry is, codes in paths, names of groups, ids, e-mail addresses that are none: no
     telephone number can be read in it. Ids that are listed, days and networks stay."""
     made = entry(
-        Actor(actor=f"{number}@example.com", account_id=1), "name_changed", target=f"wrapup_code {number}",
-        detail={"agent_ids": f"301,302,303,{number}", "groups": f"Line {number}", "from": "2026-01-31T08:00:00+02:00",
-                "networks": '["198.51.100.0/24"]'},
-    )  # fmt: skip
+        Actor(actor=f"{number}@example.com", account_id=1),
+        "name_changed",
+        target=f"wrapup_code {number}",
+        detail={
+            "agent_ids": f"301,302,303,{number}",
+            "groups": f"Line {number}",
+            "from": "2026-01-31T08:00:00+02:00",
+            "networks": '["198.51.100.0/24"]',
+        },
+    )
     for text in (made.actor, made.target, *map(str, made.detail.values())):
         assert 5 > len(re.sub(r"\D", "", text)) or number not in text
     assert number not in str(made)
@@ -232,8 +238,9 @@ def test_an_altered_column_is_found(column: str) -> None:
     assert [2] == where([rows[0], msgspec.structs.replace(rows[1], **{column: other}), rows[2]], head)
 
 
-@pytest.mark.parametrize(("gone", "first"), [({1}, 1), ({1, 2}, 1), ({3}, 3), ({2, 3, 4}, 2), ({5}, 5), ({4, 5}, 4),
-                                             ({1, 2, 3, 4, 5}, 1)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("gone", "first"), [({1}, 1), ({1, 2}, 1), ({3}, 3), ({2, 3, 4}, 2), ({5}, 5), ({4, 5}, 4), ({1, 2, 3, 4, 5}, 1)]
+)
 def test_a_missing_entry_is_found(gone: set[int], first: int) -> None:
     """At the beginning, in the middle, at the end, and when all are gone: once, at the first that is missing."""
     rows, head = chain(5)

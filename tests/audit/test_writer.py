@@ -84,7 +84,7 @@ def held(site: Site) -> Iterator[ThreadPoolExecutor]:
     under way. Gives threads that may wait for that."""
     with ThreadPoolExecutor(3) as threads, site.directory._db.write():  # noqa: SLF001 - as another process would
         threads.submit(site.auditor.note, entry(ANA, "sign_in"))
-        until(lambda: site.auditor._thread and waiting(site) == 0)  # noqa: SLF001
+        until(lambda: site.auditor._thread and waiting(site) == 0)  # noqa: SLF001 - likewise, of what is under way
         yield threads
 
 
@@ -139,6 +139,15 @@ def test_who_leaves_is_noted_all_the_same(site: Site) -> None:
         assert left.wait(5)
     done.result()
     assert ["sign_in", "export", "search"] == [each.action for each in site.entries()]
+
+
+def test_who_is_not_noted_in_time_is_refused(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And is noted all the same, once that can be."""
+    with held(site):
+        monkeypatch.setattr(writer, "PATIENCE_S", 0.05)
+        with pytest.raises(Unavailable, match=r"not written within 0\.05 s"):
+            asyncio.run(site.auditor.record(entry(ANA, "search")))
+    until(lambda: ["sign_in", "search"] == [each.action for each in site.entries()])
 
 
 def test_no_more_than_a_stated_number_wait(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,7 +214,7 @@ def test_ready_tries_once_more(site: Site, monkeypatch: pytest.MonkeyPatch) -> N
         raise Unavailable("the database is locked")
 
     with monkeypatch.context() as failing:
-        failing.setattr(site.auditor._writer, "append", locked)  # noqa: SLF001
+        failing.setattr(site.auditor._writer, "append", locked)  # noqa: SLF001 - what fails
         with pytest.raises(Unavailable, match="the database is locked"):
             site.auditor.note(entry(ANA, "search"))
         with pytest.raises(Unavailable, match="the database is locked"):
@@ -220,7 +229,7 @@ def test_a_fault_of_ours_is_logged_and_not_told(site: Site, monkeypatch: pytest.
     def broken(*_: object) -> Link:
         raise ZeroDivisionError("a detail")
 
-    monkeypatch.setattr(site.auditor._writer, "append", broken)  # noqa: SLF001
+    monkeypatch.setattr(site.auditor._writer, "append", broken)  # noqa: SLF001 - what fails
     with capture_logs() as logs, pytest.raises(Unavailable) as refused:
         site.auditor.note(entry(ANA, "search"))
     assert "a detail" not in refused.value.message

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import Literal
 
 import pytest
 import structlog
@@ -23,9 +25,11 @@ REQUEST = {
 }
 
 
-def told(capsys: pytest.CaptureFixture[str], form: str, serving: bool = True) -> list[str]:
+def told(
+    capsys: pytest.CaptureFixture[str], form: Literal["auto", "console", "json"], serving: bool = True
+) -> list[str]:
     """The lines of a request, of one that was refused, and of something else, at every level."""
-    process.prepare(Settings(log_format=form), resolve(None, {}, {})[1], serving=serving)  # type: ignore[arg-type]
+    process.prepare(Settings(log_format=form), resolve(None, {}, {})[1], serving=serving)
     log = structlog.get_logger("test")
     log.info("request", **REQUEST)
     log.info("request", **{**REQUEST, "status": 400, "error": "bad_parameters"})
@@ -47,6 +51,18 @@ def test_json_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> 
     first, second, _ = map(json.loads, told(capsys, "auto"))
     assert ("192.0.2.7", "request", False) == (first["address"], first["event"], "error" in first)
     assert "bad_parameters" == second["error"]
+
+
+def test_json_is_ascii_whatever_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """What a terminal or a file takes is nothing that the log knows; half a character is in names of files."""
+    process.prepare(Settings(log_format="json"), resolve(None, {}, {})[1], serving=True)
+    log = structlog.get_logger("test")
+    for said in ("Zoë", "a\udc80"):
+        log.warning("columns_wait", reason=said, kind=Path)
+        line = capsys.readouterr().err.splitlines()[-1]
+        assert line.isascii()
+        told_of = json.loads(line)
+        assert (said, repr(Path)) == (told_of["reason"], told_of["kind"])
 
 
 def test_a_command_is_quiet(capsys: pytest.CaptureFixture[str]) -> None:

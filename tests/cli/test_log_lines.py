@@ -33,7 +33,7 @@ def test_no_line_is_lost_when_a_process_ends(count: int, end: str) -> None:
 
 def test_a_warning_is_written_at_once(capsys: pytest.CaptureFixture[str]) -> None:
     """With what waits before it: if the process is killed now, the reason stands in the log."""
-    together = process._Together()  # noqa: SLF001
+    together = process._Together()  # noqa: SLF001 - what loggers write by
     together.info("before")
     together.warning("now")
     assert "before\nnow\n" == capsys.readouterr().err
@@ -42,6 +42,6 @@ def test_a_warning_is_written_at_once(capsys: pytest.CaptureFixture[str]) -> Non
 @pytest.mark.parametrize("text", ["a b", "a=b", "a\nb", "a\x1b[31m", "a\u2028b", 'a"', "ключ"])
 def test_a_value_is_one_word(text: str) -> None:
     """Text that could be taken for another value or another line is quoted and escaped."""
-    line = process._line(None, "info", {"timestamp": "t", "level": "info", "event": "e", "v": text, "w": 1})  # noqa: SLF001
+    line = process._line(None, "info", {"timestamp": "t", "level": "info", "event": "e", "v": text, "w": 1})  # noqa: SLF001 - one line of it
     assert line.endswith(f" v={text!r} w=1")
     assert 1 == len(line.splitlines())

@@ -172,8 +172,10 @@ def test_an_account_is_set(people: Path) -> None:
     assert 0 == calldex("accounts", "set", "main", "--timezone", "", data=people).exit_code
     (account,) = listed("accounts", "list", data=people)
     assert (None, ["comment", "tags"], False) == (
-        account["timezone"], account["sensitive"], account["agents_see_own"],
-    )  # fmt: skip
+        account["timezone"],
+        account["sensitive"],
+        account["agents_see_own"],
+    )
     assert "comment, tags" in calldex("accounts", "list", data=people).stdout
     refused = calldex("accounts", "set", "main", "--sensitive", "coment", data=people)
     assert (2, True) == (refused.exit_code, "--sensitive 'coment'" in refused.stderr)

@@ -68,7 +68,7 @@ class Engine(Server):
 
     def connected(self) -> chdb.state.Connection:
         """Another connection to it."""
-        return chdb.connect(str(self.folder))  # type: ignore[no-untyped-call]
+        return chdb.connect(str(self.folder))  # type: ignore[no-untyped-call]  # the library says nothing of it
 
     def run(self, sql: bytes, given: Mapping[str, str]) -> tuple[bytes, dict[str, str]]:
         """What a statement gives, and what the headers tell of it."""

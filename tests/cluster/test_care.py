@@ -69,14 +69,14 @@ def test_a_directory_that_is_older_than_its_records(postgresql: PostgresqlPlace,
     with Node(settings) as node:
         put(node.store, records[:200])
         then = answer(node.store, everything())
-        with node.directory._db.read() as connection:  # noqa: SLF001
+        with node.directory._db.read() as connection:  # noqa: SLF001 - a backup of the database
             backup = connection.execute(select(tables.commits)).one()
         put(node.store, longer[150:250])
         node.store.erase(1, [records[0].uuid])
         put(node.store, records[:9], LATER)
     # The guide's statements: what ClickHouse has, and what is done with it.
     with Node(settings) as node:
-        hosts = node.store.hosts  # type: ignore[attr-defined]
+        hosts = node.store.hosts  # type: ignore[attr-defined]  # it is ClickHouse
         last = hosts.rows(Sql("SELECT account_id, max(greatest(seq, seq_to)) AS last FROM cdr GROUP BY account_id"))
     restored = ", ".join(f"{name} = {value}" for name, value in backup._asdict().items())
     postgresql.execute(f"DELETE FROM commits WHERE account_id = {LATER}")

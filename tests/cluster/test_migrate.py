@@ -29,8 +29,17 @@ from tests.cli.tools import calldex, ended, process
 from tests.directory.places import PostgresqlPlace
 from tests.engines import answer, everything
 
-KEPT = {table.name for table in (tables.commits, tables.void_commits, tables.receipts, tables.quarantine,
-                                 tables.call_rows, tables.call_links)}  # fmt: skip
+KEPT = {
+    table.name
+    for table in (
+        tables.commits,
+        tables.void_commits,
+        tables.receipts,
+        tables.quarantine,
+        tables.call_rows,
+        tables.call_links,
+    )
+}
 STARTED = VALUE_NAMES.index("started_ms")
 RECORDS = [canonical(record) for record in interactions(600, seed=9)]
 
@@ -104,7 +113,7 @@ def told(data: Path, store: str, directory: str = "") -> tuple[migrate.Migrated,
 def contents(directory: Directory) -> dict[str, list[tuple[Any, ...]]]:
     """Every row of every table of a directory, but for what is the store's, or a database's own."""
     found = {}
-    with directory._db.read() as connection:  # noqa: SLF001
+    with directory._db.read() as connection:  # noqa: SLF001 - every table
         for table in tables.metadata.sorted_tables:
             if table.name not in KEPT | {"change", "ledger_heads"}:
                 rows = [tuple(row) for row in connection.execute(select(table))]
@@ -166,8 +175,12 @@ def test_everything_is_moved(data: Path, postgresql: PostgresqlPlace, tmp_path: 
     assert before == digests(data)
     assert {(done, total) for done, total in steps.values()} == {(total, total) for _, total in steps.values()}
     assert (400 + 300 + 50 + 5 + 20, 680, 2, 20, 7) == (
-        done.versions, done.records, done.accounts, done.rows_of_calls, done.quarantined,
-    )  # fmt: skip
+        done.versions,
+        done.records,
+        done.accounts,
+        done.rows_of_calls,
+        done.quarantined,
+    )
     with Node(settings(tmp_path / "new", f"chdb://{tmp_path}/chdb", postgresql.address)) as node:
         assert directory == contents(node.directory)
         assert expected == [seen(node.store, account_id) for account_id in (1, other)]

@@ -39,9 +39,14 @@ def everything(running: Nodes) -> dict[str, httpx.Response]:
     session = {"email": "boss@example.com", "password": PASSWORD}
     found = {
         path: running.ask(0, "GET", path)
-        for path in ("/api/v2/cdr", "/api/v2/cdr/queues", "/api/v3/cdr/users", "/api/admin/v1/users",
-                     "/api/admin/v1/audit")
-    }  # fmt: skip
+        for path in (
+            "/api/v2/cdr",
+            "/api/v2/cdr/queues",
+            "/api/v3/cdr/users",
+            "/api/admin/v1/users",
+            "/api/admin/v1/audit",
+        )
+    }
     found["unknown key"] = running.ask(0, "GET", "/api/v2/cdr", key=SILENT)
     found["post"] = running.clients[0].post("/api/ingest/v1/records", content=RECORDS, headers=running.sending)
     found["sign in"] = running.clients[0].post("/api/session", json=session)

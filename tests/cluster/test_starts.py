@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,9 +39,9 @@ def keyed(server: Server) -> Server:
         ({"database": "nothing"}, 'database "nothing" does not exist'),
     ],
 )
-def test_a_wrong_address(keyed: Server, tmp_path: Path, changes: dict[str, object], expected: str) -> None:
+def test_a_wrong_address(keyed: Server, tmp_path: Path, changes: dict[str, Any], expected: str) -> None:
     """A wrong password, port, host, database."""
-    address = keyed.address.set(username="keyed", password=PASSWORD, database="empty").set(**changes)  # type: ignore[arg-type]
+    address = keyed.address.set(username="keyed", password=PASSWORD, database="empty").set(**changes)
     code, told = refused(address.render_as_string(hide_password=False), tmp_path, secret=PASSWORD)
     assert (5, True, True) == (code, expected in told, "check the setting `directory`" in told)
     assert f"postgresql://keyed@{address.host}:{address.port}/{address.database}" in told

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -334,16 +335,14 @@ def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Dire
         directory.put_group("main", None, GroupChanges(name="History", permissions=("see_cdrs",)))
         directory.put_group("main", None, GroupChanges(name="Own", permissions=("see_cdrs",), reach=Reach(own=True)))
         directory.add_user("adam@example.com", "Adam", "admin", agent_id=99)
-        for id_, (email, more) in enumerate(
-            (
-                (ADA, {"role": "supervisor", "supervises": ("Sales", "Care")}),
-                (BEA, {"role": "supervisor", "supervises": ("Sales",), "groups": ("History",)}),
-                (CY, {"role": "agent", "teams": ("Sales",)}),
-                (DI, {"teams": ("Care",), "groups": ("History", "Own")}),
-            ),
-            1,
-        ):
-            directory.add_user(email, email, agent_id=id_, **more)  # type: ignore[arg-type]
+        people: tuple[tuple[str, dict[str, Any]], ...] = (
+            (ADA, {"role": "supervisor", "supervises": ("Sales", "Care")}),
+            (BEA, {"role": "supervisor", "supervises": ("Sales",), "groups": ("History",)}),
+            (CY, {"role": "agent", "teams": ("Sales",)}),
+            (DI, {"teams": ("Care",), "groups": ("History", "Own")}),
+        )
+        for id_, (email, more) in enumerate(people, 1):
+            directory.add_user(email, email, agent_id=id_, **more)
         directory.note_seen(directory.account().id, [Seen("agent", id_, None, 1) for id_ in (1, 3, 5)])
         yield path, directory
 

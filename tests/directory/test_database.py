@@ -143,8 +143,12 @@ def test_from_the_first_version(empty_place: Place) -> None:
         owner = directory.find_key(key)
         assert owner is not None
         assert ("north", 5, ("read",), (), (7,)) == (
-            owner.account, owner.agent_id, owner.scopes, owner.networks, owner.supervised_teams,
-        )  # fmt: skip
+            owner.account,
+            owner.agent_id,
+            owner.scopes,
+            owner.networks,
+            owner.supervised_teams,
+        )
         ann, bob = directory.users()
         assert ("supervisor", ("French",), (7,), (7,)) == (ann.role, ann.skills, ann.teams, ann.supervises)
         assert ("Europe/Oslo", 7) == (ann.effective_timezone, bob.disabled_at)

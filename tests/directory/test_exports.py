@@ -32,8 +32,10 @@ def test_an_export_has_its_life(directory: Directory) -> None:
     assert [asked] == directory.open_exports("") == directory.exports(1, 0)
     assert directory.change_export(asked.id, state="running", as_of=7, total=3, records=2, size=9, after=b"x")
     found = directory.export(asked.id, 1)
-    assert ("running", 7, 3, 2, 9, b"x") == (*(found.state, found.as_of, found.total, found.records, found.size),
-                                             found.after)  # fmt: skip
+    assert ("running", 7, 3, 2, 9, b"x") == (
+        *(found.state, found.as_of, found.total, found.records, found.size),
+        found.after,
+    )
     assert directory.end_export(asked.id, "done")
     assert not directory.change_export(asked.id, state="running")
     assert ([], [asked.id]) == (directory.open_exports(""), directory.kept_exports(""))

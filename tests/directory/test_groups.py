@@ -15,9 +15,13 @@ def test_a_group_is_kept_and_changed(directory: Directory) -> None:
     """What is given is kept, what is not given stays; it is found by id and by name."""
     added = directory.put_group("main", None, SALES)
     assert added == GroupInfo(
-        id=1, name="Sales", permissions=("listen", "see_cdrs"), reach=Reach(teams=(7,), own=True), members=(),
+        id=1,
+        name="Sales",
+        permissions=("listen", "see_cdrs"),
+        reach=Reach(teams=(7,), own=True),
+        members=(),
         system=False,
-    )  # fmt: skip
+    )
     assert added == directory.group("main", "Sales") == directory.group("main", 1)
     renamed = directory.put_group("main", 1, GroupChanges(name="Orders"))
     assert ("Orders", added.permissions, added.reach) == (renamed.name, renamed.permissions, renamed.reach)

@@ -28,10 +28,18 @@ def test_owner_of_a_key(directory: Directory, ann: str) -> None:
     owner = directory.find_key(key)
     main = directory.account()
     assert owner == KeyOwner(
-        key_id=1, credential=key[:8], scopes=("read",), user_id=1, email=ann, groups=(ROLES["analyst"],),
-        account_id=main.id, account="main", timezone="Europe/Paris", agent_id=stable_id("agent", "Ann"),
+        key_id=1,
+        credential=key[:8],
+        scopes=("read",),
+        user_id=1,
+        email=ann,
+        groups=(ROLES["analyst"],),
+        account_id=main.id,
+        account="main",
+        timezone="Europe/Paris",
+        agent_id=stable_id("agent", "Ann"),
         vocabulary="documented",
-    )  # fmt: skip
+    )
     assert scope_of(owner) == Scope(account_id=main.id, whole=True, vocabulary="documented")
 
 
@@ -145,7 +153,7 @@ def test_many_users_and_keys(watched: tuple[Directory, list[str]]) -> None:
         directory.put_team("main", id_, TeamChanges(name=f"T{id_}", queues=tuple(range(id_, id_ + 5))))
     lines = (f"u{n}@example.com,User {n},supervisor,A,{n % 20 + 1}" for n in range(1_000))
     directory.import_users("main", "\n".join(("email,name,role,groups,supervises", *lines)).encode())
-    binary = "BLOB" if directory._db.is_sqlite else "BYTEA"  # noqa: SLF001
+    binary = "BLOB" if directory._db.is_sqlite else "BYTEA"  # noqa: SLF001 - whatever it is
     with directory._db.write() as connection:  # noqa: SLF001 - two thousand keys in one transaction
         connection.exec_driver_sql(
             "INSERT INTO api_keys (user_id, prefix, hash, scopes, networks, created_at)"

@@ -19,7 +19,11 @@ SEEN = st.builds(Seen, st.sampled_from(["agent", "queue"]), st.integers(1, 3), N
 )
 
 
-@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(60),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(batches=st.lists(st.tuples(st.booleans(), st.lists(SEEN, max_size=6)), max_size=6))
 def test_order_does_not_count(directory: Directory, place: Place, batches: list[tuple[bool, list[Seen]]]) -> None:
     """However records are ordered, batched and shared by two processes, the newest, then larger, name stays."""

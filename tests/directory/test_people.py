@@ -177,9 +177,19 @@ def listed(directory: Directory) -> None:
     for name in ("Sales", "Night"):
         directory.put_group("main", None, GroupChanges(name=name))
     directory.add_user(
-        "ann@example.com", "Ann Lee", "supervisor", extension="201", sip_account="Ann", caller_id="100", agent_id=5,
-        timezone="Asia/Tokyo", teams=(2, 1), supervises=(3,), skills=("A", "B"), groups=("Sales", "Night"),
-    )  # fmt: skip
+        "ann@example.com",
+        "Ann Lee",
+        "supervisor",
+        extension="201",
+        sip_account="Ann",
+        caller_id="100",
+        agent_id=5,
+        timezone="Asia/Tokyo",
+        teams=(2, 1),
+        supervises=(3,),
+        skills=("A", "B"),
+        groups=("Sales", "Night"),
+    )
     directory.add_user("bob@example.org", "Bob Ström", "hardware_phone", agent_id=6)
     directory.add_user("cy@example.com", "Ann Other", "agent", account="north")
 
@@ -189,14 +199,28 @@ def test_listed_users(directory: Directory) -> None:
     listed(directory)
     assert directory.list_users(directory.account().id, UserFilter()) == [
         ListedUser(
-            id=5, name="Ann Lee", email="ann@example.com", extension="201", sag="Supervisor, Night, Sales",
-            timezone="Asia/Tokyo", agent_in_teams="1, 2", supervisor_in_teams="3", assigned_skills="A, B",
+            id=5,
+            name="Ann Lee",
+            email="ann@example.com",
+            extension="201",
+            sag="Supervisor, Night, Sales",
+            timezone="Asia/Tokyo",
+            agent_in_teams="1, 2",
+            supervisor_in_teams="3",
+            assigned_skills="A, B",
         ),
         ListedUser(
-            id=6, name="Bob Ström", email="bob@example.org", extension=None, sag="Hardware phone", timezone="UTC",
-            agent_in_teams="", supervisor_in_teams="", assigned_skills="",
+            id=6,
+            name="Bob Ström",
+            email="bob@example.org",
+            extension=None,
+            sag="Hardware phone",
+            timezone="UTC",
+            agent_in_teams="",
+            supervisor_in_teams="",
+            assigned_skills="",
         ),
-    ]  # fmt: skip
+    ]
     directory.disable_user("ann@example.com")
     assert [user.id for user in directory.list_users(directory.account().id, UserFilter())] == [6]
     directory.enable_user("ann@example.com")
@@ -250,16 +274,38 @@ def test_a_user_is_changed(directory: Directory) -> None:
     before = directory.user("ann@example.com")
     assert before == directory.change_user("ANN@example.com", UserChanges())
     changes = UserChanges(
-        email="Ann.Lee@Example.com", name="Ann L.", role="agent", groups=("Night",), timezone=None, extension=None,
-        caller_id="101", skills=("C",), agent_id=9, teams=("Team 3", 1), supervises=(),
-    )  # fmt: skip
+        email="Ann.Lee@Example.com",
+        name="Ann L.",
+        role="agent",
+        groups=("Night",),
+        timezone=None,
+        extension=None,
+        caller_id="101",
+        skills=("C",),
+        agent_id=9,
+        teams=("Team 3", 1),
+        supervises=(),
+    )
     changed = directory.change_user("ann@example.com", changes)
     assert changed == directory.user("ann.lee@example.com")
-    assert msgspec.structs.replace(
-        before, email="ann.lee@example.com", name="Ann L.", role="agent", groups=("Night",), timezone=None,
-        effective_timezone="UTC", extension=None, caller_id="101", skills=("C",), agent_id=9, teams=(1, 3),
-        supervises=(),
-    ) == changed  # fmt: skip
+    assert (
+        msgspec.structs.replace(
+            before,
+            email="ann.lee@example.com",
+            name="Ann L.",
+            role="agent",
+            groups=("Night",),
+            timezone=None,
+            effective_timezone="UTC",
+            extension=None,
+            caller_id="101",
+            skills=("C",),
+            agent_id=9,
+            teams=(1, 3),
+            supervises=(),
+        )
+        == changed
+    )
     with pytest.raises(NotFound):
         directory.user("ann@example.com")
     directory.add_user("ann@example.com", "New Ann", agent_id=5)

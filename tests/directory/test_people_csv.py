@@ -69,8 +69,13 @@ def test_known_users_are_changed(centre: Directory) -> None:
     assert Imported(1, 1, 0) == done
     user = centre.user("ann@example.com")
     assert ("Ann Lee", None, ("B",), None, "sip1", (1, 2)) == (
-        user.name, user.role, user.groups, user.extension, user.sip_account, user.teams,
-    )  # fmt: skip
+        user.name,
+        user.role,
+        user.groups,
+        user.extension,
+        user.sip_account,
+        user.teams,
+    )
     assert stable_id("agent", "Bo") == centre.user("bo@example.com").agent_id
     found = centre.find_key(key)
     assert found is not None

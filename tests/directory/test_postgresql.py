@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -56,11 +57,9 @@ def refused(address: str, folder: Path) -> str:
         ({"query": {"sslmod": "require", "password": PASSWORD}}, 'invalid connection option "sslmod"'),
     ],
 )
-def test_an_address_that_does_not_work(
-    guarded: Server, tmp_path: Path, changes: dict[str, object], expected: str
-) -> None:
+def test_an_address_that_does_not_work(guarded: Server, tmp_path: Path, changes: dict[str, Any], expected: str) -> None:
     """The message names the database and what the server, or the way to it, has against it."""
-    address = guarded.address.set(username="guarded", password=PASSWORD, database="empty").set(**changes)  # type: ignore[arg-type]
+    address = guarded.address.set(username="guarded", password=PASSWORD, database="empty").set(**changes)
     told = refused(address.render_as_string(hide_password=False), tmp_path)
     assert expected in told
     assert f"{address.username}@{address.host}:{address.port}/{address.database}" in told
@@ -209,9 +208,9 @@ def test_too_many_at_once(postgresql: PostgresqlPlace, monkeypatch: pytest.Monke
     monkeypatch.setattr(database, "BUSY_TIMEOUT_MS", 100)
     with postgresql.open() as directory:
         with ExitStack() as stack:
-            for _ in range(2 * database._POOL):  # noqa: SLF001
-                stack.enter_context(directory._db.read())  # noqa: SLF001
-            for ask in (directory.users, lambda: directory.add_account("north"), directory._db.connection):  # noqa: SLF001
+            for _ in range(2 * database._POOL):  # noqa: SLF001 - so many there are
+                stack.enter_context(directory._db.read())  # noqa: SLF001 - likewise
+            for ask in (directory.users, lambda: directory.add_account("north"), directory._db.connection):  # noqa: SLF001 - of the audit
                 with pytest.raises(Unavailable, match="too many requests use the directory database at once"):
                     ask()
         assert [] == directory.users()

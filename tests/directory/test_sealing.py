@@ -16,9 +16,13 @@ from calldex.errors import Unavailable
 
 SECRET = "correct-horse-battery-staple"
 CLIENT = OpenidClient(
-    account="main", issuer="https://id.example.com", client_id="c", client_secret=SECRET, claim="groups",
+    account="main",
+    issuer="https://id.example.com",
+    client_id="c",
+    client_secret=SECRET,
+    claim="groups",
     groups={"a": ("agent",)},
-)  # fmt: skip
+)
 
 
 def held(folder: Path) -> bool:

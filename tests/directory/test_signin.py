@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
@@ -27,13 +27,10 @@ HOME, AWAY = Client(address="198.51.100.7", name="Browser"), Client(address="203
 
 
 @pytest.fixture(autouse=True)
-def quick(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def quick(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Hashing that costs nothing, but for the tests that are about it."""
     if "real_hashing" not in request.fixturenames:
         monkeypatch.setattr(signin, "HASHER", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
-    signin._hash_of_nobody.cache_clear()  # noqa: SLF001 - what it is depends on the hasher
-    yield
-    signin._hash_of_nobody.cache_clear()  # noqa: SLF001
 
 
 @pytest.fixture

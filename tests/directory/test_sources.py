@@ -34,8 +34,12 @@ def test_refused_sources(directory: Directory) -> None:
     with pytest.raises(BadParameters) as error:
         directory.add_source("a b", "", {"": "x", "k": "x" * 4001} | {f"k{n}": "x" for n in range(99)})
     assert [problem.parameter for problem in error.value.problems] == [
-        "name", "format", "settings", "settings.k", "settings",
-    ]  # fmt: skip
+        "name",
+        "format",
+        "settings",
+        "settings.k",
+        "settings",
+    ]
 
 
 def test_unknown_source(directory: Directory) -> None:

@@ -115,7 +115,11 @@ def test_changes_within_a_millisecond(directory: Directory, clock: Callable[[int
         assert (1,) == tuple(team.id for team in directory.teams_at(account, 5, at))
 
 
-@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(40),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(st.lists(st.tuples(st.integers(0, 3), st.sets(st.integers(1, 3)), st.booleans()), max_size=8))
 def test_history_is_never_lost(
     directory: Directory, clock: Callable[[int], None], steps: list[tuple[int, set[int], bool]]

@@ -72,7 +72,7 @@ def made(name: str, records: Sequence[Cdr], fields: Sequence[str] = ()) -> bytes
     writer = FORMATS[name].writer(layout)
     parts = [writer.begin()]
     batches = [records[first : first + 3] for first in range(0, len(records), 3)]
-    parts.extend(writer.add(writer.convert(b",".join(map(served, batch)))) for batch in batches)
+    parts.extend(writer.add(writer.convert(b"\n".join(map(served, batch)))) for batch in batches)
     parts.append(writer.end())
     writer.close()
     return b"".join(parts)
@@ -82,7 +82,7 @@ def made(name: str, records: Sequence[Cdr], fields: Sequence[str] = ()) -> bytes
 def test_batches_are_converted_side_by_side(name: str) -> None:
     """By several threads at once, each of which gets what it would get alone."""
     writer = FORMATS[name].writer(Layout(chosen(()), ZONE, 64))
-    batches = [b",".join(map(served, map(awkward, range(first, first + 50)))) for first in range(0, 400, 50)]
+    batches = [b"\n".join(map(served, map(awkward, range(first, first + 50)))) for first in range(0, 400, 50)]
     alone = [writer.convert(batch) for batch in batches]
     with ThreadPoolExecutor(4) as threads:
         assert alone == list(threads.map(writer.convert, batches))
@@ -154,7 +154,7 @@ def test_rows_with_escapes_stand_between_others() -> None:
 @pytest.mark.parametrize("name", [name for name, each in FORMATS.items() if each.resumes])
 def test_a_file_that_is_gone_on_with(name: str) -> None:
     """It ends as if it had been made at once: its last line counts all records, and is the digest of all bytes."""
-    first, second = (b",".join(map(served, some)) for some in (RECORDS[:4], RECORDS[4:]))
+    first, second = (b"\n".join(map(served, some)) for some in (RECORDS[:4], RECORDS[4:]))
     asked = ExportRequest(format=msgspec.convert(name, FORMAT_WORDS), end="line")
     once, again = file_of(asked, ZONE, len(RECORDS)), file_of(asked, ZONE, len(RECORDS))
     begun = once.begin() + once.add(once.convert(first), 4)
@@ -185,7 +185,7 @@ NUMBERS: Final = st.one_of(
 def test_csv_is_the_same_however_it_is_made(records: list[Cdr], numbers: list[float], score: float) -> None:
     """All at once or cell by cell: the same bytes, of whatever numbers and texts, and of any columns."""
     extreme = msgspec.structs.replace(records[0], custom=dict(zip("abcde", numbers, strict=False)), score=score)
-    stored = b",".join(map(served, [*records, extreme]))
+    stored = b"\n".join(map(served, [*records, extreme]))
     for columns in (DEFAULT, chosen(("comment", "custom", "score")), chosen(("comment",)), chosen(("talk_s", "tags"))):
         one = Exact(columns)
         assert cell_by_cell(columns)(stored) == one.rows(stored)
@@ -277,7 +277,7 @@ def test_a_workbook() -> None:
 def test_a_workbook_of_several_sheets() -> None:
     """What one sheet does not hold goes to the next; none is empty."""
     writer = xlsx.Xlsx(Layout(chosen(("uuid",)), "UTC", 9), rows=5)
-    file = writer.begin() + writer.add(writer.convert(b",".join(map(served, RECORDS)))) + writer.end()
+    file = writer.begin() + writer.add(writer.convert(b"\n".join(map(served, RECORDS)))) + writer.end()
     sheets = rows_of(file)
     assert [5, 5, 2] == [len(sheet) for sheet in sheets]
     assert [one.uuid for one in RECORDS] == [row[0] for sheet in sheets for row in sheet[1:]]

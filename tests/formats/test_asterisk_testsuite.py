@@ -58,9 +58,15 @@ def rows_of_call(lines: list[dict[str, str | None]], number: int) -> bytes:
             now = before[0]
         end = now + (RING_S + TALK_S if answered else RING_S)
         whole: dict[str, str] = {
-            "src": "", "dst": "", "clid": "", "channel": "", "dstchannel": "", "lastapp": "", **values,
+            "src": "",
+            "dst": "",
+            "clid": "",
+            "channel": "",
+            "dstchannel": "",
+            "lastapp": "",
+            **values,
             **({"lastapp": "Dial"} if values.get("dstchannel") and not values.get("lastapp") else {}),
-        }  # fmt: skip
+        }
         data += line(
             **whole,
             start=at(now),
@@ -82,10 +88,16 @@ CHANNEL_IDS: dict[tuple[int, str], int] = {}
 def told(call: Cdr) -> dict[str, Any]:
     """What of a call the rows of the suite can decide."""
     found = {
-        "type": call.type, "disposition": call.disposition, "from": call.from_, "to": call.to, "agent": call.agent,
-        "duration_s": call.duration_s, "talk_s": call.talk_s, "events": [event.type for event in call.events],
+        "type": call.type,
+        "disposition": call.disposition,
+        "from": call.from_,
+        "to": call.to,
+        "agent": call.agent,
+        "duration_s": call.duration_s,
+        "talk_s": call.talk_s,
+        "events": [event.type for event in call.events],
         "legs": len(call.legs),
-    }  # fmt: skip
+    }
     return {name: value for name, value in found.items() if value not in (None, [])}
 
 

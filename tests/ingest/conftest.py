@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from typing import Any
 
 import pytest
 
@@ -16,8 +17,8 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
     processes: list[subprocess.Popen[bytes]] = []
     popen = subprocess.Popen[bytes].__init__
 
-    def noted(self: subprocess.Popen[bytes], *args: object, **words: object) -> None:
-        popen(self, *args, **words)  # type: ignore[call-overload]
+    def noted(self: subprocess.Popen[bytes], *args: Any, **words: Any) -> None:
+        popen(self, *args, **words)
         processes.append(self)
 
     monkeypatch.setattr(subprocess.Popen, "__init__", noted)

@@ -46,7 +46,11 @@ def record(n: int) -> bytes:
     return codec.encode(made)
 
 
-@settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(25),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(raws=st.lists(cdrs().map(codec.encode) | JUNK, max_size=9))
 def test_who_reads_does_not_matter(readers: Readers, raws: list[bytes]) -> None:
     """The same records and rejects, at the same indexes and in the same order; the same things are named."""

@@ -90,9 +90,13 @@ def test_the_teams_of_the_time(site: Site) -> None:
     site.move(30)
     site.take("1;a;5", "2;b;10", "3;c;20", "4;d;30", "5;n;5", "6;t;5")
     assert {
-        "a": (1, ["Sales"]), "b": (1, ["Care"]), "c": (1, ["Sales", "Care"]), "d": (1, []), "n": (1, []),
+        "a": (1, ["Sales"]),
+        "b": (1, ["Care"]),
+        "c": (1, ["Sales", "Care"]),
+        "d": (1, []),
+        "n": (1, []),
         "t": (1, ["Own"]),
-    } == site.teams()  # fmt: skip
+    } == site.teams()
 
 
 def test_a_late_row_of_an_old_call(site: Site) -> None:

@@ -122,13 +122,9 @@ def test_an_early_end_leaves_no_process(given_first: int, started: list[subproce
         else:
             with pytest.raises(RuntimeError, match="the stream broke"):
                 blocks.extend(found)
-    assert (
-        [range(10), range(10, 20)]
-        == [
-            range(block.records[0].values[0], block.records[-1].values[0] + 1)  # type: ignore[arg-type, operator]
-            for block in blocks[:2]
-        ]
-    )
+    assert [range(10), range(10, 20)] == [
+        range(int(block.records[0].values[0]), int(block.records[-1].values[0]) + 1) for block in blocks[:2]
+    ]
     assert [-signal.SIGKILL] * 2 == [process.returncode for process in started]
 
 

@@ -40,9 +40,20 @@ def ms(*parts: int) -> int:
 def planned(at: str = "02:00", timezone: str = "Europe/London", next_day: str = "2026-03-28") -> Schedule:
     """A schedule."""
     return Schedule(
-        account_id=1, user_id=0, key_id=None, email="owner", credential="", id=1, name="nightly", at=at,
-        timezone=timezone, next_day=next_day, parameters=[], target="lake", created_at=0,
-    )  # fmt: skip
+        account_id=1,
+        user_id=0,
+        key_id=None,
+        email="owner",
+        credential="",
+        id=1,
+        name="nightly",
+        at=at,
+        timezone=timezone,
+        next_day=next_day,
+        parameters=[],
+        target="lake",
+        created_at=0,
+    )
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,7 @@ def test_nothing_outside_the_prefix_is_reached(tmp_path: Path, bucket: S3, refer
     assert [] == bucket.asked
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(reference=st.text(alphabet="./a\\%2e{}?#~", min_size=1, max_size=12))
 def test_no_name_asks_for_an_object_beside_the_prefix(tmp_path: Path, bucket: S3, reference: str) -> None:
     """However dots, slashes and their encodings are mixed, keys begin with the prefix."""

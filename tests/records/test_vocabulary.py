@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 
 from calldex.records import codec
 from calldex.records.fields import FILTER
-from calldex.records.record import INTERACTION_TYPES, Cdr
+from calldex.records.record import INTERACTION_TYPES, Cdr, InteractionType
 from calldex.records.vocabulary import SERVED_AS, Vocabulary, in_words
 from tests.strategies import cdrs
 
 SEEN = {"inbound", "outbound", "campaign", "callback", "queue-callback", "scheduled-callback"}
 """The words that clients in real use keep."""
 TRAPS = st.dictionaries(
-    st.sampled_from(("uuid", "type", "disposition", 'a},{"uuid":"')),
-    st.sampled_from(("dialer", "scheduled_callback", '"type":"dialer"', '},{"uuid":"', "0" * 36)),
+    st.sampled_from(("uuid", "type", "disposition", 'a}\n{"uuid":"')),
+    st.sampled_from(("dialer", "scheduled_callback", '"type":"dialer"', '}\n{"uuid":"', "0" * 36)),
 )
 
 
@@ -33,19 +33,19 @@ TRAPS = st.dictionaries(
 )
 def test_only_types_change(records: list[Cdr], vocabulary: Vocabulary) -> None:
     """Of any records, whatever stands in their texts, those types change that have another word, to that word."""
-    joined = b",".join(map(codec.encode, records))
-    expected: list[dict[str, Any]] = json.loads(b"[%s]" % joined)
+    joined = b"\n".join(map(codec.encode, records))
+    expected: list[dict[str, Any]] = list(map(json.loads, joined.splitlines()))
     for record in expected:
         record["type"] = SERVED_AS[vocabulary].get(record["type"], record["type"])
-    assert expected == json.loads(b"[%s]" % in_words(joined, vocabulary))
+    assert expected == list(map(json.loads, in_words(joined, vocabulary).splitlines()))
     assert joined == in_words(joined, None)
 
 
 @pytest.mark.parametrize("kind", INTERACTION_TYPES)
 @pytest.mark.parametrize("vocabulary", get_args(Vocabulary))
-def test_a_word_that_is_served_finds_its_records(kind: str, vocabulary: Vocabulary) -> None:
+def test_a_word_that_is_served_finds_its_records(kind: InteractionType, vocabulary: Vocabulary) -> None:
     """Whatever word a reply has for a kind, the filter finds that kind by it; in compatible words it finds no other."""
-    served = SERVED_AS[vocabulary].get(kind, kind)  # type: ignore[call-overload]
+    served = SERVED_AS[vocabulary].get(kind, kind)
     filter_ = FILTER["type"]
     found = filter_.word_aliases.get(served, (served,))
     assert kind in found
@@ -54,8 +54,15 @@ def test_a_word_that_is_served_finds_its_records(kind: str, vocabulary: Vocabula
 
 def test_the_words_of_real_replies() -> None:
     """In compatible words, every kind of call but an internal one has a word that real clients keep."""
-    telephone = ("inbound", "outbound", "dialer", "click_to_call", "queue_callback", "scheduled_callback")
-    assert SEEN == {SERVED_AS["compatible"].get(kind, kind) for kind in telephone}  # type: ignore[call-overload]
+    telephone: tuple[InteractionType, ...] = (
+        "inbound",
+        "outbound",
+        "dialer",
+        "click_to_call",
+        "queue_callback",
+        "scheduled_callback",
+    )
+    assert SEEN == {SERVED_AS["compatible"].get(kind, kind) for kind in telephone}
 
 
 def test_a_scheduled_callback_keeps_its_meaning() -> None:

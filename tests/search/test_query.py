@@ -28,7 +28,8 @@ def parsed(*pairs: tuple[str, str], zone: str = "UTC") -> tuple[Query, PageReque
 
 def condition(name: str, text: str) -> Condition:
     """The one condition that a parameter means."""
-    (found,) = parsed((name, text))[0].where
+    query = parsed((name, text))[0]
+    (found,) = (*query.where, *query.callbacks)
     return found
 
 
@@ -345,7 +346,7 @@ def test_any_parameters(pairs: list[tuple[str, str]]) -> None:
         parse(pairs, SCOPE, "Europe/London")
     except BadParameters as refused:
         assert refused.problems  # noqa: PT017 - both ways are right
-        assert all(problem.message for problem in refused.problems)  # noqa: PT017
+        assert all(problem.message for problem in refused.problems)  # noqa: PT017 - likewise
 
 
 def test_the_scope_is_passed_on() -> None:

@@ -143,7 +143,7 @@ def faults(store: Store, folder: Path) -> list[str]:
             if json is not None:
                 copy[uuid] = json
         _, whole = answer(store, query_of(chain))
-        listed = {record["uuid"]: record for record in msgspec.json.decode(b"[%b]" % whole)}
+        listed = {record["uuid"]: record for record in map(msgspec.json.decode, whole.splitlines())}
         if listed != {uuid: msgspec.json.decode(json) for uuid, json in copy.items()}:
             found.append(f"{chain}: the copy has {len(copy)} records, the list {len(listed)}")
     uuids = [record(random.Random(0), each, number, "").uuid for each in range(WRITERS) for number in range(POOL)]

@@ -30,7 +30,7 @@ def searched(account_id: int, asked: dict[str, str], zone: str = "UTC") -> Query
 
 def text(records: list[Cdr]) -> bytes:
     """The JSON of a page."""
-    return b",".join(map(codec.encode, records))
+    return b"\n".join(map(codec.encode, records))
 
 
 @pytest.mark.parametrize("name", FILTER)

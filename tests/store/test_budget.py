@@ -46,7 +46,7 @@ def test_many_short_statements_end_together(tmp_path: Path) -> None:
 
 def test_a_mask_ends_in_time() -> None:
     """It looks at the time again and again, and no further than there is some."""
-    records = b",".join(codec.encode(canonical(cdr)) for cdr in interactions(300, seed=4))
+    records = b"\n".join(codec.encode(canonical(cdr)) for cdr in interactions(300, seed=4))
     mask = Mask(numbers=True, match=False)
     with budget.within(0), pytest.raises(QueryTimeout):
         masked(records, mask)

@@ -56,7 +56,7 @@ def searched(account_id: int, asked: dict[str, str], scope: Scope | None = None)
 
 def text(records: list[Cdr]) -> bytes:
     """The JSON of a page."""
-    return b",".join(map(codec.encode, records))
+    return b"\n".join(map(codec.encode, records))
 
 
 @settings(max_examples=examples(25), deadline=None, suppress_health_check=list(HealthCheck))
@@ -117,7 +117,7 @@ def test_a_walk_gives_each_once(
     put(shared, later, account_id)
     found, after = b"", None
     while (page := shared.slice(query, as_of, limit=size, total=total, after=after)).count:
-        found, after = found + b"," * bool(found) + page.json, page.last
+        found, after = found + b"\n" * bool(found) + page.json, page.last
     assert (len(expected), text(expected)) == (total, found)
     both = [*records, *later]
     expected = reference.answer(both, {"callback_state": state, "callback_hours": "2"})

@@ -61,7 +61,7 @@ def test_bits_are_those_of_the_parties_within(batches: list[list[Combination]], 
             assert sorted(numbers[combination] for combination in numbers if within(combination, scope)) == reached(
                 known, scope
             )
-    again = Combinations([tuple(combination) for _, *combination in known.since(0)])  # type: ignore[misc]
+    again = Combinations(each[1:] for each in known.since(0))
     assert [numbers[combination] for combination in numbers] == again.numbered(list(numbers))
 
 

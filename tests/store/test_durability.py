@@ -57,7 +57,7 @@ def applied(live: dict[str, Cdr], n: int) -> dict[str, Cdr]:
 
 def text(records: dict[str, Cdr]) -> tuple[int, bytes]:
     """The answer that these records make."""
-    return len(records), b",".join(map(codec.encode, reference.answer(records.values(), {})))
+    return len(records), b"\n".join(map(codec.encode, reference.answer(records.values(), {})))
 
 
 def survives(folder: Path, rounds: int, seed: int) -> None:

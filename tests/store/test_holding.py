@@ -86,7 +86,7 @@ def test_whatever_the_engine_says_has_the_columns_made_again(
 
         monkeypatch.setattr(Columns, "page", broken)
         assert 3000 == answer(store, everything())[0]
-        assert store._follower.columns is not first  # noqa: SLF001
+        assert store._follower.columns is not first  # noqa: SLF001 - likewise
 
 
 def test_a_question_that_no_columns_can_answer_does_not_have_them_made_again_and_again(

@@ -17,15 +17,27 @@ from calldex.records import codec
 from calldex.records.fields import prefix_key
 from calldex.records.record import Cdr, Team, from_ms
 from calldex.search.query import Query, parse
-from calldex.store.embedded import EmbeddedStore, index, parts
+from calldex.store.embedded import EmbeddedStore, index, parts, segment
 from calldex.store.embedded.index import is_narrow
 from tests import reference
 from tests.engines import LONG_S, answer, disagreeing, embedded, put
 from tests.examples import examples
 
 WHOLE = Scope(account_id=1, whole=True)
-NUMBERS = ("447700900001", "447700900002", "4477", "44770", "anonymous", "447700900001;ext=5", "4" * 19, "4" * 18, None,
-           "Lobby", "LOBBY", "447700900001;EXT=5")  # fmt: skip
+NUMBERS = (
+    "447700900001",
+    "447700900002",
+    "4477",
+    "44770",
+    "anonymous",
+    "447700900001;ext=5",
+    "4" * 19,
+    "4" * 18,
+    None,
+    "Lobby",
+    "LOBBY",
+    "447700900001;EXT=5",
+)
 PARTS = st.sampled_from(("4477", "7", "0001", "900001", "4" * 17, "4" * 18, "4" * 19, "9", "obby", "LOB", "5", "7009"))
 UUIDS = [f"01980c1e-6f3a-8d21-9a3b-5c1f0e7d2b{at:02d}" for at in range(12)]
 
@@ -89,9 +101,10 @@ def meant(given: dict[str, str], scope: Scope) -> Query:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Segments of few versions, so that there are many, and they are merged."""
+    """Segments of few versions, so that there are many, and they are merged; times are found in both ways."""
     monkeypatch.setattr(index, "SEGMENT", 8)
     monkeypatch.setattr(index, "_WAITING", 3)
+    monkeypatch.setattr(segment, "_HALVED", 1)
 
 
 def indexed(store: EmbeddedStore) -> index.Index:
@@ -154,7 +167,7 @@ def test_any_life_of_records(tmp_path_factory: pytest.TempPathFactory, data: st.
             for asked, scope in queries:
                 visible = [cdr for cdr in kept.values() if scope.admits(cdr)]
                 expected = list(map(codec.encode, reference.answer(visible, asked)))
-                pages = [b",".join(expected[at : at + 2]) for at in range(0, len(expected), 2)]
+                pages = [b"\n".join(expected[at : at + 2]) for at in range(0, len(expected), 2)]
                 assert pages == found(store, meant(asked, scope), as_of)
         indexed(store)
         assert [] == disagreeing(store)
@@ -182,8 +195,9 @@ def test_without_memory_the_columns_answer(tmp_path: Path) -> None:
     for index_mb, first in ((0, 10), (1, 9000), (1, 10)):
         folder = tmp_path / f"{index_mb} {first}"
         folder.mkdir()
-        with closing(EmbeddedStore(folder, memory_mb=128, index_mb=index_mb, threads=1, timeout_s=60,
-                                   superseded_kept_s=LONG_S)) as store:  # fmt: skip
+        with closing(
+            EmbeddedStore(folder, memory_mb=128, index_mb=index_mb, threads=1, timeout_s=60, superseded_kept_s=LONG_S)
+        ) as store:
             put(store, list(map(lasting, range(first))))
             made = store.index()
             made.most_bytes = min(made.most_bytes, 300_000)
@@ -203,13 +217,13 @@ def test_what_check_finds_in_an_index(tmp_path: Path) -> None:
     with closing(embedded(tmp_path)) as store:
         named = {"from_": "447700900001", "to": "44", "disposition": "answered"}
         put(store, [msgspec.structs.replace(lasting(at), **named, wrapup_code=f"{at}") for at in range(5)])
-        for name in ("seqs", "started_ms", "combinations", *index.KEPT, "caller", "by_number", "digits"):
+        for name in ("seqs", "started_ms", "combinations", *segment.KEPT, "caller", "by_number", "digits"):
             made = indexed(store)
             assert [] == disagreeing(store)
-            (segment,) = made.segments(1)
-            beside = {"seqs": segment.seqs, "started_ms": segment.started_ms, "combinations": segment.combinations}
-            beside |= {"by_number": segment.by_number["callee"], "digits": segment.parts["callee"].digits[0]}
-            column = {**beside, **segment.kept}[name]
+            (own,) = made.segments(1)
+            beside = {"seqs": own.seqs, "started_ms": own.started_ms, "combinations": own.combinations}
+            beside |= {"by_number": own.by_number["callee"], "digits": own.parts["callee"].digits[0]}
+            column = {**beside, **own.kept}[name]
             column[0] = column[1] if name == "by_number" else (int(column[0]) + 1) % 5
             assert ["1 2001-09-09: 5 5"] == disagreeing(store) or name == "started_ms", name
             assert store.index() is not made
@@ -224,7 +238,7 @@ def test_many_records_of_one_instant(tmp_path: Path) -> None:
         head = store.head(1)
         assert 6000 == made.count(OWN, head)
         assert None is made.newest(OWN, head, start_ms=None, end_ms=None, after=None, most=10)
-        expected = b",".join(map(codec.encode, reference.answer(same, {})[:10]))
+        expected = b"\n".join(map(codec.encode, reference.answer(same, {})[:10]))
         assert expected == store.slice(OWN, head, limit=10, total=6000).json
 
 
@@ -233,6 +247,41 @@ def test_keys_tell_numbers_from_what_only_begins_so() -> None:
     texts = ["44", "44;x", "4" * 18, "4" * 19, "", "anonymous"]
     made = index.keys_of(np.array([prefix_key(text) for text in texts]), texts)
     assert [0, 1, 0, 1, 1, 1] == [int(key) % 2 for key in made]
+
+
+@pytest.mark.parametrize("halved", [0, 1 << 60])
+def test_times_are_found_in_both_ways(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, halved: int) -> None:
+    """By halving in each combination, and by a look at each start: the same records lie within a time."""
+    monkeypatch.setattr(segment, "_HALVED", halved)
+    day = 86_400_000
+    with closing(embedded(tmp_path)) as store:
+        put(
+            store,
+            [
+                msgspec.structs.replace(lasting(at), started_at=from_ms(at * day // 4), agent_id=at % 3 + 1)
+                for at in range(60)
+            ],
+        )
+        made, head = indexed(store), store.head(1)
+        for first in range(1, 13):
+            given = {"agent_ids": "1,2", "start_date": f"1970-01-{first:02}", "end_date": "1970-01-12"}
+            query = meant(given, WHOLE)
+            right = [at for at in range(60) if (first - 1) * 4 <= at < 48 and at % 3 < 2]
+            assert len(right) == made.count(query, head)
+            page = made.newest(query, head, start_ms=query.start_ms, end_ms=query.end_ms, after=None, most=60)
+            assert page is not None
+            assert [at + 1 for at in reversed(right)] == page.tolist()
+
+
+def test_teams_and_queues_lie_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many agents answer for them, in whatever order they first did: so a search of one looks at few
+    stretches."""
+    monkeypatch.setattr(index, "_MOST_STRETCHES", 2)
+    with closing(embedded(tmp_path)) as store:
+        of = [{"agent_id": at + 1, "queue_id": at % 3 + 1, "teams": (Team(at % 2 + 1),)} for at in range(60)]
+        put(store, [msgspec.structs.replace(lasting(at), **each) for at, each in enumerate(of)])
+        made, head = indexed(store), store.head(1)
+        assert [30, 20] == [made.count(meant(given, WHOLE), head) for given in ({"team_ids": "1"}, {"queue_ids": "2"})]
 
 
 def part(text: str) -> Query:
@@ -272,8 +321,13 @@ def test_parts_beside_other_conditions(tmp_path: Path) -> None:
     """Whichever of them a segment is looked at by, the others hold as well."""
     with closing(embedded(tmp_path)) as store:
         made_of = [(f"44{at % 7}", f"55{at % 5}", at % 3 + 1) for at in range(210)]
-        put(store, [msgspec.structs.replace(lasting(at), from_=caller, to=callee, agent_id=agent)
-                    for at, (caller, callee, agent) in enumerate(made_of)])  # fmt: skip
+        put(
+            store,
+            [
+                msgspec.structs.replace(lasting(at), from_=caller, to=callee, agent_id=agent)
+                for at, (caller, callee, agent) in enumerate(made_of)
+            ],
+        )
         made = indexed(store)
         for given in (
             {"wildcard_cli": "46", "wildcard_number": "52"},

@@ -159,7 +159,7 @@ def test_a_data_directory_of_the_version_before(tmp_path: Path) -> None:
         for account_id, count in before:
             assert list(range(1, count + 1)) == told(store, account_id)
         texts = [text for seq in mine if (text := json[seq]) is not None]
-        assert ",".join(texts).encode() == store.log.since(everything(1), 0, 0, 10_000).json
+        assert "\n".join(texts).encode() == store.log.since(everything(1), 0, 0, 10_000).json
         put(store, [call(1)], 2)
         put(store, [call(1)], 1)
         assert len(mine) + 1 == store.head(1)

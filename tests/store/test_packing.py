@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from calldex.demo import interactions
 from calldex.store import Prepared
 from calldex.store.embedded import LEDGER_FILE
-from calldex.store.embedded.packing import COMMA, Garbled, Packing
+from calldex.store.embedded.packing import LINE_FEED, Garbled, Packing
 from calldex.store.sql import prepared
 from tests.engines import answer, disagreeing, embedded, everything, put
 
@@ -63,8 +63,8 @@ def test_what_goes_in_comes_out(packing: Packing, texts: list[tuple[bytes, bool]
         assert plain == packing.readable(some)
         assert plain == [packing.plain(one) for one in some]
         if some:
-            together = packing.joined(COMMA.join(some), some[-1])
-            assert together == (b",".join(plain) if some == packed else None)
+            together = packing.joined(LINE_FEED.join(some), some[-1])
+            assert together == (b"\n".join(plain) if some == packed else None)
 
 
 DAMAGES: Final = st.tuples(
@@ -95,7 +95,7 @@ def test_no_changed_byte_goes_unseen(
         assert place == refused.value.place
     assert readable in (texts, [None if each == place else text for each, text in enumerate(texts)])
     if packed[place]:  # the ledger does not ask for what holds an empty one
-        assert packing.joined(COMMA.join(packed), packed[-1]) in (b",".join(texts), None)
+        assert packing.joined(LINE_FEED.join(packed), packed[-1]) in (b"\n".join(texts), None)
 
 
 def test_a_ledger_takes_a_fifth(tmp_path: Path, records: list[Prepared]) -> None:
@@ -106,7 +106,7 @@ def test_a_ledger_takes_a_fifth(tmp_path: Path, records: list[Prepared]) -> None
             if record is records[50]:
                 break
         put(store, records[51:])
-        assert b",".join(record.json for record in records[:0:-1])[:500] == answer(store, everything())[1][:500]
+        assert b"\n".join(record.json for record in records[:0:-1])[:500] == answer(store, everything())[1][:500]
     kept = list(stored(tmp_path))
     assert len(records) == len(kept)
     assert sum(map(len, kept)) < 0.22 * sum(len(record.json) for record in records)

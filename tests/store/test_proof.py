@@ -124,10 +124,11 @@ def test_a_ledger_as_it_was_written_is_sound(kept: Path) -> None:
     assert (set(), []) == found(kept)
 
 
-def test_what_cannot_be_decompressed_is_refused_by_name(kept: Path, tmp_path: Path) -> None:
-    """Before anybody checked: whatever asks for it gets an error with its uuid, and no columns are made again for it;
-    sent again, it is served."""
-    here = altered(kept, tmp_path, f"UPDATE version SET json = {GARBLED} WHERE seq = 10")
+@pytest.mark.parametrize("content", [GARBLED, "NULL", "x''", "CAST(7 AS INTEGER)", "'no JSON'", "zeroblob(50)"])
+def test_what_cannot_be_decompressed_is_refused_by_name(kept: Path, tmp_path: Path, content: str) -> None:
+    """Before anybody checked, and whatever stands there: whatever asks for it gets an error with its uuid, and no
+    columns are made again for it; sent again, it is served."""
+    here = altered(kept, tmp_path, f"UPDATE version SET json = {content} WHERE seq = 10")
     damaged, sound = record(9), record(12)
     with closing(embedded(here)) as store:
         store.settle()
@@ -376,7 +377,11 @@ def test_a_ledger_that_says_to_be_of_another_format(kept: Path, tmp_path: Path) 
         pass
 
 
-@settings(max_examples=examples(30), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(30),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(data=st.data())
 def test_any_changed_byte_of_the_file_is_told(
     kept: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -65,7 +65,7 @@ def test_a_reach_grants_what_it_names(shared: Store, new_account: Callable[[], i
         for asked in [{}, *data.draw(st.lists(searches(records), max_size=2))]:
             expected = reference.answer(visible, asked)
             query = parse(asked.items(), scope, "UTC")[0]
-            text = b",".join(map(codec.encode, expected))
+            text = b"\n".join(map(codec.encode, expected))
             assert (len(expected), text) == answer(shared, query)
 
 

@@ -46,4 +46,4 @@ def test_a_page_behind_many_skipped_ones(tmp_path: Path, monkeypatch: pytest.Mon
                 for skip in range(len(expected) - passed + 2):
                     page = expected[passed + skip :][:4]
                     found = store.slice(query, store.head(1), limit=4, total=len(expected), after=after, skip=skip)
-                    assert b",".join(map(codec.encode, page)) == found.json, (asked, passed, skip)
+                    assert b"\n".join(map(codec.encode, page)) == found.json, (asked, passed, skip)

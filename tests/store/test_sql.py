@@ -12,7 +12,6 @@ import pytest
 
 from calldex.access import Scope
 from calldex.records.fields import FILTERS
-from calldex.search.missed import split
 from calldex.search.query import parse
 from calldex.store import Position, Span
 from calldex.store.callbacks import As, asked
@@ -65,11 +64,11 @@ def test_every_engine_reads_what_is_written_for_it(engine: str, scope: Scope) ->
     days = {"start_date": "2026-01-01", "end_date": "2026-01-31"}
     given = [{}, days, *({f.name: f.example} for f in FILTERS), {f.name: f.example for f in FILTERS} | days]
     for each in given:
-        query, related = split(parse(each.items(), scope, "UTC")[0])
+        query, _ = parse(each.items(), scope, "UTC")
         terms = [where(query, 9, dialect, void), following(POSITION, dialect)]
         if engine in WORDS_OF:  # of what became of callers, columns are asked alone
             read = As(as_of=9, dialect=dialect, words=WORDS_OF[engine], void=void)
-            terms += asked(query, related, (1, 2), read)
+            terms += asked(query, (1, 2), read)
         condition = conjunction(*terms)
         assert reads(condition), condition.text
 

@@ -33,7 +33,7 @@ def commits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
         return noting
 
-    monkeypatch.setattr(ClickhouseStore, "_insert", noted(ClickhouseStore._insert))  # noqa: SLF001
+    monkeypatch.setattr(ClickhouseStore, "_insert", noted(ClickhouseStore._insert))  # noqa: SLF001 - one for each commit
     monkeypatch.setattr(Ledger, "write", noted(Ledger.write))
     return seen
 

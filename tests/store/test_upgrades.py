@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import apsw
 import pytest
@@ -85,7 +85,7 @@ def expected(records: list[Cdr], given: dict[str, str]) -> tuple[int, bytes]:
     from calldex.records import codec
 
     found = reference.answer(records, given)
-    return len(found), b",".join(map(codec.encode, found))
+    return len(found), b"\n".join(map(codec.encode, found))
 
 
 def is_right(store: Store, records: dict[int, list[Cdr]]) -> None:
@@ -124,13 +124,13 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
     """Nothing is filled in but ten versions at each of its steps."""
     made, filled, texts = Gate(), Ledger.fill, Versions.texts
 
-    def gated(*arguments: object) -> object:
+    def gated(*arguments: Any) -> object:
         if not made.free.is_set() and not made.steps.acquire(timeout=0.01):
             raise StoreNotReady("the test has not let it")
-        return texts(*arguments)  # type: ignore[arg-type]
+        return texts(*arguments)
 
-    def told(*arguments: object) -> None:
-        filled(*arguments)  # type: ignore[arg-type]
+    def told(*arguments: Any) -> None:
+        filled(*arguments)
         made.done.release()
 
     monkeypatch.setattr(fill, "AGAIN_S", 0.01)
@@ -277,12 +277,12 @@ def main() -> None:
     fill.LEDGER_AT_ONCE, fill.COLUMNS_AT_ONCE = 4, 3
     filled = Ledger.fill
 
-    def told(*arguments: object) -> None:
-        filled(*arguments)  # type: ignore[arg-type]
+    def told(*arguments: Any) -> None:
+        filled(*arguments)
         sys.stdout.write("filled\n")
         sys.stdout.flush()
 
-    Ledger.fill = told  # type: ignore[method-assign, assignment]
+    Ledger.fill = told  # type: ignore[method-assign, assignment]  # as `gate` does, in a process of its own
     store: EmbeddedStore = embedded(Path(sys.argv[1]))
     until_filled(store)
     while True:

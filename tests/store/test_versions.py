@@ -78,7 +78,7 @@ def test_one_batch_may_be_of_many_months(store: Store) -> None:
     moved = [msgspec.structs.replace(each, started_at=each.started_at.replace(day=3)) for each in batch]
     assert [Outcome.ACCEPTED] * 150 == put(store, batch)
     assert [Outcome.UPDATED] * 150 == put(store, moved)
-    assert (150, b",".join(map(codec.encode, reversed(moved)))) == answer(store, everything())
+    assert (150, b"\n".join(map(codec.encode, reversed(moved)))) == answer(store, everything())
 
 
 def test_one_batch_may_hold_a_record_several_times(store: Store) -> None:
@@ -101,7 +101,7 @@ def test_changes_that_nobody_waited_for(store: Store, changes: int) -> None:
     put(store, [record(UUIDS[2], comment="b")], wait=False)
     store.settle()
     expected = reference.answer([record(duration_s=changes - 1), record(UUIDS[2], comment="b")], {})
-    assert (2, b",".join(map(codec.encode, expected))) == answer(store, everything())
+    assert (2, b"\n".join(map(codec.encode, expected))) == answer(store, everything())
     assert [] == disagreeing(store)
 
 
@@ -147,7 +147,7 @@ def test_removed(store: Store) -> None:
     expected = [Outcome.ACCEPTED, Outcome.UNCHANGED, deleted, absent, deleted, absent, deleted]
     assert expected == remove(store, named, records=(record(UUIDS[4]), record(UUIDS[1])))
     left = reference.answer([record(UUIDS[1]), record(UUIDS[2])], {})
-    assert (2, b",".join(map(codec.encode, left))) == answer(store, everything())
+    assert (2, b"\n".join(map(codec.encode, left))) == answer(store, everything())
     before = store.head(1)
     assert [absent] * 5 == remove(store, named)
     assert before == store.head(1)
@@ -176,7 +176,7 @@ def test_far_times(reopened: Callable[[], Store], at: datetime) -> None:
         for each in searches:
             expected = reference.answer(records, each)
             query = parse(each.items(), Scope(account_id=1, whole=True), "UTC")[0]
-            assert (len(expected), b",".join(map(codec.encode, expected))) == answer(store, query)
+            assert (len(expected), b"\n".join(map(codec.encode, expected))) == answer(store, query)
         assert [] == disagreeing(store)
 
 
@@ -258,7 +258,7 @@ class Life(RuleBasedStateMachine):
             for each in filters:
                 expected = reference.answer(live.values(), each)
                 query = parse(each.items(), Scope(account_id=self.account_id, whole=True), "UTC")[0]
-                assert (len(expected), b",".join(map(codec.encode, expected))) == answer(self.store, query, as_of)
+                assert (len(expected), b"\n".join(map(codec.encode, expected))) == answer(self.store, query, as_of)
 
     @invariant()
     def kept(self) -> None:
@@ -318,7 +318,7 @@ def test_searches_as_of_a_commit_do_not_move(store: Store) -> None:
         for thread in threads:
             thread.join()
     expected = reference.answer([hour(n) for n in range(500)], {})
-    assert {(500, b",".join(map(codec.encode, expected)))} == pages
+    assert {(500, b"\n".join(map(codec.encode, expected)))} == pages
     assert 1 == len(set(failed))
     assert [] == disagreeing(store)
 
@@ -437,7 +437,7 @@ def test_searches_while_what_they_see_is_purged(forgetful: Store) -> None:
             for _ in range(300):
                 try:
                     total, json = answer(forgetful, everything())
-                    assert (6, 6) == (total, len(msgspec.json.decode(b"[" + json + b"]")))
+                    assert (6, 6) == (total, len(json.splitlines()))
                 except TokenExpired:
                     refused += 1
         finally:
@@ -463,7 +463,7 @@ def test_purge_while_others_write(forgetful: Store) -> None:
     purger.join()
     forgetful.settle()
     expected = reference.answer([record(uuid, duration_s=59) for uuid in UUIDS], {})
-    assert (6, b",".join(map(codec.encode, expected))) == answer(forgetful, everything())
+    assert (6, b"\n".join(map(codec.encode, expected))) == answer(forgetful, everything())
     assert [] == disagreeing(forgetful)
 
 
@@ -477,7 +477,7 @@ def test_order_of_different_records_does_not_matter(
     for start in range(0, 8, parts):
         put(shared, [hour(n) for n in cut[start : start + parts]], account_id)
     expected = reference.answer([hour(n) for n in range(8)], {})
-    assert (8, b",".join(map(codec.encode, expected))) == answer(shared, everything(account_id))
+    assert (8, b"\n".join(map(codec.encode, expected))) == answer(shared, everything(account_id))
 
 
 def test_who_writes_finds_it(store: Store) -> None:
@@ -514,4 +514,4 @@ def test_an_answer_is_made_to_be_kept(store: Store) -> None:
 def test_a_query_needs_a_scope() -> None:
     """There is no search without one."""
     with pytest.raises(TypeError, match="scope"):
-        Query()  # type: ignore[call-arg]
+        Query()  # type: ignore[call-arg]  # that is refused

@@ -6,10 +6,13 @@ import itertools
 import random
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from typing import Self
+from pathlib import Path
+from typing import Any, Self
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,9 +23,11 @@ from calldex.records.record import Cdr, time_uuid
 from calldex.search.page import Page, Pager
 from calldex.search.query import MAX_PER_PAGE, PageRequest, Query, parse
 from calldex.search.token import KEY_BYTES, Sealer
-from calldex.store import Store
+from calldex.store import Store, embedded
+from calldex.store.embedded.columns import Columns
 from tests import reference
 from tests.engines import disagreeing, everything, put
+from tests.engines import embedded as engine
 from tests.examples import examples
 
 DAY_MS = 86_400_000
@@ -223,6 +228,40 @@ def walked_account(shared: Store, new_account: Callable[[], int]) -> int:
     account_id = new_account()
     put(shared, [record(n) for n in range(60)], account_id)
     return account_id
+
+
+@pytest.mark.parametrize("size", [1, 7, 60, 100])
+def test_a_match_in_slices(shared: Store, walked_account: int, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slice by slice it is what it is at once, from any place on, and of uuids; however far ahead is asked."""
+    monkeypatch.setattr(embedded, "_AHEAD", 25)
+    query, head = everything(walked_account), shared.head(walked_account)
+    whole = [codec.encode(cdr) for cdr in reference.answer([record(n) for n in range(60)], {})]
+    slices = list(shared.walk(query, head, size=size, total=60))
+    assert whole == b"\n".join(each.json for each in slices).split(b"\n")
+    assert 60 == sum(each.count for each in slices)
+    assert max(each.count for each in slices) <= size
+    passed, after = slices[0].count, slices[0].last
+    rest = [each.json for each in shared.walk(query, head, size=size, total=60, passed=passed, after=after)]
+    assert whole[passed:] == [one for each in rest for one in each.split(b"\n")]
+    asked = {"uuid": ",".join(record(n).uuid for n in (3, 50))}
+    two = parse(asked.items(), Scope(account_id=walked_account, whole=True), "UTC")[0]
+    found = [each.json for each in shared.walk(two, head, size=size, total=2)]
+    assert [codec.encode(record(n)) for n in (50, 3)] == [one for each in found for one in each.split(b"\n")]
+
+
+def test_columns_that_are_damaged_during_a_walk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What they name that is not there is asked for again."""
+    wrong = [np.array([10**9], dtype=np.int64)]
+    right = Columns.page
+
+    def page_of(self: Columns, *args: Any, **asked: Any) -> Any:
+        return wrong.pop() if wrong else right(self, *args, **asked)
+
+    with closing(engine(tmp_path)) as store:
+        put(store, [record(n) for n in range(9)])
+        monkeypatch.setattr(Columns, "page", page_of)
+        assert [5, 4] == [each.count for each in store.walk(everything(), store.head(1), size=5, total=9)]
+    assert not wrong
 
 
 @pytest.mark.slow

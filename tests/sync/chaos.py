@@ -19,6 +19,9 @@ import msgspec
 from calldex import clock
 from calldex.demo import interactions
 from calldex.records.record import Cdr
+from calldex.sync import reading
+from calldex.sync import source as sources
+from calldex.sync.destinations import Copy
 from tests.sync.conftest import Rig, Source
 from tests.sync.front import Front
 
@@ -26,6 +29,7 @@ _PRELOADED: Final = ("dlt", "dlt.destinations", "pyarrow", "calldex.sync.destina
 SKEWS: Final = [timedelta(), *(timedelta(hours=hours) for hours in (-200, -26, -1, 1, 26, 200))]
 """By how much a sync's clock is ahead of the endpoint's."""
 _LONGEST_S: Final = 0.05
+PAGE: Final = 100
 
 
 class Hurried(threading.Event):
@@ -50,6 +54,9 @@ def sync(folder: str, key: str, text: dict[str, Any], ahead: timedelta) -> None:
     os.dup2(log, sys.stderr.fileno())
     sys.stdout = os.fdopen(log, "w", buffering=1)  # a line at a time: nobody writes the rest when it is killed
     clock_ahead(ahead)
+    for module in (reading, sources):
+        vars(module)["PAGE"] = PAGE  # so that there are walks to be killed in
+    Copy.batch_size = 2 * PAGE  # likewise
     rig = Rig(Path(folder), "", key, {})
     rig.text, rig.stopping = text, Hurried
     while True:
@@ -107,13 +114,19 @@ def _moved(record: Cdr, by: timedelta) -> Cdr:
     )
 
 
-def killed(rig: Rig, front: Front, story: Story, chance: random.Random, lives: Sequence[int]) -> None:
+def killed(
+    rig: Rig, front: Front, story: Story, chance: random.Random, lives: Sequence[int], *, longest_s: float
+) -> int:
     """Let a sync run beside the story, killed and started again: in each of its lives a moment after so many requests,
-    so that a busy machine only makes it take longer. In each, its clock is wrong by something else."""
+    so that a busy machine only makes it take longer. In each, its clock is wrong by something else. No life begins
+    after so many seconds; how many there were."""
+    began = time.monotonic()
     starting = multiprocessing.get_context("forkserver")
     starting.set_forkserver_preload(list(_PRELOADED))
     words = (str(rig.folder), rig.environment["CDR_KEY"], rig.text)
-    for requests in lives:
+    for number, requests in enumerate(lives):
+        if time.monotonic() - began > longest_s:
+            return number
         ahead = timedelta(seconds=front.ahead_s) + chance.choice(SKEWS)
         process = starting.Process(target=sync, args=(*words, ahead), daemon=True)
         process.start()
@@ -127,3 +140,4 @@ def killed(rig: Rig, front: Front, story: Story, chance: random.Random, lives: S
         finally:
             process.kill()  # whatever becomes of the test, it does not write into the database of the next one
             process.join()
+    return len(lives)

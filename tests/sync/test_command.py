@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import pty
 import re
 import signal
 import socketserver
+import ssl
 import subprocess
 import sys
 import threading
@@ -30,6 +32,7 @@ from calldex.sync.runner import Status
 from calldex.sync.state import StateFile
 from calldex.sync.watch import Metrics, Watcher
 from tests.sync.conftest import RECORDS, Source, some
+from tests.transport.test_tls import Pair, write
 
 pytestmark = pytest.mark.slow
 TEXT = """
@@ -120,6 +123,22 @@ def test_a_full_disk_is_told(folder: Path, source: Source) -> None:
     assert 0 == sync(folder, key, "run").returncode
     with StateFile(folder / "sync.toml.state") as file:
         assert set(source.records()) == {uuid for uuid, _, _ in file.held("calls", None, None)}
+
+
+def test_what_lies_beside_the_file_is_told(folder: Path, source: Source) -> None:
+    """A state file that is damaged, and a port that is taken: in a sentence, with the exit code that is stated."""
+    key = source.keys["admin"]
+    (folder / "sync.toml.state").write_bytes(b"no database, but long enough to be looked at" * 99)
+    for words in (("run",), ("status",), ("verify",), ("reset", "--yes")):
+        told = sync(folder, key, *words)
+        assert (5, True) == (told.returncode, "sync.toml.state is damaged" in told.stderr), told.stderr
+        assert "Traceback" not in told.stderr
+    (folder / "sync.toml.state").unlink()
+    with socketserver.TCPServer(("127.0.0.1", 0), socketserver.BaseRequestHandler) as taken:
+        told = sync(folder, key, "run", "--metrics-port", str(taken.server_address[1]))
+    assert (2, True) == (told.returncode, "--metrics-port" in told.stderr), told.stderr
+    assert "in use" in told.stderr
+    assert 0 == sync(folder, key, "run", "--metrics-file", str(folder / "none" / "metrics")).returncode
 
 
 def test_init_asks_and_writes_what_works(tmp_path: Path, source: Source) -> None:
@@ -240,23 +259,48 @@ def test_one_mail_for_each_change(tmp_path: Path) -> None:
         assert [] == look(0)
 
 
+def test_a_password_goes_by_tls_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told to a mail server whose certificate is one that is trusted, and to no other."""
+    pair = Pair(tmp_path / "cert.pem", tmp_path / "key.pem")
+    write(pair)
+    sent = []
+    for pair_there, trusted in ((pair, True), (pair, False), (None, False)):
+        monkeypatch.setenv("SSL_CERT_FILE", str(pair.cert) if trusted else "")
+        with Mailbox(pair_there) as mailbox, StateFile(tmp_path / "state") as file:
+            url = mailbox.url.replace("//", "//ann:hush@")
+            watcher = Watcher(Watch(email="ops@example.com", smtp=url, lag="60s"), file, Metrics())
+            watcher.look({"calls": Status(pipe="calls", begun_ms=0, current_ms=0)})
+            file.remembered("calls").clear()
+            login = b"AUTH PLAIN " + base64.b64encode(b"\0ann\0hush").upper()
+            sent.append((len(mailbox.came), login in mailbox.lines))
+            assert not [line for line in mailbox.lines if line.startswith(b"AUTH") and not mailbox.is_secure]
+    assert [(1, True), (0, False), (0, False)] == sent
+
+
 class Mailbox(socketserver.ThreadingTCPServer):
-    """A mail server on a free port, with what came; it `refuses` everything, if it is told to."""
+    """A mail server on a free port, with what came; it `refuses` everything, if it is told to. With a certificate, it
+    offers to go on by TLS."""
 
     daemon_threads = True
     allow_reuse_address = True
 
-    def __init__(self) -> None:
+    def __init__(self, pair: Pair | None = None) -> None:
         self.came: list[EmailMessage] = []
-        self.refuses = False
+        self.lines: list[bytes] = []
+        self.refuses = self.is_secure = False
+        self._pair = pair
         mailbox = self
 
         class Handler(socketserver.StreamRequestHandler):
             def handle(self) -> None:
                 self.wfile.write(b"220 here\r\n")
-                for line in self.rfile:
+                while line := self.rfile.readline():
                     if not mailbox.answered(line.strip().upper(), self):
                         return
+
+            def finish(self) -> None:
+                super().finish()
+                self.connection.close()
 
         super().__init__(("127.0.0.1", 0), Handler)
         self.url = f"smtp://127.0.0.1:{self.server_address[1]}"
@@ -265,9 +309,34 @@ class Mailbox(socketserver.ThreadingTCPServer):
 
     def answered(self, line: bytes, asked: socketserver.StreamRequestHandler) -> bool:
         """Answer a line; whether more follow."""
+        self.lines.append(line)
         if line == b"QUIT":
             asked.wfile.write(b"221 bye\r\n")
             return False
+        if line.startswith(b"EHLO") and self._pair and not self.is_secure:
+            asked.wfile.write(b"250-here\r\n250 STARTTLS\r\n")
+        elif line == b"STARTTLS" and self._pair:
+            return self._by_tls(asked, self._pair)
+        elif line.startswith(b"EHLO"):
+            asked.wfile.write(b"250-here\r\n250 AUTH PLAIN\r\n")
+        elif line.startswith(b"AUTH"):
+            asked.wfile.write(b"235 welcome\r\n")
+        else:
+            self._taken(line, asked)
+        return True
+
+    def _by_tls(self, asked: socketserver.StreamRequestHandler, pair: Pair) -> bool:
+        asked.wfile.write(b"220 go on\r\n")
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(pair.cert, pair.key)
+        with suppress(OSError):
+            asked.connection = context.wrap_socket(asked.connection, server_side=True)
+            asked.rfile = asked.connection.makefile("rb")
+            asked.wfile = asked.connection.makefile("wb", buffering=0)
+            self.is_secure = True
+        return self.is_secure
+
+    def _taken(self, line: bytes, asked: socketserver.StreamRequestHandler) -> None:
         if line.startswith(b"MAIL") and self.refuses:
             asked.wfile.write(b"451 not now\r\n")
         elif line == b"DATA":
@@ -277,7 +346,6 @@ class Mailbox(socketserver.ThreadingTCPServer):
             asked.wfile.write(b"250 taken\r\n")
         else:
             asked.wfile.write(b"250 fine\r\n")
-        return True
 
     def __exit__(self, *_: object) -> None:
         self.shutdown()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,7 @@ def test_what_stands_in_the_file(tmp_path: Path) -> None:
     assert {"type": "inbound,outbound", "agent_ids": [1, 2]} == config.pipes["calls"].filters
     assert 300 == seconds(config.pipes["calls"].every or "")
     assert tmp_path / "sync.toml.state" == config.state
+    assert date(2026, 2, 28) == read(tmp_path, GOOD.replace("key =", "since = 2026-02-28\nkey =")).sources["main"].since
     (tmp_path / "key").write_text("cdx_other\n")
     assert "cdx_other" == read(tmp_path, GOOD.replace("env:CDR_KEY", "file:key")).sources["main"].key
 
@@ -69,6 +71,19 @@ def test_what_stands_in_the_file(tmp_path: Path) -> None:
         ('kind = "nothing"', 'kind = "postgre"', "destination.out.kind", "postgre"),
         ('kind = "nothing"', 'kind = "nothing"\nurl = "x"', "destination.out.url", "unknown member"),
         ("[source.main]", "[sources.main]", "sources", "did you mean 'source'"),
+        ('key = "env', 'timezone = "Europe/Berln"\nkey = "env', "source.main.timezone", "did you mean 'Europe/Berlin'"),
+        ('key = "env', 'since = "2026-02-30"\nkey = "env', "source.main.since", "'2026-02-30'"),
+        ('key = "env', 'look_back = 0\nkey = "env', "source.main.look_back", "1"),
+        ("agent_ids =", "per_page = 5, agent_ids =", "pipe.calls.filters.per_page", "the sync itself sets it"),
+        ("[pipe.calls]", '[watch]\nwebhook = "example.com"\n[pipe.calls]', "watch.webhook", "http"),
+        ("[pipe.calls]", '[watch]\nsmtp = "localhost"\n[pipe.calls]', "watch.smtp", "smtp"),
+        ('kind = "nothing"', 'kind = "push"\nurl = "example.com"', "destination.out.url", "http"),
+        (
+            'kind = "nothing"',
+            'kind = "zendesk"\nurl = "example.zendesk.com"\nemail = "a"\ntoken = "env:CDR_KEY"\napp_id = 1',
+            "destination.out.url",
+            "http",
+        ),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, old: str, new: str, member: str, words: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from calldex.sync.crm.base import Crm
-from calldex.sync.destinations import DestinationProblem
+from calldex.sync.destinations import Batch, Change, DestinationProblem
 from calldex.sync.destinations.bitrix24 import Bitrix24
 from calldex.sync.destinations.hubspot import HubSpot
 from calldex.sync.destinations.push import Push, signed
@@ -274,6 +274,19 @@ def test_what_is_erased_is_taken_out(made: Made, at: int) -> None:
     assert 4 == len(_calls(vendor))
 
 
+@pytest.mark.parametrize("at", [0, 1], ids=["hubspot", "salesforce"])
+def test_a_uuid_may_be_any_text(made: Made, at: int) -> None:
+    """An endpoint that is not Calldex may have others than we; they are taken out as any."""
+    vendor = _ALL[at]()
+    crm, _ = made(vendor)
+    crm.check()
+    uuids = ("ABCDEF01-6F3A-8D21-9A3B-000000000001", "o'clock", "a\\'b)")
+    assert [] == crm.apply(changed([call(one, uuid=uuid) for one, uuid in enumerate(uuids)]))
+    assert 3 == len(_calls(vendor))
+    assert [] == crm.apply(Batch([Change(uuid, 0, None) for uuid in uuids]))
+    assert 0 == len(_calls(vendor))
+
+
 @pytest.mark.parametrize("at", [2, 3], ids=["zendesk", "bitrix24"])
 def test_what_cannot_be_taken_out_is_listed(made: Made, at: int) -> None:
     """Zendesk and Bitrix24 delete no calls."""
@@ -517,3 +530,33 @@ def test_a_wrong_push_is_refused(made: Made, options: dict[str, str], why: str) 
     """Before anything is sent."""
     with pytest.raises(DestinationProblem, match=why):
         made(inbox.Inbox(), **options)
+
+
+_ASKED = {
+    "hubspot": ("properties", "upsert", "contacts/search", "contacts/batch/create", "associations"),
+    "salesforce": ("oauth2/token", "describe", "/search", "composite/sobjects/Task", "composite/sobjects"),
+    "zendesk": ("users/me", "users/search", "/users", "/calls"),
+    "bitrix24": ("oauth/token", "scope", "batch"),
+}
+
+
+@pytest.mark.parametrize("said", ["be back soon", {"error": "NOT_NOW", "message": "not now"}, [], None])
+@pytest.mark.parametrize(("at", "path"), [(at, path) for at, paths in enumerate(_ASKED.values()) for path in paths])
+def test_a_200_that_holds_no_answer(made: Made, at: int, path: str, said: Any) -> None:
+    """A page for people, an error, nothing: whatever was asked for, it is told in a sentence with the vendor's name,
+    and gone on with; no call is there twice, and one that is not there is listed."""
+    memory: dict[str, str] = {}
+    vendor = _ALL[at]()
+    crm, _ = made(vendor, memory, contacts="create")
+    vendor.fail(path, answers(200, said))
+    records = [call(one) for one in range(3)]
+    try:
+        told = [failed.message for failed in crm.apply(changed(records))]
+    except DestinationProblem as problem:
+        told = [str(problem)]
+    assert [] == vendor.faults, "it was not asked for"
+    assert told or said == []  # of nothing that was made
+    assert all(type(crm).vendor in each for each in told)
+    left = words(crm.apply(changed(records)))
+    assert all("may have it" in each for each, _ in left.values())
+    assert 3 == len(_calls(vendor)) + len(left)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from deltalake import DeltaTable
 from obstore.store import S3Store
 
 from calldex.client import Record
+from calldex.sync.destinations import Context
+from calldex.sync.destinations.files import Files
 from calldex.sync.destinations.tables import record
 from tests.s3 import ACCESS_KEY, SECRET_KEY
 from tests.sync.conftest import Rig, Source, changed, some, without_nulls
@@ -115,3 +118,16 @@ def test_a_bucket(source: Source, bucket: str, tmp_path: Path, form: str) -> Non
     assert without_nulls(source.records()) == read(tmp_path / "calls", form)
     assert 0 == pipe.run("verify").repaired
     source.delete([each.uuid for each in late])
+
+
+def test_a_look_up_without_rows(tmp_path: Path) -> None:
+    """Is a file that others can read, and says that there are none."""
+    import duckdb
+
+    with (
+        closing(Files(Files.Options(path=str(tmp_path)), Context("calls", "main", (), {}))) as lake,
+        duckdb.connect() as db,
+    ):
+        for name in ("teams", "wrapup_codes"):
+            lake.lookup(name, [])
+            assert [] == db.execute(f"SELECT * FROM read_parquet('{tmp_path}/{name}/*.parquet')").fetchall()

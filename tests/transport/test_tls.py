@@ -106,7 +106,9 @@ def test_what_is_spoken(served: Served, pair: Pair, version: ssl.TLSVersion, cip
     context.set_alpn_protocols(["h2", "http/1.1"])
     with context.wrap_socket(served[0].connect(), server_hostname="127.0.0.1") as connection:
         assert "http/1.1" == connection.selected_alpn_protocol()
-        assert connection.cipher()[0].startswith(cipher)  # type: ignore[index]
+        used = connection.cipher()
+        assert used is not None
+        assert used[0].startswith(cipher)
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")

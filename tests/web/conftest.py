@@ -9,7 +9,8 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from typing import Final
+from functools import cache
+from typing import Any, Final
 
 import httpx
 import msgspec
@@ -105,8 +106,9 @@ def watched(browser: Browser) -> Iterator[Opened]:
     wrong: list[str] = []
     contexts: list[BrowserContext] = []
 
-    def opened(**options: object) -> BrowserContext:
-        context = browser.new_context(**{"viewport": {"width": 1366, "height": 800}, "locale": "en-GB", **options})  # type: ignore[arg-type]
+    def opened(**options: Any) -> BrowserContext:
+        given: dict[str, Any] = {"viewport": {"width": 1366, "height": 800}, "locale": "en-GB", **options}
+        context = browser.new_context(**given)
         context.set_default_timeout(20_000)
         context.add_init_script(_WATCH)
         context.on("console", lambda said: wrong.append(said.text) if "POLICY" in said.text else None)
@@ -121,27 +123,39 @@ def watched(browser: Browser) -> Iterator[Opened]:
 
 
 @pytest.fixture(scope="session")
-def cookies(place: Place) -> Callable[[str], list[dict[str, str]]]:
-    """The cookies of who signed in once, by name: signing in takes its time on purpose."""
-    known: dict[str, list[dict[str, str]]] = {}
+def cookies_of(place: Place) -> Callable[[str], httpx.Cookies]:
+    """The cookies of somebody, by their name, who signs in once: that takes its time on purpose."""
 
-    def of(name: str) -> list[dict[str, str]]:
-        if name not in known:
-            given = {"email": email_of(name), "password": PASSWORD}
-            reply = httpx.post(f"{place.url}/api/session", json=given, headers={"Origin": place.url}, timeout=60)
-            assert reply.is_success, reply.text
-            known[name] = [{"name": name, "value": value, "url": place.url} for name, value in reply.cookies.items()]
-        return known[name]
+    @cache
+    def signed_in(name: str) -> httpx.Cookies:
+        given = {"email": email_of(name), "password": PASSWORD}
+        reply = httpx.post(f"{place.url}/api/session", json=given, headers={"Origin": place.url}, timeout=60)
+        assert reply.is_success, reply.text
+        return reply.cookies
 
-    return of
+    return signed_in
+
+
+TabOf = Callable[..., Page]
 
 
 @pytest.fixture
-def page(watched: Opened, cookies: Callable[[str], list[dict[str, str]]]) -> Page:
+def tab_of(place: Place, watched: Opened, cookies_of: Callable[[str], httpx.Cookies]) -> TabOf:
+    """Makes tabs in which somebody is signed in, by their name; options as those of a context."""
+
+    def opened(name: str, **options: Any) -> Page:
+        context = watched(**options)
+        cookies = cookies_of(name).items()
+        context.add_cookies([{"name": each, "value": value, "url": place.url} for each, value in cookies])
+        return context.new_page()
+
+    return opened
+
+
+@pytest.fixture
+def page(tab_of: TabOf) -> Page:
     """A tab in which the admin is signed in."""
-    context = watched()
-    context.add_cookies(cookies("admin"))  # type: ignore[arg-type]
-    return context.new_page()
+    return tab_of("admin")
 
 
 def list_at(page: Page, url: str) -> None:

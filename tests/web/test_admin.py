@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.web.conftest import Opened, Place
+from tests.web.conftest import Place, TabOf
 from tests.web.test_troubles import violations
 
 pytestmark = pytest.mark.slow
 
 
-def test_an_admin_sees_people_and_why(
-    place: Place, watched: Opened, cookies: Callable[[str], list[dict[str, str]]]
-) -> None:
+def test_an_admin_sees_people_and_why(place: Place, tab_of: TabOf) -> None:
     """Users are listed, and of each it is told what they may see, and by which group; the audit tells what was done."""
-    context = watched()
-    context.add_cookies(cookies("admin"))  # type: ignore[arg-type]
-    page = context.new_page()
+    page = tab_of("admin")
     page.goto(f"{place.url}/admin/users?search=superv")
     row = page.get_by_role("row").filter(has_text="supervisor@main.example.com")
     expect(row).to_have_count(1)
@@ -30,13 +24,9 @@ def test_an_admin_sees_people_and_why(
     expect(page.get_by_role("row").filter(has_text="admin@main.example.com").first).to_be_visible()
 
 
-def test_who_may_not_administer_is_told(
-    place: Place, watched: Opened, cookies: Callable[[str], list[dict[str, str]]]
-) -> None:
+def test_who_may_not_administer_is_told(place: Place, tab_of: TabOf) -> None:
     """An analyst finds no way there, and at its address reads that it is not for them."""
-    context = watched()
-    context.add_cookies(cookies("analyst"))  # type: ignore[arg-type]
-    page = context.new_page()
+    page = tab_of("analyst")
     page.goto(f"{place.url}/admin/users")
     expect(page.get_by_test_id("error")).to_contain_text("You may not see this")
     page.goto(place.url)
@@ -99,13 +89,9 @@ def test_an_export_is_scheduled(place: Place, page: Page) -> None:
     expect(row).to_have_count(0)
 
 
-def test_an_account_without_calls_says_so(
-    place: Place, watched: Opened, cookies: Callable[[str], list[dict[str, str]]]
-) -> None:
+def test_an_account_without_calls_says_so(place: Place, tab_of: TabOf) -> None:
     """In every view: none is blank, and none reports a fault."""
-    context = watched()
-    context.add_cookies(cookies("quiet"))  # type: ignore[arg-type]
-    page = context.new_page()
+    page = tab_of("quiet")
     page.goto(place.url)
     expect(page.get_by_test_id("empty")).to_contain_text("There are no calls yet.")
     page.goto(f"{place.url}/missed?start_date=last_7_days")

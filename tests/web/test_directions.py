@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Final
 
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.web.conftest import Opened, Place, list_at
+from tests.web.conftest import Place, TabOf, list_at
 from tests.web.test_sources import WEB
 
 _SIDES: Final = re.compile(
@@ -56,19 +55,15 @@ def test_styles_name_no_side() -> None:
 
 
 @pytest.mark.parametrize("size", [(1366, 768), (360, 740)], ids=["wide", "phone"])
-def test_right_to_left_lays_out_without_overflow(
-    place: Place, watched: Opened, cookies: Callable[[str], list[dict[str, str]]], size: tuple[int, int]
-) -> None:
+def test_right_to_left_lays_out_without_overflow(place: Place, tab_of: TabOf, size: tuple[int, int]) -> None:
     """Every view, wide and on a phone; the first column and the record lie on the other side."""
-    context = watched(locale="es-ES", viewport={"width": size[0], "height": size[1]}, reduced_motion="reduce")
-    context.add_cookies(cookies("admin"))  # type: ignore[arg-type]
+    page = tab_of("admin", locale="es-ES", viewport={"width": size[0], "height": size[1]}, reduced_motion="reduce")
 
     def planted(route: Route) -> None:
         reply = route.fetch()
         route.fulfill(response=reply, body=re.sub(r"([`\"'])ltr\1", '"rtl"', reply.text(), count=1))
 
-    context.route(re.compile(r"/assets/es-.*\.js"), planted)
-    page = context.new_page()
+    page.context.route(re.compile(r"/assets/es-.*\.js"), planted)
     list_at(page, f"{place.url}/?type=inbound&disposition=answered,abandoned")
     assert "rtl" == page.evaluate("document.documentElement.dir")
     assert [] == page.evaluate(_OUTSIDE)

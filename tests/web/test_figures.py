@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
 import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.web.conftest import Opened, Place
+from tests.web.conftest import Place, TabOf
 from tests.web.test_list import asked
 from tests.web.test_troubles import violations
 
@@ -61,12 +60,10 @@ def test_figures_of_too_long_a_time_say_so(place: Place, page: Page) -> None:
     expect(page.get_by_test_id("wait-bin").first).to_be_visible()
 
 
-def test_the_wallboard_is_live(place: Place, watched: Opened, cookies: Callable[[str], list[dict[str, str]]]) -> None:
+def test_the_wallboard_is_live(place: Place, tab_of: TabOf) -> None:
     """It counts what is committed while it is watched, without being loaded again; another account's, as nothing is
     written to the one that other tests count."""
-    context = watched()
-    context.add_cookies(cookies("other"))  # type: ignore[arg-type]
-    page = context.new_page()
+    page = tab_of("other")
     page.goto(f"{place.url}/wallboard?start_date=2031-01-01&timezone=UTC")
     expect(page.get_by_test_id("live")).to_contain_text("live")
     tile = page.get_by_role("link", name=re.compile("Calls$"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from itertools import pairwise
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -12,10 +13,10 @@ from playwright.sync_api import Page, Route, expect
 from tests.web.conftest import PASSWORD, RECORDS, Opened, Place, list_at, total, until
 
 
-def asked(place: Place, /, **params: object) -> httpx.Response:
+def asked(place: Place, /, **params: Any) -> httpx.Response:
     """What the API says to the admin's key."""
     headers = {"Authorization": f"Bearer {place.keys['admin']}"}
-    return httpx.get(f"{place.url}/api/v2/cdr", params=params, headers=headers, timeout=60)  # type: ignore[arg-type]
+    return httpx.get(f"{place.url}/api/v2/cdr", params=params, headers=headers, timeout=60)
 
 
 def uuids(page: Page) -> list[str]:
@@ -133,12 +134,12 @@ def test_an_address_shows_the_same_in_another_browser(place: Place, page: Page, 
     address = f"{place.url}/?type=inbound&min_duration=60&columns=uuid,from,talk_s&widths=from:300&timezone=Asia/Tokyo"
     list_at(page, address)
     other = watched()
-    other.add_cookies(page.context.cookies())  # type: ignore[arg-type]
+    other.add_cookies(page.context.cookies())  # type: ignore[arg-type]  # what it gives it takes
     second = other.new_page()
     list_at(second, page.url)
     for each in (page, second):
         assert ["Uuid", "From", "Talk"] == each.get_by_role("columnheader").all_inner_texts()
-        assert 300 == round(each.get_by_role("columnheader").nth(1).bounding_box()["width"])  # type: ignore[index]
+        assert 300 == round(each.get_by_role("columnheader").nth(1).bounding_box()["width"])  # type: ignore[index]  # it is shown
         expect(each.get_by_test_id("zone")).to_contain_text("Asia/Tokyo")
     assert uuids(page) == uuids(second)
     assert total(page) == asked(place, type="inbound", min_duration=60, per_page=1).json()["total"]

@@ -15,7 +15,7 @@ from typing import Any, Final
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.web.conftest import Opened, Place, list_at, until
+from tests.web.conftest import Place, TabOf, list_at, until
 
 pytestmark = pytest.mark.slow
 
@@ -86,15 +86,11 @@ VIEWS: Final[dict[str, tuple[Show, dict[str, Any]]]] = {
 
 
 @pytest.mark.parametrize("name", VIEWS)
-def test_a_view_looks_like_its_picture(
-    place: Place, browser: Browser, watched: Opened, cookies: Callable[[str], list[dict[str, str]]], name: str
-) -> None:
+def test_a_view_looks_like_its_picture(place: Place, browser: Browser, tab_of: TabOf, name: str) -> None:
     """And not like that of another view."""
     day = DAYS.format(place.records[len(place.records) // 2].started_at.date().isoformat())
     show, options = VIEWS[name]
-    context = watched(**options, reduced_motion="reduce")
-    context.add_cookies(cookies("admin"))  # type: ignore[arg-type]
-    page = context.new_page()
+    page = tab_of("admin", **options, reduced_motion="reduce")
     show(page, place.url, day)
     shot = page.screenshot()
     file = PICTURES / f"{name}.png"

@@ -10,7 +10,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, Route, expect
 
-from tests.web.conftest import PASSWORD, RECORDS, Opened, Place, list_at
+from tests.web.conftest import PASSWORD, RECORDS, Opened, Place, TabOf, list_at
 
 pytestmark = pytest.mark.slow
 
@@ -96,13 +96,9 @@ def test_a_session_that_ended_asks_in_place(place: Place, watched: Opened) -> No
     expect(page.get_by_test_id("error")).to_have_count(0)
 
 
-def test_who_may_see_nothing_is_told(
-    place: Place, watched: Opened, cookies: Callable[[str], list[dict[str, str]]]
-) -> None:
+def test_who_may_see_nothing_is_told(place: Place, tab_of: TabOf) -> None:
     """A user without the right to see records reads that, not an empty list."""
-    context = watched()
-    context.add_cookies(cookies("phone"))  # type: ignore[arg-type]
-    page = context.new_page()
+    page = tab_of("phone")
     page.goto(place.url)
     expect(page.get_by_test_id("error")).to_contain_text("You may not see this")
 
@@ -130,7 +126,7 @@ def test_axe_finds_nothing(place: Place, watched: Opened, page: Page, scheme: st
     tab.goto(f"{place.url}/signin")
     expect(tab.get_by_test_id("signin-submit")).to_be_visible()
     assert [] == violations(tab)
-    context.add_cookies(page.context.cookies())  # type: ignore[arg-type]
+    context.add_cookies(page.context.cookies())  # type: ignore[arg-type]  # what it gives it takes
     list_at(tab, f"{place.url}/?type=inbound&disposition=answered,abandoned")
     assert [] == violations(tab)
     tab.get_by_test_id("add-filter").click()
@@ -150,13 +146,9 @@ def violations(page: Page, only: str | None = None) -> list[str]:
     return [f"{each['id']}: {[node['html'][:160] for node in each['nodes'][:3]]}" for each in found]
 
 
-def test_nothing_is_cut_on_a_phone(
-    place: Place, watched: Opened, cookies: Callable[[str], list[dict[str, str]]]
-) -> None:
+def test_nothing_is_cut_on_a_phone(place: Place, tab_of: TabOf) -> None:
     """At 360 pixels of width nothing lies beside the screen, neither on the list nor on a record."""
-    context = watched(viewport={"width": 360, "height": 740})
-    context.add_cookies(cookies("admin"))  # type: ignore[arg-type]
-    page = context.new_page()
+    page = tab_of("admin", viewport={"width": 360, "height": 740})
     list_at(page, f"{place.url}/?type=inbound&disposition=answered")
     wide = "['html', '[role=grid]'].some(each => document.querySelector(each)?.scrollWidth > innerWidth)"
     assert not page.evaluate(wide)
@@ -166,13 +158,9 @@ def test_nothing_is_cut_on_a_phone(
     assert not page.evaluate(wide)
 
 
-def test_little_is_loaded_before_the_first_rows(
-    place: Place, watched: Opened, cookies: Callable[[str], list[dict[str, str]]]
-) -> None:
+def test_little_is_loaded_before_the_first_rows(place: Place, tab_of: TabOf) -> None:
     """Script and style are at most 100 KB as they travel; there are few requests, elements and listeners."""
-    context = watched()
-    context.add_cookies(cookies("admin"))  # type: ignore[arg-type]
-    page = context.new_page()
+    page = tab_of("admin")
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     list_at(page, place.url)
@@ -192,7 +180,7 @@ def test_little_is_loaded_before_the_first_rows(
     assert session_asked[0] < script_there
     assert [] == [each for each in asked if not each.startswith(place.url)]
     assert page.evaluate("document.querySelectorAll('*').length") < 1_500
-    session = context.new_cdp_session(page)
+    session = page.context.new_cdp_session(page)
     session.send("Performance.enable")
     measured = {each["name"]: each["value"] for each in session.send("Performance.getMetrics")["metrics"]}
     assert measured["JSEventListeners"] < 150

@@ -4,30 +4,21 @@ requests they try in the reference; and what two people see of the same calls.""
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Final
 
 import httpx
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.web.conftest import Opened, Place, list_at
+from tests.web.conftest import Opened, Place, TabOf, list_at
 from tests.web.test_troubles import violations
 
 pytestmark = pytest.mark.slow
 
-Cookies = Callable[[str], list[dict[str, str]]]
 MISSED: Final = "callback_state=open&marked=no"
 
 
-def tab_of(watched: Opened, cookies: Cookies, name: str) -> Page:
-    """A tab in which somebody is signed in."""
-    context = watched()
-    context.add_cookies(cookies(name))  # type: ignore[arg-type]
-    return context.new_page()
-
-
-def test_a_view_is_saved_and_shared(place: Place, page: Page, watched: Opened, cookies: Cookies) -> None:
+def test_a_view_is_saved_and_shared(place: Place, page: Page, tab_of: TabOf) -> None:
     """What the address says becomes a tab: for the other people of the account too, when it is shared; and goes."""
     list_at(page, f"{place.url}/?type=inbound&columns=uuid,from&widths=from:300")
     page.get_by_test_id("save-view").click()
@@ -36,7 +27,7 @@ def test_a_view_is_saved_and_shared(place: Place, page: Page, watched: Opened, c
     page.get_by_role("button", name="Save", exact=True).click()
     tab = page.get_by_test_id("view").filter(has_text="Calls in")
     expect(tab).to_have_class(re.compile("on"))
-    other = tab_of(watched, cookies, "analyst")
+    other = tab_of("analyst")
     list_at(other, place.url)
     other.get_by_test_id("view").filter(has_text="Calls in").click()
     expect(other.get_by_role("columnheader")).to_have_count(2)
@@ -136,9 +127,7 @@ def test_a_list_that_comes_late_leaves_what_is_typed(place: Place, page: Page) -
 
 
 @pytest.mark.parametrize("signed_in", [True, False])
-def test_the_reference_sends_requests(
-    place: Place, watched: Opened, cookies: Cookies, page: Page, *, signed_in: bool
-) -> None:
+def test_the_reference_sends_requests(place: Place, watched: Opened, page: Page, *, signed_in: bool) -> None:
     """With the session or with a key, from a page that fetches nothing from elsewhere; without either it is told."""
     tab = page if signed_in else watched().new_page()
     tab.goto(f"{place.url}/docs?operation=search_cdr")
@@ -155,14 +144,14 @@ def test_the_reference_sends_requests(
     expect(reply).to_contain_text(place.records[0].uuid)
 
 
-def test_two_people_see_what_each_may(place: Place, page: Page, watched: Opened, cookies: Cookies) -> None:
+def test_two_people_see_what_each_may(place: Place, page: Page, tab_of: TabOf) -> None:
     """The same address: an admin reads numbers and every call; an agent theirs alone, and says so where it is not."""
     first = next(each for each in place.records if each.agent)
     agent, agent_id = first.agent, first.agent_id
     mine = [each for each in place.records if each.agent_id == agent_id]
     theirs = next(each for each in place.records if each.agent and each.agent_id != agent_id)
     list_at(page, f"{place.url}/?type=inbound")
-    other = tab_of(watched, cookies, "agent")
+    other = tab_of("agent")
     list_at(other, place.url)
     expect(other.get_by_test_id("total")).to_have_text(f"{len(mine):,}")
     agents = other.locator("[role=gridcell].agent").all_inner_texts()

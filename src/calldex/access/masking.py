@@ -284,6 +284,7 @@ def _starred(text: str, places: Sequence[int], seen: bytearray) -> str:
 # --- records ----------------------------------------------------------------------------------------------------------
 
 _JSON: Final = msgspec.json.Encoder().encode
+_LINES: Final = msgspec.json.Encoder().encode_lines
 _ORDER: Final = tuple(field.encode_name for field in msgspec.structs.fields(Record))
 _LABELS: Final = ("agent", "queue", "campaign", "wrapup_description")
 _READ: Final[dict[str, Any]] = {
@@ -308,7 +309,7 @@ _Seen: Final[Any] = msgspec.defstruct(
     gc=False,
 )
 """A record, in the order of its JSON, of which only so much is read as can need a change."""
-_SEEN: Final = msgspec.json.Decoder(list[_Seen]).decode
+_SEEN: Final = msgspec.json.Decoder(_Seen).decode_lines
 _DIGIT_BYTES: Final = rb"\d\xc2\xd9\xdb\xdf-\xff"
 """The bytes with which a digit of any script begins."""
 _UPTO_DIGIT: Final = rb'[^"\\%b]*+' % _DIGIT_BYTES
@@ -348,34 +349,31 @@ _EMPTY: Final = {
     for field in msgspec.structs.fields(Cdr)
     if not field.required
 }
-_BETWEEN: Final = b'},{"uuid":"'
-"""Stands between two records and nowhere else: in a string its quotation marks would be escaped, and no other list
-holds objects that begin with `uuid`."""
 _AT_ONCE: Final = 64 * 1024
 """Bytes of JSON taken in hand at once: so many that the records' objects fit a processor's cache."""
 
 
 def served(records: bytes, scope: Scope) -> bytes:
-    """Records' JSON, joined by commas, as they leave for whom a scope is: masked, in the words of its vocabulary."""
+    """Records' JSON, a line each, as they leave for whom a scope is: masked, in the words of its vocabulary."""
     return in_words(masked(records, scope.mask), scope.vocabulary)
 
 
 def masked(records: bytes, mask: Mask) -> bytes:
-    """Records' JSON, joined by commas, under a mask, within the time that is left."""
+    """Records' JSON, a line each, under a mask, within the time that is left."""
     if not records or not (mask.numbers or mask.hidden):
         return records
     done = []
     for part in _parts(records):
         done.append(_masked_part(part, mask))
         budget.check()
-    return b",".join(done)
+    return b"\n".join(done)
 
 
 def _parts(records: bytes, at_once: int = _AT_ONCE) -> Iterator[bytes]:
     start = 0
-    while (end := records.find(_BETWEEN, start + at_once)) != -1:
-        yield records[start : end + 1]
-        start = end + 2
+    while (end := records.find(b"\n", start + at_once)) != -1:
+        yield records[start:end]
+        start = end + 1
     yield records[start:]
 
 
@@ -387,18 +385,18 @@ def _masked_part(part: bytes, mask: Mask) -> bytes:
 
 def _emptied(part: bytes, hidden: Iterable[str]) -> bytes:
     """Records without what these members hold."""
-    seen = _SEEN(b"[%s]" % part)
+    seen = _SEEN(part)
     for name in hidden:
         for record in seen:
             setattr(record, f"{name}_", _EMPTY[name])
     if not RECORDINGS.isdisjoint(hidden):
         _hide_recordings(seen)
-    return _JSON(seen)[1:-1]
+    return _LINES(seen)[:-1]
 
 
 def _read_and_masked(records: Sequence[bytes]) -> list[bytes]:
     """Records with all numbers masked, each of them read: whatever is in them, and ten times as slow."""
-    seen = _SEEN(b"[%s]" % b",".join(records))
+    seen = _SEEN(b"\n".join(records))
     _mask_labels(seen)
     for record in seen:
         _mask_record(record)
@@ -549,7 +547,7 @@ _RECORD: Final = re.compile(
     ),
     re.DOTALL,
 )
-"""A record as it is stored; its groups are the parameters of `_masked_as_it_stands`.
+"""A record as it is stored; its groups are what `_masked_as_it_stands` takes.
 
 Of a text the first quotation mark is taken for the end, of a list or of custom values the first bracket. One within a
 text is never followed by a member's name, since quotation marks are escaped there: such a record is not found.
@@ -574,25 +572,23 @@ def _numbers_masked(part: bytes) -> bytes:
     done: list[bytes] = []
     to_read: dict[int, bytes] = {}
     for found in _RECORD.findall(part):
-        pieces = _masked_as_it_stands(*found)
+        pieces = _masked_as_it_stands(found)
         if pieces is None:
             pieces = (b"".join((*found[:5], *found[6:9])),)
             to_read[len(done)] = pieces[0]
         done += pieces
-        done.append(b",")
+        done.append(b"\n")
     if sum(map(len, done)) - 1 != len(part):
         each = list(_parts(part, at_once=1))
-        return b",".join(map(_numbers_masked, each) if len(each) > 1 else _read_and_masked(each))
+        return b"\n".join(map(_numbers_masked, each) if len(each) > 1 else _read_and_masked(each))
     for at, record in zip(to_read, _read_and_masked(list(to_read.values())), strict=True):
         done[at] = record
     return b"".join(done[:-1])
 
 
-def _masked_as_it_stands(  # noqa: PLR0917 - what a record consists of
-    head: bytes, from_: bytes, to: bytes, did: bytes, middle: bytes, labels: bytes, events: bytes, legs: bytes,
-    end: bytes, recording: bytes, external_account_id: bytes, texts: bytes, source: bytes,
-) -> tuple[bytes, ...] | None:  # fmt: skip
+def _masked_as_it_stands(found: tuple[bytes, ...]) -> tuple[bytes, ...] | None:
     """The pieces of a record, each as long as before, with its parties masked; None if anything else may have to be."""
+    head, from_, to, did, middle, labels, events, legs, end, recording, external_account_id, texts, source = found
     if not _labels_stay(labels, source):
         return None
     windows = [_in_part(name, text) for name, text in _PART_TEXT.findall(events + legs)]

@@ -254,7 +254,8 @@ class BackgroundExports:
 
 
 def _format(export: Export) -> FORMAT_WORDS:
-    return msgspec.convert(dict(export.parameters)["format"], FORMAT_WORDS)  # type: ignore[no-any-return]
+    word: FORMAT_WORDS = msgspec.convert(dict(export.parameters)["format"], FORMAT_WORDS)
+    return word
 
 
 def _manages(owner: Principal) -> bool:

@@ -218,16 +218,10 @@ class Posts:
                 if is_small:
                     reply, found = await self._together.run(given)
                 else:
-                    reply, found = await workers.run(lambda: self._alone(given))
+                    reply, found = await workers.run(lambda: _sized(self._node.ingest.post(_read(given)), given))
             noted.rows = found.rows
             noted.detail = msgspec.structs.asdict(found)
         return reply
-
-    def _alone(self, given: _Given) -> _Made:
-        (made,) = self._carried_out([given])
-        if isinstance(made, Exception):
-            raise made
-        return made
 
     def _carried_out(self, some: Sequence[_Given]) -> list[_Made | Exception]:
         """The replies to some requests and their counts, or why one is refused."""

@@ -13,9 +13,9 @@ from typing import Annotated, Any, Final
 
 import httpx2
 import msgspec
-from authlib.common.errors import AuthlibBaseError  # type: ignore[import-untyped]
-from authlib.integrations.httpx_client import AsyncOAuth2Client  # type: ignore[import-untyped]
-from authlib.integrations.starlette_client import (  # type: ignore[import-untyped]
+from authlib.common.errors import AuthlibBaseError
+from authlib.integrations.httpx_client import AsyncOAuth2Client
+from authlib.integrations.starlette_client import (
     OAuthError,
     StarletteIntegration,
     StarletteOAuth2App,
@@ -185,7 +185,7 @@ class _Bounded(httpx2.AsyncHTTPTransport):
         return httpx2.Response(answer.status_code, headers=answer.headers, content=bytes(body))
 
 
-class _Asking(AsyncOAuth2Client):  # type: ignore[misc]
+class _Asking(AsyncOAuth2Client):  # type: ignore[misc]  # the library has no types
     """The library's client, over such connections."""
 
     def __init__(self, **settings: Any) -> None:
@@ -193,7 +193,7 @@ class _Asking(AsyncOAuth2Client):  # type: ignore[misc]
         super().__init__(transport=_Bounded(), headers=_HEADERS, leeway=0, **settings)
 
 
-class _App(StarletteOAuth2App):  # type: ignore[misc]
+class _App(StarletteOAuth2App):  # type: ignore[misc]  # likewise
     client_cls = _Asking
 
 

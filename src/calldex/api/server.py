@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import errno
 import os
 import resource
@@ -42,10 +41,6 @@ _BACKLOG: Final = 1024
 _KEEP_ALIVE_S: Final = 60
 _OTHER_FILES: Final = 500
 """How many files a server has open beside its connections, at most."""
-_MALLOC_TRIM_THRESHOLD: Final = -1
-_MALLOC_MMAP_THRESHOLD: Final = -3
-_MALLOC_ARENA_MAX: Final = -8
-"""Of `mallopt`, see malloc.h."""
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _log = structlog.get_logger(__name__)
 
@@ -167,7 +162,7 @@ class _PublicServer(_Server):
         self._backpressure: Backpressure = app.state.backpressure
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        self.servers = [self._listener]  # type: ignore[list-item]
+        self.servers = [self._listener]  # type: ignore[list-item]  # it is closed as one of asyncio is
         self._listener.open(self._protocol)
         self.started = True
         self.accepts.set()
@@ -203,18 +198,6 @@ def _allow_files(connections: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (possible, hard))
         if possible < wanted:
             _log.warning("few_open_files", permitted=possible, wanted=wanted)
-
-
-def keep_freed_memory() -> None:
-    """Let the process keep up to 64 MiB that it freed, in each part of its memory that threads share: a page of 10,000
-    has several copies of 12 MiB, and to be given those by the system anew took as long as to make it. The most that a
-    server ever has is the same. Two such parts, which are made with threads, instead of eight for each core: what many
-    threads free one after another is used again by the next. Only glibc's allocator has such settings."""
-    tune = getattr(ctypes.CDLL(None), "mallopt", None)
-    if tune is not None:
-        tune(_MALLOC_MMAP_THRESHOLD, 32 << 20)
-        tune(_MALLOC_TRIM_THRESHOLD, 64 << 20)
-        tune(_MALLOC_ARENA_MAX, 2)
 
 
 def check_port(settings: Settings) -> None:

@@ -54,8 +54,14 @@ Examples:
 """,
 )
 @_filters
-@click.option("--limit", type=click.IntRange(min=1), default=_LISTED, show_default=True, metavar="N",
-              help="How many entries, newest first.")  # fmt: skip
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    default=_LISTED,
+    show_default=True,
+    metavar="N",
+    help="How many entries, newest first.",
+)
 @options.as_json
 @options.data
 def list_entries(*, limit: int, as_json: bool, data: Path | None, **filters: str | None) -> None:
@@ -86,7 +92,7 @@ def export_entries(*, file: Path, data: Path | None, **filters: str | None) -> N
     from calldex.api.audit import csv_of
 
     count = 0
-    with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as written:  # noqa: PTH123
+    with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as written:  # noqa: PTH123 - a descriptor
         try:
             for some in _pages(data, filters, None):
                 written.write(csv_of(some, head=not count).encode())

@@ -287,10 +287,13 @@ def _show(found: Explanation, person: ShownUser, called: Names) -> None:
         click.echo()
         verdict = found.record
         shown = "visible" if verdict.visible else "not visible"
-        output.table(["the record", f"{shown}: {verdict.reason}"], [
-            *(("held by", f"{what} ({group})") for what, group in _lines(verdict.by, called)),
-            *(("not held by", f"{what} ({group})") for what, group in _lines(verdict.not_by, called)),
-        ])  # fmt: skip
+        output.table(
+            ["the record", f"{shown}: {verdict.reason}"],
+            [
+                *(("held by", f"{what} ({group})") for what, group in _lines(verdict.by, called)),
+                *(("not held by", f"{what} ({group})") for what, group in _lines(verdict.not_by, called)),
+            ],
+        )
 
 
 def _lines(lines: Iterable[ReachLine], called: Names) -> Iterator[tuple[str, str]]:

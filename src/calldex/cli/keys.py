@@ -101,8 +101,8 @@ def create_key(
     from calldex.admin.keys import create_key as created
     from calldex.cli.client import connected
 
-    given = {"scopes": scopes, "networks": networks, "vocabulary": vocabulary}  # looked at by the verb
-    new = NewKey(user=email, expires_at=None if expires_at is None else from_ms(expires_at), **given)  # type: ignore[arg-type]
+    given = {"scopes": scopes, "networks": networks, "vocabulary": vocabulary}  # words that the verb looks at
+    new = NewKey(user=email, expires_at=None if expires_at is None else from_ms(expires_at), **given)  # type: ignore[arg-type]  # likewise
     with connected(data) as control:
         click.echo(control.do(created, new, subject=email).key)
 

@@ -131,7 +131,8 @@ def demo(records: int | None, seed: int | None, end: datetime | None, data: Path
 @contextmanager
 def _node(data: Path | None, flags: dict[str, object], *, free_port: bool = False) -> Iterator[Node]:
     """The node; with `free_port`, not before it is known that its port can be had."""
-    from calldex.api.server import check_port, keep_freed_memory
+    from calldex.allocator import keep_freed_memory
+    from calldex.api.server import check_port
     from calldex.cli.process import prepare
     from calldex.node import Node
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import threading
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
 
 _UNDONE: Final = 1
 _LATER: Final = 3
-_MALLOC_MMAP_THRESHOLD: Final = -3
-"""Of `mallopt`, see malloc.h."""
 _DAY: Final = click.DateTime(formats=["%Y-%m-%d"])
 _pipes = click.argument("pipes", nargs=-1, metavar="[PIPE]...", help="The pipes; all, if none is named.")
 
@@ -122,7 +119,11 @@ def run(
     with _opened(path, pipes, progress=every is None, working=True) as (config, workers, file):
         watched = _Watched(config, file, workers, metrics_file)
         if metrics_port is not None:
-            watched.metrics.serve(metrics_port)
+            try:
+                watched.metrics.serve(metrics_port)
+            except OSError as error:
+                why = f"{metrics_port} cannot be listened at: {error.strerror}"
+                raise click.BadParameter(why, param_hint="--metrics-port") from None
         if every is not None:
             stopping = next(iter(workers.values())).stopping
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -204,14 +205,14 @@ def status(path: Path, pipes: tuple[str, ...], as_json: bool, healthcheck: bool)
     """
     from calldex.sync.config import load, seconds
     from calldex.sync.runner import shown
-    from calldex.sync.state import StateFile
+    from calldex.sync.state import StateFile, written
 
     config = load(path)
     names = config.chosen(pipes)
     if not config.state.exists():
         output.say("No pipe ran yet.")
         raise click.exceptions.Exit(_UNDONE if healthcheck else 0)
-    with StateFile(config.state, writing=False) as file:
+    with written(config.state), StateFile(config.state, writing=False) as file:
         found = [shown(file, name, seconds(config.watch.lag)) for name in names]
     if as_json:
         output.json(found)
@@ -261,12 +262,13 @@ def _opened(
     path: Path, pipes: tuple[str, ...], *, progress: bool = False, working: bool = False
 ) -> Iterator[tuple[Config, Mapping[str, Worker], Any]]:
     """The file, and the pipes that are named."""
+    from calldex.allocator import give_freed_memory_back
     from calldex.cli.process import log_to_stderr
     from calldex.sync.config import load
     from calldex.sync.runner import workers
     from calldex.sync.state import StateFile, written
 
-    _give_memory_back()
+    give_freed_memory_back()
     config = load(path)
     names = config.chosen(pipes)
     stopping = threading.Event()
@@ -279,14 +281,6 @@ def _opened(
             if not stopping.is_set():
                 for worker in made.values():
                     worker.close()
-
-
-def _give_memory_back() -> None:
-    """Let the process give what it frees of 2 MiB and more back to the system: pages of 12 MB, read in one thread and
-    freed in another, would leave holes. Only glibc's allocator has such a setting."""
-    tune = getattr(ctypes.CDLL(None), "mallopt", None)
-    if tune is not None:
-        tune(_MALLOC_MMAP_THRESHOLD, 2 << 20)
 
 
 def _each(workers: Mapping[str, Worker], work: Callable[[Worker], object]) -> None:

@@ -10,9 +10,10 @@ import asyncio
 import os
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Final, Generic, Self, TypeVar
 
@@ -97,9 +98,20 @@ async def patiently_async(tries: int, send: Callable[[], Awaitable[T]]) -> T:
 
 def refused(reply: httpx2.Response) -> ApiError:
     """The error for a reply that was read and is no success."""
-    asked = reply.headers.get("retry-after", "")
-    retry_after_s = float(asked) if asked.isdecimal() else None
-    return refusal(reply.status_code, problem_members(reply.content), retry_after_s)
+    return refusal(reply.status_code, problem_members(reply.content), retry_after(reply.headers))
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """How many seconds a reply asks to wait: as a number, or a date on the clock of who sent it; None where it does
+    not."""
+    asked = headers.get("retry-after", "").strip()
+    if asked.replace(".", "", 1).isdecimal():
+        return float(asked)
+    try:
+        until, sent = parsedate_to_datetime(asked), parsedate_to_datetime(headers.get("date", ""))
+        return max(0.0, (until - sent).total_seconds())
+    except (ValueError, TypeError):  # no date, or one without a zone
+        return None
 
 
 def _succeeded(reply: httpx2.Response) -> httpx2.Response:

@@ -124,10 +124,17 @@ class Copying:
     def rows_of_calls(self, rows: Sequence[tuple[int, int, str, CallRow]]) -> None:
         """Keep rows of calls: id, account, source, row."""
         kept = [
-            {"id": id_, "account_id": account_id, "source": source, "key": row.key, "uuid": row.uuid,
-             "links": msgspec.json.encode(row.links).decode(), "text": row.text.encode()}
+            {
+                "id": id_,
+                "account_id": account_id,
+                "source": source,
+                "key": row.key,
+                "uuid": row.uuid,
+                "links": msgspec.json.encode(row.links).decode(),
+                "text": row.text.encode(),
+            }
             for id_, account_id, source, row in rows
-        ]  # fmt: skip
+        ]
         links = [
             {"account_id": account_id, "source": source, "link": link.encode(), "row_id": id_}
             for id_, account_id, source, row in rows
@@ -138,11 +145,20 @@ class Copying:
     def quarantined(self, pieces: Sequence[Quarantined]) -> None:
         """Keep pieces of a quarantine."""
         kept = [
-            {"id": each.id, "account_id": each.account_id, "source": each.source, "format": each.format,
-             "origin": each.origin, "place": each.where, "reason": each.reason, "raw": each.raw,
-             "digest": hashlib.sha256(each.raw).digest(), "at_ms": each.at_ms}
+            {
+                "id": each.id,
+                "account_id": each.account_id,
+                "source": each.source,
+                "format": each.format,
+                "origin": each.origin,
+                "place": each.where,
+                "reason": each.reason,
+                "raw": each.raw,
+                "digest": hashlib.sha256(each.raw).digest(),
+                "at_ms": each.at_ms,
+            }
             for each in pieces
-        ]  # fmt: skip
+        ]
         self._keep((tables.quarantine, kept))
 
     def receipts(self, receipts: Iterable[tuple[int, str, Receipt, int]]) -> None:

@@ -122,8 +122,11 @@ class Exports(Repository):
                 select(func.count(), func.count().filter(exports.c.state.in_(_OPEN))).where(*own)
             ).one()
             if waiting >= MOST_OPEN:
-                raise TooMany(f"{waiting} exports of yours wait or run, and {MOST_OPEN} may; try again when one has"
-                              " ended, or delete one", retry_after=10)  # fmt: skip
+                raise TooMany(
+                    f"{waiting} exports of yours wait or run, and {MOST_OPEN} may; try again when one has"
+                    " ended, or delete one",
+                    retry_after=10,
+                )
             if kept >= MOST_KEPT:
                 raise TooMany(f"{kept} of your exports are kept, the most that may be; delete some", retry_after=60)
             insert_export(connection, export)

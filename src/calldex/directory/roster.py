@@ -75,10 +75,25 @@ class Roster:
             )
         account = self._change.account
         unnamed = User(
-            id=_NEW, account_id=account.id, account=account.name, email="", name="", role=None, groups=(),
-            timezone=None, effective_timezone="", extension=None, sip_account=None, caller_id=None, skills=(),
-            agent_id=0, created_at=now_ms(), disabled_at=None, teams=(), supervises=(),
-        )  # fmt: skip
+            id=_NEW,
+            account_id=account.id,
+            account=account.name,
+            email="",
+            name="",
+            role=None,
+            groups=(),
+            timezone=None,
+            effective_timezone="",
+            extension=None,
+            sip_account=None,
+            caller_id=None,
+            skills=(),
+            agent_id=0,
+            created_at=now_ms(),
+            disabled_at=None,
+            teams=(),
+            supervises=(),
+        )
         return self.change(unnamed, msgspec.structs.replace(wanted, email=email))
 
     def change(self, user: User, wanted: UserChanges) -> User:

@@ -140,7 +140,7 @@ class Signin(Sessions):
 
     def _proven_user(self, email: str, password: str, client: Client, at_ms: int) -> tuple[int, str] | None:
         """The id and the hash of the user whose password this is."""
-        nobody = _hash_of_nobody()
+        nobody = _hash_of_nobody(HASHER)
         user = select(users.c.id, users.c.password_hash).where(users.c.email == email, users.c.disabled_at.is_(None))
         with self._db.write() as connection:
             row = connection.execute(user).one_or_none()
@@ -207,9 +207,9 @@ def _is_password(hashed: str, password: str) -> bool:
 
 
 @cache
-def _hash_of_nobody() -> str:
+def _hash_of_nobody(hasher: PasswordHasher) -> str:
     """What is verified against where there is no user, so that it takes as long."""
-    return _hashed(secrets.token_urlsafe())
+    return hasher.hash(secrets.token_urlsafe())
 
 
 def _keys(email: str, address: str, device: Device | None) -> tuple[Failures, Failures]:

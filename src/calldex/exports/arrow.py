@@ -73,7 +73,7 @@ class Batches:
         self._reading = Reading(self._types)
 
     def read(self, records: bytes) -> list[RecordBatch]:
-        """The batches of some records, their JSON joined by commas."""
+        """The batches of some records, their JSON a line each."""
         return [self._typed(batch) for batch in self._reading.table(records, Table.from_arrow).to_batches()]
 
     def close(self) -> None:

@@ -67,7 +67,7 @@ class Writer(Protocol):
         """The bytes before the first record."""
 
     def convert(self, records: bytes) -> object:
-        """What can be made of some records by themselves, their JSON joined by commas; called in several threads at
+        """What can be made of some records by themselves, their JSON a line each; called in several threads at
         once, so for what takes place beside Python's lock."""
 
     def add(self, converted: Any) -> bytes:
@@ -134,7 +134,7 @@ Cell = str | int | float | datetime | None
 
 @lru_cache(maxsize=256)
 def flat(columns: tuple[Column, ...], instants: bool) -> Callable[[bytes], list[list[Cell]]]:
-    """What reads records, their JSON joined by commas, as rows of these columns. `instants`: times as `datetime`,
+    """What reads records, their JSON a line each, as rows of these columns. `instants`: times as `datetime`,
     else as they are served."""
     names = [f"c{number}" for number in range(len(columns))]
     fields: list[tuple[str, Any, Any]] = []
@@ -144,12 +144,12 @@ def flat(columns: tuple[Column, ...], instants: bool) -> Callable[[bytes], list[
         else:
             type_ = datetime if column.kind is Kind.INSTANT and instants else str | int | float
             fields.append((name, type_ | None, msgspec.field(name=column.name, default=None)))
-    decode = msgspec.json.Decoder(list[msgspec.defstruct("Flat", fields, gc=False)]).decode  # type: ignore[misc]  # it is made here
+    decode = msgspec.json.Decoder(msgspec.defstruct("Flat", fields, gc=False)).decode_lines
     nested = [number for number, column in enumerate(columns) if column.kind is Kind.NESTED]
 
     def rows(records: bytes) -> list[list[Cell]]:
         made = []
-        for record in decode(b"[%b]" % records):
+        for record in decode(records):
             row = list(msgspec.structs.astuple(record))
             for number in nested:
                 row[number] = _json(bytes(row[number]))

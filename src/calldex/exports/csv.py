@@ -31,6 +31,7 @@ BOM: Final = "\ufeff"
 _RUNS: Final = re.compile(r"[\s\x00]*[=+\-@\t\r\n\x00\uff1d\uff0b\uff0d\uff20]")
 _NUMBER: Final = re.compile(r"[+-]?[0-9][0-9 .,()-]*")
 _SAFE_TO_BEGIN: Final = re.compile(r"[^\s\x00=+\-@\uff1d\uff0b\uff0d\uff20]")
+_LINE_END: Final = re.compile(r"\r\n?")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
@@ -113,7 +114,7 @@ class Exact:
         self._numbers = [column.name for column in columns if column.kind is Kind.DECIMAL or column.name == "custom"]
 
     def rows(self, records: bytes) -> bytes:
-        """The rows of records, their JSON joined by commas."""
+        """The rows of records, their JSON a line each."""
         rows = self.at_once(records)
         return self._cells(records) if rows is None else rows
 
@@ -136,7 +137,7 @@ _NESTED: Final = re.compile(rb"\x1f([\[{][^\x1f]*[\",][^\x1f]*)")
 
 @lru_cache(maxsize=256)
 def cell_by_cell(columns: tuple[Column, ...]) -> Callable[[bytes], bytes]:
-    """What turns records, their JSON joined by commas, into rows of these columns.
+    """What turns records, their JSON a line each, into rows of these columns.
 
     JSON without escapes is a cell already: texts in quotes, which none of their characters ends; numbers as they are.
     What is null becomes empty, and what is nested a text. Rows with escapes go cell by cell.
@@ -145,11 +146,11 @@ def cell_by_cell(columns: tuple[Column, ...]) -> Callable[[bytes], bytes]:
         (f"c{number}", msgspec.Raw, msgspec.field(name=column.name, default=msgspec.Raw(b"null")))
         for number, column in enumerate(columns)
     ]
-    decode = msgspec.json.Decoder(list[msgspec.defstruct("Cells", fields, gc=False)]).decode  # type: ignore[misc]  # it is made here
+    decode = msgspec.json.Decoder(msgspec.defstruct("Cells", fields, gc=False)).decode_lines
     cells = msgspec.structs.astuple
 
     def rows(records: bytes) -> bytes:
-        lines = map(_GAP.join, map(cells, decode(b"[%b]" % records)))
+        lines = map(_GAP.join, map(cells, decode(records)))
         if b"\\" not in records:
             return _plain(lines)
         parts = groupby(lines, lambda line: b"\\" in line)
@@ -219,8 +220,9 @@ def for_people(rows: Iterable[Iterable[Cell]], end: str = "\r\n", *, begins: boo
 
 
 def defused(cell: Cell) -> Cell:
-    """A cell that no spreadsheet runs and no terminal obeys: control characters become the replacement character."""
+    """A cell that no spreadsheet runs and no terminal obeys: control characters become the replacement character, and
+    lines end in one way, since a carriage return that no quotes keep ends a row, and what follows begins a cell."""
     if not isinstance(cell, str) or not cell or (cell.isprintable() and _SAFE_TO_BEGIN.match(cell)):
         return cell
-    cell = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", cell)
+    cell = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", _LINE_END.sub("\n", cell))
     return f"'{cell}" if _RUNS.match(cell) and not _NUMBER.fullmatch(cell) else cell

@@ -7,28 +7,22 @@ from collections.abc import Callable
 import msgspec
 
 from calldex.exports.columns import Layout
-from calldex.records.vocabulary import BETWEEN
 
 
 def _picked(layout: Layout) -> Callable[[bytes], list[bytes]]:
     """What gives each record's JSON with the chosen members alone."""
     names = [column.name for column in layout.columns]
     keys = [msgspec.json.encode(name) + b":" for name in names]
-    decode = msgspec.json.Decoder(list[dict[str, msgspec.Raw]]).decode
+    decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode_lines
     absent = msgspec.Raw(b"null")
 
     def pick(records: bytes) -> list[bytes]:
         return [
             b"{%b}" % b",".join(key + record.get(name, absent) for key, name in zip(keys, names, strict=True))
-            for record in decode(b"[%b]" % records)
+            for record in decode(records)
         ]
 
     return pick
-
-
-def one_a_line(records: bytes) -> bytes:
-    """Records' JSON, joined by commas, with line feeds between them instead."""
-    return records.replace(BETWEEN, b'}\n{"uuid":"')
 
 
 def last_object(records: int, digest: str) -> bytes:
@@ -54,7 +48,7 @@ class Lines:
         """A line each."""
         if self._pick is not None:
             return b"".join(line + b"\n" for line in self._pick(converted))
-        return one_a_line(converted) + b"\n"
+        return converted + b"\n"
 
     def end(self) -> bytes:
         """Nothing."""
@@ -83,7 +77,7 @@ class Json:
     def add(self, converted: bytes) -> bytes:
         """The records, between commas."""
         comma, self._comma = self._comma, b","
-        return comma + (b",".join(self._pick(converted)) if self._pick is not None else converted)
+        return comma + (b",".join(self._pick(converted)) if self._pick is not None else converted.replace(b"\n", b","))
 
     def end(self) -> bytes:
         """The bracket without which it is no JSON."""

@@ -17,8 +17,6 @@ from typing import Any, Final
 import duckdb
 from arro3.core import DataType
 
-from calldex.exports.lines import one_a_line
-
 _SURE: Final = (
     "CASE WHEN regexp_matches({0}, '(^|:)-?([0-9.]+e|0\\.000|[0-9]{{17}})') THEN error('unsure') ELSE {0} END AS {0}"
 )
@@ -43,10 +41,12 @@ class Reading:
         self._idle: SimpleQueue[_Desk] = SimpleQueue()
 
     def table(self, records: bytes, take: Callable[[Any], Any]) -> Any:
-        """What is taken of the records, their JSON joined by commas, as an Arrow stream."""
+        """What is taken of the records, their JSON a line each, as an Arrow stream."""
         with self._desk() as desk:
-            desk.batch.write(one_a_line(records))
-            return take(desk.cursor.sql(f"FROM {self._records(desk)}"))
+            desk.batch.write(records)
+            if desk.columns is None:
+                desk.columns = desk.cursor.sql(f"FROM {self._records(desk)}")
+            return take(desk.columns)
 
     def rows(self, records: bytes, quoted: Sequence[str], numbers: Sequence[str]) -> bytes | None:
         """The records as CSV, without headings: values of the columns `quoted` in quotes, those that are null excepted.
@@ -55,7 +55,7 @@ class Reading:
         sure = ", ".join(_SURE.format(_name(name)) for name in numbers)
         force = f", FORCE_QUOTE ({', '.join(map(_name, quoted))})" if quoted else ""
         with self._desk() as desk:
-            desk.batch.write(one_a_line(records))
+            desk.batch.write(records)
             desk.rows.write(b"")
             try:
                 desk.cursor.execute(
@@ -89,10 +89,11 @@ class Reading:
 
 
 class _Desk:
-    """What one thread needs to read a batch."""
+    """What one thread needs to read a batch. `columns`: what is read of whatever `batch` holds, understood once."""
 
     def __init__(self) -> None:
         self.cursor = _database().cursor()
+        self.columns: duckdb.DuckDBPyRelation | None = None
         self.batch, self.rows = _File(), _File()
 
     def close(self) -> None:
@@ -110,11 +111,11 @@ class _File:
         self.path = f"/proc/self/fd/{self._number}"
 
     def write(self, content: bytes) -> None:
-        """Make this its content."""
-        os.ftruncate(self._number, 0)
+        """Make this its content. The memory of what it held before is used again."""
         written = 0
         while written < len(content):
             written += os.pwrite(self._number, memoryview(content)[written:], written)
+        os.ftruncate(self._number, len(content))
 
     def read(self) -> bytes:
         """Take its content from it."""

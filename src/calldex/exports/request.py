@@ -107,7 +107,7 @@ class Made:
         return self._summed(self._writer.begin())
 
     def convert(self, records: bytes) -> object:
-        """What can be made of some records by themselves, their JSON joined by commas; several threads at once."""
+        """What can be made of some records by themselves, their JSON a line each; several threads at once."""
         return self._writer.convert(records)
 
     def add(self, converted: Any, count: int) -> bytes:

@@ -27,7 +27,6 @@ _AT_ONCE: Final = 1000
 """Records read, and written in a commit, at once."""
 _SETTLED: Final[Mapping[Disposition, Disposition]] = {"waiting": "abandoned", "active": "answered"}
 _OPEN: Final = Condition(Op.ANY_WORD, "disposition", tuple(DISPOSITIONS.index(word) + 1 for word in _SETTLED))
-_ELEMENTS: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 class _Due(msgspec.Struct, frozen=True):
@@ -70,7 +69,7 @@ def _open_calls(store: Store, account_id: int, before_ms: int) -> Iterator[list[
         if found.last is None:
             return
         after, passed = found.last, passed + found.count
-        yield [cdr for raw in _ELEMENTS(b"[%b]" % found.json) if (cdr := _cdr(bytes(raw))) is not None]
+        yield [cdr for line in found.json.split(b"\n") if (cdr := _cdr(line)) is not None]
 
 
 def _write(store: Store, account_id: int, source: str, due: _Due, uuids: Sequence[str]) -> int:

@@ -61,7 +61,7 @@ def run_due(node: Node, name: str, at_ms: int) -> None:
                 break  # another node was faster
             if run is None:
                 _log.warning("export_left_out", schedule=schedule.name, day=day.isoformat())
-            schedule = msgspec.structs.replace(schedule, next_day=following)  # noqa: PLW2901
+            schedule = msgspec.structs.replace(schedule, next_day=following)  # noqa: PLW2901 - the next run of it
 
 
 def _run_of(node: Node, name: str, schedule: Schedule, day: date, at_ms: int) -> Export:

@@ -29,25 +29,24 @@ SERVED_AS: Final[Mapping[Vocabulary, Mapping[InteractionType, str]]] = {
 
 ALL_WORDS: Final = frozenset((*INTERACTION_TYPES, *(word for words in SERVED_AS.values() for word in words.values())))
 """Every word that a reply may have, in one vocabulary or the other."""
-BETWEEN: Final = b'},{"uuid":"'
-"""Stands between two records and nowhere else: in a string its quotation marks would be escaped, and no other list
-holds objects that begin with `uuid`."""
-FIRST: Final = b'{"uuid":"'
-"""Begins a record."""
-UUID_LENGTH: Final = 36
+_FIRST: Final = b'{"uuid":"'
+"""Begins a record, and with it a line: within a record a line feed would be escaped."""
+_UUID_LENGTH: Final = 36
+UUID_PLACE: Final = slice(len(_FIRST), len(_FIRST) + _UUID_LENGTH)
+"""Where in its JSON a record's uuid stands."""
 _TYPE: Final = b'","type":'
 """Stands between a record's uuid and its word: the members have one order, and uuids one length."""
 
 
 def in_words(records: bytes, vocabulary: Vocabulary | None) -> bytes:
-    """Records' JSON, joined by commas, in a vocabulary; of None, in the words under which they are kept."""
+    """Records' JSON, a line each, in a vocabulary; of None, in the words under which they are kept."""
     if vocabulary is None:
         return records
     changes: list[tuple[int, int, bytes]] = []
     for own, said in _words(vocabulary):
         at = records.find(own)
         while at >= 0:
-            if _begins_record(records, at - UUID_LENGTH):
+            if _begins_record(records, at - _UUID_LENGTH):
                 changes.append((at, at + len(own), said))
             at = records.find(own, at + len(own))
     return _changed(records, sorted(changes)) if changes else records
@@ -55,9 +54,8 @@ def in_words(records: bytes, vocabulary: Vocabulary | None) -> bytes:
 
 def _begins_record(records: bytes, uuid_at: int) -> bool:
     """Whether a record's uuid stands there, and not the like of it in a text."""
-    if uuid_at == len(FIRST):
-        return records.startswith(FIRST)
-    return uuid_at > len(BETWEEN) and records.startswith(BETWEEN, uuid_at - len(BETWEEN))
+    begin = uuid_at - len(_FIRST)
+    return begin >= 0 and records.startswith(_FIRST, begin) and records[max(begin - 1, 0) : begin] in (b"", b"\n")
 
 
 def _changed(records: bytes, changes: list[tuple[int, int, bytes]]) -> bytes:

@@ -26,7 +26,7 @@ from calldex.access import Scope
 from calldex.access.masking import served
 from calldex.errors import BadToken, CursorExpired, ScopeChanged
 from calldex.records.record import from_ms
-from calldex.records.vocabulary import BETWEEN, FIRST, UUID_LENGTH
+from calldex.records.vocabulary import UUID_PLACE
 from calldex.sealing import Sealing
 from calldex.search.query import Query
 from calldex.store import Changes, Store
@@ -146,6 +146,7 @@ class ChangeFeed:
         held: dict[bytes, int] = {}
         if not _is_whole(query) and found.upto > since:
             held = self._store.log.superseded(query, cursor.after, since, found.upto)
+        self._checked(query, cursor)  # once more: what was purged while it was read may lack in it
         select = _latest if cursor.versions == "latest" else _all
         chosen = select(found, held, whole=_is_whole(query))
         complete_ms = max(cursor.complete_ms, found.complete_ms)
@@ -161,7 +162,7 @@ class ChangeFeed:
 
 def _is_whole(query: Query) -> bool:
     """Whether every record of the account is meant."""
-    return query.scope.whole and not query.where and query.start_ms is None and query.end_ms is None
+    return query.is_whole and query.start_ms is None and query.end_ms is None
 
 
 def _latest(found: Changes, held: Container[bytes], *, whole: bool) -> list[bool]:
@@ -186,10 +187,7 @@ def _all(found: Changes, held: Iterable[bytes], *, whole: bool) -> list[bool]:
 def _entries(found: Changes, chosen: Iterable[bool], scope: Scope) -> Iterator[bytes]:
     """Of the changes those that are chosen, as the reader sees them (masked, in their vocabulary), joined by commas; in
     pieces, as there are megabytes."""
-    parts = served(found.json, scope).split(BETWEEN)
-    parts[0] = parts[0].removeprefix(FIRST)
-    parts[-1] = parts[-1].removesuffix(b"}")
-    records, comma = iter(parts), b""  # of each record what is behind the mark before its uuid, without its last brace
+    records, comma = iter(served(found.json, scope).split(b"\n")), b""
     for change, is_chosen in zip(found.changes, chosen, strict=True):
         record = next(records) if change.matches else None
         if not is_chosen:
@@ -198,14 +196,8 @@ def _entries(found: Changes, chosen: Iterable[bool], scope: Scope) -> Iterator[b
             uuid, at = str(UUID(bytes=change.uuid)).encode(), _instant(change.at_ms)
             yield b'%b{"seq":%d,"change":"delete","uuid":"%b","at":%b,"record":null}' % (comma, change.seq, uuid, at)
         else:
-            uuid, at = record[:UUID_LENGTH], _instant(change.at_ms)
-            yield b'%b{"seq":%d,"change":"upsert","uuid":"%b","at":%b,"record":%b' % (
-                comma,
-                change.seq,
-                uuid,
-                at,
-                FIRST,
-            )
+            uuid, at = record[UUID_PLACE], _instant(change.at_ms)
+            yield b'%b{"seq":%d,"change":"upsert","uuid":"%b","at":%b,"record":' % (comma, change.seq, uuid, at)
             yield record
-            yield b"}}"
+            yield b"}"
         comma = b","

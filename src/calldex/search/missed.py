@@ -12,11 +12,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-import msgspec
-
-from calldex.records.fields import CALLBACK_STATES, Op
+from calldex.records.fields import CALLBACK_STATES
 from calldex.records.record import DISPOSITIONS, INTERACTION_TYPES, Cdr, Disposition, InteractionType
-from calldex.search.query import Condition, Query
+from calldex.search.query import Condition
 
 HOUR_MS: Final = 3_600_000
 MISSED: Final[tuple[Disposition, ...]] = (
@@ -48,15 +46,6 @@ OPEN, RETURNED, ANSWERED_LATER = range(1, len(CALLBACK_STATES) + 1)
 def is_missed(record: Cdr) -> bool:
     """Whether a record is one of a missed call."""
     return record.type == "inbound" and record.disposition in MISSED
-
-
-def split(query: Query) -> tuple[Query, tuple[Condition, ...]]:
-    """A query without its conditions about callbacks, and these."""
-    asked = tuple(each for each in query.where if each.op is Op.CALLED_BACK)
-    if not asked:
-        return query, ()
-    rest = tuple(each for each in query.where if each.op is not Op.CALLED_BACK)
-    return msgspec.structs.replace(query, where=rest), asked
 
 
 def states(conditions: Sequence[Condition]) -> tuple[int, ...]:

@@ -119,7 +119,7 @@ class Pager:
                 query, place.as_of, limit=per_page, total=total, after=place.after, skip=place.skip
             )
         token = self.following(query, place, total, found.count, found.last)
-        return Page(served(found.json, query.scope), found.count, total, token)
+        return Page(served(found.json, query.scope).replace(b"\n", b","), found.count, total, token)
 
     def following(self, query: Query, place: Place, total: int, count: int, last: Position | None) -> str | None:
         """The token for what follows a page of so many, up to the last of them; None if nothing does."""

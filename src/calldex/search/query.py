@@ -71,15 +71,22 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
 
     scope: Scope
     where: tuple[Condition, ...] = ()
+    callbacks: tuple[Condition, ...] = ()
+    """What became of callers, as other records tell: a store answers these, or says that it does not."""
     start_ms: int | None = None
     end_ms: int | None = None
     callback_hours: int = CALLBACK_HOURS
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every record of the account is meant that began within the time."""
+        return self.scope.whole and not (self.where or self.callbacks)
 
     def fingerprint(self) -> bytes:
         """16 bytes that differ when the filters differ (not the scope); a search token remembers them."""
         plain = sorted(
             (f"{'not ' if c.negated else ''}{c.op.name}", f"{c.column}{c.or_column}", sorted(map(str, c.values)))
-            for c in self.where
+            for c in (*self.where, *self.callbacks)
         )
         hours = () if self.callback_hours == CALLBACK_HOURS else (self.callback_hours,)
         packed = msgspec.msgpack.encode((plain, self.start_ms, self.end_ms, *hours))
@@ -188,35 +195,42 @@ def parse(
     given = _by_name(pairs, parameters, problems)
     filters = FILTERS if parameters.filters else ()
     asked = [filter_ for filter_ in filters if filter_.name in given]
-    conditions = tuple(
-        condition for filter_ in asked if (condition := _condition(filter_, given, problems)) is not None
-    )
+    conditions = [found for filter_ in asked if (found := _condition(filter_, given, problems)) is not None]
     start_ms, end_ms = _days(given, timezone, problems) if parameters.days else (None, None)
     hours = _read(given, _HOURS, lambda text: _whole(text, 1, MOST_CALLBACK_HOURS), problems) or CALLBACK_HOURS
     problems += _unrelated(given, parameters)
     own = _own(given, parameters.own, problems)
     _permitted(asked, scope)
-    query = Query(scope=scope, where=conditions, start_ms=start_ms, end_ms=end_ms, callback_hours=hours)
+    query = Query(
+        scope=scope,
+        where=tuple(each for each in conditions if each.op is not Op.CALLED_BACK),
+        callbacks=tuple(each for each in conditions if each.op is Op.CALLED_BACK),
+        start_ms=start_ms,
+        end_ms=end_ms,
+        callback_hours=hours,
+    )
     return query, own
 
 
 _HOURS: Final = FILTER_PARAMETERS[0].name
-_RELATED: Final = tuple(filter_.name for filter_ in FILTERS if filter_.op is Op.CALLED_BACK)
+RELATED: Final = tuple(filter_.name for filter_ in FILTERS if filter_.op is Op.CALLED_BACK)
+"""Filters that look at other records as well."""
+UNRELATED: Final = "it depends on other calls, and a change of those makes no new version of the record"
+"""Why the change feed takes none of them."""
 
 
 def _unrelated(given: Mapping[str, str], parameters: Parameters[Any]) -> Iterable[Problem]:
     """What is given of filters that look at other records, where they cannot be, or of their hours without them."""
     if not parameters.related:
-        for name in (*_RELATED, _HOURS):
+        for name in (*RELATED, _HOURS):
             if name in given:
                 yield Problem(
                     name,
                     given[name][:100],
-                    "is not available in the change feed: it depends on other calls, and a change of those makes no new"
-                    " version of the record",
+                    f"is not available in the change feed: {UNRELATED}",
                     "without it, or in the list, in exports and in statistics",
                 )
-    elif _HOURS in given and not parameters.hours_alone and given.keys().isdisjoint(_RELATED):
+    elif _HOURS in given and not parameters.hours_alone and given.keys().isdisjoint(RELATED):
         yield Problem(_HOURS, given[_HOURS][:100], "has no effect without callback_state", "with callback_state")
 
 

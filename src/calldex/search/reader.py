@@ -55,7 +55,7 @@ from calldex.errors import BadRequest, CalldexError, NotFound, StoreNotReady
 from calldex.records import codec
 from calldex.records.fields import Op
 from calldex.records.record import Cdr, Rejected, from_ms
-from calldex.records.vocabulary import BETWEEN, FIRST, UUID_LENGTH
+from calldex.records.vocabulary import UUID_PLACE
 from calldex.search.feed import ChangeFeed, Cursor, FeedPage, Start, Versions
 from calldex.search.page import Page, Pager, Place
 from calldex.search.query import PAGES, Condition, O, PageRequest, Parameters, Query, parse
@@ -68,6 +68,7 @@ BATCH: Final = 5_000
 """Records of one batch of a stream."""
 _HOUR_MS: Final = 3_600_000
 _PAUSE_S: Final = 0.05
+_OBJECTS: Final = msgspec.json.Decoder().decode_lines
 _SIDE_BY_SIDE: Final = 2
 """Batches of one stream that are converted at once."""
 
@@ -116,7 +117,7 @@ SEARCH: Final = Reading(action="search", takes=PAGES)
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """Some records of a stream in their order: their JSON as served, joined by commas, how many, where the last of them
+    """Some records of a stream in their order: their JSON as served, a line each, how many, where the last of them
     stands, and what was made of their JSON for who writes them."""
 
     json: bytes
@@ -260,8 +261,9 @@ class Reader:
         async with noting(self._audit, caller.actor, reading.action) as noted:
             noted.target = target
             noted.detail = searched(pairs, reading.takes.own)
-            query, own = parse(pairs, _readable(caller.principal, reading.needs), caller.principal.timezone,
-                               reading.takes)  # fmt: skip
+            query, own = parse(
+                pairs, _readable(caller.principal, reading.needs), caller.principal.timezone, reading.takes
+            )
             if reading.waits:
                 await self._until_ready(query)
             yield Search(
@@ -377,7 +379,7 @@ class Search(Generic[O]):
         """A page of missed calls by their callers; of those alone that end with a call of `last`, or do not."""
         kind = "all" if last is None else "others" if without else "some"
         walk = msgspec.structs.replace(  # so that its tokens are not those of a list
-            self._query, where=(*self._query.where, Condition(Op.CALLED_BACK, "missed", (kind,)))
+            self._query, callbacks=(*self._query.callbacks, Condition(Op.CALLED_BACK, "missed", (kind,)))
         )
         place = self._pager.place(walk, wanted, now_ms())
         ask = MissedAsk(limit=wanted.per_page, after=place.after, skip=place.skip, last=last, without=without)
@@ -393,7 +395,7 @@ class Search(Generic[O]):
         """Some records, as served, by their uuids."""
         query = Query(scope=self.scope, where=(Condition(Op.ANY_UUID, "uuid", tuple(uuids)),))
         found = self._store.slice(query, as_of, limit=len(uuids), total=len(uuids)).json if uuids else b""
-        records: list[dict[str, Any]] = msgspec.json.decode(b"[%b]" % served(found, self.scope))
+        records: list[dict[str, Any]] = _OBJECTS(served(found, self.scope))
         return {record["uuid"]: record for record in records}
 
     # --- changes ------------------------------------------------------------------------------------------------------
@@ -492,24 +494,24 @@ class Search(Generic[O]):
         return Point(as_of=as_of, total=self._store.total(self._query, as_of))
 
     def _batches(self, point: Point, size: int, *, dated: bool) -> Iterator[Batch]:
-        as_of, total, after = point.as_of, point.total, point.after
-        left = total - point.passed
-        while left > 0:
-            found = self._store.slice(self._query, as_of, limit=min(size, left), total=total, after=after)
-            if not found.count:
-                raise CalldexError(f"{left} of {total} records that were counted are not there")
+        as_of, left = point.as_of, point.total - point.passed
+        for found in self._store.walk(
+            self._query, as_of, size=size, total=point.total, passed=point.passed, after=point.after
+        ):
             json = served(found.json, self.scope)
-            after, left = found.last, left - found.count
-            yield Batch(self._dated(json, as_of) if dated else json, found.count, after)
+            left -= found.count
+            yield Batch(self._dated(json, as_of) if dated else json, found.count, found.last)
+        if left:
+            raise CalldexError(f"{left} of {point.total} records that were counted are not there")
 
     def _dated(self, records: bytes, as_of: int) -> bytes:
         """Records' JSON with `updated_at` behind its other members."""
-        first, *rest = records.removesuffix(b"}").split(BETWEEN)
-        uuids = [first[len(FIRST) : len(FIRST) + UUID_LENGTH].decode(), *(part[:UUID_LENGTH].decode() for part in rest)]
+        lines = records.split(b"\n")
+        uuids = [line[UUID_PLACE].decode() for line in lines]
         written = self._store.written(self.scope.account_id, uuids, as_of)
         instants = [msgspec.json.encode(from_ms(written[uuid])) for uuid in uuids]
-        parts = zip((first, *rest), instants, strict=True)
-        return BETWEEN.join(b'%b,"updated_at":%b' % part for part in parts) + b"}"
+        parts = zip(lines, instants, strict=True)
+        return b"\n".join(b'%b,"updated_at":%b}' % (line[:-1], instant) for line, instant in parts)
 
     def _head(self) -> int:
         return self._store.head(self.scope.account_id)

@@ -49,7 +49,7 @@ class Position(msgspec.Struct, frozen=True):
 
 
 class Slice(msgspec.Struct, frozen=True):
-    """Some records in their order: their JSON joined by commas, how many, and where the last one stands."""
+    """Some records in their order: their JSON, a line each, how many, and where the last one stands."""
 
     json: bytes
     count: int
@@ -162,8 +162,8 @@ class Change(msgspec.Struct, frozen=True, gc=False):
 
 
 class Changes(msgspec.Struct, frozen=True):
-    """The versions that began behind a commit, in the order of commits, and the JSON of those that match, joined by
-    commas; up to the commit `upto`; whether there are `more` behind it. Nothing can come behind `upto` any more that
+    """The versions that began behind a commit, in the order of commits, and the JSON of those that match, a line
+    each; up to the commit `upto`; whether there are `more` behind it. Nothing can come behind `upto` any more that
     was committed before `complete_ms`."""
 
     changes: Sequence[Change]
@@ -310,6 +310,12 @@ class Records(Protocol):
     ) -> Slice:
         """The first `limit` matching records behind a position, after skipping some. `total` tells how many match
         in all, which helps to look in the right place."""
+
+    def walk(
+        self, query: Query, as_of: int, *, size: int, total: int, passed: int = 0, after: Position | None = None
+    ) -> Iterator[Slice]:
+        """The matching records behind a position, `size` at a time. `total` tells how many match in all, `passed` how
+        many of them are not behind it."""
 
     def aggregate(self, query: Query, as_of: int, grouping: Grouping) -> list[tuple[Any, ...]]:
         """What is measured of the groups of the records that match, in the order of their values: of each the begin of

@@ -20,10 +20,9 @@ from calldex.search.missed import (
     OPEN,
     OUTGOING_CODES,
     RETURNED,
-    split,
     states,
 )
-from calldex.search.query import Condition, Query
+from calldex.search.query import Query
 from calldex.store import MissedAsk, MissedLine, Span
 from calldex.store.sql import Dialect, Parameter, Sql, where
 
@@ -64,9 +63,9 @@ class As(msgspec.Struct, frozen=True, kw_only=True):
         return Sql(f"SELECT {columns} FROM {self.words.table} WHERE {condition.text} AND {more}", condition.parameters)
 
 
-def asked(query: Query, conditions: Sequence[Condition], stretch: Stretch, read: As) -> list[Sql]:
+def asked(query: Query, stretch: Stretch, read: As) -> list[Sql]:
     """The conditions that records of a stretch of time are as the query's conditions about callbacks say."""
-    if not conditions:
+    if not query.callbacks:
         return []
     start_ms, end_ms = _narrower(query, stretch)
     whole = Query(scope=query.scope, start_ms=start_ms, end_ms=end_ms, callback_hours=query.callback_hours)
@@ -81,7 +80,7 @@ def asked(query: Query, conditions: Sequence[Condition], stretch: Stretch, read:
             f" WHERE {state} IN ({', '.join('?' * len(each.values))}))",
             (*joined.parameters, within, *each.values),
         )
-        for each in conditions
+        for each in query.callbacks
     ]
 
 
@@ -123,12 +122,11 @@ def _joined(missed: Sql, query: Query, read: As, *, with_uuid: bool = False) -> 
 def lines(query: Query, ask: MissedAsk, read: As) -> Sql:
     """The lines of the missed calls that a query means, newest first: how many there are in all, then the members of
     `MissedLine`, with 0 and an empty text for an answer that there is not."""
-    plain, conditions = split(query)
     uuid, number = read.words.uuid, read.words.number.format("caller")
-    missed = read.rows(f"{uuid} AS uuid, started_ms, {number} AS number", plain, MISSED)
+    missed = read.rows(f"{uuid} AS uuid, started_ms, {number} AS number", query, MISSED)
     joined = _joined(missed, query, read, with_uuid=True)
     within = query.callback_hours * HOUR_MS
-    left = states(conditions)
+    left = states(query.callbacks)
     each = (
         "SELECT m.uuid AS uuid, m.started_ms AS started_ms, m.number AS number,"
         f" CASE WHEN {_IN_TIME} THEN a.state ELSE {OPEN} END AS state,"
@@ -161,6 +159,6 @@ def line(row: Sequence[Any]) -> MissedLine:
     return MissedLine(first_ms, last_ms, attempts, [str(uuid) for uuid in uuids], state, *found)
 
 
-def everything(conditions: Sequence[Condition]) -> bool:
-    """Whether these conditions may leave records that are no missed calls."""
-    return all(condition.negated for condition in conditions)
+def everything(query: Query) -> bool:
+    """Whether what is asked about callbacks may leave records that are no missed calls."""
+    return all(condition.negated for condition in query.callbacks)

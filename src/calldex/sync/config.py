@@ -11,6 +11,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from datetime import date
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
@@ -20,7 +21,8 @@ from msgspec import Meta
 
 from calldex.errors import BadSettings, Problem, UnreadableInput, suggest
 from calldex.inputs import read_members
-from calldex.sync.destinations import KINDS, Copy, Destination
+from calldex.sync.destinations import KINDS, Address, Copy, Destination
+from calldex.zones import timezones
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -32,6 +34,8 @@ SECRETS: Final = frozenset(
 )
 """Members that are `env:` or `file:` and nothing else, so that the file can be shown and kept under version control."""
 _PARTS: Final = ("source", "destination", "pipe", "watch")
+_OWN: Final = frozenset(("key", "page", "per_page", "search_token", "cursor", "start", "limit", "wait", "timezone"))
+"""Parameters by which a sync reads, and no filters."""
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _SPAN: Final = re.compile(r"([1-9][0-9]{0,5})([smhd])")
@@ -51,13 +55,13 @@ def seconds(span: str) -> int:
 class Source(msgspec.Struct, frozen=True, kw_only=True):
     """An endpoint of the contract. `account` is what copies call it; its name in the file, if not given."""
 
-    url: Annotated[str, Meta(pattern="^https?://")]
+    url: Address
     key: str
     kind: Literal["calldex", "v2"] | None = None
     account: str = ""
     look_back: Annotated[int, Meta(ge=1, le=366)] = 3
     """Of v2: how many days, today among them, are read again each time, since records change after the call."""
-    since: Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\d$")] | None = None
+    since: date | None = None
     """Of v2: the first day that is read; the first that has records, if not given."""
     requests_per_minute: Annotated[int, Meta(ge=1, le=100_000)] = 600
     timezone: str = "UTC"
@@ -74,16 +78,14 @@ class Pipe(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
     fields: list[str] = []
     lookups: bool = True
     """Whether agents, queues, teams, campaigns and wrap-up codes go as well, where the destination has tables."""
-    match_rows: bool = True
-    """Whether what is no longer seen is deleted. Without it the copy keeps what the source erased."""
 
 
 class Watch(msgspec.Struct, frozen=True, kw_only=True):
     """Who is told when a pipe falls behind or is not equal: a webhook, or somebody by e-mail."""
 
-    webhook: str | None = None
+    webhook: Address | None = None
     email: str | None = None
-    smtp: str = "smtp://localhost:25"
+    smtp: Annotated[str, Meta(pattern="^smtps?://")] = "smtp://localhost:25"
     sender: str = "calldex-sync@localhost"
     lag: Span = "1h"
     """A pipe that was not up to date for so long has fallen behind."""
@@ -148,11 +150,7 @@ def parse(found: Mapping[str, Any], path: Path, environment: Mapping[str, str]) 
     targets = {name: read.target(f"destination.{name}", given) for name, given in parts["destination"].items()}
     pipes = {name: read.struct(f"pipe.{name}", given, Pipe) for name, given in parts["pipe"].items()}
     watch = read.struct("watch", found.get("watch", {}), Watch)
-    for name, pipe in pipes.items():
-        if pipe is not None and pipe.from_ not in sources:
-            problems.append(_unknown(f"pipe.{name}.from", pipe.from_, sources))
-        if pipe is not None and pipe.to not in targets:
-            problems.append(_unknown(f"pipe.{name}.to", pipe.to, targets))
+    problems += _unheard_of(pipes, sources, targets)
     if not problems:
         problems += _contending(_whole(pipes), _whole(sources), _whole(targets))
     if not problems and not pipes:
@@ -162,6 +160,26 @@ def parse(found: Mapping[str, Any], path: Path, environment: Mapping[str, str]) 
     return Config(
         path=path, sources=_whole(sources), destinations=_whole(targets), pipes=_whole(pipes), watch=watch or Watch()
     )
+
+
+def _unheard_of(
+    pipes: Mapping[str, Pipe | None], sources: Mapping[str, Source | None], targets: Mapping[str, Target | None]
+) -> Iterator[Problem]:
+    """Names that mean nothing: of a zone, of either end of a pipe; and filters by which a sync itself reads."""
+    for name, source in sources.items():
+        if source is not None and source.timezone not in timezones():
+            said = f"is no time zone{suggest(source.timezone, timezones())}"
+            yield Problem(f"source.{name}.timezone", source.timezone, said, "Europe/London, UTC")
+    for name, pipe in pipes.items():
+        if pipe is None:
+            continue
+        if pipe.from_ not in sources:
+            yield _unknown(f"pipe.{name}.from", pipe.from_, sources)
+        if pipe.to not in targets:
+            yield _unknown(f"pipe.{name}.to", pipe.to, targets)
+        for own in sorted(_OWN & pipe.filters.keys()):
+            given = "" if own in SECRETS else str(pipe.filters[own])[:100]
+            yield Problem(f"pipe.{name}.filters.{own}", given, "is no filter: the sync itself sets it")
 
 
 def _contending(

@@ -20,7 +20,7 @@ from calldex.client.flows import Value
 from calldex.clock import now_ms
 from calldex.sync.destinations import Change
 from calldex.sync.sink import Day, Place, Sink, began_ms, chosen, digest, gone
-from calldex.sync.source import PAGE, Endpoint, Told
+from calldex.sync.source import PAGE, Endpoint, Listed, Told
 from calldex.sync.state import StateFile
 
 KEEP_CURSOR_S: Final = 3600
@@ -36,6 +36,13 @@ class Unsound(ClientError):
     """The endpoint answers what cannot be: a sync that went on would make the copy wrong."""
 
 
+def days_alone(filters: Mapping[str, Value]) -> None:
+    """Raises `Unsound` for filters that an endpoint which has the list alone cannot have: it is read by days."""
+    for name in ("start_date", "end_date"):
+        if name in filters:
+            raise Unsound(f"filters.{name}: the endpoint is read by days; `since` of the source says where to begin")
+
+
 class Reader:
     """What both ways share: whose records, under which filters, with which fields, and into which sink."""
 
@@ -49,7 +56,6 @@ class Reader:
         reads: str,
         filters: Mapping[str, Value],
         fields: Sequence[str],
-        match_rows: bool,
         progress: Progress,
         deep: bool = False,
     ) -> None:
@@ -60,7 +66,6 @@ class Reader:
         self.reads = reads
         self.filters = dict(filters)
         self.fields = fields
-        self.match_rows = match_rows
         self.progress = progress
         self.deep = deep
         """Whether what a copy has in the right version is compared by what it says as well, where days are read
@@ -76,8 +81,6 @@ class Reader:
 
     def sweep(self, part: str, start_ms: int | None = None, end_ms: int | None = None) -> Iterator[Change]:
         """The deletion of everything that the destination has of a time and did not come in a reading."""
-        if not self.match_rows:
-            return
         rows = self.sink.held(start_ms, end_ms)
         while some := [row[0] for row in islice(rows, PAGE)]:
             yield from map(gone, self.file.unseen(self.pipe, part, some))
@@ -122,7 +125,7 @@ class FeedReader(Reader):
     def _follow(self, place: Place, wait_s: int) -> int:
         total = 0
         found: dict[str, Change] = {}
-        expected = None if place.cursor else self.endpoint.page({**self.filters, "per_page": 1})["total"]
+        expected = None if place.cursor else self.endpoint.page({**self.filters, "per_page": 1}).total
         for page in self.endpoint.changes(place.cursor, self.filters, wait_s if place.cursor else 0):
             found |= {each.uuid: self._change(each) for each in page.changes}
             if page.has_more and len(found) + PAGE <= self.sink.batch_size:
@@ -178,15 +181,16 @@ class FeedReader(Reader):
 
 
 class _TokenRefused(Exception):
-    """A search token that is too old, or not valid any more: its day begins anew."""
+    """A search token that is not good for going on: its day begins anew."""
 
 
 class DayReader(Reader):
     """Reads the list by days. What differs from what the destination holds waits in `_pending` until it fills a batch;
     the place goes with it."""
 
-    def __init__(self, *args: Any, look_back: int, since: str | None, timezone: str, **given: Any) -> None:
+    def __init__(self, *args: Any, look_back: int, since: date | None, timezone: str, **given: Any) -> None:
         super().__init__(*args, **given)
+        days_alone(self.filters)
         self._look_back = look_back
         self._since = since
         self._timezone = timezone
@@ -204,10 +208,9 @@ class DayReader(Reader):
         place = self.sink.place()
         total = 0
         if place.reads != self.reads or not place.first:
-            place = Place(reads=self.reads, first=self._since or self._first(today))
-            if self._since is None:  # nothing begins before: what there is of then is no more
-                self.file.forget_seen(self.pipe)
-                total += self.swept("none", place, None, bounds(place.first, place.first, self._timezone)[0])
+            self.file.forget_seen(self.pipe)
+            place = Place(reads=self.reads, first=self._first(today))
+            total += self._nothing_before(place)
         days = self._wanted(place, today)
         total += self._days(place, days)
         if (other := self._today()) != today:  # our clock was wrong, or midnight has passed
@@ -225,14 +228,28 @@ class DayReader(Reader):
         first = date.fromisoformat(place.first)
         start = date.fromisoformat(place.through) + timedelta(1) if place.through else first
         start = max(first, min(start, today - timedelta(self._look_back - 1)))
-        return sorted({*place.days, *(str(start + timedelta(n)) for n in range((today - start).days + 1))})
+        return sorted({*place.days, *_each_day(start, today)})
 
     def range(self, start: str, end: str) -> int:
         """Read some days whole, and delete what of them did not come; how many changes that made."""
-        last, first = date.fromisoformat(end), date.fromisoformat(start)
-        days = [str(first + timedelta(number)) for number in range((last - first).days + 1)]
-        place = self.sink.place()
-        return self._days(place, days, onward=False)
+        return self._days(
+            self.sink.place(), _each_day(date.fromisoformat(start), date.fromisoformat(end)), onward=False
+        )
+
+    def whole(self) -> int:
+        """The same of all days, from the first that has records now: older ones may have come since the reading began;
+        to tomorrow, as clocks differ."""
+        today = self._today()
+        place = msgspec.structs.replace(self.sink.place(), first=self._first(today))
+        days = _each_day(date.fromisoformat(place.first), today + timedelta(1))
+        return self._nothing_before(place) + self._days(place, days, onward=False)
+
+    def _nothing_before(self, place: Place) -> int:
+        """Delete what the destination has of before the first day; how many records that are. With `since`, that is
+        not known."""
+        if self._since is not None:
+            return 0
+        return self.swept("none", place, None, bounds(place.first, place.first, self._timezone)[0])
 
     def _days(self, place: Place, days: Sequence[str], *, onward: bool = True) -> int:
         """Read days in their order. `onward`: those that are whole and over are marked as done."""
@@ -256,7 +273,11 @@ class DayReader(Reader):
             try:
                 return self._day(place, day)
             except _TokenRefused:
-                return self._day(_with_day(place, day, None), day)
+                # What the walk gave so far may be no more: when it is there, what does not come again goes.
+                place = _with_day(place, day, Day())
+                if self._pending:
+                    self._flush(place)
+                return self._day(place, day)
         except (Incomplete, Unreachable, ApiError, _TokenRefused) as error:
             if isinstance(error, ApiError) and error.status in (401, 403):
                 raise
@@ -273,26 +294,30 @@ class DayReader(Reader):
         start_ms, end_ms = bounds(day, day, self._timezone)
         held = {each: seq for each, seq, _ in self.sink.held(start_ms, end_ms)}
         count, totals = 0, set() if at.total is None else {at.total}
+        came: set[str] = set()
         while True:
-            page = self._page(day, at.token)
-            changes = self._changes(page["records"], day, start_ms, end_ms)
+            page, on = self._page(day, at.token), str(self._today())
+            if at.token and at.on != on:  # it sees the day as it was then, which may not have been over
+                raise _TokenRefused("the walk began on another day")
+            changes = self._changes(page.records, day, start_ms, end_ms)
             self.file.see(self.pipe, part, changes)
             new = self.differing(changes, held, start_ms, end_ms)
             self._pending |= new
             count += len(new)
-            totals.add(page["total"])
-            at = Day(token=page.get("search_token") or "", total=page["total"])
+            totals.add(page.total)
+            at = Day(token=page.search_token or "", total=page.total, on=on)
             if not at.token:
                 break
-            if not changes:
-                raise Incomplete("the server gave an empty page and says that more follows")
+            if changes.keys() <= came:
+                raise Incomplete(f"{day} gave a page with nothing new, and says that more follows")
+            came |= changes.keys()
             place = _with_day(place, day, at)
             if len(self._pending) >= self.sink.batch_size:
                 self._flush(place)
         seen = self.file.count_seen(self.pipe, part)
-        # A server whose total moves in mid-walk cannot be proved wrong by it.
-        if len(totals) == 1 and seen not in totals:
-            raise Incomplete(f"{day} gave {seen} records of {totals.pop()}")
+        # A server's total may move in mid-walk, and what is there with it.
+        if not min(totals) <= seen <= max(totals):
+            raise Incomplete(f"{day} gave {seen} records of {max(totals)}")
         for each in self.sweep(part, start_ms, end_ms):
             # What moved to a day before is there already, though the destination has it here still.
             if each.uuid not in self._pending:
@@ -305,7 +330,7 @@ class DayReader(Reader):
         self.sink.deliver(list(self._pending.values()), place)
         self._pending = {}
 
-    def _page(self, day: str, token: str) -> dict[str, Any]:
+    def _page(self, day: str, token: str) -> Listed:
         asked = {**self.filters, "start_date": day, "end_date": day, "per_page": PAGE}
         try:
             return self.endpoint.page(asked | ({"search_token": token} if token else {}))
@@ -322,18 +347,28 @@ class DayReader(Reader):
                     f"asked for {day}, the endpoint gave a record that began at {record.get('timestamp')}: it cuts days"
                     f" in another zone than {self._timezone}; set `timezone` of the source to that of the key's owner"
                 )
+            if not isinstance(uuid_ := record.get("uuid"), str):
+                raise Incomplete(f"{day} gave a record without a uuid")
             kept = chosen(record, self.fields)
-            found[record["uuid"]] = Change.of(record["uuid"], digest(kept), kept)
+            found[uuid_] = Change.of(uuid_, digest(kept), kept)
         return found
 
     def _first(self, today: date) -> str:
-        """The first day that has records; today if there are none. Each step halves the days that it may be."""
+        """The first day that has records, if no other is given; today if there are none. Each step halves the days that
+        it may be."""
+        if self._since is not None:
+            return str(self._since)
         low, high = _FIRST_DAY, today
         while low < high:
             middle = low + (high - low) // 2
             page = self.endpoint.page({**self.filters, "end_date": middle, "per_page": 1})
-            low, high = (low, middle) if page["total"] else (middle + timedelta(1), high)
+            low, high = (low, middle) if page.total else (middle + timedelta(1), high)
         return str(low)
+
+
+def _each_day(first: date, last: date) -> list[str]:
+    """Every day of a time."""
+    return [str(first + timedelta(number)) for number in range((last - first).days + 1)]
 
 
 def _with_day(place: Place, day: str, at: Day | None) -> Place:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,15 +18,15 @@ from calldex.client import ClientError
 from calldex.client.flows import LOOKUPS
 from calldex.client.problems import ApiError
 from calldex.clock import now_ms
-from calldex.errors import suggest
+from calldex.errors import CalldexError, suggest
 from calldex.exports.columns import COLUMN
 from calldex.sync.config import Config, Pipe
 from calldex.sync.destinations import Context, DestinationProblem
-from calldex.sync.reading import DayReader, FeedReader, Progress, Unsound
+from calldex.sync.reading import DayReader, FeedReader, Progress, Unsound, days_alone
 from calldex.sync.sink import Sink
 from calldex.sync.source import Endpoint, Kind
 from calldex.sync.state import Failure, StateFile
-from calldex.sync.stopping import pause
+from calldex.sync.stopping import Stopped, pause
 from calldex.sync.verifying import verified
 
 _log: Final = structlog.get_logger(__name__)
@@ -123,14 +124,16 @@ class Worker:
             endpoint.page({**self.pipe.filters, "per_page": 1})
         finally:
             endpoint.close()
+        if kind == "v2":
+            days_alone(self.pipe.filters)
         unknown = sorted(set(self.pipe.fields) - COLUMN.keys()) if kind == "calldex" else []
         if unknown:
             raise ClientError(f"fields: {unknown[0]} is no field of a record{suggest(unknown[0], COLUMN)}")
         return kind
 
     def run(self, wait_s: int = 0, *, lookups: bool = True) -> int:
-        """Bring the destination up to date; how many changes that took. Raises nothing that can go wrong with either
-        end: it is in the status."""
+        """Bring the destination up to date; how many changes that took. What goes wrong with either end, or in between,
+        is in the status; raises what is wrong with the file beside the configuration."""
         with self._reported() as status:
             endpoint, _, sink = self._opened()
             reader = self._reader()
@@ -190,6 +193,13 @@ class Worker:
             status.problem = str(error) or type(error).__name__
             status.later = not (isinstance(error, Unsound) or _is_final(error))
             self.close()  # the next run opens both ends anew
+        except (Stopped, CalldexError, sqlite3.Error):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, the status has it, and other pipes go on
+            _log.exception("fault", pipe=self.name)
+            status.problem = f"a fault, of which the log has more: {type(error).__name__}"
+            status.later = isinstance(error, OSError)
+            self.close()
         if status.current_ms is not None:
             status.current_ms = min(status.current_ms, now_ms())  # it was told by a clock that was ahead
         status.requests = self._ends[0].requests - before if self._ends else 0
@@ -238,7 +248,6 @@ class Worker:
             "reads": self._reads(kind),
             "filters": self.pipe.filters,
             "fields": self.pipe.fields,
-            "match_rows": self.pipe.match_rows,
             "progress": self._told_progress(),
             "deep": deep,
         }

@@ -46,9 +46,11 @@ class Place(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Day(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A day that is not read whole: the token of its next page, how many records there are, and why it failed."""
+    """A day that is not read whole: the token of its next page, the day on which the walk began, how many records there
+    are, and why it failed."""
 
     token: str = ""
+    on: str = ""
     total: int | None = None
     problem: str = ""
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import partial
-from typing import Any, Final, Literal
+from types import MappingProxyType
+from typing import Any, Final, Literal, TypeVar
 
 import httpx2
 import msgspec
@@ -17,15 +18,17 @@ import structlog
 
 from calldex.client import ApiError, Incomplete
 from calldex.client.client import TIMEOUT_S, patiently, refused
-from calldex.client.flows import CDRS, Value, decoded, parameters
+from calldex.client.flows import CDRS, Record, Value, decoded, parameters
 from calldex.clock import now, now_ms
 from calldex.sync import config
 from calldex.sync.beside import ahead
+from calldex.sync.destinations import lookup_key
 from calldex.sync.stopping import pause
 
 _log: Final = structlog.get_logger(__name__)
 
 Kind = Literal["calldex", "v2"]
+T = TypeVar("T")
 TRIES: Final = 8
 PAGE: Final = 10_000
 AHEAD: Final = 2
@@ -53,6 +56,28 @@ class Page(msgspec.Struct, frozen=True):
     changes: list[Told]
     next_cursor: str
     has_more: bool
+
+
+class Listed(msgspec.Struct, frozen=True):
+    """A page of the list, as far as a walk goes by it."""
+
+    records: list[Record]
+    total: int
+    search_token: str | None = None
+
+
+class Sum(msgspec.Struct, frozen=True, rename={"begin": "from"}):
+    """How many records a time has, by its begin, and their sum."""
+
+    begin: str
+    count: int
+    hash: str
+
+
+class Sums(msgspec.Struct, frozen=True):
+    """The checksums of some times."""
+
+    checksums: list[Sum]
 
 
 _page: Final = msgspec.json.Decoder(Page)
@@ -117,12 +142,13 @@ class Endpoint:
 
     def kind(self) -> Kind:
         """`calldex` if it has the change feed, `v2` if it has the list alone; raises what it answers otherwise."""
+        asked = parameters({"start": "now", "limit": 1})
         try:
-            next(self.changes(None, {"start": "now", "limit": 1}))
+            _page.decode(self._get(f"{CDRS}/changes", asked, _content))
         except ApiError as error:
             if error.status not in _ABSENT:
                 raise
-        except Incomplete:  # whatever answers any address with a page of its own
+        except msgspec.DecodeError:  # whatever answers any address with a page of its own
             pass
         else:
             return "calldex"
@@ -140,41 +166,47 @@ class Endpoint:
     def _pages(self, given: Mapping[str, str], at: Mapping[str, str]) -> Iterator[Page]:
         more = True
         while more:
-            page = self._changes(at)
+            page = self._get(f"{CDRS}/changes", at, _changes)
+            if page.has_more and page.next_cursor == at.get("cursor"):
+                raise Incomplete("the change feed says that more follows, and stays where it is")
             at, more = {**given, "cursor": page.next_cursor}, page.has_more
             yield page
 
-    def _changes(self, asked: Mapping[str, str]) -> Page:
-        try:
-            return _page.decode(self._get(f"{CDRS}/changes", asked, {}).content)
-        except msgspec.DecodeError:
-            raise Incomplete("the reply is no page of the change feed") from None
-
-    def page(self, asked: Mapping[str, Value | None]) -> dict[str, Any]:
+    def page(self, asked: Mapping[str, Value | None]) -> Listed:
         """One page of the list: the walk is taken up again in its middle, which `Client.cdrs` does not do."""
-        found = decoded(self._get(CDRS, parameters(asked), {}).content)
-        if not isinstance(found, dict) or not isinstance(found.get("records"), list):
-            raise Incomplete("the reply is no page of the contract: it has no `records`")
-        return found
+        return self._get(CDRS, parameters(asked), partial(_read, Listed))
 
-    def checksums(self, asked: Mapping[str, Value | None]) -> dict[str, Any]:
+    def checksums(self, asked: Mapping[str, Value | None]) -> Sequence[Sum]:
         """How many records each day or hour has, and their sum."""
-        found: dict[str, Any] = decoded(self._get(f"{CDRS}/checksums", parameters(asked), {}).content)
-        return found
+        return self._get(f"{CDRS}/checksums", parameters(asked), partial(_read, Sums)).checksums
 
     def lookup(self, name: str, known: str) -> tuple[str, list[dict[str, Any]] | None]:
         """A look-up and its entity tag; None for its rows while the tag is the known one."""
-        reply = self._get(f"{CDRS}/{name}", {}, {"If-None-Match": known} if known else {})
-        if reply.status_code == 304:
-            return known, None
-        return reply.headers.get("etag", ""), decoded(reply.content)
 
-    def _get(self, path: str, asked: Mapping[str, str], headers: Mapping[str, str]) -> httpx2.Response:
-        def send() -> httpx2.Response:
+        def read(reply: httpx2.Response) -> tuple[str, list[dict[str, Any]] | None]:
+            if reply.status_code == 304:
+                return known, None
+            rows = _read(list[dict[str, Any]], reply)
+            if not all(lookup_key(name) in row for row in rows):
+                raise Incomplete(f"the look-up {name} has rows without `{lookup_key(name)}`")
+            return reply.headers.get("etag", ""), rows
+
+        return self._get(f"{CDRS}/{name}", {}, read, {"If-None-Match": known} if known else {})
+
+    def _get(
+        self,
+        path: str,
+        asked: Mapping[str, str],
+        read: Callable[[httpx2.Response], T],
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> T:
+        """What is read of a reply. One that is not what was asked for is tried again, as a proxy may have made it."""
+
+        def send() -> T:
             reply = self._http.get(path, params=dict(asked), headers=dict(headers))
             if reply.status_code not in (200, 304):
                 raise refused(reply)
-            return reply
+            return read(reply)
 
         return patiently(self._tries, send, self._pause_aloud)
 
@@ -182,3 +214,21 @@ class Endpoint:
         if seconds > _SAID_S:
             _log.warning("the source is asked again", in_s=round(seconds))
         self._pause(seconds)
+
+
+def _content(reply: httpx2.Response) -> bytes:
+    return reply.content
+
+
+def _changes(reply: httpx2.Response) -> Page:
+    try:
+        return _page.decode(reply.content)
+    except msgspec.DecodeError as error:
+        raise Incomplete(f"the reply is no page of the change feed: {error}") from None
+
+
+def _read(kind: type[T], reply: httpx2.Response) -> T:
+    try:
+        return msgspec.convert(decoded(reply.content), kind)
+    except msgspec.ValidationError as error:
+        raise Incomplete(f"the reply is none of the contract: {error}") from None

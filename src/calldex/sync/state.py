@@ -18,7 +18,7 @@ from typing import Any, Final, Self
 
 import msgspec
 
-from calldex.errors import DataDirInUse, Unavailable, WrongVersion
+from calldex.errors import DataDirInUse, Unavailable, UnreadableInput, WrongVersion
 from calldex.sync.destinations import Change, Failed
 
 VERSION: Final = 1
@@ -55,11 +55,15 @@ class Totals(msgspec.Struct, frozen=True):
 
 @contextmanager
 def written(path: Path) -> Iterator[None]:
-    """What cannot be written, on a disk that is full, say, is told in a sentence."""
+    """What cannot be used, on a disk that is full, say, or because it is damaged, is told in a sentence."""
     try:
         yield
     except sqlite3.OperationalError as error:
         raise Unavailable(f"{path} cannot be written: {error}") from None
+    except sqlite3.DatabaseError as error:
+        if type(error) is not sqlite3.DatabaseError:  # a fault of ours
+            raise
+        raise UnreadableInput(f"{path} is damaged ({error}); without it copies lose nothing, see the guide") from None
 
 
 class StateFile:
@@ -112,16 +116,27 @@ class StateFile:
                     self._db.execute("ROLLBACK")
                 raise
 
-    def _one(self, sql: str, *values: Any) -> Any:
+    def one(self, sql: str, *values: Any) -> Any:
+        """The first value of the first row; None if there is none."""
         with self._lock:
             found = self._db.execute(sql, values).fetchone()
         return None if found is None else found[0]
+
+    def rows(self, sql: str, *values: Any) -> list[Any]:
+        """All rows."""
+        with self._lock:
+            return self._db.execute(sql, values).fetchall()
+
+    def change(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        """A statement with each of some rows, durable together."""
+        with self.commit():
+            self._db.executemany(sql, rows)
 
     # --- how pipes fare -----------------------------------------------------------------------------------------------
 
     def status(self, pipe: str) -> str | None:
         """How a pipe fares, as it was kept last."""
-        found: str | None = self._one("SELECT told FROM status WHERE pipe = ?", pipe)
+        found: str | None = self.one("SELECT told FROM status WHERE pipe = ?", pipe)
         return found
 
     def keep_status(self, pipe: str, status: str) -> None:
@@ -133,7 +148,7 @@ class StateFile:
 
     def place(self, pipe: str) -> str:
         """The state of a pipe; empty if there is none."""
-        return self._one("SELECT state FROM place WHERE pipe = ?", pipe) or ""
+        return self.one("SELECT state FROM place WHERE pipe = ?", pipe) or ""
 
     def keep_place(self, pipe: str, state: str) -> None:
         """Keep the state of a pipe."""
@@ -146,10 +161,10 @@ class StateFile:
             return [change for change in changes if not self._dealt_with(pipe, change)]
 
     def _dealt_with(self, pipe: str, change: Change) -> bool:
-        failed = self._one("SELECT seq FROM failed WHERE pipe = ? AND uuid = ?", pipe, change.uuid)
+        failed = self.one("SELECT seq FROM failed WHERE pipe = ? AND uuid = ?", pipe, change.uuid)
         if failed is not None:
             return bool(failed == change.seq)
-        found = self._one("SELECT seq FROM delivered WHERE pipe = ? AND uuid = ?", pipe, change.uuid)
+        found = self.one("SELECT seq FROM delivered WHERE pipe = ? AND uuid = ?", pipe, change.uuid)
         return found is None if change.json is None else bool(found == change.seq)
 
     def delivered(
@@ -170,7 +185,7 @@ class StateFile:
                     self._db.execute("INSERT OR REPLACE INTO delivered VALUES (?, ?, ?, ?)", row)
 
     def _failed(self, pipe: str, change: Change, why: Failed, now_ms: int) -> None:
-        tries = 1 + (self._one("SELECT tries FROM failed WHERE pipe = ? AND uuid = ?", pipe, change.uuid) or 0)
+        tries = 1 + (self.one("SELECT tries FROM failed WHERE pipe = ? AND uuid = ?", pipe, change.uuid) or 0)
         next_ms = now_ms + min(FIRST_PAUSE_MS * 2 ** min(tries - 1, 16), LONGEST_PAUSE_MS)
         record = None if change.json is None else bytes(change.json)
         row = (pipe, change.uuid, change.seq, record, why.message[:2000], why.retry, tries, next_ms)
@@ -178,21 +193,18 @@ class StateFile:
 
     def due(self, pipe: str, now_ms: int, most: int) -> list[Change]:
         """Records that failed and are to be tried again now."""
-        with self._lock:
-            rows = self._db.execute(
-                "SELECT uuid, seq, record FROM failed WHERE pipe = ? AND retry AND (next_ms <= ? OR next_ms > ?)"
-                " ORDER BY next_ms LIMIT ?",
-                (pipe, now_ms, now_ms + LONGEST_PAUSE_MS, most),  # beyond that, the clock was wrong when it was noted
-            ).fetchall()
+        rows = self.rows(
+            "SELECT uuid, seq, record FROM failed WHERE pipe = ? AND retry AND (next_ms <= ? OR next_ms > ?)"
+            " ORDER BY next_ms LIMIT ?",
+            *(pipe, now_ms, now_ms + LONGEST_PAUSE_MS, most),  # beyond that, the clock was wrong when it was noted
+        )
         return [Change(uuid, seq, None if record is None else msgspec.Raw(record)) for uuid, seq, record in rows]
 
     def failures(self, pipe: str, most: int) -> list[Failure]:
         """Records that failed, the latest to be tried first."""
-        with self._lock:
-            rows = self._db.execute(
-                "SELECT uuid, message, retry, tries FROM failed WHERE pipe = ? ORDER BY next_ms DESC LIMIT ?",
-                (pipe, most),
-            ).fetchall()
+        rows = self.rows(
+            "SELECT uuid, message, retry, tries FROM failed WHERE pipe = ? ORDER BY next_ms DESC LIMIT ?", pipe, most
+        )
         return [Failure(uuid, message, bool(retry), tries) for uuid, message, retry, tries in rows]
 
     def totals(self, pipe: str) -> Totals:
@@ -203,12 +215,10 @@ class StateFile:
 
     def held(self, pipe: str, start_ms: int | None, end_ms: int | None) -> Iterator[tuple[str, int, int]]:
         """Uuid, seq and begin of what was delivered, of a time."""
-        with self._lock:
-            rows = self._db.execute(
-                "SELECT uuid, seq, started_ms FROM delivered WHERE pipe = ? AND started_ms >= ? AND started_ms < ?",
-                (pipe, -(1 << 62) if start_ms is None else start_ms, (1 << 62) if end_ms is None else end_ms),
-            ).fetchall()
-        yield from rows
+        yield from self.rows(
+            "SELECT uuid, seq, started_ms FROM delivered WHERE pipe = ? AND started_ms >= ? AND started_ms < ?",
+            *(pipe, -(1 << 62) if start_ms is None else start_ms, (1 << 62) if end_ms is None else end_ms),
+        )
 
     def remembered(self, pipe: str) -> MutableMapping[str, str]:
         """What the destination of a pipe remembers."""
@@ -224,11 +234,11 @@ class StateFile:
     def unseen(self, pipe: str, part: str, uuids: Sequence[str]) -> list[str]:
         """Those of some uuids that did not come."""
         sql = "SELECT 1 FROM seen WHERE pipe = ? AND part = ? AND uuid = ?"
-        return [uuid for uuid in uuids if self._one(sql, pipe, part, uuid) is None]
+        return [uuid for uuid in uuids if self.one(sql, pipe, part, uuid) is None]
 
     def count_seen(self, pipe: str, part: str) -> int:
         """How many came."""
-        return int(self._one("SELECT count(*) FROM seen WHERE pipe = ? AND part = ?", pipe, part))
+        return int(self.one("SELECT count(*) FROM seen WHERE pipe = ? AND part = ?", pipe, part))
 
     def forget_seen(self, pipe: str, part: str | None = None) -> None:
         """Begin a reading anew; without a part, all of the pipe."""
@@ -244,30 +254,25 @@ class _Remembered(MutableMapping[str, str]):
         self._pipe = pipe
 
     def __getitem__(self, name: str) -> str:
-        found = self._file._one("SELECT text FROM remembered WHERE pipe = ? AND name = ?", self._pipe, name)  # noqa: SLF001 - one class in two halves
+        found = self._file.one("SELECT text FROM remembered WHERE pipe = ? AND name = ?", self._pipe, name)
         if found is None:
             raise KeyError(name)
         return str(found)
 
     def __setitem__(self, name: str, text: str) -> None:
-        with self._file.commit():
-            self._file._db.execute("INSERT OR REPLACE INTO remembered VALUES (?, ?, ?)", (self._pipe, name, text))  # noqa: SLF001 - likewise
+        self.update({name: text})
 
     def update(self, other: Any = (), /, **more: str) -> None:
         """Set several, durably together: at once where a CRM has a thousand."""
         rows = [(self._pipe, name, text) for name, text in dict(other, **more).items()]
         if rows:
-            with self._file.commit():
-                self._file._db.executemany("INSERT OR REPLACE INTO remembered VALUES (?, ?, ?)", rows)  # noqa: SLF001 - likewise
+            self._file.change("INSERT OR REPLACE INTO remembered VALUES (?, ?, ?)", rows)
 
     def __delitem__(self, name: str) -> None:
-        with self._file.commit():
-            self._file._db.execute("DELETE FROM remembered WHERE pipe = ? AND name = ?", (self._pipe, name))  # noqa: SLF001 - likewise
+        self._file.change("DELETE FROM remembered WHERE pipe = ? AND name = ?", [(self._pipe, name)])
 
     def __iter__(self) -> Iterator[str]:
-        with self._file._lock:  # noqa: SLF001 - likewise
-            rows = self._file._db.execute("SELECT name FROM remembered WHERE pipe = ?", (self._pipe,)).fetchall()  # noqa: SLF001 - likewise
-        return iter([name for (name,) in rows])
+        return iter([name for (name,) in self._file.rows("SELECT name FROM remembered WHERE pipe = ?", self._pipe)])
 
     def __len__(self) -> int:
-        return int(self._file._one("SELECT count(*) FROM remembered WHERE pipe = ?", self._pipe))  # noqa: SLF001 - likewise
+        return int(self._file.one("SELECT count(*) FROM remembered WHERE pipe = ?", self._pipe))

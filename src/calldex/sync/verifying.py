@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
@@ -37,7 +37,7 @@ class Verified(msgspec.Struct, frozen=True):
 def verified(reader: FeedReader | DayReader, sink: Sink) -> Verified:
     """Compare, repair, and compare again."""
     if isinstance(reader, DayReader):
-        return _by_reading(reader, sink)
+        return _by_reading(reader)
     repaired = _deeply(reader, sink) if reader.deep else 0
     for _ in range(_TIMES):
         if not (days := _differing(reader, sink)):
@@ -59,9 +59,8 @@ def _deeply(reader: FeedReader, sink: Sink) -> int:
     return total
 
 
-def _by_reading(reader: DayReader, sink: Sink) -> Verified:
-    place = sink.place()
-    repaired = reader.range(place.first, str(reader.endpoint.now().date() + timedelta(1)))
+def _by_reading(reader: DayReader) -> Verified:
+    repaired = reader.whole()
     problems = "; ".join(f"{day}: {why}" for day, why in reader.problems.items())
     return Verified(repaired, problems and f"these days could not be read whole: {problems}")
 
@@ -87,7 +86,7 @@ def _repaired(reader: FeedReader, sink: Sink, day: str) -> int:
 
 def _served(reader: FeedReader, asked: dict[str, Any]) -> Sums:
     found = reader.endpoint.checksums({**reader.filters, "timezone": "UTC", **asked})
-    return {_begin(each["from"], asked["level"]): (each["count"], each["hash"]) for each in found["checksums"]}
+    return {_begin(each.begin, asked["level"]): (each.count, each.hash) for each in found}
 
 
 def _begin(text: str, level: str) -> str:

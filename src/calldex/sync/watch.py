@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import smtplib
+import ssl
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -73,7 +74,10 @@ class Metrics:
 
     def write(self, path: Path) -> None:
         """Write a file for node_exporter."""
-        write_to_textfile(str(path), self.registry)
+        try:
+            write_to_textfile(str(path), self.registry)
+        except OSError as error:  # of a disk that is full, say: the copies go on
+            _log.error("metrics not written", path=str(path), reason=error.strerror)
 
 
 class Watcher:
@@ -121,9 +125,15 @@ class Watcher:
         message["From"], message["To"], message["Subject"] = self._watch.sender, to, subject
         message.set_content(text)
         parts = urlsplit(self._watch.smtp)
-        kind = smtplib.SMTP_SSL if parts.scheme == "smtps" else smtplib.SMTP
-        with kind(parts.hostname or "localhost", parts.port or 0, timeout=TIMEOUT_S) as server:
+        address, checked = (parts.hostname or "localhost", parts.port or 0), ssl.create_default_context()
+        with (
+            smtplib.SMTP_SSL(*address, timeout=TIMEOUT_S, context=checked)
+            if parts.scheme == "smtps"
+            else smtplib.SMTP(*address, timeout=TIMEOUT_S)
+        ) as server:
             if parts.username:
+                if parts.scheme == "smtp":
+                    server.starttls(context=checked)  # a password is told to nobody else
                 server.login(unquote(parts.username), unquote(parts.password or ""))
             server.send_message(message)
 

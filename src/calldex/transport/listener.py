@@ -86,10 +86,10 @@ class Listener:
         site = "" if address in self._settings.trusted_proxies else site_of(address)
         most, each = self._settings.max_connections, self._settings.address_connections
         if self._open >= most:
-            self._refuse(connection, "connections", f"{most} connections are open, and no more may be")
+            self._refuse(connection, "connections", f"connection limit reached: {most} are open")
         elif site and self._by_site[site] >= each:
             self._refuse(
-                connection, "address_connections", f"{each} connections from this address are open; no more may be"
+                connection, "address_connections", f"connection limit of this address reached: {each} are open"
             )
         else:
             self._count(site, 1)

@@ -112,7 +112,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._deadline: asyncio.TimerHandle | None = None
         self._reply_check: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as the class above has it
         """A client is there, and has to send a head."""
         super().connection_made(transport)
         # So that every byte that a client does not take is noticed, and not only many.
@@ -149,7 +149,7 @@ class BoundedHttp(HttpToolsProtocol):
         """A head begins."""
         self._in_head, self._head_bytes = True, 0
         super().on_message_begin()
-        self.scope[ABORT] = self._abort  # type: ignore[typeddict-unknown-key]
+        self.scope[ABORT] = self._abort  # type: ignore[typeddict-unknown-key]  # between our layers
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header. Those behind a body in chunks are dropped: they would join the ones that were looked at already."""
@@ -172,7 +172,7 @@ class BoundedHttp(HttpToolsProtocol):
             self._refuse(NotHttp(f"the request has {hosts} Host headers; it must have one"))
         trailers: dict[str, str] = {}
         if self._takes_trailers():
-            self.scope[TRAILERS] = trailers  # type: ignore[typeddict-unknown-key]
+            self.scope[TRAILERS] = trailers  # type: ignore[typeddict-unknown-key]  # likewise
         super().on_headers_complete()
         if not self.cycle.keep_alive:
             self.cycle.transport = cast("asyncio.Transport", _LastReply(self.transport, self._close))
@@ -315,9 +315,9 @@ class BoundedHttp(HttpToolsProtocol):
         """How many bytes are written, but not in the hands of the system yet."""
         size = self.transport.get_write_buffer_size()
         under_tls = getattr(self.transport, "_ssl_protocol", None)
-        if under_tls is not None and under_tls._transport is not None:  # noqa: SLF001
-            # Of TLS, the transport below has nearly all of it, and asyncio has no public way there.
-            size += under_tls._transport.get_write_buffer_size()  # noqa: SLF001
+        below = getattr(under_tls, "_transport", None)
+        if below is not None:  # of TLS, this has nearly all of it, and asyncio has no public way there
+            size += below.get_write_buffer_size()
         return size
 
     def _unsent(self) -> int:

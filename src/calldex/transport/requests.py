@@ -186,10 +186,11 @@ async def caller(request: Request, directory: Directory, pairs: Pairs) -> tuple[
     requests, `BadParameters` for a key that is given twice, `Forbidden` for what another site made their browser send.
     """
     given = [value.strip() for name, value in pairs if name == "key"]
-    if len(given) > 1:
+    said = request.headers.getlist("authorization")
+    if len(given) > 1 or len(said) > 1:
         raise BadParameters([Problem("key", "", "given more than once", "one key, in one place")])
     keys = {*given} - {""}
-    scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
+    scheme, _, bearer = "".join(said).partition(" ")
     if scheme.lower() == "bearer":
         keys |= {bearer.strip()} - {""}
     if len(keys) > 1:

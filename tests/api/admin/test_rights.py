@@ -173,9 +173,13 @@ def test_a_forgotten_name_has_calls_all_the_same(office: Office, by: str) -> Non
     known = office.directory
     known.put_team("main", 10, TeamChanges(name="Ten"))
     call = Cdr(
-        uuid="01980c1e-6f3a-8d21-9a3b-5c1f0e7d2b44", type="inbound", disposition="answered",
-        started_at=from_ms(1_700_000_000_000), duration_s=1, agent="Zoe",
-    )  # fmt: skip
+        uuid="01980c1e-6f3a-8d21-9a3b-5c1f0e7d2b44",
+        type="inbound",
+        disposition="answered",
+        started_at=from_ms(1_700_000_000_000),
+        duration_s=1,
+        agent="Zoe",
+    )
     zoe = stable_id("agent", "Zoe")
     write(office.site.node, "main", [canonical(call)])
     known.add_user("z@main.example.com", "Z", agent_id=zoe if by == "a team" else 5)

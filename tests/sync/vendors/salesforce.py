@@ -93,7 +93,10 @@ class Salesforce(Vendor):
             case "DELETE", "composite/sobjects":
                 return Answer(200, [self._deleted(id_) for id_ in request.query["ids"].split(",")])
             case "GET", "query":
-                wanted = set(re.findall("'([^']*)'", request.query["q"]))
+                texts = re.findall(r"'((?:[^'\\]|\\.)*)'", request.query["q"])
+                wanted = {re.sub(r"\\(.)", r"\1", text) for text in texts}
+                if not wanted:
+                    return _error(400, "MALFORMED_QUERY", "unexpected token: ')'")
                 found = [
                     {"Id": id_, "Calldex_UUID__c": task["Calldex_UUID__c"]}
                     for id_, task in self.tasks.items()

@@ -102,6 +102,8 @@ class Vendor:
         self.faults: list[tuple[str, Fault]] = []
         self.refused = 0
         self.latency_s = 0.0
+        self.ahead_s = 0.0
+        """How far its clock is ahead."""
         self.hidden = False
         """Whether searches find nobody: they lag behind what is made."""
         self.lock = threading.RLock()
@@ -112,6 +114,9 @@ class Vendor:
 
             def _any(self) -> None:
                 vendor._serve(self)
+
+            def date_time_string(self, timestamp: float | None = None) -> str:
+                return super().date_time_string(time.time() + vendor.ahead_s if timestamp is None else timestamp)
 
             do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = do_OPTIONS = _any  # noqa: N815 - names of the library
 

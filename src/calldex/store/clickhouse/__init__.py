@@ -24,7 +24,6 @@ from calldex.clock import now_ms
 from calldex.errors import TokenExpired, Unavailable, UnreadableInput, UsageProblem
 from calldex.records.fields import MAX_VALUES
 from calldex.records.record import CallRow
-from calldex.search.missed import split
 from calldex.search.query import Query
 from calldex.search.statistics import Grouping
 from calldex.store import (
@@ -48,7 +47,7 @@ from calldex.store import (
 )
 from calldex.store.aggregates import aggregated
 from calldex.store.clickhouse.address import Dsn
-from calldex.store.clickhouse.changes import PublishedLog
+from calldex.store.clickhouse.changes import DATED_MS, PublishedLog
 from calldex.store.clickhouse.client import Hosts
 from calldex.store.clickhouse.dialect import CDR_TABLE, CLICKHOUSE, FUNCTIONS, WORDS, ended, together
 from calldex.store.clickhouse.schema import CDR_TYPES, LOCAL, PLAIN, UUID_TABLE, UUID_TYPES, steps
@@ -93,7 +92,7 @@ class ClickhouseStore:
     capabilities = Capabilities(
         look_every_s=0.5,  # it asks the directory
         batches_at_once=5,
-        purge_every_s=3600,  # it rewrites parts
+        purge_every_s=86_400,  # it writes parts again
         backed_up_by="ClickHouse's own BACKUP DATABASE",
     )
 
@@ -205,6 +204,8 @@ class ClickhouseStore:
                 now = now_ms()
                 token = f"{self.store_id}-{account_id}-{first}"
                 self._insert(changes.places(), changes.versions(first, now), token)
+                if now_ms() - now > DATED_MS:
+                    raise Unavailable("ClickHouse took too long to take this; send it again", retry_after=1)
             turn.publish(joined(batches), kept, changes.grown)
         return outcomes
 
@@ -213,7 +214,9 @@ class ClickhouseStore:
         yet, as after the directory was restored from an older copy than ClickHouse."""
         if account_id in self._proved:
             return
-        ((last,),) = self.hosts.rows(Sql(f"SELECT max(seq) FROM {CDR_TABLE} WHERE account_id = ?", (account_id,)))
+        ((last,),) = self.hosts.rows(
+            Sql(f"SELECT max(greatest(seq, seq_to)) FROM {CDR_TABLE} WHERE account_id = ?", (account_id,))
+        )
         reserved = self._commits.reserved(account_id)  # asked after it: what others reserve meanwhile is no fault
         if last > reserved:
             raise Unavailable(
@@ -307,13 +310,12 @@ class ClickhouseStore:
         One that names uuids reads some granules alone, and can have the engine put rows together while it reads."""
         self.upgrade.refuse(query)
         account_id = query.scope.account_id
-        plain, asked = split(query)
         read = self._read(query, as_of)
         uuids = _uuids(query)
-        condition = where(plain, read.as_of, _TOGETHER if uuids else CLICKHOUSE, read.void)
+        condition = where(query, read.as_of, _TOGETHER if uuids else CLICKHOUSE, read.void)
         if uuids:
             condition = conjunction(condition, _placed(account_id, uuids))  # behind the scope, which has the account
-        condition = conjunction(condition, *callbacks.asked(plain, asked, stretch, read))
+        condition = conjunction(condition, *callbacks.asked(query, stretch, read))
         return Sql(f"FROM {CDR_TABLE}{' FINAL' if uuids else ''} WHERE {condition.text}", condition.parameters)
 
     def _read(self, query: Query, as_of: int) -> callbacks.As:
@@ -322,7 +324,7 @@ class ClickhouseStore:
 
     def total(self, query: Query, as_of: int) -> int:
         """See `Store.total`. That of an account's newest state is known with its last commit."""
-        if query.scope.whole and not query.where and query.start_ms is None and query.end_ms is None:
+        if query.is_whole and query.start_ms is None and query.end_ms is None:
             point = self.fresh(query.scope.account_id)
             if point.seq == as_of:
                 return point.live
@@ -383,12 +385,11 @@ class ClickhouseStore:
         """The stretches of time to look at for so many records, each longer than the one before, the last as long as
         there is any: as far back as some, then eight times as many lie that may be meant. Of a search that looks at no
         other records, the last alone."""
-        plain, asked = split(query)
         end_ms = None if after is None else after.started_ms + 1
-        if asked:
+        if query.callbacks:
             read = self._read(query, as_of)
-            may = "TRUE" if callbacks.everything(asked) else callbacks.MISSED
-            rows = read.rows("started_ms", plain, may)
+            may = "TRUE" if callbacks.everything(query) else callbacks.MISSED
+            rows = read.rows("started_ms", query, may)
             if after is not None:
                 rows = conjunction(rows, following(after, CLICKHOUSE))
             most = _AHEAD * records
@@ -416,7 +417,19 @@ class ClickhouseStore:
         if not json:
             return Slice(b"", 0, None)
         last = Position(started_ms[-1], str(UUID(bytes=uuids[-1])))
-        return Slice(b",".join(json), len(json), last)
+        return Slice(b"\n".join(json), len(json), last)
+
+    def walk(
+        self, query: Query, as_of: int, *, size: int, total: int, passed: int = 0, after: Position | None = None
+    ) -> Iterator[Slice]:
+        """See `Store.walk`."""
+        left = total - passed
+        while left > 0:
+            found = self.slice(query, as_of, limit=min(size, left), total=total, after=after)
+            if not found.count:
+                return
+            yield found
+            after, left = found.last, left - found.count
 
     def _refuse_purged(self, query: Query, as_of: int) -> None:
         if as_of < self.purged_upto(query.scope.account_id):
@@ -573,7 +586,9 @@ class ClickhouseStore:
         self._commits.forgotten(account_id, span)
 
     def _delete(self, condition: Sql) -> None:
-        self.hosts.command(Sql(f"DELETE FROM {self._local} WHERE {condition.text}", condition.parameters))
+        """From the disk as well. A lightweight DELETE only marks rows: their text would lie in a large part, which is
+        never merged again, for ever."""
+        self.hosts.command(Sql(f"ALTER TABLE {self._local} DELETE WHERE {condition.text}", condition.parameters))
 
     def check(self) -> Iterator[DayCheck]:
         """See `Store.check`: what searches see, against what is there when the engine has put all rows of a version

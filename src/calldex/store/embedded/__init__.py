@@ -11,14 +11,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+import numpy as np
 
 from calldex.access import Scope
 from calldex.errors import CalldexError, TokenExpired, Unavailable
-from calldex.search.missed import split
 from calldex.search.query import Query
 from calldex.search.statistics import Grouping
 from calldex.store import (
@@ -36,7 +37,7 @@ from calldex.store import (
     Version,
 )
 from calldex.store.embedded.changes import LedgerLog
-from calldex.store.embedded.columns import Columns
+from calldex.store.embedded.columns import Columns, Seqs
 from calldex.store.embedded.comparing import compared, filled_columns
 from calldex.store.embedded.engine import Damaged
 from calldex.store.embedded.fill import Filler
@@ -52,6 +53,8 @@ from calldex.store.sql import numbered
 
 LEDGER_FILE: Final = "ledger.db"
 COLUMNS_FILE: Final = "columns.duckdb"
+_AHEAD: Final = 50_000
+"""Of so many records that are walked through the columns say at once where they lie."""
 
 
 class EmbeddedStore(Staging):
@@ -247,6 +250,32 @@ class EmbeddedStore(Staging):
 
         return self._follower.answer(page, as_of)
 
+    def walk(
+        self, query: Query, as_of: int, *, size: int, total: int, passed: int = 0, after: Position | None = None
+    ) -> Iterator[Slice]:
+        """See `Store.walk`. The columns say for many records at once where they lie: asking them costs as much as
+        reading thousands."""
+        place = self._numbering.seq(query.scope.account_id, as_of)
+        left, seqs = total - passed, np.empty(0, dtype=np.int64)
+        while left > 0:
+            if not len(seqs) and not _names_uuids(query):
+                ask = partial(self._places, query, place, limit=min(_AHEAD, left), total=total, after=after)
+                seqs = self._follower.answer(ask, place)
+            some, seqs = seqs[:size], seqs[size:]
+            found = self._ledger.versions.joined(some)
+            self._refuse_purged(query, place)
+            if not found.count or found.count != len(some):  # the ledger answers, or the columns are damaged
+                found, seqs = self.slice(query, as_of, limit=min(size, left), total=total, after=after), seqs[:0]
+            if not found.count:
+                return
+            yield found
+            after, left = found.last, left - found.count
+
+    def _places(
+        self, query: Query, place: int, columns: Columns, *, limit: int, total: int, after: Position | None
+    ) -> Seqs:
+        return columns.page(self._in_columns(query, columns), place, limit=limit, total=total, after=after, skip=0)
+
     def _in_columns(self, query: Query, columns: Columns) -> Query:
         """The search as the columns are asked, which know commits by their numbers alone. `StoreNotReady` if it asks
         for what is not there yet."""
@@ -365,4 +394,4 @@ def _became(waiting: Waiting) -> Written | Exception:
 
 def _names_uuids(query: Query) -> bool:
     """Whether the ledger answers a search alone: it does not know what became of callers."""
-    return any(condition.names_uuids for condition in query.where) and not split(query)[1]
+    return not query.callbacks and any(condition.names_uuids for condition in query.where)

@@ -30,7 +30,6 @@ from cachetools import LRUCache
 from calldex.access import Scope
 from calldex.errors import CalldexError
 from calldex.records.fields import Op
-from calldex.search.missed import split
 from calldex.search.query import Query
 from calldex.search.statistics import Grouping
 from calldex.store import Mentioned, MissedAsk, MissedLine, Position, callbacks
@@ -39,9 +38,10 @@ from calldex.store.embedded.by_time import BUCKET_MS, EARLIEST, ByTime
 from calldex.store.embedded.combinations import COMBINED, NO_COMBINATION, Combination, Combinations, reach_of
 from calldex.store.embedded.dialect import DUCKDB, DUCKDB_FUNCTIONS, DUCKDB_WORDS
 from calldex.store.embedded.engine import VERSION, Damaged, Engine, Error, changing
-from calldex.store.embedded.index import SEGMENT, Array, Index, Rows, halves, is_narrow
+from calldex.store.embedded.index import SEGMENT, Index, halves, is_narrow
 from calldex.store.embedded.indexing import INDEXED, SUMS, day_of, indexed
 from calldex.store.embedded.schema import COLUMNS
+from calldex.store.embedded.segment import Array, Rows
 from calldex.store.embedded.versions import ROW_NAMES, Closing
 from calldex.store.sql import Sql, conjunction, following, layout, where
 
@@ -243,13 +243,17 @@ class Columns:
         began = time.monotonic()
         try:
             index.load(self._indexed_upto(upto))
-        except (Damaged, Error, CalldexError) as error:
+        except (Damaged, Error, CalldexError, ValueError) as error:  # the last where a combination cannot be
             if not self._engine.closed:
                 _log.warning("index_not_made", reason=str(error))
             index.give_up()
         else:
-            _log.info("index_ready" if index.complete else "index_too_large", records=upto, mb=index.nbytes >> 20,
-                      seconds=round(time.monotonic() - began, 3))  # fmt: skip
+            _log.info(
+                "index_ready" if index.complete else "index_too_large",
+                records=upto,
+                mb=index.nbytes >> 20,
+                seconds=round(time.monotonic() - began, 3),
+            )
 
     def _indexed_upto(self, upto: int) -> Iterator[Rows]:
         """What the index keeps of all versions up to a commit, in pieces."""
@@ -279,9 +283,8 @@ class Columns:
 
     def _where(self, query: Query, as_of: int) -> Sql:
         """What callbacks are asked of, is all of the time that is meant."""
-        plain, asked = split(query)
         read = self._read(query, as_of)
-        return conjunction(where(plain, as_of, read.dialect), *callbacks.asked(plain, asked, (None, None), read))
+        return conjunction(where(query, as_of, read.dialect), *callbacks.asked(query, (None, None), read))
 
     def _read(self, query: Query, as_of: int) -> callbacks.As:
         conditions = DUCKDB.conditions
@@ -321,7 +324,7 @@ class Columns:
     def total(self, query: Query, as_of: int) -> int:
         """How many records match."""
         whole_buckets = not ((query.start_ms or 0) % BUCKET_MS or (query.end_ms or 0) % BUCKET_MS)
-        if query.scope.whole and not query.where and whole_buckets:
+        if query.is_whole and whole_buckets:
             with self._lock:
                 account = self._accounts.of(query.scope.account_id)
                 if account.head <= as_of:
@@ -338,7 +341,7 @@ class Columns:
         if known is not None and known.as_of == as_of:
             return known.records
         condition = self._where(query, as_of)
-        if known is not None and known.as_of < as_of and not split(query)[1]:  # callbacks change without a version
+        if known is not None and known.as_of < as_of and not query.callbacks:  # callbacks change without a version
             count = known.records + self._count_of(conjunction(Sql("seq > ?", (known.as_of,)), condition))
             if ended_after > known.as_of:
                 ended = Sql("seq_to > ? AND seq_to <= ?", (known.as_of, as_of))
@@ -405,19 +408,18 @@ class Columns:
         by_index = self._page_by_index(query, as_of, skip + limit, total, after) if is_narrow(query) else None
         if by_index is not None:
             return by_index[skip:]
-        plain, asked = split(query)
         read = self._read(query, as_of)
-        condition = where(plain, as_of, read.dialect)
+        condition = where(query, as_of, read.dialect)
         end_ms = query.end_ms
         if after is not None:
             condition = conjunction(condition, following(after, DUCKDB))
             end_ms = after.started_ms + 1 if end_ms is None else min(end_ms, after.started_ms + 1)
         if skip > _DIRECT_SKIP:
-            whole = conjunction(condition, *callbacks.asked(plain, asked, (None, end_ms), read))
+            whole = conjunction(condition, *callbacks.asked(query, (None, end_ms), read))
             end_ms, skip = self._skipped(query, whole, end_ms, skip, total)
             condition = conjunction(condition, Sql("started_ms < ?", (end_ms,)))
         for start_ms in self._reaches(query, end_ms, (skip + limit), total):
-            related = callbacks.asked(plain, asked, (start_ms, end_ms), read)
+            related = callbacks.asked(query, (start_ms, end_ms), read)
             found = self._page(conjunction(condition, Sql("started_ms >= ?", (start_ms,)), *related), limit, skip)
             if len(found) == limit or start_ms == EARLIEST:
                 return found

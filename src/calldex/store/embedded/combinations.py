@@ -17,6 +17,8 @@ from cachetools import LRUCache
 from calldex.access import Scope
 from calldex.search.query import Condition
 
+Array = np.ndarray[Any, Any]
+
 MOST: Final = 65_536
 """So many combinations are numbered, about 20 MB."""
 _SCOPES: Final = 256
@@ -36,10 +38,18 @@ class Combinations:
 
     def __init__(self, known: Iterable[Combination]) -> None:
         """`known`: in the order of their numbers, which begin with 1."""
-        self._known = list(known)
-        self._numbers = {combination: number for number, combination in enumerate(self._known, 1)}
+        self._known: list[Combination] = []
+        self._numbers: dict[Combination, int] = {}
+        found = list(known)
+        self._ids = np.zeros((3, max(MOST, len(found))), dtype=np.int64)
+        """Agent, queue and campaign of each number but 1."""
+        self._teams = np.zeros(self._ids.shape[1], dtype=np.int64)
+        """Of each number but 1 the place of its teams in `_texts`."""
+        self._texts: dict[str, int] = {}
         self._lock = threading.Lock()
         self._reached: LRUCache[bytes, bytes] = LRUCache(_SCOPES)
+        for combination in found:
+            self._add(combination)
 
     @property
     def full(self) -> bool:
@@ -55,13 +65,24 @@ class Combinations:
         for combination in set(combinations).difference(numbers):
             if self.full:
                 break
-            self._known.append(combination)
-            numbers[combination] = len(self._known)
+            self._add(combination)
         return [numbers.get(combination, NO_COMBINATION) for combination in combinations]
+
+    def _add(self, combination: Combination) -> None:
+        at = len(self._known)
+        self._ids[:, at] = combination[:3]
+        self._teams[at] = self._texts.setdefault(combination[3], len(self._texts))
+        self._known.append(combination)  # last: who asks meanwhile looks no further than there are
+        self._numbers[combination] = at + 1
 
     def since(self, number: int) -> list[tuple[int, int, int, int, str]]:
         """The combinations behind a number, each after its own."""
         return [(own, *combination) for own, combination in enumerate(self._known[number:], number + 1)]
+
+    def arranged(self, numbers: Array) -> Array:
+        """Some numbers in an order in which those of the same teams lie together, and of these those of a queue."""
+        at = np.minimum(numbers, len(self)) - 1
+        return numbers[np.lexsort((*self._ids[:, at], self._teams[at]))]
 
     def within(self, scope: Scope) -> bytes:
         """A bit for each number from 0, the first of a byte being its highest: whether the scope's lists reach it."""
@@ -79,9 +100,18 @@ class Combinations:
         with self._lock:
             reached = self._reached.get(key, b"\0")
             if len(reached) <= len(self._known):
-                reached += _reached(self._known[len(reached) - 1 :], scope)
+                reached += self._reach(slice(len(reached) - 1, len(self._known)), scope)
             self._reached[key] = reached
         return np.frombuffer(reached, dtype=np.bool_)
+
+    def _reach(self, which: slice, scope: Scope) -> bytes:
+        """Of some combinations whether a scope's lists reach them, a byte each."""
+        teams = set(map(str, scope.teams))
+        reached = np.array([not teams.isdisjoint(text.split(",")) for text in list(self._texts)])[self._teams[which]]
+        for ids, column in zip((scope.agents, scope.queues, scope.campaigns), self._ids, strict=True):
+            if ids:
+                reached |= np.isin(column[which], ids)
+        return reached.tobytes()
 
 
 def reach_of(account_id: int, condition: Condition) -> Scope:
@@ -96,12 +126,3 @@ def reach_of(account_id: int, condition: Condition) -> Scope:
             return Scope(account_id=account_id, campaigns=ids)
         case _:
             return Scope(account_id=account_id, teams=ids)
-
-
-def _reached(combinations: Sequence[Combination], scope: Scope) -> bytes:
-    agents, queues, campaigns = set(scope.agents), set(scope.queues), set(scope.campaigns)
-    teams = set(map(str, scope.teams))
-    return bytes(
-        agent in agents or queue in queues or campaign in campaigns or not teams.isdisjoint(team_ids.split(","))
-        for agent, queue, campaign, team_ids in combinations
-    )

@@ -24,11 +24,12 @@ from calldex.errors import CalldexError, DiskFull, StoreNotReady
 from calldex.store import State
 from calldex.store.embedded.columns import Columns
 from calldex.store.embedded.engine import ROW_GROUP, Damaged, NoRoom
-from calldex.store.embedded.index import Array, halves
+from calldex.store.embedded.index import halves
 from calldex.store.embedded.ledger import Ledger, Written
 from calldex.store.embedded.proof import in_lines
 from calldex.store.embedded.proving import Proved, proofs
 from calldex.store.embedded.recent import Recent
+from calldex.store.embedded.segment import Array
 from calldex.store.embedded.sqlite import has_room
 from calldex.store.embedded.turns import Turns
 

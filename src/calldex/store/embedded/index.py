@@ -7,31 +7,37 @@ search looks at those that it may mean. What it cannot answer, or not faster tha
 Derived from the columns' table and made again from it at each start; bounded in bytes, beyond which it is let go. No
 engine, no files.
 
-A segment is what some consecutive commits began. Segments do not change, but for the commits that end their versions.
-One thread adds, closes and merges; any thread asks.
+A segment (`segment`) is what some consecutive commits began. One thread adds, closes and merges; any thread asks.
 """
 
 from __future__ import annotations
 
 import hashlib
 import threading
-from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from operator import attrgetter
-from typing import Any, Final, NamedTuple
+from typing import Final
 
 import numpy as np
 
-from calldex.records.fields import COLUMN, PREFIX_DIGITS, Op, prefix_key, prefix_range
+from calldex.records.fields import PREFIX_DIGITS, Op, prefix_key, prefix_range
 from calldex.search.query import Condition, Query
 from calldex.store.embedded.combinations import COMBINED, Combinations, reach_of
-from calldex.store.embedded.parts import Parts, Places, Texts, stretched
-from calldex.store.sql import LIVE
-
-Array = np.ndarray[Any, Any]
-Rows = Mapping[str, Array]
-"""Versions as one array for each column of the columns' table, and `party`."""
+from calldex.store.embedded.parts import Parts, Texts
+from calldex.store.embedded.segment import (
+    KEPT,
+    NUMBERS,
+    TEXTS,
+    WORDS,
+    Array,
+    Chosen,
+    Keys,
+    Part,
+    Rows,
+    Segment,
+    Wanted,
+    joined,
+)
 
 SEGMENT: Final = 1 << 20
 """So many versions a segment may have: to merge as many takes a fifth of a second, in which nothing is taken in."""
@@ -50,20 +56,6 @@ _MOST_EQUAL: Final = 4096
 _WAITING: Final = 8192
 """So many versions wait for the next search before they are sorted all the same."""
 
-_WORDS: Final = "wrapup_code"
-KEPT: Final = {
-    "type": np.uint8,
-    "disposition": np.uint8,
-    "end_reason": np.uint8,
-    "events": np.uint16 if len(COLUMN["events"].words) <= 16 else np.uint32,
-    "duration_s": np.uint32,
-    _WORDS: np.uint32,
-}
-"""The columns kept beside combinations, numbers and times, and how."""
-NUMBERS: Final = ("caller", "callee")
-TEXTS: Final = {name: f"{name}_text" for name in NUMBERS}
-"""What versions have for each number beside its key: its text, if that is not what the key says."""
-
 _BY_COMBINATION: Final = frozenset({Op.ANY_ID, Op.ANY_OF_SET})
 _TESTS: Final[Mapping[Op, Callable[[int, Array], Array]]] = {
     Op.ANY_WORD: lambda number, column: column == number,
@@ -73,218 +65,6 @@ _TESTS: Final[Mapping[Op, Callable[[int, Array], Array]]] = {
     Op.SHORTER: lambda number, column: column < number,
 }
 """Conditions on columns that are kept. Those with several values are true of any of them."""
-
-
-class _Keys(NamedTuple):
-    """The numbers from one key to another, both included."""
-
-    column: str
-    low: int
-    high: int
-
-
-class _Part(NamedTuple):
-    """Numbers, in one of these columns, that contain a part; by code of a text, whether it does."""
-
-    columns: tuple[str, ...]
-    part: str
-    texts: Array
-
-
-class _Wanted(NamedTuple):
-    """A search, as segments are asked: by combination whether it is meant (None: all are), by column which values are,
-    which numbers are; as of which commit, and from when until when."""
-
-    combinations: Array | None
-    tests: tuple[tuple[str, Callable[[Array], Array]], ...]
-    keys: tuple[_Keys, ...]
-    parts: tuple[_Part, ...]
-    as_of: int
-    start_ms: int | None
-    end_ms: int | None
-
-
-class _Chosen(NamedTuple):
-    """Where in a segment to look: stretches of it, or the places of some numbers; and which numbers are meant there."""
-
-    stretches: Sequence[slice]
-    places: Places | None
-    keys: Sequence[_Keys]
-    within: Sequence[Places]
-
-    @property
-    def size(self) -> int:
-        """How many versions that are."""
-        return sum(each.stop - each.start for each in self.stretches) if self.places is None else self.places.size
-
-    def of(self, column: Array) -> Array:
-        if self.places is not None:
-            return column[self.places.all]
-        if len(self.stretches) == 1:
-            return column[self.stretches[0]]
-        return np.concatenate([column[each] for each in self.stretches])
-
-
-class Segment:
-    """Versions by combination, and those of one by start."""
-
-    __slots__ = (
-        "_nbytes",
-        "by_number",
-        "combinations",
-        "earliest",
-        "ended",
-        "first",
-        "kept",
-        "last",
-        "latest",
-        "parts",
-        "seqs",
-        "started_ms",
-        "starts",
-    )  # fmt: skip
-
-    def __init__(self, rows: Rows) -> None:
-        """`rows`: not none, with `seq`, `seq_to`, `started_ms`, `party`, those of `KEPT`, and of each number its key,
-        see `keys_of`, and the code of its text."""
-        order = np.lexsort((rows["started_ms"], rows["party"]))
-        seqs = rows["seq"]
-        self.first, self.last = int(seqs.min()), int(seqs.max())
-        narrow = self.last - self.first < 1 << 32
-        self.seqs = (seqs[order] - self.first).astype(np.uint32 if narrow else np.int64)
-        self.started_ms = rows["started_ms"][order]
-        self.earliest, self.latest = int(self.started_ms.min()), int(self.started_ms.max())
-        party = rows["party"][order]
-        starts = np.concatenate(([0], np.flatnonzero(party[1:] != party[:-1]) + 1, [len(party)]))
-        self.starts, self.combinations = starts, party[starts[:-1]]
-        self.kept = {name: rows[name][order].astype(type_, copy=False) for name, type_ in KEPT.items()}
-        self.by_number: dict[str, Array] = {}
-        self.parts: dict[str, Parts] = {}
-        for name, text in TEXTS.items():
-            keys, codes = rows[name][order], rows[text][order]
-            by_key = np.lexsort((codes, keys)) if codes.any() else np.argsort(keys, kind="stable")
-            self.kept[name], self.by_number[name] = keys, by_key.astype(np.uint32)
-            self.parts[name] = Parts(keys[by_key], codes[by_key])
-        ended = rows["seq_to"][order]
-        self.ended: Array | None = None if (ended == LIVE).all() else ended
-        arrays = [self.seqs, self.started_ms, starts, self.combinations, *self.kept.values(), *self.by_number.values()]
-        self._nbytes = sum(each.nbytes for each in arrays) + sum(each.nbytes for each in self.parts.values())
-
-    def __len__(self) -> int:
-        return len(self.seqs)
-
-    @property
-    def nbytes(self) -> int:
-        """The memory that its arrays take."""
-        return self._nbytes + (0 if self.ended is None else self.ended.nbytes)
-
-    def rows(self) -> dict[str, Array]:
-        """What it was made of, as it is now."""
-        return {
-            "seq": self.seqs.astype(np.int64) + self.first,
-            "seq_to": np.full(len(self), LIVE, dtype=np.int64) if self.ended is None else self.ended,
-            "started_ms": self.started_ms,
-            "party": np.repeat(self.combinations, np.diff(self.starts)),
-            **self.kept,
-            **{text: self._texts(name) for name, text in TEXTS.items()},
-        }
-
-    def _texts(self, name: str) -> Array:
-        codes = np.empty(len(self), dtype=np.uint32)
-        codes[self.by_number[name]] = self.parts[name].of_versions()
-        return codes
-
-    def close(self, ended_by: Mapping[int, int]) -> None:
-        """Note which commits ended versions of it."""
-        closed = np.array([seq - self.first for seq in ended_by], dtype=np.int64)
-        if len(closed) <= 16:
-            places = [np.flatnonzero(self.seqs == seq) for seq in closed.astype(self.seqs.dtype)]
-        else:
-            places = list(np.flatnonzero(np.isin(self.seqs, closed.astype(self.seqs.dtype)))[:, None])
-        ended = np.full(len(self), LIVE, dtype=np.int64) if self.ended is None else self.ended
-        for place in places:
-            if len(place):
-                ended[place] = ended_by[int(self.seqs[place[0]]) + self.first]
-        self.ended = ended
-
-    def chosen(self, wanted: _Wanted) -> _Chosen:
-        """Where to look: by the numbers that are the rarest here, or by combination and time."""
-        stretches = self._stretches(wanted)
-        found = _Chosen(stretches, None, (), ())
-        if not found.size:
-            return found
-        between = [self._between(each) for each in wanted.keys]
-        within = [self._containing(each) for each in wanted.parts]
-        rarest = min((*between, *within), key=attrgetter("size"), default=None)
-        # A part that may be anywhere was looked for already: a look at all versions instead spares nothing.
-        anywhere = wanted.combinations is None and rarest in within
-        if rarest is not None and rarest.size * 16 >= found.size and not anywhere:
-            rarest = None
-        keys = [each for each, places in zip(wanted.keys, between, strict=True) if places is not rarest]
-        return _Chosen(stretches, rarest, keys, [each for each in within if each is not rarest])
-
-    def _between(self, keys: _Keys) -> Places:
-        order, key = self.by_number[keys.column], self.kept[keys.column].item
-        begin = bisect_left(order, keys.low, key=key)
-        end = bisect_right(order, keys.high, key=key, lo=begin)
-        return Places(end - begin, lambda: order[begin:end])
-
-    def _containing(self, part: _Part) -> Places:
-        found = {name: self.parts[name].containing(part.part, part.texts) for name in part.columns}
-        sizes = {name: int(stretches[:, 1].sum()) for name, stretches in found.items()}
-        if len(found) == 1 or not all(sizes.values()):
-            name = max(sizes, key=sizes.__getitem__)
-            return Places(sizes[name], lambda: self.by_number[name][stretched(found[name])])
-        either = np.zeros(len(self), dtype=np.bool_)
-        for name, stretches in found.items():
-            either[self.by_number[name][stretched(stretches)]] = True
-        return Places(int(np.count_nonzero(either)), lambda: np.flatnonzero(either))
-
-    def _stretches(self, wanted: _Wanted) -> list[slice]:
-        start_ms, end_ms = wanted.start_ms, wanted.end_ms
-        if (start_ms is not None and self.latest < start_ms) or (end_ms is not None and self.earliest >= end_ms):
-            return []
-        if wanted.combinations is None:
-            return [slice(0, len(self))]
-        meant = np.flatnonzero(wanted.combinations[self.combinations])
-        begins, ends = self.starts[meant].tolist(), self.starts[meant + 1].tolist()
-        if start_ms is not None and start_ms > self.earliest:
-            begins = [a + int(self.started_ms[a:b].searchsorted(start_ms)) for a, b in zip(begins, ends, strict=True)]
-        if end_ms is not None and end_ms <= self.latest:
-            ends = [a + int(self.started_ms[a:b].searchsorted(end_ms)) for a, b in zip(begins, ends, strict=True)]
-        return [slice(a, b) for a, b in zip(begins, ends, strict=True) if a < b]
-
-    def matching(self, wanted: _Wanted, chosen: _Chosen) -> Array | None:
-        """Which of the chosen are meant; None if all of them are."""
-        terms = [test(chosen.of(self.kept[name])) for name, test in wanted.tests]
-        for column, low, high in chosen.keys:
-            keys = chosen.of(self.kept[column])
-            terms.append((keys >= np.uint64(low)) & (keys <= np.uint64(high)))
-        for places in chosen.within:
-            among = np.zeros(len(self), dtype=np.bool_)
-            among[places.all] = True
-            terms.append(chosen.of(among))
-        if self.last > wanted.as_of:
-            terms.append(chosen.of(self.seqs).astype(np.int64) <= wanted.as_of - self.first)
-        if self.ended is not None:
-            terms.append(chosen.of(self.ended) > wanted.as_of)
-        terms += self._beside(wanted, chosen)
-        if not terms:
-            return None
-        mask: Array = np.logical_and.reduce(terms) if len(terms) > 1 else terms[0]
-        return mask
-
-    def _beside(self, wanted: _Wanted, chosen: _Chosen) -> Iterator[Array]:
-        """Combination and time, where no stretches tell them."""
-        if wanted.combinations is not None:
-            if chosen.places is None:
-                return
-            combination = self.starts.searchsorted(chosen.places.all, side="right") - 1
-            yield wanted.combinations[self.combinations[combination]]
-        if wanted.start_ms is not None and wanted.start_ms > self.earliest:
-            yield chosen.of(self.started_ms) >= wanted.start_ms
-        if wanted.end_ms is not None and wanted.end_ms <= self.latest:
-            yield chosen.of(self.started_ms) < wanted.end_ms
 
 
 class _Account:
@@ -304,6 +84,7 @@ class Index:
         """`uuids` looks up those of commit numbers, as their halves (two columns of unsigned 64-bit integers); None if
         not all of them are there any more."""
         self._combinations = combinations
+        self._segment = partial(Segment, arranged=combinations.arranged)
         self.most_bytes = most_bytes
         self._uuids = uuids
         self._lock = threading.Lock()
@@ -332,7 +113,7 @@ class Index:
             account = self._accounts.get(account_id)
             if account is None:
                 return ()
-            _settle(account)
+            self._settle(account)
             return account.segments
 
     # --- taking in ----------------------------------------------------------------------------------------------------
@@ -344,7 +125,7 @@ class Index:
         used = 0
         for rows in chunks:
             for account_id, own in _by_account(rows):
-                segment = Segment(self._coded(own))
+                segment = self._segment(self._coded(own))
                 loaded.setdefault(account_id, []).append(segment)
                 used += segment.nbytes
             if used > self.most_bytes:
@@ -368,7 +149,7 @@ class Index:
                 account = self._accounts.setdefault(account_id, _Account())
                 account.waiting.append(coded)
                 if sum(len(each["seq"]) for each in account.waiting) >= _WAITING:
-                    _settle(account)
+                    self._settle(account)
             self._merge(account)
         if self.nbytes > self.most_bytes:
             self.give_up()
@@ -386,7 +167,7 @@ class Index:
             by_account.setdefault(account_id, {})[seq] = seq_to
         for account_id, ended_by in by_account.items():
             account = self._accounts.get(account_id, _Account())
-            _settle(account)
+            self._settle(account)
             for segment in account.segments:
                 own = {seq: by for seq, by in ended_by.items() if segment.first <= seq <= segment.last}
                 if own:
@@ -396,10 +177,23 @@ class Index:
         """Drop the versions superseded at or before a commit."""
         with self._changing:
             for account in self._accounts.values():
-                segments = [_purged(segment, upto) for segment in account.segments]
+                segments = [self._purged(segment, upto) for segment in account.segments]
                 with self._lock:
                     fresh = account.segments[len(segments) :]
                     account.segments = (*(each for each in segments if each is not None), *fresh)
+
+    def _settle(self, account: _Account) -> None:
+        """Make a segment of what waits."""
+        if account.waiting:
+            account.segments += (self._segment(joined(account.waiting)),)
+            account.waiting = []
+
+    def _purged(self, segment: Segment, upto: int) -> Segment | None:
+        """A segment without the versions that ended up to a commit; None if nothing is left."""
+        if segment.ended is None or (keep := segment.ended > upto).all():
+            return segment
+        kept = {name: column[keep] for name, column in segment.rows().items()}
+        return self._segment(kept) if keep.any() else None
 
     def give_up(self) -> None:
         """Let everything go, and answer nothing any more."""
@@ -412,11 +206,11 @@ class Index:
         coded = {text: np.zeros(len(rows[name]), dtype=np.uint32) for name, text in TEXTS.items()}
         with self._lock:
             codes = self._words
-            words = [codes.setdefault(word, len(codes)) for word in rows[_WORDS]]
+            words = [codes.setdefault(word, len(codes)) for word in rows[WORDS]]
             for name, text in TEXTS.items():
                 others = np.flatnonzero(rows[name] % np.uint64(2))
                 coded[text][others] = self._texts.coded(rows[text][others].tolist())
-        return {**rows, _WORDS: np.array(words, dtype=np.uint32), **coded}
+        return {**rows, WORDS: np.array(words, dtype=np.uint32), **coded}
 
     def _merge(self, account: _Account) -> None:
         """Put the last segments together, so that each is more than half as large as all behind it, or full."""
@@ -430,7 +224,7 @@ class Index:
                 size += len(before[at])
             if len(before) - at < 2:
                 return
-            merged = Segment(_joined([segment.rows() for segment in before[at:]]))
+            merged = self._segment(joined([segment.rows() for segment in before[at:]]))
             with self._lock:
                 account.segments = (*before[:at], merged, *account.segments[len(before) :])
 
@@ -500,7 +294,7 @@ class Index:
 
     def _looked(
         self, query: Query, as_of: int, start_ms: int | None, end_ms: int | None, most_with_parts: int
-    ) -> tuple[_Wanted, list[tuple[Segment, _Chosen]]] | None:
+    ) -> tuple[Wanted, list[tuple[Segment, Chosen]]] | None:
         """What is wanted, and where to look for it; None where that is too much."""
         if not self.complete or self._combinations.full:
             return None
@@ -525,28 +319,28 @@ class Index:
                 return None
         return wanted, looked
 
-    def _wanted(self, query: Query, as_of: int, start_ms: int | None, end_ms: int | None) -> _Wanted:
+    def _wanted(self, query: Query, as_of: int, start_ms: int | None, end_ms: int | None) -> Wanted:
         """Of a narrow search, see `is_narrow`."""
         reaches = [] if query.scope.whole else [query.scope]
         tests: list[tuple[str, Callable[[Array], Array]]] = []
-        keys: list[_Keys] = []
-        parts: list[_Part] = []
+        keys: list[Keys] = []
+        parts: list[Part] = []
         for condition in query.where:
             if condition.column in COMBINED:
                 reaches.append(reach_of(query.scope.account_id, condition))
             elif condition.op is Op.CONTAINS:
                 parts.append(self._part(condition))
             elif condition.column in NUMBERS and (between := _keys(condition)) is not None:
-                keys.append(_Keys(condition.column, *between))
+                keys.append(Keys(condition.column, *between))
             else:
                 tests.append((condition.column, self._test(condition)))
         combinations = self._combinations.within_all(reaches) if reaches else None
-        return _Wanted(combinations, tuple(tests), tuple(keys), tuple(parts), as_of, start_ms, end_ms)
+        return Wanted(combinations, tuple(tests), tuple(keys), tuple(parts), as_of, start_ms, end_ms)
 
-    def _part(self, condition: Condition) -> _Part:
+    def _part(self, condition: Condition) -> Part:
         columns, part = tuple(filter(None, (condition.column, condition.or_column))), str(condition.values[0])
         with self._lock:
-            return _Part(columns, part, self._texts.containing(part))
+            return Part(columns, part, self._texts.containing(part))
 
     def _test(self, condition: Condition) -> Callable[[Array], Array]:
         values = condition.values
@@ -568,12 +362,12 @@ class Index:
         """For each account and UTC day (counted from 1970) the number of records that were live as of a commit, and a
         checksum over them and their order, see `SUMMED`; `texts`: over those of numbers as well."""
         with self._changing, self._lock:
-            codes = {_WORDS: _sums(self._words)}
+            codes = {WORDS: _sums(self._words)}
             of_texts = np.concatenate(([np.uint64(0)], _sums(self._texts.all()) * np.uint64(texts)))
             codes |= dict.fromkeys(TEXTS.values(), of_texts)
             found: dict[tuple[int, int], tuple[int, int]] = {}
             for account_id, account in self._accounts.items():
-                _settle(account)
+                self._settle(account)
                 for segment in account.segments:
                     for day, count, sum_ in _days(segment, codes, as_of):
                         before = found.get((account_id, day), (0, 0))
@@ -593,8 +387,9 @@ SUMMED: Final = {
 def _days(segment: Segment, codes: Mapping[str, Array], as_of: int) -> Iterator[tuple[int, int, int]]:
     """Day, number and checksum; `codes`: of words and texts, what stands for each in the checksum."""
     rows = segment.rows()
-    in_order = {name: (segment.kept[name][order], rows[TEXTS[name]][order])
-                for name, order in segment.by_number.items()}  # fmt: skip
+    in_order = {
+        name: (segment.kept[name][order], rows[TEXTS[name]][order]) for name, order in segment.by_number.items()
+    }
     rows |= {name: sums[rows[name]] for name, sums in codes.items()}
     live = (rows["seq"] <= as_of) & (rows["seq_to"] > as_of)
     sums = np.zeros(np.count_nonzero(live), dtype=np.uint64)
@@ -635,6 +430,8 @@ def is_plain(text: str) -> bool:
 
 def is_narrow(query: Query) -> bool:
     """Whether an index may answer a search: one that means some combinations or numbers, and that it understands."""
+    if query.callbacks:
+        return False
     narrow = not (query.scope.whole or query.scope.nothing)
     for condition in query.where:
         if condition.negated or (condition.or_column and condition.op is not Op.CONTAINS):
@@ -669,21 +466,3 @@ def _by_account(rows: Rows) -> Iterator[tuple[int, Rows]]:
     for account_id in np.unique(accounts).tolist():
         mine = accounts == account_id
         yield account_id, own if mine.all() else {name: column[mine] for name, column in own.items()}
-
-
-def _settle(account: _Account) -> None:
-    """Make a segment of what waits."""
-    if account.waiting:
-        account.segments += (Segment(_joined(account.waiting)),)
-        account.waiting = []
-
-
-def _joined(parts: Sequence[Rows]) -> Rows:
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def _purged(segment: Segment, upto: int) -> Segment | None:
-    """A segment without the versions that ended up to a commit; None if nothing is left."""
-    if segment.ended is None or (keep := segment.ended > upto).all():
-        return segment
-    return Segment({name: column[keep] for name, column in segment.rows().items()}) if keep.any() else None

@@ -7,7 +7,8 @@ from datetime import date
 from typing import Final
 
 from calldex.records.fields import PREFIX_DIGITS
-from calldex.store.embedded.index import KEPT, NUMBERS, SUMMED, TEXTS, Array, Rows, keys_of
+from calldex.store.embedded.index import SUMMED, keys_of
+from calldex.store.embedded.segment import KEPT, NUMBERS, TEXTS, Array, Rows
 
 _DAY_MS: Final = 86_400_000
 _DAY_0: Final = date(1970, 1, 1).toordinal()

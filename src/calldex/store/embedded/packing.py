@@ -25,7 +25,7 @@ _REFUSALS: Final = (zstandard.ZstdError, ValueError, MemoryError)
 """What zstd says of what it cannot decompress; the last where a length is not what it was."""
 _FIRST: Final = "dictionary_0001.zstd"
 _PLAIN: Final = b"{"
-COMMA: Final = zstandard.ZstdCompressor(write_checksum=False).compress(b",")
+LINE_FEED: Final = zstandard.ZstdCompressor(write_checksum=False).compress(b"\n")
 """Joins what lies in the ledger to what `Packing.joined` decompresses."""
 
 
@@ -92,7 +92,7 @@ class Packing:
                 yield (*version[:-2], json, version[-1])
 
     def joined(self, stored: bytes, last: bytes) -> bytes | None:
-        """The JSON, joined by commas, of versions whose stored texts, none of them empty, are joined by `COMMA`, given
+        """The JSON, a line each, of versions whose stored texts, none of them empty, are joined by `LINE_FEED`, given
         the text of the last one as well. None where these must be looked at one by one: one is damaged, of another
         dictionary, or was never compressed."""
         try:
@@ -102,11 +102,12 @@ class Packing:
         except (*_REFUSALS, Garbled):
             return None
 
-    def unpack(self, stored: Sequence[bytes]) -> Sequence[Any]:
+    def unpack(self, stored: Sequence[bytes | None]) -> Sequence[Any]:
         """The JSON of some versions, as bytes or what can be joined like them. Raises `Garbled`."""
-        if len(stored) > 1 and not any(each.startswith(_PLAIN) for each in stored):
+        whole = [each for each in stored if each is not None and not each.startswith(_PLAIN)]
+        if 1 < len(whole) == len(stored):
             try:
-                return self._unpacked(stored)
+                return self._unpacked(whole)
             except _REFUSALS:
                 pass  # one of them is of another dictionary, or damaged
         return [self._plain(each, place) for place, each in enumerate(stored)]
@@ -119,7 +120,7 @@ class Packing:
             texts += [found[place] for place in range(len(found))]
         return texts
 
-    def readable(self, stored: Sequence[bytes]) -> list[bytes | None]:
+    def readable(self, stored: Sequence[bytes | None]) -> list[bytes | None]:
         """The same, where those that are damaged are None: whatever is sent is not what they are."""
         try:
             return [bytes(each) for each in self.unpack(stored)]
@@ -140,11 +141,11 @@ class Packing:
         return found
 
     def _together(self, stored: Sequence[bytes]) -> Iterator[bytes]:
-        """Some texts as one stream, which only ends in the comma that is put behind them if each is whole."""
+        """Some texts as one stream, which only ends in the line feed that is put behind them if each is whole."""
         sizes = [zstandard.get_frame_parameters(each).content_size for each in stored]
         if sum(sizes) > _MOST:
             raise ValueError("more than records have")
-        stream = self._decoder(self._newest).stream_reader(b"".join((*stored, COMMA)), read_across_frames=True)
+        stream = self._decoder(self._newest).stream_reader(b"".join((*stored, LINE_FEED)), read_across_frames=True)
         texts = stream.read()
         if len(texts) != sum(sizes) + 1:
             raise ValueError("something else lies between them")
@@ -160,7 +161,9 @@ class Packing:
         """The JSON of a version; of a tombstone, None. Raises `Garbled`."""
         return None if stored is None else self._plain(stored, 0)
 
-    def _plain(self, stored: bytes, place: int) -> bytes:
+    def _plain(self, stored: bytes | None, place: int) -> bytes:
+        if stored is None:  # somebody has emptied it
+            raise Garbled(place)
         if stored.startswith(_PLAIN):
             return stored
         try:

@@ -17,7 +17,7 @@ from calldex.store import Position, Slice, Version
 from calldex.store.embedded import sqlite
 from calldex.store.embedded.dialect import SQLITE
 from calldex.store.embedded.numbering import NUMBER, Numbering
-from calldex.store.embedded.packing import COMMA, Garbled, Packing
+from calldex.store.embedded.packing import LINE_FEED, Garbled, Packing
 from calldex.store.embedded.proof import Fault, faults
 from calldex.store.embedded.sqlite import rows
 from calldex.store.sql import LIVE, VALUE_NAMES, conjunction, following, layout, uuid_bytes, where
@@ -69,7 +69,7 @@ class Versions:
         if self.damaged and (found := next((seq for seq in seqs if seq in self.damaged), None)) is not None:
             raise _damaged(self.damaged[found])
 
-    def plain(self, seqs: Sequence[int], stored: Sequence[bytes]) -> Sequence[Any]:
+    def plain(self, seqs: Sequence[int], stored: Sequence[bytes | None]) -> Sequence[Any]:
         """The JSON of some versions, of their places and what lies there, to be joined or made bytes. `RecordDamaged`
         if one cannot be decompressed, found before or not."""
         try:
@@ -86,7 +86,7 @@ class Versions:
             with self._readers() as reader:
                 return rows(
                     reader,
-                    f"SELECT {_ROW} FROM version WHERE seq > ? AND seq <= ? AND json IS NOT NULL ORDER BY seq",
+                    f"SELECT {_ROW} FROM version WHERE seq > ? AND seq <= ? AND seq_to > 0 ORDER BY seq",
                     (seq, seq + limit),
                 )
         except StoreDamaged:
@@ -101,7 +101,7 @@ class Versions:
             with self._readers() as reader:
                 found = rows(
                     reader,
-                    f"SELECT {names}, {NUMBER.format('version.seq')} FROM version WHERE seq = ? AND json IS NOT NULL",
+                    f"SELECT {names}, {NUMBER.format('version.seq')} FROM version WHERE seq = ? AND seq_to > 0",
                     (seq,),
                 )
         except StoreDamaged:
@@ -160,7 +160,7 @@ class Versions:
                 self._numbering.number(account_id, seq),
                 None if seq_to == LIVE else self._numbering.number(account_id, abs(seq_to)),
                 uuid,
-                None if json is None else bytes(self.plain([seq], [json])[0]),
+                None if json is None and seq_to < 0 else bytes(self.plain([seq], [json])[0]),
                 written_ms,
             )
             for seq, seq_to, json, written_ms in found
@@ -190,7 +190,7 @@ class Versions:
         self.refuse_damaged(row[0] for row in found)
         *_, started_ms, uuid = found[-1]
         last = Position(started_ms, str(UUID(bytes=uuid)))
-        return Slice(b",".join(self.plain([row[0] for row in found], [row[1] for row in found])), len(found), last)
+        return Slice(b"\n".join(self.plain([row[0] for row in found], [row[1] for row in found])), len(found), last)
 
     def joined(self, seqs: Any) -> Slice:
         """The records of some versions, given by their commit numbers (an array of 64-bit integers), in that order."""
@@ -209,17 +209,20 @@ class Versions:
             reader,
             "SELECT CAST(group_concat(json, ?2) AS BLOB), count(json), min(length(json))"
             " FROM carray(?1) CROSS JOIN version ON seq = value",
-            (sqlite.carray(seqs), COMMA),
+            (sqlite.carray(seqs), LINE_FEED),
         )
         last = rows(reader, "SELECT started_ms, uuid, CAST(json AS BLOB) FROM version WHERE seq = ?", (int(seqs[-1]),))
         if count < len(seqs) or not last:
+            emptied = "SELECT uuid FROM carray(?) CROSS JOIN version ON seq = value WHERE json IS NULL LIMIT 1"
+            for (found,) in rows(reader, emptied, (sqlite.carray(seqs),)):
+                raise _damaged(str(UUID(bytes=found)))
             return Slice(b"", count, None)
         ((started_ms, uuid, json),) = last
         texts = self._packing.joined(stored, json) if shortest else None
         if texts is None:
             asked = "SELECT CAST(json AS BLOB) FROM carray(?) CROSS JOIN version ON seq = value"
             one_by_one = [stored for (stored,) in rows(reader, asked, (sqlite.carray(seqs),))]
-            texts, count = b",".join(self.plain(seqs, one_by_one)), len(one_by_one)
+            texts, count = b"\n".join(self.plain(seqs, one_by_one)), len(one_by_one)
         return Slice(texts, count, Position(started_ms, str(UUID(bytes=uuid))))
 
     def uuids(self, seqs: Any) -> list[bytes]:

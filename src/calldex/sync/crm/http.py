@@ -9,12 +9,11 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 import httpx2
 
-from calldex.clock import now_ms
+from calldex.client.client import retry_after
 
 TIMEOUT_S: Final = 30.0
 TRIES: Final = 6
@@ -55,6 +54,27 @@ class Reply:
     status: int
     body: Any
     headers: Mapping[str, str]
+    vendor: str
+    reason: Callable[[Any], str]
+
+    @property
+    def words(self) -> str:
+        """It in a line, with the vendor's own words."""
+        return f"{self.vendor} answered {self.status}: {self.reason(self.body) or 'nothing more'}"
+
+    def told(self, name: str) -> Any:
+        """A member of what was answered; `Unsure` where there is none: also a 200 may hold an error, or a page for
+        people."""
+        if isinstance(self.body, dict) and name in self.body:
+            return self.body[name]
+        raise Unsure(f"{self.words}; it has no `{name}`")
+
+    @property
+    def rows(self) -> list[Any]:
+        """The same of an answer that is a list."""
+        if isinstance(self.body, list):
+            return self.body
+        raise Unsure(f"{self.words}; it is no list")
 
 
 class Pace:
@@ -194,22 +214,21 @@ class Http:
             body = answer.json() if answer.content else None
         except ValueError:
             body = None
-        return Reply(answer.status_code, body, answer.headers)
+        return Reply(answer.status_code, body, answer.headers, self._name, self._reason)
 
     def _judged(self, reply: Reply, *, again: bool) -> str:
         """Why to try again; empty where the reply is good. Raises what ends the tries."""
         if 200 <= reply.status < 300:
             return ""
-        words = f"{self._name} answered {reply.status}: {self._reason(reply.body) or 'nothing more'}"
         if reply.status in _PUT_OFF:
-            return words
+            return reply.words
         if reply.status in _UNKNOWN:
             if not again:
-                raise Unsure(words)
-            return words
+                raise Unsure(reply.words)
+            return reply.words
         if reply.status in (401, 403) or reply.status < 400:
-            raise Unavailable(words)
-        raise Refused(reply.status, words)
+            raise Unavailable(reply.words)
+        raise Refused(reply.status, reply.words)
 
     def _again(self, trouble: str, pause_s: float | None, tried: int, pace: Pace) -> None:
         if tried >= self._tries or (pause_s is not None and pause_s > _LONGEST_WAIT_S):
@@ -220,14 +239,3 @@ class Http:
             pace.sleep(min(2.0**tried, _LONGEST_PAUSE_S) * (0.5 + chance / 2))
         else:
             pace.hold(pause_s + chance / 2)
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """How many seconds a reply asks to wait: as a number or a date; None where it does not."""
-    asked = headers.get("retry-after", "").strip()
-    if asked.replace(".", "", 1).isdecimal():
-        return float(asked)
-    try:
-        return max(0.0, parsedate_to_datetime(asked).timestamp() - now_ms() / 1000)
-    except (ValueError, TypeError):
-        return None

@@ -12,7 +12,7 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from calldex.sync.crm.base import CrmOptions
-from calldex.sync.crm.http import Http, Pace, Refused, Unavailable
+from calldex.sync.crm.http import Http, Pace, Refused, Unavailable, Unsure
 
 _REFRESH: Final = "token:refresh"
 
@@ -78,9 +78,11 @@ class Token:
             tries=self._app.tries,
         )
         try:
-            body: Mapping[str, Any] = http.send("POST", self._path, content=urlencode(form).encode()).body
-        except Refused as refused:
+            reply = http.send("POST", self._path, content=urlencode(form).encode())
+            reply.told("access_token")
+        except (Refused, Unsure) as refused:
             raise Unavailable(f"no token: {refused}") from None
         finally:
             http.close()
-        return body
+        given: Mapping[str, Any] = reply.body
+        return given

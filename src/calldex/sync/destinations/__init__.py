@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Final, Self
+from typing import Annotated, Any, ClassVar, Final, Self
 
 import msgspec
 
@@ -30,6 +30,7 @@ KINDS: Final = {
     "push": "calldex.sync.destinations.push:Push",
 }
 """Each kind of destination, and where its class is. A new one is a line here."""
+Address = Annotated[str, msgspec.Meta(pattern="^https?://")]
 
 
 class Change(msgspec.Struct, frozen=True, dict=True):
@@ -151,6 +152,11 @@ class Copy(Destination):
         wanted = {row["uuid"]: record(row) for row in self.table(changes).to_pylist()}
         there = self.rows(list(wanted), start_ms, end_ms)
         return {row["uuid"] for row in there if record(row) != wanted[row["uuid"]]}
+
+
+def lookup_key(name: str) -> str:
+    """What tells the rows of a look-up apart."""
+    return "code" if name == "wrapup_codes" else "id"
 
 
 class Nothing(Destination):

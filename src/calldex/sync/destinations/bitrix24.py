@@ -19,7 +19,7 @@ from calldex.sync.crm.base import Contact, Crm, Item, Outcome, Took
 from calldex.sync.crm.call import Call
 from calldex.sync.crm.http import SHARE, Http, Pace, Refused, Unavailable
 from calldex.sync.crm.oauth import AppOptions, Token
-from calldex.sync.destinations import Failed
+from calldex.sync.destinations import Address, Failed
 
 OPERATING_S: Final = 480
 """How long one method may work within ten minutes."""
@@ -39,13 +39,13 @@ _Commands = dict[str, tuple[str, Mapping[str, Any]]]
 class Bitrix24Options(AppOptions, frozen=True, kw_only=True):
     """Bitrix24's own options. Telephony is for applications alone, so a webhook's address will not do."""
 
-    url: str
+    url: Address
     """The account's address, as `https://example.bitrix24.com`."""
     refresh_token: str
     """The first one; those that Bitrix24 gives instead are remembered."""
     agent: str
     """The user to whom calls belong whose agent is not in `agents`."""
-    oauth_url: str = "https://oauth.bitrix.info"
+    oauth_url: Address = "https://oauth.bitrix.info"
     requests_per_second: Annotated[float, Meta(gt=0, le=50)] = 2
     burst: Annotated[int, Meta(ge=1, le=1000)] = 50
 
@@ -85,7 +85,7 @@ class Bitrix24(Crm):
 
     def prepare(self, *, make: bool) -> None:
         """See `Crm`."""
-        scopes = self.http.send("POST", "/rest/scope", json={}).body["result"]
+        scopes = self.http.send("POST", "/rest/scope", json={}).told("result")
         lacking = [scope for scope in ("telephony", "crm") if scope not in scopes]
         if lacking:
             raise Refused(403, f"the application lacks the permissions {', '.join(lacking)} in Bitrix24")
@@ -151,7 +151,7 @@ class Bitrix24(Crm):
                 "<CALL_START_DATE": (begin + timedelta(seconds=1)).isoformat(),
             }
         }
-        found = self.http.send("POST", "/rest/voximplant.statistic.get", json=wanted).body["result"]
+        found = self.http.send("POST", "/rest/voximplant.statistic.get", json=wanted).told("result")
         return str(found[0]["CALL_ID"]) if found else None
 
     def remove(self, known: Mapping[str, str | None]) -> Sequence[Failed]:
@@ -191,7 +191,7 @@ class Bitrix24(Crm):
             key: f"{method}?{urlencode(list(_flat(given)), quote_via=quote)}"
             for key, (method, given) in commands.items()
         }
-        body = self.http.send("POST", "/rest/batch", json={"halt": 0, "cmd": cmd}, again=again).body["result"]
+        body = self.http.send("POST", "/rest/batch", json={"halt": 0, "cmd": cmd}, again=again).told("result")
         self._worked(body.get("result_time") or {})
         results, errors = body.get("result") or {}, body.get("result_error") or {}
         return dict(results), {key: _reason(error) or "it failed" for key, error in dict(errors).items()}

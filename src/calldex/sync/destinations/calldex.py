@@ -6,7 +6,7 @@ What is posted again is unchanged there, and what is deleted again is absent; so
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import httpx2
 import msgspec
@@ -14,7 +14,7 @@ import msgspec
 from calldex.client import ClientError, Record
 from calldex.client.client import TIMEOUT_S, patiently, refused
 from calldex.records.codec import Record as Served
-from calldex.sync.destinations import Batch, Destination, DestinationProblem, Failed
+from calldex.sync.destinations import Address, Batch, Destination, DestinationProblem, Failed
 
 _RECORDS: Final = "/api/ingest/v1/records"
 _DELETIONS: Final = "/api/ingest/v1/deletions"
@@ -32,7 +32,7 @@ class Calldex(Destination):
     class Options(msgspec.Struct, frozen=True, kw_only=True):
         """Where it is, and the key."""
 
-        url: Annotated[str, msgspec.Meta(pattern="^https?://")]
+        url: Address
         key: str
 
     def __init__(self, options: Options, context: Any) -> None:

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from calldex.sync.destinations import Batch, Change, Context, Copy, DestinationProblem, Failed
+from calldex.sync.destinations import Batch, Change, Context, Copy, DestinationProblem, Failed, lookup_key
 from calldex.sync.destinations.needs import needed
 
 _CDRS: Final = "cdrs"
@@ -90,8 +90,10 @@ class Files(Copy):
         """A file for each account, in both formats."""
         import pyarrow as pa
 
-        made = pa.Table.from_pylist([{"account": self.context.account, **row} for row in rows])
         with _as_problems():
+            made = pa.Table.from_pylist([{"account": self.context.account, **row} for row in rows])
+            if not rows:  # a file without columns is one that not every program reads
+                made = pa.table({"account": pa.array([], pa.string()), lookup_key(name): pa.array([], pa.string())})
             self._store.write(f"{name}/{self.context.account}.parquet", made)
 
     def held(self, start_ms: int | None = None, end_ms: int | None = None) -> Iterator[tuple[str, int, int]]:

@@ -14,7 +14,7 @@ from msgspec import Meta
 from calldex.sync.crm.base import Contact, Crm, CrmOptions, Item, Outcome, Took
 from calldex.sync.crm.call import Call, e164, national
 from calldex.sync.crm.http import Http, Pace, Refused
-from calldex.sync.destinations import Failed
+from calldex.sync.destinations import Address, Failed
 
 VERSION: Final = "2026-03"
 UNIQUE: Final = "calldex_uuid"
@@ -35,7 +35,7 @@ class HubSpotOptions(CrmOptions, frozen=True, kw_only=True):
 
     token: str
     """The access token of a private app with the scopes for calls, contacts and the schemas of calls."""
-    url: str = "https://api.hubapi.com"
+    url: Address = "https://api.hubapi.com"
     requests_per_10s: Annotated[int, Meta(ge=10, le=1000)] = 100
     """What the plan allows, until HubSpot tells it."""
 
@@ -67,12 +67,13 @@ class HubSpot(Crm):
     def prepare(self, *, make: bool) -> None:
         """See `Crm`: the property by which calls are known."""
         try:
-            found = self.http.send("GET", f"{_PROPERTY}/{UNIQUE}").body
+            unique = self.http.send("GET", f"{_PROPERTY}/{UNIQUE}").told("hasUniqueValue")
         except Refused as refused:
             if refused.status != 404:
                 raise
-            found = self.http.send("POST", _PROPERTY, json=_UNIQUE_PROPERTY).body if make else _UNIQUE_PROPERTY
-        if not found.get("hasUniqueValue"):
+            made = make and self.http.send("POST", _PROPERTY, json=_UNIQUE_PROPERTY)
+            unique = made.told("hasUniqueValue") if made else True
+        if not unique:
             raise Refused(400, f"HubSpot's property {UNIQUE} of calls does not have unique values; delete it there")
 
     def payload(self, call: Call) -> Mapping[str, Any]:
@@ -101,10 +102,10 @@ class HubSpot(Crm):
             for item in items
             for uuid in (item.call.uuid,)
         ]
-        body = self.http.send("POST", f"{_CALLS}/batch/upsert", json={"inputs": inputs}).body
-        ids = {str(one["objectWriteTraceId"]): str(one["id"]) for one in body["results"]}
+        reply = self.http.send("POST", f"{_CALLS}/batch/upsert", json={"inputs": inputs})
+        ids = {str(one["objectWriteTraceId"]): str(one["id"]) for one in reply.told("results")}
         outcomes: dict[str, Outcome] = {uuid: Took(id_) for uuid, id_ in ids.items()}
-        outcomes |= _failed(body, "objectWriteTraceId")
+        outcomes |= _failed(reply.body, "objectWriteTraceId")
         with_contact = {ids[item.call.uuid]: item for item in items if item.contact and item.call.uuid in ids}
         if with_contact:
             outcomes |= self._associated(with_contact)
@@ -115,9 +116,10 @@ class HubSpot(Crm):
         types = [{"associationCategory": "HUBSPOT_DEFINED", "associationTypeId": CALL_TO_CONTACT}]
         inputs = [{"from": {"id": id_}, "to": {"id": item.contact}, "types": types} for id_, item in items.items()]
         path = f"/crm/associations/{VERSION}/calls/contacts/batch/create"
-        body = self.http.send("POST", path, json={"inputs": inputs}).body
+        reply = self.http.send("POST", path, json={"inputs": inputs})
+        reply.told("results")
         outcomes: dict[str, Outcome] = {}
-        for id_, failure in _failed(body, "fromObjectId").items():
+        for id_, failure in _failed(reply.body, "fromObjectId").items():
             uuid = items[id_].call.uuid
             outcomes[uuid] = Failed(uuid, failure.message, failure.retry)
         return outcomes
@@ -125,8 +127,8 @@ class HubSpot(Crm):
     def remove(self, known: Mapping[str, str | None]) -> Sequence[Failed]:
         """See `Crm`: they are archived, which HubSpot undoes within 90 days if asked."""
         wanted = {"idProperty": UNIQUE, "properties": [UNIQUE], "inputs": [{"id": uuid} for uuid in known]}
-        body = self.http.send("POST", f"{_CALLS}/batch/read", json=wanted).body
-        inputs = [{"id": one["id"]} for one in body["results"]]
+        found = self.http.send("POST", f"{_CALLS}/batch/read", json=wanted).told("results")
+        inputs = [{"id": one["id"]} for one in found]
         if inputs:
             self.http.send("POST", f"{_CALLS}/batch/archive", json={"inputs": inputs})
         return ()
@@ -140,9 +142,9 @@ class HubSpot(Crm):
         wanted: dict[str, Any] = {"filterGroups": groups, "properties": [*_NUMBERS, "createdate"], "limit": 200}
         found: list[Contact] = []
         while True:
-            body = self.http.send("POST", f"{_CONTACTS}/search", json=wanted, pace=self._searching).body
-            found += (_contact(one) for one in body["results"])
-            after = body.get("paging", {}).get("next", {}).get("after")
+            reply = self.http.send("POST", f"{_CONTACTS}/search", json=wanted, pace=self._searching)
+            found += (_contact(one) for one in reply.told("results"))
+            after = reply.body.get("paging", {}).get("next", {}).get("after")
             if after is None:
                 return found
             wanted["after"] = after
@@ -150,8 +152,9 @@ class HubSpot(Crm):
     def make(self, numbers: Sequence[str]) -> Mapping[str, str]:
         """See `Crm`."""
         inputs = [{"properties": {"phone": number}, "objectWriteTraceId": number} for number in numbers]
-        body = self.http.send("POST", f"{_CONTACTS}/batch/create", json={"inputs": inputs}, again=False).body
-        return {number: str(one["id"]) for one in body["results"] if (number := e164(one["properties"]["phone"], None))}
+        reply = self.http.send("POST", f"{_CONTACTS}/batch/create", json={"inputs": inputs}, again=False)
+        people = {e164(one["properties"]["phone"], None): str(one["id"]) for one in reply.told("results")}
+        return {number: id_ for number, id_ in people.items() if number}
 
 
 _UNIQUE_PROPERTY: Final = {

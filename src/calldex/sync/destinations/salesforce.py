@@ -15,7 +15,7 @@ from calldex.sync.crm.base import Contact, Crm, Item, Outcome, Took
 from calldex.sync.crm.call import Call, national
 from calldex.sync.crm.http import Http, Pace, Refused, Unavailable
 from calldex.sync.crm.oauth import AppOptions, Token
-from calldex.sync.destinations import Failed
+from calldex.sync.destinations import Address, Failed
 
 _FINAL: Final = frozenset(
     ("REQUIRED_FIELD_MISSING", "STRING_TOO_LONG", "INVALID_FIELD", "FIELD_CUSTOM_VALIDATION_EXCEPTION")
@@ -27,7 +27,7 @@ _KINDS: Final = ("Contact", "Lead")
 class SalesforceOptions(AppOptions, frozen=True, kw_only=True):
     """Salesforce's own options."""
 
-    url: str
+    url: Address
     """The organization's own address, as `https://example.my.salesforce.com`."""
     version: Annotated[str, Meta(pattern=r"^\d{2,3}\.0$")] = "66.0"
     external_id: Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,39}__c$")] = "Calldex_UUID__c"
@@ -81,7 +81,7 @@ class Salesforce(Crm):
     def prepare(self, *, make: bool) -> None:
         """See `Crm`."""
         name = self.options.external_id
-        fields = self.http.send("GET", f"{self._base}/sobjects/Task/describe").body["fields"]
+        fields = self.http.send("GET", f"{self._base}/sobjects/Task/describe").told("fields")
         if not any(one["name"] == name and one.get("externalId") for one in fields):
             raise Refused(400, f"Salesforce has no field {name} on activities that is an external id; make one there")
 
@@ -107,21 +107,20 @@ class Salesforce(Crm):
         """See `Crm`."""
         records = [{**item.payload, **({"WhoId": item.contact} if item.contact else {})} for item in items]
         path = f"{self._base}/composite/sobjects/Task/{self.options.external_id}"
-        results = self.http.send("PATCH", path, json={"allOrNone": False, "records": records}).body
+        results = self.http.send("PATCH", path, json={"allOrNone": False, "records": records}).rows
         uuids = [item.call.uuid for item in items]
         return dict(zip(uuids, map(_outcome, uuids, results), strict=False))
 
     def remove(self, known: Mapping[str, str | None]) -> Sequence[Failed]:
         """See `Crm`: they go to the recycle bin."""
         field = self.options.external_id
-        uuids = ",".join(f"'{uuid}'" for uuid in known if set(uuid) <= set("0123456789abcdef-"))
-        text = f"SELECT Id, {field} FROM Task WHERE {field} IN ({uuids})"  # noqa: S608 - hexadecimal digits, and a name that was checked
-        found = self.http.send("GET", f"{self._base}/query", parameters={"q": text}).body["records"]
+        text = f"SELECT Id, {field} FROM Task WHERE {field} IN ({','.join(map(_quoted, known))})"  # noqa: S608 - quoted, and a name that was checked
+        found = self.http.send("GET", f"{self._base}/query", parameters={"q": text}).told("records")
         if not found:
             return ()
         ids = {one["Id"]: one[field] for one in found}
         given = {"ids": ",".join(ids), "allOrNone": "false"}
-        results = self.http.send("DELETE", f"{self._base}/composite/sobjects", parameters=given).body
+        results = self.http.send("DELETE", f"{self._base}/composite/sobjects", parameters=given).rows
         outcomes = map(_outcome, ids.values(), results)
         return [one for one in outcomes if isinstance(one, Failed) and "ENTITY_IS_DELETED" not in one.message]
 
@@ -133,15 +132,21 @@ class Salesforce(Crm):
             " Lead(Id, Phone, MobilePhone, CreatedDate WHERE IsConverted = false)"
         )
         text = f"FIND {{{digits}}} IN PHONE FIELDS RETURNING {returning} LIMIT 2000"
-        body = self.http.send("GET", f"{self._base}/search", parameters={"q": text}).body
-        return [_contact(one) for one in body["searchRecords"]]
+        found = self.http.send("GET", f"{self._base}/search", parameters={"q": text}).told("searchRecords")
+        return [_contact(one) for one in found]
 
     def make(self, numbers: Sequence[str]) -> Mapping[str, str]:
         """See `Crm`: a contact needs a last name, which is the number."""
         records = [{"attributes": {"type": "Contact"}, "LastName": number, "Phone": number} for number in numbers]
         path = f"{self._base}/composite/sobjects"
-        results = self.http.send("POST", path, json={"allOrNone": False, "records": records}, again=False).body
+        results = self.http.send("POST", path, json={"allOrNone": False, "records": records}, again=False).rows
         return {number: one["id"] for number, one in zip(numbers, results, strict=False) if one["success"]}
+
+
+def _quoted(text: str) -> str:
+    """A text as SOQL has it: an endpoint's uuid may be any."""
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
 
 
 def _outcome(uuid: str, result: Mapping[str, Any]) -> Outcome:

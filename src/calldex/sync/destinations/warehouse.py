@@ -23,7 +23,7 @@ import msgspec
 
 from calldex.exports.columns import Kind
 from calldex.sync.beside import beside
-from calldex.sync.destinations import Batch, Change, Context, Copy, DestinationProblem, Failed
+from calldex.sync.destinations import Batch, Change, Context, Copy, DestinationProblem, Failed, lookup_key
 from calldex.sync.destinations.needs import needed
 from calldex.sync.workfolder import WorkFolder
 
@@ -115,7 +115,7 @@ class Warehouse(Copy):
 
     def lookup(self, name: str, rows: Sequence[dict[str, Any]]) -> None:
         """See `Copy`."""
-        key = "code" if name == "wrapup_codes" else "id"
+        key = lookup_key(name)
         sql = f"SELECT {key} FROM {{table}} WHERE account = %s"
         there = {row[0] for row in self._query(sql, self.context.account, table=name)}
         now = [{"account": self.context.account, **row, "deleted": False} for row in rows]

@@ -15,7 +15,7 @@ from msgspec import Meta
 from calldex.sync.crm.base import Contact, Crm, CrmOptions, Item, Outcome, Took
 from calldex.sync.crm.call import Call
 from calldex.sync.crm.http import Http, Pace, Refused
-from calldex.sync.destinations import Failed
+from calldex.sync.destinations import Address, Failed
 
 _CALLS: Final = "/api/v2/calls"
 _USERS: Final = "/api/v2/users"
@@ -24,7 +24,7 @@ _USERS: Final = "/api/v2/users"
 class ZendeskOptions(CrmOptions, frozen=True, kw_only=True):
     """Zendesk's own options."""
 
-    url: str
+    url: Address
     """The account's address, as `https://example.zendesk.com`."""
     email: str
     """Of the agent whose API token it is."""
@@ -63,7 +63,7 @@ class Zendesk(Crm):
 
     def prepare(self, *, make: bool) -> None:
         """See `Crm`."""
-        user = self.http.send("GET", f"{_USERS}/me").body["user"]
+        user = self.http.send("GET", f"{_USERS}/me").told("user")
         if user.get("id") is None:
             raise Refused(401, "Zendesk does not know the e-mail and token")
 
@@ -96,11 +96,11 @@ class Zendesk(Crm):
         if item.contact:
             given["end_user_id"] = int(item.contact)
         if item.known is None:
-            body = self.http.send("POST", _CALLS, json=given, again=False).body
+            reply = self.http.send("POST", _CALLS, json=given, again=False)
         else:
             del given["app_id"]  # it cannot be changed
-            body = self.http.send("PATCH", f"{_CALLS}/{item.known}", json=given).body
-        return {item.call.uuid: Took(str(body["call"]["id"]))}
+            reply = self.http.send("PATCH", f"{_CALLS}/{item.known}", json=given)
+        return {item.call.uuid: Took(str(reply.told("call")["id"]))}
 
     def look(self, item: Item) -> str | None:
         """See `Crm`: Zendesk lists calls to nobody."""
@@ -119,9 +119,9 @@ class Zendesk(Crm):
         found: list[Contact] = []
         given = {"query": text, "per_page": "100", "page": "1"}
         while True:
-            body = self.http.send("GET", f"{_USERS}/search", parameters=given).body
-            found += (Contact(str(one["id"]), [one["phone"]], one["created_at"]) for one in body["users"])
-            if not body.get("next_page"):
+            reply = self.http.send("GET", f"{_USERS}/search", parameters=given)
+            found += (Contact(str(one["id"]), [one["phone"]], one["created_at"]) for one in reply.told("users"))
+            if not reply.body.get("next_page"):
                 return found
             given["page"] = str(int(given["page"]) + 1)
 
@@ -130,8 +130,8 @@ class Zendesk(Crm):
         made = {}
         for number in numbers:
             user = {"name": number, "phone": number, "role": "end-user"}
-            body = self.http.send("POST", _USERS, json={"user": user}, again=False).body
-            made[number] = str(body["user"]["id"])
+            reply = self.http.send("POST", _USERS, json={"user": user}, again=False)
+            made[number] = str(reply.told("user")["id"])
         return made
 
 
