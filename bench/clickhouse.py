@@ -20,10 +20,11 @@ from pathlib import Path
 import msgspec
 
 from bench import figures
+from bench.copying import feed, visible
 from bench.machine import machine
 from bench.narrow import crowds
 from bench.posting import posting
-from bench.run import RESULTS, Result, note_in
+from bench.run import READS, RESULTS, Result, note_in
 from bench.service import calldex, served
 from calldex.datadir import DIRECTORY_FILE
 from calldex.demo import interactions
@@ -75,20 +76,19 @@ def filled(data: Path, records: int) -> figures.Figures:
 
 
 def measure(folder: Path, records: int) -> Result:
-    """Everything, for one size."""
+    """Everything, for one size; of a folder in which a store is already, all but how it was filled."""
     data = folder / "data"
     os.environ["CALLDEX_STORE"] = f"chdb://{folder}/clickhouse"
     found: figures.Figures = {}
     print(f"{records:,} records", flush=True)
-    calldex(data, "users", "add", "bench@example.com", "--name", "Bench", "--role", "admin")
-    note_in(found, filled(data, records))
+    if not data.exists():
+        calldex(data, "users", "add", "bench@example.com", "--name", "Bench", "--role", "admin")
+        note_in(found, filled(data, records))
     gc.collect()
     with served(data) as server:
-        note_in(found, figures.newest(server))
-        note_in(found, figures.filters(server))
-        note_in(found, figures.by_uuid(server))
-        note_in(found, crowds(server))
-        note_in(found, figures.walk(server))
+        for measured in (*READS, crowds, figures.walk, feed, visible):
+            note_in(found, measured(server))
+        note_in(found, {"memory_mb": server.memory_mb()})
     note_in(found, posting(data))
     return Result(machine(), records, found)
 
@@ -98,14 +98,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.clickhouse", description=__doc__)
     parser.add_argument("--records", type=int, nargs="+", default=[1_000_000], help="sizes, one after another")
     parser.add_argument("--folder", type=Path, help="where to make the data; a temporary folder by default")
+    parser.add_argument("--filled", type=Path, help="a folder with a store of that size, instead of making one")
     asked = parser.parse_args()
     gc.set_threshold(*GC_THRESHOLDS)
     for records in asked.records:
-        folder = Path(tempfile.mkdtemp(prefix="calldex-bench-", dir=asked.folder))
+        folder = asked.filled or Path(tempfile.mkdtemp(prefix="calldex-bench-", dir=asked.folder))
         try:
             result = measure(folder, records)
         finally:
-            shutil.rmtree(folder)
+            if folder != asked.filled:
+                shutil.rmtree(folder)
         name = f"{result.machine.at.replace(':', '')}-{result.machine.commit}-chdb-{records}.json"
         (RESULTS / name).write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
         print(f"written to bench/results/{name}")

@@ -34,6 +34,7 @@ def narrow(server: Server) -> Figures:
         "queue": lambda run: {"queue_ids": queues[run % len(queues)], "max_duration": 1_000_000 + run},
         "team": lambda run: {"team_ids": teams[run % len(teams)], "max_duration": 1_000_000 + run},
         "number": lambda run: {"from": numbers[run % len(numbers)], "max_duration": 1_000_000 + run},
+        "part": lambda run: {"wildcard_cli": numbers[run % len(numbers)][3:8], "max_duration": 1_000_000 + run},
     }
     server.index()
     found: Figures = {}

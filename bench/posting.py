@@ -1,4 +1,5 @@
-"""HTTP ingest: large batches by one client and by several, the same again, late calls, and one record a request."""
+"""HTTP ingest: large batches by one client and by several, the same again, late calls, and one record a request, in
+order and late."""
 
 from __future__ import annotations
 
@@ -38,6 +39,7 @@ def posting(data: Path, batches: int = 40) -> Figures:
         single = _bodies(interactions(4_000, SEED + 4, END + timedelta(days=3), days=1), 1)
         found |= _rate(server, "single", single[:300], 1)
         found |= _rate(server, "single_32", single[300:], 32)
+        found |= _rate(server, "single_late", _bodies(interactions(300, SEED + 6), 1), 1)
     return found
 
 

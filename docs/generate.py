@@ -20,13 +20,13 @@ from msgspec import inspect as types
 
 from calldex import cli
 from calldex.address import Address
-from calldex.api.changes import ChangesRequest
+from calldex.api.changes import CHANGES
 from calldex.api.docs import LOOPS
+from calldex.api.exports import EXPORT
 from calldex.api.lookups import UserOptions
-from calldex.api.missed import MissedRequest
-from calldex.api.statistics import ChecksumRequest, StatsRequest
+from calldex.api.missed import MISSED
+from calldex.api.statistics import CHECKSUMS, STATS
 from calldex.errors import CalldexError, Unavailable
-from calldex.exports.request import ExportRequest
 from calldex.formats import RowFormat, formats
 from calldex.inputs import parameters_of
 from calldex.networks import Origins
@@ -43,7 +43,8 @@ from calldex.records.record import (
     Leg,
     Team,
 )
-from calldex.search.query import PARAMETERS, Own
+from calldex.search.query import PARAMETERS, RELATED, UNRELATED
+from calldex.search.reader import Reading
 from calldex.settings import FILE_NAME, OF_CLIENTS, PREFIX, Settings
 from calldex.transport.backpressure import Backpressure
 from calldex.transport.metrics import Metrics
@@ -97,12 +98,12 @@ LOOP_TITLES: Final = {
     "checksums": "Prove a copy equal",
 }
 
-OWN: Final[tuple[tuple[str, str, type[Own]], ...]] = (
-    ("Exports", "/api/v2/cdr/export", ExportRequest),
-    ("The change feed", "/api/v2/cdr/changes", ChangesRequest),
-    ("Statistics", "/api/v2/cdr/stats", StatsRequest),
-    ("Checksums", "/api/v2/cdr/checksums", ChecksumRequest),
-    ("Missed calls", "/api/v2/cdr/missed", MissedRequest),
+OWN: Final[tuple[tuple[str, str, Reading[Any]], ...]] = (
+    ("Exports", "/api/v2/cdr/export", EXPORT),
+    ("The change feed", "/api/v2/cdr/changes", CHANGES),
+    ("Statistics", "/api/v2/cdr/stats", STATS),
+    ("Checksums", "/api/v2/cdr/checksums", CHECKSUMS),
+    ("Missed calls", "/api/v2/cdr/missed", MISSED),
 )
 """What routes take beside filters and days."""
 
@@ -155,9 +156,11 @@ def _parameters() -> Iterator[str]:
     )
     yield "## Days, pages and the key"
     yield _taken(PARAMETERS)
-    for heading, path, own in OWN:
+    for heading, path, reading in OWN:
         yield f"## {heading}"
-        yield f"`GET {path}` takes the filters, `start_date`, `end_date`, `timezone`, `key`, and these."
+        but = "" if reading.takes.related else f" but `{RELATED[0]}` ({UNRELATED})"
+        yield f"`GET {path}` takes the filters{but}, `start_date`, `end_date`, `timezone`, `key`, and these."
+        own: type[msgspec.Struct] = reading.takes.own
         yield _taken(parameters_of(own))
     yield "## Users"
     yield "`GET /api/v3/cdr/users` takes `key` and these, in any letter case. Users that fit all are listed."

@@ -20,7 +20,7 @@ from calldex.formats import formats
 from calldex.records.codec import Record
 from calldex.records.fields import FIELDS, FILTER
 from calldex.records.record import DISPOSITIONS, END_REASONS, EVENT_TYPES, INTERACTION_TYPES, Event, Flag, Leg, Team
-from calldex.search.query import PARAMETERS
+from calldex.search.query import PARAMETERS, RELATED
 from calldex.settings import Settings
 from docs.generate import FOLDER, OWN, pages
 
@@ -83,8 +83,9 @@ def test_every_parameter_is_documented() -> None:
     page = FOLDER / "parameters.md"
     assert told(section(page, "Filters")) >= FILTER.keys()
     assert told(section(page, "Days, pages and the key")) == {parameter.name for parameter in PARAMETERS}
-    for heading, _, own in OWN:
-        assert names(own) <= told(section(page, heading))
+    for heading, _, reading in OWN:
+        assert names(reading.takes.own) <= told(section(page, heading))
+        assert reading.takes.related or f"`{RELATED[0]}`" in section(page, heading), "which filter it does not take"
     for endpoint in ENDPOINTS:
         taken = {each["name"] for each in endpoint.parameters}
         assert not taken >= FILTER.keys() or taken <= told(section(page)), endpoint.path

@@ -196,17 +196,20 @@ def _problem(name: str, given: Any, kind: Any, message: str, *, text: bool) -> P
     where = "" if text or not found else found[1]
     if word := _NO_WORD.match(said):
         said = f"is not a value{suggest(word[1], words_of(kind))}"
-        return Problem(name + where, word[1][:_SHOWN], said, _valid(kind))
-    return Problem(name + where, _shown(given), said[0].lower() + said[1:], _valid(kind))
+        return Problem(name + where, word[1][:_SHOWN], said, _valid(kind, text=text))
+    return Problem(name + where, _shown(given), said[0].lower() + said[1:], _valid(kind, text=text))
 
 
 def _shown(given: Any) -> str:
     return (given if isinstance(given, str) else msgspec.json.encode(given).decode())[:_SHOWN]
 
 
-def _valid(kind: Any) -> str:
-    """What a type takes, in a few words."""
-    return _words(msgspec.json.schema(kind))
+def _valid(kind: Any, *, text: bool = False) -> str:
+    """What a type takes, in a few words; null cannot be written as a text."""
+    schema = msgspec.json.schema(kind)
+    if text and "anyOf" in schema:
+        schema["anyOf"] = [part for part in schema["anyOf"] if part != {"type": "null"}]
+    return _words(schema)
 
 
 def _words(schema: dict[str, Any]) -> str:

@@ -86,6 +86,12 @@ def test_what_is_refused(site: Site, asked: dict[str, Any], told: str) -> None:
     assert (400, True) == (reply.status_code, told in reply.text), reply.text
 
 
+def test_what_is_valid_can_be_written(site: Site) -> None:
+    """In a query string nobody can give null, so nobody is told to."""
+    error = site.api.get("/api/v2/cdr/stats", site.keys["admin"], bucket="minute").json()["error"]
+    assert error.endswith("Valid: day, hour, hour_of_day, month, week, weekday")
+
+
 def test_a_copy_is_proved_equal(site: Site) -> None:
     """By the recipe of the reference, from what the feed gave."""
     page = site.api.get("/api/v2/cdr/changes", site.keys["admin"], limit=10_000).json()

@@ -130,12 +130,14 @@ def test_csv_runs_nothing(data: Path) -> None:
         "comment": "a\x1b[2Jb",
         "recording": "\t=1",
         "external_account_id": "+447700900412",
+        "wrapup_description": "a\r=1",
     }
     record = {**msgspec.json.decode(LINES[0]), **texts, "agent_id": 1, "queue_id": 2, "campaign_id": 3}
     assert 0 == calldex("import", "-", data=data, stdin=msgspec.json.encode(record)).exit_code
     printed = calldex("search", "--format", "csv", data=data).stdout
-    (row,) = csv.DictReader(io.StringIO(printed))
+    (row,) = csv.DictReader(io.StringIO(printed, newline=""))  # a carriage return ends a row there, as in spreadsheets
     assert "\x1b" not in printed
+    assert "a\n=1" == row["wrapup_description"]
     assert {name: f"'{texts[name]}" for name in NAMES} == {name: row[name] for name in NAMES}
     assert ("a\N{REPLACEMENT CHARACTER}[2Jb", "'\t=1", "+447700900412") == (
         row["comment"],

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -74,6 +75,26 @@ def test_a_clickhouse_that_is_too_old(address: Dsn, directory: Directory, monkey
     monkeypatch.setattr(client, "_SAME_PARTS", "what_an_old_one_has_not")
     with pytest.raises(UnreadableInput, match=r"is ClickHouse \d+\.\d+.*; Calldex needs 25\.6 or newer"):
         opened(address, directory)
+
+
+def test_a_page_reads_the_text_of_its_records_alone(
+    address: Dsn, directory: Directory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also a large one, and one that lies behind many."""
+    with closing(opened(address, directory)) as store:
+        put(store, [RECORD])
+        asked: list[Sql] = []
+        columns = store.hosts.columns
+
+        def noted(sql: Sql) -> Sequence[Sequence[Any]]:
+            asked.append(sql)
+            return columns(sql)
+
+        monkeypatch.setattr(store.hosts, "columns", noted)
+        for limit, skip in ((100, 0), (10_001, 0), (1, 500_000)):
+            store.slice(everything(), store.head(1), limit=limit, total=10**6, skip=skip)
+        plans = [[row[0] for row in store.hosts.rows(Sql(f"EXPLAIN {sql.text}", sql.parameters))] for sql in asked[:]]
+    assert [1] * 3 == [sum("Lazily read columns: json" in line for line in plan) for plan in plans]
 
 
 def test_every_setting_is_known(address: Dsn) -> None:

@@ -24,11 +24,13 @@ from calldex.errors import Unavailable
 from calldex.records import codec
 from calldex.records.record import Cdr, time_uuid
 from calldex.store import Batch, Receipt, Span
+from calldex.store import clickhouse as module
 from calldex.store.clickhouse import ClickhouseStore
 from calldex.store.clickhouse.address import Dsn
+from calldex.store.clickhouse.changes import DATED_MS
 from calldex.store.clickhouse.client import Hosts
 from calldex.store.clickhouse.dialect import ended
-from calldex.store.sql import Sql
+from calldex.store.sql import Sql, uuid_bytes
 from tests import reference
 from tests.engines import answer, chdb_database, disagreeing, everything, put
 from tests.examples import examples
@@ -209,6 +211,51 @@ def test_a_directory_of_another_time(tmp_path: Path, address: Dsn) -> None:
             with closing(store), pytest.raises(Unavailable) if refused else nullcontext() as raised:
                 put(store, [record])
             assert refused == ("restored from another time" in str(raised and raised.value))
+
+
+def test_a_directory_of_another_time_and_half_a_commit(tmp_path: Path, address: Dsn) -> None:
+    """Nor if ClickHouse has no more of what was counted since than the end of a version: it would be the end of
+    another commit."""
+    record = Cdr(uuid=UUIDS[0], type="inbound", disposition="answered", started_at=AT, duration_s=1)
+    with Directory.open(tmp_path / "one.db") as directory:
+        store = ClickhouseStore(address, directory.commits(), timeout_s=20, superseded_kept_s=1e6)
+        with closing(store):
+            put(store, [record])
+        with closing(Hosts(address, 20)) as engine:
+            columns = "account_id, started_ms, uuid, seq, seq_to"
+            engine.command(Sql(f"INSERT INTO cdr ({columns}) SELECT 1, started_ms, uuid, 1, 2 FROM cdr"))
+        again = ClickhouseStore(address, directory.commits(), timeout_s=20, superseded_kept_s=1e6)
+        with closing(again), pytest.raises(Unavailable, match="restored from another time"):
+            put(again, [msgspec.structs.replace(record, uuid=UUIDS[1])])
+
+
+def test_a_commit_that_took_too_long(tmp_path: Path, address: Dsn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is given up: the feed has said that nothing so old comes any more."""
+    record = Cdr(uuid=UUIDS[0], type="inbound", disposition="answered", started_at=AT, duration_s=1)
+    times = count(1_790_000_000_000, DATED_MS + 1)
+    with Directory.open(tmp_path / "directory.db") as directory:
+        commits = directory.commits()
+        with closing(ClickhouseStore(address, commits, timeout_s=20, superseded_kept_s=1e6)) as store:
+            with monkeypatch.context() as slow:
+                slow.setattr(module, "now_ms", times.__next__)
+                with pytest.raises(Unavailable, match="took too long"):
+                    put(store, [record])
+            assert text({}) == answer(store, everything())
+            put(store, [record])
+            assert text({record.uuid: record}) == answer(store, everything())
+
+
+def test_what_is_dropped_is_gone_from_the_disk(tmp_path: Path, address: Dsn) -> None:
+    """An erased record's text is in no row any more, not in one that is only marked as deleted either."""
+    record = Cdr(uuid=UUIDS[0], type="inbound", disposition="answered", started_at=AT, duration_s=1)
+    with Directory.open(tmp_path / "directory.db") as directory:
+        commits = directory.commits()
+        with closing(ClickhouseStore(address, commits, timeout_s=20, superseded_kept_s=0)) as store:
+            put(store, [record, msgspec.structs.replace(record, uuid=UUIDS[1])])
+            store.erase(1, UUIDS[:1])
+            assert 1 == store.purge(LATER_MS)
+            kept = store.hosts.rows(Sql("SELECT uuid FROM cdr WHERE content = 1 SETTINGS apply_deleted_mask = 0"))
+            assert [(uuid_bytes(UUIDS[1]),)] == kept
 
 
 @given(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 3)), min_size=1, max_size=8))

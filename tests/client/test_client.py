@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from typing import Any, Final
 
 import httpx2
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from calldex.client import (
     ApiError,
@@ -25,6 +28,9 @@ from calldex.client import (
     Unauthorized,
     Unreachable,
 )
+from calldex.client.flows import Stream, parameters
+from calldex.exports import FORMATS
+from calldex.texts import listed
 from tests.api.serving import Server, data_of
 
 RECORDS: Final = 300
@@ -210,6 +216,47 @@ def test_a_file_is_whole_or_is_not_there(
     whole = httpx2.Response(200, headers={"Calldex-Expected-Records": "2"}, content=b"{}\n{}\n")
     done = answering(*replies(), whole).export(target)
     assert (2, 6, "{}\n{}\n") == (done.records, done.size, target.read_text())
+
+
+@pytest.mark.parametrize(
+    ("name", "end"), [*((name, None) for name in FORMATS), *((f.name, "line") for f in FORMATS.values() if f.last)]
+)
+def test_every_kind_of_file_is_proved_whole(
+    served: tuple[str, str], tmp_path: Path, name: str, end: str | None
+) -> None:
+    """Also behind a proxy that ends a reply properly where it was cut: by the number of records, or by what only a
+    whole one ends with."""
+    target = tmp_path / "calls"
+    with Client(*served) as client:
+        done = client.export(target, format=name, end=end, type="inbound")
+    whole = target.read_bytes()
+    assert (len(whole), hashlib.sha256(whole).hexdigest()) == (done.size, done.sha256)
+    told = {"Calldex-Expected-Records": str(done.records)}
+    lines = whole.splitlines(keepends=True)
+    cuts = [whole[:-1], whole[: len(whole) // 2], b"".join(lines[:-1]), b"".join((lines[0], *lines[2:])), b""]
+    for cut in cuts[: 5 if FORMATS[name].last else 3]:
+        with pytest.raises(Incomplete):
+            answering(*[httpx2.Response(200, headers=told, content=cut) for _ in range(6)]).export(
+                target, format=name, end=end
+            )
+    again = answering(httpx2.Response(200, headers=told, content=whole)).export(target, format=name, end=end)
+    assert done == again
+
+
+def test_a_cell_with_line_ends_is_no_record(tmp_path: Path) -> None:
+    """Of CSV, lines within quotes do not count, wherever the pieces of a reply end."""
+    rows = b'uuid,comment\r\n1,"a ""b""\n\nc"\r\n2,"\n"\r\n'
+    for at in range(len(rows)):
+        stream = Stream("csv", {})
+        stream.take(rows[:at])
+        stream.take(rows[at:])
+        assert 2 == stream.ended({"calldex-expected-records": "2"}).records
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8", exclude_categories=["Cc"])).map(str.strip), min_size=1))
+def test_an_item_may_hold_commas(items: list[str]) -> None:
+    """And quotes, as the API reads lists; so one wrap-up code stays one."""
+    assert items == listed(parameters({"wrapup_codes": items})["wrapup_codes"])
 
 
 def test_nothing_of_the_server_is_imported() -> None:

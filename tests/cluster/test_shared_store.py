@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from calldex.demo import interactions
 from calldex.records import codec
 from calldex.records.record import Cdr, canonical
 from calldex.store.clickhouse.schema import VERSION, ddl
+from tests.api.test_streams import body_of, received
 from tests.clickhouse.cluster import Cluster, cluster
 from tests.cluster.sites import Nodes, becomes, nodes, refused
 from tests.directory.places import PostgresqlPlace
+from tests.patience import patient
 
 pytestmark = pytest.mark.slow
 RECORDS = [canonical(record) for record in interactions(400, seed=6)]
@@ -66,6 +70,33 @@ def test_records_and_walks(two: Nodes) -> None:
         post(two, node, RECORDS[300 + len(uuids) // 4 :][:5])
     expected = sorted(RECORDS[:300], key=lambda record: (record.started_at, record.uuid), reverse=True)
     assert [record.uuid for record in expected] == uuids
+
+
+def test_an_export_whose_hosts_die_is_cut(two: Nodes, hosts: Cluster) -> None:
+    """In its middle, in each format that leaves as it is read: the reply has begun, says how many records were to come,
+    and its body has no end. Of files that need all of it first, as Parquet, nothing has left by then."""
+    records = [canonical(record) for record in interactions(10_000, seed=6)]
+    for number in range(5):  # more than is read ahead, and than sockets hold
+        some = [msgspec.structs.replace(each, uuid=f"{number:08x}{each.uuid[8:]}") for each in records]
+        post(two, 0, some)
+    for name in ("json", "ndjson", "csv", "arrow"):
+        with socket.socket() as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.settimeout(patient(60))
+            connection.connect(("127.0.0.1", two.servers[0].port))
+            asked = (
+                f"GET /api/v2/cdr/export?format={name} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {two.key}\r\n\r\n"
+            )
+            connection.sendall(asked.encode())
+            begun = connection.recv(16)
+            for host in hosts.hosts:
+                host.kill()
+            reply = begun + received(connection)
+        assert reply.startswith(b"HTTP/1.1 200"), name
+        assert b"calldex-expected-records: 50000" in reply.partition(b"\r\n\r\n")[0]
+        assert not body_of(reply)[1], name
+        hosts.heal()
+        becomes(200, lambda: two.status(0, "/readyz"))
 
 
 def test_a_store_that_goes_and_comes_back(two: Nodes, hosts: Cluster) -> None:

@@ -20,7 +20,7 @@ from calldex.directory import AuditFilter, Directory
 from calldex.directory.audit import MOST_FAULTS
 from calldex.directory.database import sqlite_engine
 from calldex.directory.sealing import SEALING_FILE
-from calldex.errors import CalldexError, DiskFull, Unavailable
+from calldex.errors import CalldexError, DiskFull, StoreDamaged, Unavailable
 from tests.directory.places import Place, PostgresqlPlace
 from tests.examples import examples
 
@@ -243,6 +243,33 @@ def test_what_is_no_entry_is_told(tmp_path: Path, change: str) -> None:
             connection.execute(change)
         connection.close()
         assert 2 in where(directory)
+
+
+@pytest.mark.parametrize("value", ["'text'", "5", "x''"])
+@pytest.mark.parametrize("column", ["hash", "base_hash", "n", "base_n"])
+def test_a_head_or_base_of_another_kind_is_told(tmp_path: Path, column: str, value: str) -> None:
+    """It is a fault of the chain, and no traceback; nothing is chained to what is no head."""
+    with Directory.open(tmp_path / "directory.db") as directory:
+        append(directory, *(made(number) for number in range(1, 4)))
+        with closing(sqlite3.connect(tmp_path / "directory.db")) as connection, connection:
+            connection.execute(f"UPDATE audit_chain SET {column} = {value}")
+        connection.close()
+        assert where(directory)
+        if (column, value) in (("hash", "'text'"), ("hash", "5"), ("n", "'text'"), ("n", "x''")):
+            with pytest.raises(StoreDamaged, match="audit verify"):
+                append(directory, made(4))
+
+
+def test_without_a_chain_nothing_is_appended(tmp_path: Path) -> None:
+    """The error says so, and the rest is told by looking."""
+    with Directory.open(tmp_path / "directory.db") as directory:
+        append(directory, made(1))
+        with closing(sqlite3.connect(tmp_path / "directory.db")) as connection, connection:
+            connection.execute("DELETE FROM audit_chain")
+        connection.close()
+        assert [0] == where(directory)
+        with pytest.raises(StoreDamaged, match="audit verify"):
+            append(directory, made(2))
 
 
 def test_the_first_missing_entry_is_found_after_trimming(directory: Directory, place: Place) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -15,6 +16,10 @@ from calldex.records.record import CallRow
 from calldex.store import Batch, Receipt, Reject, Span
 from calldex.store.commits import Commits, Point
 from tests.directory.places import Place, PostgresqlPlace
+from tests.patience import patient
+
+MOST_BEFORE = 20
+"""So many turns another may have had before one who waits is in the line, on a busy machine."""
 
 ACCOUNT = 7
 
@@ -129,6 +134,30 @@ def test_turns_wait_for_each_other(place: Place) -> None:
         taken.sort()
         assert [last + 1 for _, last in taken[:-1]] == [first for first, _ in taken[1:]]
         assert Point(seq=taken[-1][1], live=taken[-1][1]) == shared[0].point(ACCOUNT)
+
+
+def test_turns_come_in_the_order_of_those_who_wait(directory: Directory) -> None:
+    """Who writes without a pause does not keep others from it."""
+    commits = directory.commits()
+    done: list[str] = []
+    writing = threading.Event()
+
+    def busy() -> None:
+        for _ in range(40):
+            with commits.turn(1):
+                writing.set()
+                time.sleep(0.02)
+                done.append("busy")
+
+    with ThreadPoolExecutor(1) as threads:
+        ended = threads.submit(busy)
+        assert writing.wait(patient(10))
+        with commits.turn(1):
+            before = len(done)
+            done.append("other")
+        ended.result()
+    assert before <= MOST_BEFORE
+    assert 41 == len(done)
 
 
 def test_rows_of_calls(directory: Directory) -> None:

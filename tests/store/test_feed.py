@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -19,7 +21,8 @@ from calldex.sealing import KEY_BYTES, Sealing
 from calldex.search.feed import ChangeFeed, Versions
 from calldex.search.query import Query, parse
 from calldex.store import Store
-from tests.engines import answer, changes_of, put
+from calldex.store.embedded import sqlite
+from tests.engines import answer, changes_of, embedded, everything, put
 from tests.examples import examples
 
 SEALING: Final = Sealing(bytes(KEY_BYTES), "a test")
@@ -257,6 +260,42 @@ def test_a_cursor_that_needs_what_was_dropped(forgetful: Store) -> None:
     assert {call(0).uuid, call(3).uuid} == set(copy.records)
 
 
+@pytest.mark.parametrize("versions", ["latest", "all"])
+def test_what_is_dropped_while_a_page_is_read(
+    forgetful: Store, monkeypatch: pytest.MonkeyPatch, versions: Versions
+) -> None:
+    """The page is refused, as the cursor would be: it would lack that a record ceased to match."""
+    put(forgetful, [call(n) for n in range(4)])
+    filtered = parse([("disposition", "answered")], whole(1).scope, "UTC")[0]
+    feed = ChangeFeed(forgetful, SEALING)
+    text = feed.page(filtered, feed.began(filtered, "beginning", versions), 10).cursor
+    put(forgetful, [call(1, disposition="missed")])
+    forgetful.settle()
+    superseded = forgetful.log.superseded
+
+    def slowly(*asked: Any) -> dict[bytes, int]:
+        forgetful.purge(int(time.time() * 1000) + 1000)
+        return superseded(*asked)
+
+    cursor = feed.opened(filtered, text, versions)
+    monkeypatch.setattr(forgetful.log, "superseded", slowly)
+    with pytest.raises(CursorExpired):
+        feed.page(filtered, cursor, 10)
+
+
+def test_pages_over_numbers_that_are_not_there(forgetful: Store) -> None:
+    """However many versions were dropped between two: the pages go on behind them, to the end."""
+    put(forgetful, [call(0)])
+    for number in range(60):
+        put(forgetful, [call(1, comment=f"{number}")])
+    put(forgetful, [call(2), call(3)])
+    forgetful.settle()
+    forgetful.purge(int(time.time() * 1000) + 1000)
+    copy = Copy(forgetful, whole(1))
+    copy.drain(2)
+    assert {call(n).uuid for n in range(4)} == set(copy.records)
+
+
 def test_writers_and_a_reader_at_once(shared: Store, new_account: Callable[[], int]) -> None:
     """While several write, change and erase, no page has a hole: in the end the copy is what is there; and what a page
     called complete was complete."""
@@ -316,3 +355,44 @@ def test_when_a_version_was_committed(shared: Store, new_account: Callable[[], i
         account_id, uuids, shared.log.last(account_id)
     )
     assert {one.uuid: to_ms(one.at) for one in changes[:3]} == shared.written(account_id, uuids, before)
+
+
+def test_a_page_costs_what_it_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not what the account holds: its rows are found by their places; those of an account that wrote little among
+    many others by its index; and what ended by when it did."""
+    ways: list[str] = []
+    read = sqlite.rows
+
+    def noted(connection: sqlite.Connection, text: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        if "FROM version " in text and "uuid" in text and "carray" not in text:
+            ways.append(str(read(connection, f"EXPLAIN QUERY PLAN {text}", parameters)[0][-1]))
+        return read(connection, text, parameters)
+
+    with closing(embedded(tmp_path)) as store:
+        put(store, [call(number) for number in range(300)])
+        put(store, [call(7)], account_id=2)
+        put(store, [call(number, comment="again") for number in range(300)])
+        feed = ChangeFeed(store, SEALING)
+        monkeypatch.setattr(sqlite, "rows", noted)
+        everyone, little = everything(), everything(2)
+        assert feed.page(everyone, feed.began(everyone, "beginning", "latest"), 10).more
+        assert 1 == feed.page(little, feed.began(little, "beginning", "latest"), 10).count
+        agents = parse([("agent_ids", "1")], everyone.scope, "UTC")[0]
+        assert 300 == feed.page(agents, feed.began(agents, 0, "latest"), 400).count
+    assert ["INTEGER PRIMARY KEY", "version_uuid", "INTEGER PRIMARY KEY", "version_closed"] == [
+        next(name for name in ("INTEGER PRIMARY KEY", "version_uuid", "version_closed") if name in way) for way in ways
+    ]
+
+
+def test_rows_of_a_source_cost_what_they_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A source is gone through by the places of its rows, and not read whole for each step."""
+    read, ways = sqlite.rows, list[str]()
+
+    def noted(connection: sqlite.Connection, text: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        ways.append(str(read(connection, f"EXPLAIN QUERY PLAN {text}", parameters)[0][-1]))
+        return read(connection, text, parameters)
+
+    with closing(embedded(tmp_path)) as store:
+        monkeypatch.setattr("calldex.store.embedded.staging.rows", noted)
+        assert [] == store.rows_of_source(1, "pbx", 0, 10)
+    assert ["SEARCH call_row USING INTEGER PRIMARY KEY (rowid>?)"] == ways

@@ -22,7 +22,7 @@ from calldex.node import Node
 from calldex.records.codec import Record
 from calldex.records.record import Instant, Uuid
 from calldex.search.feed import Cursor, FeedPage, Start, Versions
-from calldex.search.query import INSTANT_FORMS, Own, Parameters, instant_ms
+from calldex.search.query import INSTANT_FORMS, RELATED, UNRELATED, Own, Parameters, instant_ms
 from calldex.search.reader import Reader, Reading, Search
 from calldex.transport.replies import JSON, PRIVATE, Coding, coded, coding_for, coding_headers
 from calldex.transport.requests import caller, pairs_of
@@ -197,11 +197,12 @@ ENDPOINTS: Final = (
             "Each page has a `next_cursor`, never null: send it with the same filters for what comes behind it, now or"
             " days later. Whoever applies every page, `upsert` by replacing the record and `delete` by dropping it, has"
             " a copy of what the key may see under these filters: no change is left out, none comes twice. What ceases"
-            " to match, leaves the key's reach or is erased comes as `delete`.\n\n"
+            " to match, leaves the key's reach or is erased comes as `delete`. It takes the filters of the list but"
+            f" `{RELATED[0]}`: {UNRELATED}.\n\n"
             "With `wait`, the reply comes as soon as there is a change. With `Accept: text/event-stream`, each page is"
             " an event whose id is its cursor, and `Last-Event-ID` continues.\n\n"
             "409: what the key may see has changed; 410: the cursor is older than what is kept, or the store was"
-            " restored. Then read the feed again from the beginning, and delete from the copy what does not come."
+            " restored. Then read the feed again from the beginning, and drop from the copy what does not come."
         ),
         gives=FeedReply,
         other_types=(EVENTS,),

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final
 
 from calldex.client.problems import Incomplete
+from calldex.texts import as_item
 
 Record = dict[str, Any]
 """A record as it is served."""
@@ -75,10 +77,10 @@ def _text(name: str, value: Value) -> str:
 
 
 def _listed(name: str, item: str | int) -> str:
-    """An item of a list; a comma of its own is written with a backslash, as the API reads it."""
+    """An item of a list, in quotes where the API needs them, as for a comma."""
     if not isinstance(item, str | int):
         raise TypeError(f"{name}: a list has texts and whole numbers, and this one has {item!r}")
-    return str(item).replace("\\", "\\\\").replace(",", "\\,")
+    return as_item(str(item))
 
 
 class Walk:
@@ -144,32 +146,59 @@ class Feed:
 
 
 class Stream:
-    """A file that comes in pieces: counted, summed, and proved whole."""
+    """A file that comes in pieces: summed, and proved whole, also where a proxy ended it properly in its middle."""
 
     def __init__(self, format_: str, given: Mapping[str, Value | None]) -> None:
         self.ask = Ask(f"{CDRS}/export", parameters({**given, "format": format_}))
-        self._lines = format_ == "ndjson" and given.get("end") is None
+        self._more_lines = _MORE_LINES.get(format_, 0) + (given.get("end") is not None)
+        self._lines = 0 if format_ in _MORE_LINES else None
+        self._quotes = format_ != "ndjson"
+        self._inside = 0
+        self._end = _ENDS.get(format_, _LINE)
         self._hash = hashlib.sha256()
         self._size = 0
-        self._count = 0
-        self._last = b"\n"
+        self._last = b""
 
     def take(self, piece: bytes) -> bytes:
         """A piece of it, as it is."""
         self._hash.update(piece)
         self._size += len(piece)
-        if self._lines:
-            self._count += piece.count(b"\n")
-            self._last = piece[-1:] or self._last
+        self._last = (self._last + piece[-_LONGEST_END:])[-_LONGEST_END:]
+        if self._lines is not None:
+            self._lines += self._ended_in(piece)
         return piece
 
+    def _ended_in(self, piece: bytes) -> int:
+        """How many lines end in a piece, but for those in a cell's quotes."""
+        if not self._quotes:
+            return piece.count(b"\n")
+        parts = piece.split(b'"')
+        ended = sum(part.count(b"\n") for part in parts[self._inside :: 2])
+        self._inside ^= (len(parts) - 1) % 2
+        return ended
+
     def ended(self, headers: Mapping[str, str]) -> Exported:
-        """What came; `Incomplete` if that is not what the server said that would come. Where the format is not one of
-        lines, that the connection was ended properly is the proof."""
-        expected = headers.get(EXPECTED)
-        if self._lines and expected is not None and (self._count != int(expected) or self._last != b"\n"):
-            raise Incomplete(f"the export gave {self._count} records of {expected}")
-        return Exported(None if expected is None else int(expected), self._size, self._hash.hexdigest())
+        """What came; `Incomplete` if that is not what the server said that would come."""
+        told = headers.get(EXPECTED)
+        expected = None if told is None else int(told)
+        if expected is not None and self._lines is not None and self._lines - self._more_lines != expected:
+            raise Incomplete(f"the export gave {max(0, self._lines - self._more_lines)} records of {expected}")
+        if (self._size or expected) and not self._end.search(self._last):
+            raise Incomplete("the export lacks what it ends with")
+        return Exported(expected, self._size, self._hash.hexdigest())
+
+
+_MORE_LINES: Final = {"ndjson": 0, "csv": 1, "csv-excel": 1}
+"""Of formats of lines: how many there are beside those of records."""
+_LINE: Final = re.compile(rb"\n\Z")
+_ENDS: Final = {
+    "json": re.compile(rb'\],"total":\d+\}\Z'),
+    "xlsx": re.compile(rb"PK\x05\x06.{18}\Z", re.DOTALL),
+    "parquet": re.compile(rb"PAR1\Z"),
+    "arrow": re.compile(rb"\xff{4}\0{4}\Z"),
+}
+"""What only whole files of the others end with."""
+_LONGEST_END: Final = 40
 
 
 def decoded(body: bytes) -> Any:

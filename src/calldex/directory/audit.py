@@ -20,7 +20,7 @@ from calldex.clock import now_ms
 from calldex.directory.database import Database, Repository
 from calldex.directory.tables import audit as entries
 from calldex.directory.tables import audit_chain
-from calldex.errors import CalldexError
+from calldex.errors import CalldexError, StoreDamaged
 
 MOST_FAULTS: Final = 100
 _TEXTS: Final = ("actor", "action", "entry")
@@ -84,7 +84,7 @@ class Audit(Repository):
     def audit_head(self) -> Link:
         """The newest entry's link; of an audit without entries, 0 and zeros."""
         with self._db.read() as connection:
-            return Link(*connection.execute(select(audit_chain.c.n, audit_chain.c.hash)).one())
+            return _head(connection.execute(select(audit_chain.c.n, audit_chain.c.hash)).first())
 
     def audit_entries(self, account_id: int | None, wanted: AuditFilter, limit: int) -> list[Entry]:
         """The newest entries that fit, of one account or of all, newest first."""
@@ -148,7 +148,7 @@ class Audit(Repository):
             first = next(rows, None)
             if first is None:
                 return Verified(first=0, last=0, faults=[Fault(0, "the chain's head and base are gone")], more=False)
-            base, head = Link(*first[:2]), Link(*first[2:4])
+            base, head = (Link(n if isinstance(n, int) else -1, _bytes(hash_)) for n, hash_ in (first[:2], first[2:4]))
             found = list(
                 itertools.islice(
                     chain.faults(base, head, _kept(itertools.chain([first], rows)), expected), MOST_FAULTS + 1
@@ -186,7 +186,15 @@ def _bytes(value: Any) -> bytes:
 
 def _locked(connection: Connection) -> Link:
     """The chain's head, which nobody else changes until this transaction ends. (On SQLite nobody else writes.)"""
-    return Link(*connection.execute(_LOCK).one())
+    return _head(connection.execute(_LOCK).first())
+
+
+def _head(row: Sequence[Any] | None) -> Link:
+    """`StoreDamaged` for what nothing can be chained to."""
+    n, hash_ = row or (None, None)
+    if not (isinstance(n, int) and isinstance(hash_, bytes)):
+        raise StoreDamaged("the head of the audit's chain is not what was written; `calldex audit verify` tells more")
+    return Link(n, hash_)
 
 
 def _append(connection: Connection, some: Sequence[Entry]) -> Link:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Final, TypeVar
@@ -176,7 +176,9 @@ class DirectoryCommits:
 
     def __init__(self, database: Database) -> None:
         self._db = database
-        self._turns: defaultdict[int, threading.Lock] = defaultdict(threading.Lock)
+        self._lock = threading.Lock()
+        self._lines: defaultdict[int, deque[threading.Event]] = defaultdict(deque)
+        """Those of this process who want to write to an account, as they came; the first does."""
 
     def name(self) -> str:
         """See `Commits.name`."""
@@ -201,16 +203,29 @@ class DirectoryCommits:
 
     @contextmanager
     def turn(self, account_id: int) -> Iterator[Turn]:
-        """See `Commits.turn`. Within a process a lock; among several on PostgreSQL an advisory lock as well, which ends
+        """See `Commits.turn`. Within a process a line; among several on PostgreSQL an advisory lock as well, which ends
         with its transaction: at the latest when that was idle for as long as PostgreSQL lets it."""
-        lock = self._turns[account_id]
-        if not lock.acquire(timeout=BUSY_TIMEOUT_MS / 1000):
-            raise Unavailable("others are writing to this account; try again", retry_after=1)
+        with self._in_line(account_id), self._locked(account_id):
+            yield self._begun(account_id)
+
+    @contextmanager
+    def _in_line(self, account_id: int) -> Iterator[None]:
+        """In the order in which they came: with a plain lock, whoever has just had a turn takes the next as well, and
+        others are refused after waiting for nothing."""
+        mine = threading.Event()
+        with self._lock:
+            line = self._lines[account_id]
+            line.append(mine)
+            line[0].set()
         try:
-            with self._locked(account_id):
-                yield self._begun(account_id)
+            if not mine.wait(BUSY_TIMEOUT_MS / 1000):
+                raise Unavailable("others are writing to this account; try again", retry_after=1)
+            yield
         finally:
-            lock.release()
+            with self._lock:
+                line.remove(mine)
+                if line:
+                    line[0].set()
 
     @contextmanager
     def _locked(self, account_id: int) -> Iterator[None]:

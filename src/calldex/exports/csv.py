@@ -31,6 +31,7 @@ BOM: Final = "\ufeff"
 _RUNS: Final = re.compile(r"[\s\x00]*[=+\-@\t\r\n\x00\uff1d\uff0b\uff0d\uff20]")
 _NUMBER: Final = re.compile(r"[+-]?[0-9][0-9 .,()-]*")
 _SAFE_TO_BEGIN: Final = re.compile(r"[^\s\x00=+\-@\uff1d\uff0b\uff0d\uff20]")
+_LINE_END: Final = re.compile(r"\r\n?")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
@@ -219,8 +220,9 @@ def for_people(rows: Iterable[Iterable[Cell]], end: str = "\r\n", *, begins: boo
 
 
 def defused(cell: Cell) -> Cell:
-    """A cell that no spreadsheet runs and no terminal obeys: control characters become the replacement character."""
+    """A cell that no spreadsheet runs and no terminal obeys: control characters become the replacement character, and
+    lines end in one way, since a carriage return that no quotes keep ends a row, and what follows begins a cell."""
     if not isinstance(cell, str) or not cell or (cell.isprintable() and _SAFE_TO_BEGIN.match(cell)):
         return cell
-    cell = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", cell)
+    cell = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", _LINE_END.sub("\n", cell))
     return f"'{cell}" if _RUNS.match(cell) and not _NUMBER.fullmatch(cell) else cell

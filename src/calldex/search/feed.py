@@ -146,6 +146,7 @@ class ChangeFeed:
         held: dict[bytes, int] = {}
         if not _is_whole(query) and found.upto > since:
             held = self._store.log.superseded(query, cursor.after, since, found.upto)
+        self._checked(query, cursor)  # once more: what was purged while it was read may lack in it
         select = _latest if cursor.versions == "latest" else _all
         chosen = select(found, held, whole=_is_whole(query))
         complete_ms = max(cursor.complete_ms, found.complete_ms)

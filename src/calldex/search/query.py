@@ -213,22 +213,24 @@ def parse(
 
 
 _HOURS: Final = FILTER_PARAMETERS[0].name
-_RELATED: Final = tuple(filter_.name for filter_ in FILTERS if filter_.op is Op.CALLED_BACK)
+RELATED: Final = tuple(filter_.name for filter_ in FILTERS if filter_.op is Op.CALLED_BACK)
+"""Filters that look at other records as well."""
+UNRELATED: Final = "it depends on other calls, and a change of those makes no new version of the record"
+"""Why the change feed takes none of them."""
 
 
 def _unrelated(given: Mapping[str, str], parameters: Parameters[Any]) -> Iterable[Problem]:
     """What is given of filters that look at other records, where they cannot be, or of their hours without them."""
     if not parameters.related:
-        for name in (*_RELATED, _HOURS):
+        for name in (*RELATED, _HOURS):
             if name in given:
                 yield Problem(
                     name,
                     given[name][:100],
-                    "is not available in the change feed: it depends on other calls, and a change of those makes no new"
-                    " version of the record",
+                    f"is not available in the change feed: {UNRELATED}",
                     "without it, or in the list, in exports and in statistics",
                 )
-    elif _HOURS in given and not parameters.hours_alone and given.keys().isdisjoint(_RELATED):
+    elif _HOURS in given and not parameters.hours_alone and given.keys().isdisjoint(RELATED):
         yield Problem(_HOURS, given[_HOURS][:100], "has no effect without callback_state", "with callback_state")
 
 

@@ -47,7 +47,7 @@ from calldex.store import (
 )
 from calldex.store.aggregates import aggregated
 from calldex.store.clickhouse.address import Dsn
-from calldex.store.clickhouse.changes import PublishedLog
+from calldex.store.clickhouse.changes import DATED_MS, PublishedLog
 from calldex.store.clickhouse.client import Hosts
 from calldex.store.clickhouse.dialect import CDR_TABLE, CLICKHOUSE, FUNCTIONS, WORDS, ended, together
 from calldex.store.clickhouse.schema import CDR_TYPES, LOCAL, PLAIN, UUID_TABLE, UUID_TYPES, steps
@@ -92,7 +92,7 @@ class ClickhouseStore:
     capabilities = Capabilities(
         look_every_s=0.5,  # it asks the directory
         batches_at_once=5,
-        purge_every_s=3600,  # it rewrites parts
+        purge_every_s=86_400,  # it writes parts again
         backed_up_by="ClickHouse's own BACKUP DATABASE",
     )
 
@@ -204,6 +204,8 @@ class ClickhouseStore:
                 now = now_ms()
                 token = f"{self.store_id}-{account_id}-{first}"
                 self._insert(changes.places(), changes.versions(first, now), token)
+                if now_ms() - now > DATED_MS:
+                    raise Unavailable("ClickHouse took too long to take this; send it again", retry_after=1)
             turn.publish(joined(batches), kept, changes.grown)
         return outcomes
 
@@ -212,7 +214,9 @@ class ClickhouseStore:
         yet, as after the directory was restored from an older copy than ClickHouse."""
         if account_id in self._proved:
             return
-        ((last,),) = self.hosts.rows(Sql(f"SELECT max(seq) FROM {CDR_TABLE} WHERE account_id = ?", (account_id,)))
+        ((last,),) = self.hosts.rows(
+            Sql(f"SELECT max(greatest(seq, seq_to)) FROM {CDR_TABLE} WHERE account_id = ?", (account_id,))
+        )
         reserved = self._commits.reserved(account_id)  # asked after it: what others reserve meanwhile is no fault
         if last > reserved:
             raise Unavailable(
@@ -582,7 +586,9 @@ class ClickhouseStore:
         self._commits.forgotten(account_id, span)
 
     def _delete(self, condition: Sql) -> None:
-        self.hosts.command(Sql(f"DELETE FROM {self._local} WHERE {condition.text}", condition.parameters))
+        """From the disk as well. A lightweight DELETE only marks rows: their text would lie in a large part, which is
+        never merged again, for ever."""
+        self.hosts.command(Sql(f"ALTER TABLE {self._local} DELETE WHERE {condition.text}", condition.parameters))
 
     def check(self) -> Iterator[DayCheck]:
         """See `Store.check`: what searches see, against what is there when the engine has put all rows of a version

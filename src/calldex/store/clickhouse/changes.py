@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from calldex.clock import now_ms
 from calldex.search.query import Query
@@ -14,8 +14,10 @@ from calldex.store.sql import Sql, conjunction, meant
 if TYPE_CHECKING:
     from calldex.store.clickhouse import ClickhouseStore
 
-_UNPUBLISHED_MS: Final = 60_000
-"""A commit is published at most so long after it was dated, by whichever node's clock."""
+DATED_MS: Final = 60_000
+"""Within this time after it was dated a commit is to be published, or it is given up."""
+_UNPUBLISHED_MS: Final = DATED_MS + 30_000
+"""A commit is published at most so long after it was dated, by whichever node's clock: the directory takes its time."""
 
 
 class PublishedLog:
@@ -30,20 +32,12 @@ class PublishedLog:
         complete_ms = now_ms() - _UNPUBLISHED_MS
         account_id = query.scope.account_id
         point = self._store.fresh(account_id)
-        fits = meant(query, CLICKHOUSE)
-        begun = conjunction(
-            Sql("account_id = ? AND seq > ? AND seq <= ?", (account_id, after, point.seq)),
-            Sql("(content = 1 OR seq_to = seq)"),
-            *not_void("seq", point.void),
-        )
-        rows = self._store.hosts.rows(
-            Sql(
-                "SELECT seq, uuid, written_ms, content,"
-                f" content = 1 AND {fits.text} AS fits, if(fits, json, '') AS text"
-                f" FROM {CDR_TABLE} WHERE {begun.text} ORDER BY seq LIMIT 1 BY seq LIMIT ?",
-                (*fits.parameters, *begun.parameters, limit + 1),
-            )
-        )
+        rows: list[tuple[Any, ...]] = []
+        upto, wide = after, limit + 1
+        while len(rows) <= limit and upto < point.seq:
+            span = Span(upto + 1, min(upto + wide, point.seq))
+            rows += self._begun(query, span, point.void, limit + 1 - len(rows))
+            upto, wide = span.last, 8 * wide
         over = frozenset[int]()
         if after < base and rows:
             over = self._ended(account_id, rows[0][0], rows[-1][0], base, point.void)
@@ -57,6 +51,26 @@ class PublishedLog:
         if changes:  # of one account each commit is dated in its turn, after those before it
             complete_ms = max(complete_ms, changes[-1].at_ms)
         return Changes(changes, json, changes[-1].seq if changes else after, False, complete_ms)
+
+    def _begun(self, query: Query, span: Span, void: Sequence[Span], limit: int) -> list[tuple[Any, ...]]:
+        """The first versions that began within a span. Numbers follow each other but for those that are void or purged,
+        so a span as long as the page has nearly all of it: the JSON of what lies behind would be read for nothing,
+        which is everything for who begins."""
+        account_id = query.scope.account_id
+        fits = meant(query, CLICKHOUSE)
+        begun = conjunction(
+            Sql("account_id = ? AND seq BETWEEN ? AND ?", (account_id, span.first, span.last)),
+            Sql("(content = 1 OR seq_to = seq)"),
+            *not_void("seq", void),
+        )
+        return self._store.hosts.rows(
+            Sql(
+                "SELECT seq, uuid, written_ms, content,"
+                f" content = 1 AND {fits.text} AS fits, if(fits, json, '') AS text"
+                f" FROM {CDR_TABLE} WHERE {begun.text} ORDER BY seq LIMIT 1 BY seq LIMIT ?",
+                (*fits.parameters, *begun.parameters, limit),
+            )
+        )
 
     def _ended(self, account_id: int, first: int, last: int, base: int, void: Sequence[Span]) -> frozenset[int]:
         """Which of the versions with these numbers ended by a commit. The end may stand in a row of its own."""

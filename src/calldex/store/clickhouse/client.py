@@ -42,6 +42,8 @@ _TRUSTED_S: Final = 1.0
 """For so long after its last answer a host is asked without asking first whether it is there."""
 _SHUNNED_S: Final = 3.0
 """For so long after a failure a host is asked last, at least."""
+_SHUNNED_TIMES: Final = 5
+"""If it let others wait, for so many times as long: who asks it again waits as long again."""
 _ROUNDS: Final = 2
 """How often all hosts are tried before it is given up."""
 _PAUSE_S: Final = 0.2
@@ -83,14 +85,16 @@ _SETTINGS: Final[Mapping[str, object]] = {
     "optimize_skip_unused_shards": 1,
     # What drops versions is over when it returns.
     "mutations_sync": 2,
-    "lightweight_deletes_sync": 2,
 }
 _NEWER_DEDUPLICATION: Final = "deduplicate_insert"
 """What counts instead of `insert_deduplicate` where ClickHouse has it; a profile might switch it off."""
 _SAME_PARTS: Final = "enable_shared_storage_snapshot_in_query"
 """With it a search and its subqueries see the same parts; a merge between them could show a version that has ended."""
+_LAZY: Final = "query_plan_max_limit_for_lazy_materialization"
+"""With 0, JSON is read of the records of a page alone, however large it is and however many are skipped before it; else
+of all that match, if that is more than 10 or, in later versions, 10,000."""
 OLDEST: Final = "25.6"
-"""The first ClickHouse that has it; some later ones have it and do not use it unless they are told to."""
+"""The first ClickHouse that has `_SAME_PARTS`; some later ones have it and do not use it unless they are told to."""
 _REPLICATED: Final[Mapping[str, object]] = {
     # Whichever replica answers has every insert that was acknowledged.
     "insert_quorum": "auto",
@@ -187,7 +191,12 @@ class _Host:
     def shun(self, began: float) -> None:
         """It failed an operation that began then: it is asked last, for longer if it let others wait for long."""
         now = time.monotonic()
-        self.shunned_until, self.answered = now + max(_SHUNNED_S, now - began), -1e9
+        self.shunned_until, self.answered = now + max(_SHUNNED_S, _SHUNNED_TIMES * (now - began)), -1e9
+
+    def try_again(self, seconds: float) -> None:
+        """If it failed before, one asks it whether it is back, and for so long nobody else."""
+        if self.shunned_until > 0:
+            self.shunned_until = max(self.shunned_until, time.monotonic() + seconds)
 
     def check(self, seconds: float = math.inf) -> None:
         """Ask within these seconds whether the host is there, unless it answered a moment ago; `OperationalError`."""
@@ -274,7 +283,7 @@ class Hosts:
     def adapt(self, *, replicated: bool) -> None:
         """From now on know whether the tables are replicated, and use what this version has; `UnreadableInput` if it is
         too old."""
-        newer = {_NEWER_DEDUPLICATION: "enable", _SAME_PARTS: "1"}
+        newer = {_NEWER_DEDUPLICATION: "enable", _SAME_PARTS: "1", _LAZY: "0"}
         found = {name for (name,) in self.rows(Sql("SELECT name FROM system.settings WHERE name IN ?", ([*newer],)))}
         if _SAME_PARTS not in found:
             ((version,),) = self.rows(Sql("SELECT version()"))
@@ -338,6 +347,7 @@ class Hosts:
                 wait = seconds if gone < seconds else (2 * seconds - gone) / (len(hosts) - number)
                 if wait <= 0:
                     break
+                host.try_again(_PING_S)
                 try:
                     host.check(wait)
                     with host.client(wait) as client:
