@@ -141,6 +141,15 @@ def test_who_leaves_is_noted_all_the_same(site: Site) -> None:
     assert ["sign_in", "export", "search"] == [each.action for each in site.entries()]
 
 
+def test_who_is_not_noted_in_time_is_refused(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And is noted all the same, once that can be."""
+    with held(site):
+        monkeypatch.setattr(writer, "PATIENCE_S", 0.05)
+        with pytest.raises(Unavailable, match=r"not written within 0\.05 s"):
+            asyncio.run(site.auditor.record(entry(ANA, "search")))
+    until(lambda: ["sign_in", "search"] == [each.action for each in site.entries()])
+
+
 def test_no_more_than_a_stated_number_wait(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who comes then is refused at once."""
     monkeypatch.setattr(writer, "MOST_WAITING", 1)

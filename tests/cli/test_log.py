@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -50,6 +51,18 @@ def test_json_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> 
     first, second, _ = map(json.loads, told(capsys, "auto"))
     assert ("192.0.2.7", "request", False) == (first["address"], first["event"], "error" in first)
     assert "bad_parameters" == second["error"]
+
+
+def test_json_is_ascii_whatever_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """What a terminal or a file takes is nothing that the log knows; half a character is in names of files."""
+    process.prepare(Settings(log_format="json"), resolve(None, {}, {})[1], serving=True)
+    log = structlog.get_logger("test")
+    for said in ("Zoë", "a\udc80"):
+        log.warning("columns_wait", reason=said, kind=Path)
+        line = capsys.readouterr().err.splitlines()[-1]
+        assert line.isascii()
+        told_of = json.loads(line)
+        assert (said, repr(Path)) == (told_of["reason"], told_of["kind"])
 
 
 def test_a_command_is_quiet(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import json
 import logging
 import os
 import re
@@ -12,8 +13,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final
 
+import msgspec
 import structlog
 from structlog.typing import EventDict
 
@@ -26,6 +29,7 @@ TOGETHER_S: Final = 0.05
 MOST_LINES: Final = 10_000
 """So many wait at most."""
 _AMBIGUOUS: Final = re.compile(r"[^!#-&(-<>-~]")
+_ENCODE: Final = msgspec.json.Encoder(enc_hook=repr).encode
 
 
 def prepare(settings: Settings, origins: Mapping[str, Origin], *, serving: bool) -> None:
@@ -103,6 +107,16 @@ def _line(logger: object, name: str, event: EventDict) -> str:
     return line if traceback is None else f"{line}\n{traceback}"
 
 
+def _json(_logger: object, _name: str, event: EventDict) -> str:
+    """A line for programs, in ASCII, whatever the terminal or file takes; a value that JSON has not is told as it is
+    shown. What is nothing but ASCII, as nearly every line is, takes a tenth of the time."""
+    with suppress(UnicodeEncodeError):  # half of a character, as names of files may have
+        line = _ENCODE(event)
+        if line.isascii():
+            return line.decode()
+    return json.dumps(event, default=repr)
+
+
 class _Joined(logging.Handler):
     """Brings the lines of libraries that log by `logging` to ours."""
 
@@ -125,7 +139,7 @@ def log_to_stderr(form: str, level: str, *, serving: bool) -> None:
     is_json = form == "json" or (form == "auto" and not sys.stderr.isatty())
     # Formatted here: a formatter that shows local variables would show keys among them.
     render: list[structlog.typing.Processor] = [structlog.processors.format_exc_info]
-    render.append(structlog.processors.JSONRenderer() if is_json else _line)
+    render.append(_json if is_json else _line)
     out = _Together() if serving else _Stderr()
     structlog.configure(
         processors=[
