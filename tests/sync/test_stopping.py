@@ -53,7 +53,8 @@ def later() -> Iterator[tuple[str, threading.Event]]:
 def test_no_pipe_that_waits_falls_behind() -> None:
     """A feed is not waited for longer than half of what the pipe may be behind."""
     for lag, expected in (("10s", 5), ("1h", 30), ("1s", 1)):
-        stopping, waited = threading.Event(), []
+        stopping = threading.Event()
+        waited: list[int] = []
 
         def run(wait_s: int, *, lookups: bool, stopping: threading.Event = stopping, to: list[int] = waited) -> None:
             del lookups
