@@ -80,11 +80,11 @@ class Server:
         """Read an export in this format: how many records it told, and how many bytes came."""
         target = f"/api/v2/cdr/export?{urlencode({'key': self.key, 'format': name})}"
         self._connection.request("GET", target, headers={"Accept-Encoding": "identity"})
-        reply, size = self._connection.getresponse(), 0
+        reply, size, buffer = self._connection.getresponse(), 0, bytearray(_PIECE)
         if reply.status != 200:
             raise RuntimeError(f"{reply.status}: {reply.read()[:500].decode()}")
-        while piece := reply.read(_PIECE):
-            size += len(piece)
+        while count := reply.readinto(buffer):
+            size += count
         return int(reply.headers["Calldex-Expected-Records"]), size
 
     def _body(self) -> bytes:

@@ -18,12 +18,17 @@ export class ApiError extends Error {
     }
 }
 
-type Ended = () => void;
-let ended: Ended = () => undefined;
+/** The code of the refusal of a walk whose asker may see something else by now. */
+export const SCOPE_CHANGED = 'scope_changed';
 
-/** Be told when a request finds that nobody is signed in any more. */
-export function onEnded(tell: Ended): void {
-    ended = tell;
+type Told = () => void;
+let ended: Told = () => undefined;
+let refused: Told = () => undefined;
+
+/** Be told when a request finds that nobody is signed in any more, and when one finds that somebody may not what they asked for. */
+export function onRefused(over: Told, rights: Told): void {
+    ended = over;
+    refused = rights;
 }
 
 export async function ask<T>(path: string, options: RequestInit = {}): Promise<T> {
@@ -41,7 +46,10 @@ export async function fetched(path: string, options: RequestInit = {}): Promise<
     }
     if (reply.ok) return reply;
     const error = await failure(reply);
-    if (reply.status === 401 && !path.startsWith('/api/session')) ended();
+    if (!path.startsWith('/api/session')) {
+        if (reply.status === 401) ended();
+        if (reply.status === 403 || error.code === SCOPE_CHANGED) refused();
+    }
     throw error;
 }
 

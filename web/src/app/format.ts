@@ -97,3 +97,17 @@ export function ago(at: string, now: number): string {
     const [unit, size] = STEPS.find(([, size]) => Math.abs(seconds) >= size) ?? STEPS[3]!;
     return new Intl.RelativeTimeFormat(ours(), { numeric: 'auto', style: 'short' }).format(Math.round(seconds / size), unit);
 }
+
+/** The time zone that somebody typed: by its whole name, also an old or new one that browsers do not list, or by its place
+    ("berlin"); null if there is none. */
+export function zoneOf(typed: string, zones: string[]): string | null {
+    const plain = typed.trim().replaceAll(' ', '_');
+    const found = zones.find((name) => name.toLowerCase() === plain.toLowerCase()) ?? zones.find((name) => name.toLowerCase().endsWith(`/${plain.toLowerCase()}`));
+    if (found || !/^[a-z]/i.test(plain)) return found ?? null;
+    try {
+        new Intl.DateTimeFormat('en', { timeZone: plain });
+        return plain;
+    } catch {
+        return null;
+    }
+}

@@ -4,6 +4,8 @@ class Place {
     path = $state(location.pathname);
     search = $state(location.search);
     params = $derived(new URLSearchParams(this.search));
+    /** How often the address where one is was chosen once more, to look again. */
+    again = $state(0);
 
     /** What has to be known when somebody comes back here: where they had scrolled to, and what had the focus. */
     keep: (() => unknown) | null = null;
@@ -52,7 +54,8 @@ export function follow(event: MouseEvent): void {
     const href = link.getAttribute('href');
     if (!href?.startsWith('/') || link.target || link.hasAttribute('download') || /^\/(api|docs\/plain|openapi|openid|recordings)\b/.test(href)) return;
     event.preventDefault();
-    place.go(href);
+    if (href === location.pathname + location.search) place.again++;
+    else place.go(href);
 }
 
 /** Parameters as an address writes them: commas and colons stay readable. */

@@ -1,5 +1,5 @@
 // Who is signed in, and what they may. The server decides on every request; this only saves asking for what it refuses.
-import { ApiError, ask, onEnded, send } from './api';
+import { ApiError, ask, onRefused, send } from './api';
 
 export interface User {
     email: string;
@@ -34,6 +34,21 @@ class Session {
         }
     }
 
+    /** Another tab, or whoever administers, may have changed who is signed in here and what they may. */
+    async look(): Promise<void> {
+        const before = this.user;
+        if (!before) return;
+        try {
+            const found = await ask<User>('/api/session');
+            if (found.email !== before.email || found.seen_as !== before.seen_as) return location.reload();
+            if (String(found.permissions) !== String(before.permissions)) this.user = found;
+            this.over = false;
+        } catch (error) {
+            if (!(error instanceof ApiError)) throw error;
+            if (error.status === 401) this.over = true;
+        }
+    }
+
     /** Sign in by the code of a link that a demo printed. */
     async beginWith(code: string): Promise<void> {
         this.user = await send<User>('POST', '/api/session/code', { code });
@@ -52,7 +67,7 @@ class Session {
         this.none = this.over = false;
     }
 
-    /** See as another user; every tab begins anew, as nothing of what was seen before may stay. */
+    /** See as another user; every tab begins anew: nothing of what was seen before may stay. */
     async seeAs(user: number): Promise<void> {
         await send('PUT', '/api/session/as', { user });
         location.assign('/');
@@ -66,14 +81,14 @@ class Session {
         await send('DELETE', '/api/session');
         location.assign('/signin');
     }
-
-    may(permission: string): boolean {
-        return this.user?.permissions.includes(permission) ?? false;
-    }
 }
 
 export const session = new Session();
-onEnded(() => {
-    if (session.user) session.over = true;
-    else session.none = true;
-});
+onRefused(
+    () => {
+        if (session.user) session.over = true;
+        else session.none = true;
+    },
+    () => void session.look(),
+);
+addEventListener('focus', () => void session.look());

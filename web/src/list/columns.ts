@@ -1,7 +1,7 @@
 // The columns a list can have: what stands in them, and which filter "only this" sets. Pure.
 import type { Cdr } from '../app/api';
-import type { Key } from '../app/i18n.svelte';
-import { count, length, phone, copiedPhone } from '../app/format';
+import { word, type Key } from '../app/i18n.svelte';
+import { copiedPhone, count, isoDay, length, phone } from '../app/format';
 
 export interface Column {
     id: string;
@@ -17,7 +17,7 @@ export interface Column {
     /** What is copied, where that is not the text. */
     copied?: (record: Cdr) => string;
     /** The parameter and value that keep only records with this cell's value. */
-    filter?: (record: Cdr) => [parameter: string, value: string] | null;
+    filter?: (record: Cdr, zone: string) => [parameter: string, value: string] | null;
 }
 
 /** Where people have ids, which no country writes in its way: digits that look like a number and are none. */
@@ -32,20 +32,21 @@ const CALLED = ['outbound', 'dialer', 'click_to_call', 'queue_callback', 'outbou
 export const customer = (record: Cdr): string | null => (CALLED.includes(record.type) ? record.to : record.from);
 
 const id = (parameter: string, value: number | null): [string, string] | null => (value === null ? null : [parameter, String(value)]);
-const text = (parameter: string, value: string | null): [string, string] | null => (value === null ? null : [parameter, value]);
+const text = (parameter: string, value: string | null): [string, string] | null => (value ? [parameter, value] : null);
+const withheld = (record: Cdr): [string, string] | null => (VOICE.includes(record.type) ? ['withheld', 'yes'] : null);
 
 export const COLUMNS: Column[] = [
-    { id: 'started_at', label: 'column.started_at', width: 92, text: (r) => r.started_at },
+    { id: 'started_at', label: 'column.started_at', width: 92, text: (r) => r.started_at, filter: (r, zone) => ['start_date', isoDay(new Date(r.started_at), zone)] },
     { id: 'type', label: 'column.type', width: 122, text: (r) => r.type, filter: (r) => ['type', r.type] },
-    { id: 'from', label: 'column.from', width: 142, grow: true, number: true, text: (r) => party(r, r.from), copied: (r) => copiedParty(r, r.from), filter: (r) => text('from', r.from) },
+    { id: 'from', label: 'column.from', width: 142, grow: true, number: true, text: (r) => party(r, r.from), copied: (r) => copiedParty(r, r.from), filter: (r) => text('from', r.from) ?? withheld(r) },
     { id: 'to', label: 'column.to', width: 142, grow: true, number: true, text: (r) => party(r, r.to), copied: (r) => copiedParty(r, r.to), filter: (r) => text('to', r.to) },
     { id: 'disposition', label: 'column.disposition', width: 148, text: (r) => r.disposition, filter: (r) => ['disposition', r.disposition] },
     { id: 'queue', label: 'column.queue', width: 136, grow: true, text: (r) => r.queue ?? '', filter: (r) => id('queue_ids', r.queue_id) },
     { id: 'agent', label: 'column.agent', width: 140, grow: true, text: (r) => r.agent ?? '', filter: (r) => id('agent_ids', r.agent_id) },
     { id: 'wait_s', label: 'column.wait_s', width: 66, right: true, text: (r) => length(r.wait_s) },
     { id: 'talk_s', label: 'column.talk_s', width: 82, right: true, text: (r) => length(r.talk_s) },
-    { id: 'recording', label: 'column.recording', width: 56, text: (r) => r.recording ?? '' },
-    { id: 'tags', label: 'column.tags', width: 110, grow: true, text: (r) => r.tags.join(', ') },
+    { id: 'recording', label: 'column.recording', width: 56, text: (r) => r.recording ?? '', filter: (r) => ['has_recording', r.recording ? 'yes' : 'no'] },
+    { id: 'tags', label: 'column.tags', width: 110, grow: true, text: (r) => r.tags.join(', '), filter: (r) => text('tags', r.tags.join(',')) },
     { id: 'duration_s', label: 'column.duration_s', width: 74, right: true, text: (r) => length(r.duration_s) },
     { id: 'ring_s', label: 'column.ring_s', width: 58, right: true, text: (r) => length(r.ring_s) },
     { id: 'hold_s', label: 'column.hold_s', width: 58, right: true, text: (r) => length(r.hold_s) },
@@ -65,7 +66,7 @@ export const COLUMNS: Column[] = [
         width: 120,
         grow: true,
         text: (r) => r.teams.map((team) => team.name ?? String(team.id)).join(', '),
-        filter: (r) => (r.teams.length === 1 ? id('team_ids', r.teams[0]!.id) : null),
+        filter: (r) => text('team_ids', r.teams.map((team) => team.id).join(',')),
     },
     { id: 'end_reason', label: 'column.end_reason', width: 130, text: (r) => r.end_reason ?? '', filter: (r) => text('end_reasons', r.end_reason) },
     { id: 'did', label: 'column.did', width: 132, number: true, text: (r) => phone(r.did), copied: (r) => copiedPhone(r.did) },
@@ -74,7 +75,7 @@ export const COLUMNS: Column[] = [
     { id: 'comment', label: 'column.comment', width: 160, grow: true, text: (r) => r.comment ?? '' },
     { id: 'source', label: 'column.source', width: 90, text: (r) => r.source ?? '' },
     { id: 'external_account_id', label: 'column.external_account_id', width: 110, text: (r) => r.external_account_id ?? '' },
-    { id: 'flags', label: 'column.flags', width: 110, text: (r) => r.flags.join(', ') },
+    { id: 'flags', label: 'column.flags', width: 110, text: (r) => r.flags.map((flag) => word('flag', flag)).join(', '), filter: (r) => text('flags', r.flags.join(',')) },
     { id: 'uuid', label: 'column.uuid', width: 270, text: (r) => r.uuid, filter: (r) => ['uuid', r.uuid] },
 ];
 const BY_ID = new Map(COLUMNS.map((column) => [column.id, column]));

@@ -1,8 +1,9 @@
 // The filters there are, as the API's own description lists them, and what their values are called.
 import { ask, type Named } from '../app/api';
-import { length, typedPhone } from '../app/format';
+import { day, length, shortTime, typedPhone, type Clock } from '../app/format';
 import { t, word, type Key } from '../app/i18n.svelte';
-import { listed } from './query';
+import { isPreset } from './dates';
+import { chips, listed } from './query';
 
 export type Kind = 'words' | 'ids' | 'seconds' | 'text' | 'days';
 
@@ -121,8 +122,14 @@ export function valueLabel(name: string, value: string): string {
     return value;
 }
 
-/** A chip as a piece of a sentence: what it is about, how it compares, and the values. */
-export function sentence(name: string, value: string): { about: string; how: string; values: string[] } {
+export interface Sentence {
+    about: string;
+    how: string;
+    values: string[];
+}
+
+/** A filter in words: what it is about, how it compares, and the values. */
+export function sentence(name: string, value: string): Sentence {
     const several = filters.get(name)?.kind !== 'text' || LOOKUPS[base(name)] ? listed(value) : [value];
     const known: Record<string, Key> = {
         cli: 'how.begins',
@@ -138,6 +145,33 @@ export function sentence(name: string, value: string): { about: string; how: str
     const values = several.slice(0, 3).map((each) => valueLabel(name, each));
     if (several.length > 3) values.push(t('filter.more', { count: several.length - 3 }));
     return { about: word('filter', base(name)), how: negated(name) ? t('how.is_not') : t(known[base(name)] ?? 'how.is'), values };
+}
+
+/** A chip of an address in words: of the time, nothing but when. */
+export function chip(name: string, params: URLSearchParams, zone: string, clock: Clock): Sentence {
+    if (name === 'start_date') return { about: '', how: '', values: [times(params, zone, clock)] };
+    return sentence(name, params.get(name) ?? '');
+}
+
+function times(params: URLSearchParams, zone: string, clock: Clock): string {
+    const start = params.get('start_date');
+    if (isPreset(start)) return word('preset', start);
+    const at = (text: string): string => (text.includes('T') ? `${day(text, zone)} ${shortTime(text, zone, clock)}` : day(`${text}T12:00:00Z`, 'UTC'));
+    const end = params.get('end_date');
+    if (!start) return t('span.until', { to: at(end!) });
+    if (!end) return t('span.from', { from: at(start) });
+    if (start === end) return at(start);
+    const sameDay = start.includes('T') && end.includes('T') && day(start, zone) === day(end, zone);
+    return `${at(start)} – ${sameDay ? shortTime(end, zone, clock) : at(end)}`;
+}
+
+/** What an address shows, in few words: the values of its filters. */
+export function inShort(params: URLSearchParams, zone: string, clock: Clock): string {
+    const said = chips(params).map((name) => {
+        const { how, values } = chip(name, params, zone, clock);
+        return `${negated(name) ? `${how} ` : ''}${values.join(t('filter.or'))}`;
+    });
+    return said.join(', ') || t('bar.all');
 }
 
 /** Filters and values that begin with what was typed in the search box. */

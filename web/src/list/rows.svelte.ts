@@ -1,9 +1,13 @@
 // The rows of a walk: a bounded number of pages of it are kept, and any page can be asked for by the first page's token.
-import { ApiError, aborted, page as fetchPage, type Cdr } from '../app/api';
+import { ApiError, SCOPE_CHANGED, aborted, page as fetchPage, type Cdr } from '../app/api';
 
 export const PER_PAGE = 100;
 const KEPT = 40;
 const AT_ONCE = 2;
+/** What may pass by itself. */
+const PASSING = [0, 429, 502, 503, 504];
+/** A walk ends when its asker may see something else by now, and after some days: another one takes its place. */
+const OVER = [SCOPE_CHANGED, 'token_expired'];
 
 export class Rows {
     /** Grows with each page that comes: what reads rows, reads this. */
@@ -50,6 +54,7 @@ export class Rows {
             if (aborted(error)) return;
             if (!(error instanceof ApiError)) throw error;
             this.problem = error;
+            if (error.status === 403) this.#forget();
             this.#again(error, () => this.begin(query));
         } finally {
             if (this.#first === asking) this.loading = false;
@@ -120,6 +125,7 @@ export class Rows {
         } catch (error) {
             if (aborted(error)) return;
             if (!(error instanceof ApiError)) throw error;
+            if (OVER.includes(error.code)) return void this.begin(this.query);
             this.problem = error;
             this.#again(error, () => this.#next());
             return;
@@ -132,17 +138,25 @@ export class Rows {
 
     /** What may pass by itself is tried again: after the time the server names, else ever later. */
     #again(error: ApiError, work: () => unknown): void {
-        if (![0, 429, 502, 503, 504].includes(error.status)) return;
+        if (!PASSING.includes(error.status)) return;
         const seconds = Math.max(error.retryAfter, Math.min(30, 2 ** this.#tries++));
         this.#later = setTimeout(() => void work(), seconds * 1000);
     }
 
     /** Go on where it stopped: with the walk that is wanted, or with what is missing of it. */
     retry(query: string): void {
+        const passes = PASSING.includes(this.problem?.status ?? 0);
         clearTimeout(this.#later);
         this.problem = null;
-        if (this.total === null || this.query !== query) void this.begin(query);
+        if (this.total === null || this.query !== query || !passes) void this.begin(query);
         else this.#next();
+    }
+
+    /** What somebody may not see any more is not left on their screen. */
+    #forget(): void {
+        this.#pages.clear();
+        this.total = null;
+        this.version++;
     }
 
     #stop(): void {
