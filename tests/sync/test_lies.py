@@ -12,6 +12,7 @@ import pytest
 from calldex.sync import reading, source
 from calldex.sync.destinations import Nothing
 from calldex.sync.runner import Status
+from calldex.sync.sink import digest
 from calldex.sync.state import StateFile
 from calldex.sync.stopping import Stopped
 from tests.sync.chaos import Hurried, clock_ahead
@@ -200,14 +201,21 @@ def test_a_walk_is_not_gone_on_with_on_another_day(listing: Listing, rig: Rig, m
 
 
 def test_a_walk_is_gone_on_with(listing: Listing, rig: Rig, monkeypatch: Any) -> None:
-    """On the same day: no page is asked for twice but the one that was not delivered."""
+    """On the same day: no page is asked for twice but the one that was not delivered. Then the day is read once more,
+    as the walk saw it as it was: what was corrected meanwhile is right after that run, and what was erased is gone."""
     asked = source.Endpoint.page
     monkeypatch.setattr(source.Endpoint, "page", stopped_after(asked, 2))
     with pytest.raises(Stopped):
         rig.run()
     monkeypatch.setattr(source.Endpoint, "page", asked)
     before = len(listing.requests)
+    *_, erased, corrected = sorted(listing.records)
+    del listing.records[erased]
+    listing.records[corrected] = listing.records[corrected] | {"comment": "corrected"}
     assert {} == rig.run().not_whole
+    with StateFile(rig.config.state) as file:
+        versions = {uuid: seq for uuid, seq, _ in file.held("calls", None, None)}
+    assert {uuid: digest(record) for uuid, record in listing.records.items()} == versions
     first = listing.requests[before:][0].query
     assert "search_token" in first
     assert listing.records.keys() == held(rig)

@@ -256,8 +256,14 @@ class DayReader(Reader):
         total = 0
         self.problems, self._pending = {}, {}
         for done, day in enumerate(days):
+            walks = bool(place.days.get(day, Day()).token)
             place, count = self._tried(place, day)
             total += count
+            if walks and day not in self.problems and day > str(self._today() - timedelta(self._look_back)):
+                # The walk of a run before saw the day as it was then.
+                self._settle(place)
+                place, count = self._tried(place, day)
+                total += count
             if onward and day not in place.days:
                 over = min(day, str(self._today() - timedelta(1)))
                 place = msgspec.structs.replace(place, through=max(place.through, over))
@@ -275,8 +281,7 @@ class DayReader(Reader):
             except _TokenRefused:
                 # What the walk gave so far may be no more: when it is there, what does not come again goes.
                 place = _with_day(place, day, Day())
-                if self._pending:
-                    self._flush(place)
+                self._settle(place)
                 return self._day(place, day)
         except (Incomplete, Unreachable, ApiError, _TokenRefused) as error:
             if isinstance(error, ApiError) and error.status in (401, 403):
@@ -325,6 +330,11 @@ class DayReader(Reader):
                 count += 1
         self.file.forget_seen(self.pipe, part)
         return _with_day(place, day, None), count
+
+    def _settle(self, place: Place) -> None:
+        """Deliver what waits, before a day is read anew: what it says now is compared with what is held."""
+        if self._pending:
+            self._flush(place)
 
     def _flush(self, place: Place) -> None:
         self.sink.deliver(list(self._pending.values()), place)
