@@ -18,6 +18,7 @@ from calldex.directory.database import postgresql_engine
 from calldex.directory.sealing import SEALING_FILE
 from calldex.errors import BadSettings, DiskFull, Unavailable, UsageProblem
 from tests.directory.places import PostgresqlPlace
+from tests.patience import patient
 from tests.postgres import Server
 
 PASSWORD = "not-for-messages"
@@ -37,7 +38,7 @@ def refused(address: str, folder: Path) -> str:
     began = time.monotonic()
     with pytest.raises(UsageProblem) as error:
         Directory.shared(address, folder / SEALING_FILE)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < patient(10)
     told = str(error.value)
     assert not any(each in told for each in (PASSWORD, "\n", "psycopg"))
     return told

@@ -382,3 +382,17 @@ def test_a_page_costs_what_it_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert ["INTEGER PRIMARY KEY", "version_uuid", "INTEGER PRIMARY KEY", "version_closed"] == [
         next(name for name in ("INTEGER PRIMARY KEY", "version_uuid", "version_closed") if name in way) for way in ways
     ]
+
+
+def test_rows_of_a_source_cost_what_they_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A source is gone through by the places of its rows, and not read whole for each step."""
+    read, ways = sqlite.rows, list[str]()
+
+    def noted(connection: sqlite.Connection, text: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        ways.append(str(read(connection, f"EXPLAIN QUERY PLAN {text}", parameters)[0][-1]))
+        return read(connection, text, parameters)
+
+    with closing(embedded(tmp_path)) as store:
+        monkeypatch.setattr("calldex.store.embedded.staging.rows", noted)
+        assert [] == store.rows_of_source(1, "pbx", 0, 10)
+    assert ["SEARCH call_row USING INTEGER PRIMARY KEY (rowid>?)"] == ways

@@ -101,8 +101,8 @@ class Staging:
         with self._readers() as reader:
             found = rows(
                 reader,
-                "SELECT id, key, links, text, uuid FROM call_row WHERE id > ? AND account_id = ? AND source = ?"
-                " ORDER BY id LIMIT ?",
+                "SELECT id, key, links, text, uuid FROM call_row NOT INDEXED"  # by its index all of the source is read
+                " WHERE id > ? AND account_id = ? AND source = ? ORDER BY id LIMIT ?",
                 (after, account_id, source, limit),
             )
         return [(id_, kept_row(key, links, text, uuid)) for id_, key, links, text, uuid in found]
