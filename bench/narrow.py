@@ -21,7 +21,8 @@ FAR: Final = 500_000
 
 def narrow(server: Server) -> Figures:
     """The first page of 100 with its total: the median of searches that nobody has asked before, each with a bound on
-    the length that excludes none, and of one of them asked again with another size of page."""
+    the length that excludes none, and of one of them asked again with another size of page; and what processor time
+    one takes that is asked for the first time."""
     records = server.page(per_page=5_000, type="inbound", events="answered")["records"]
     agents, queues, numbers = (
         list(dict.fromkeys(record[name] for record in records if record[name]))
@@ -39,7 +40,9 @@ def narrow(server: Server) -> Figures:
     server.index()
     found: Figures = {}
     for name, ask in asked.items():
+        used = server.cpu_s()
         first = [_milliseconds(server, per_page=100, **ask(run)) for run in range(TIMES)]
+        found[f"narrow_{name}_first_cpu_ms"] = round((server.cpu_s() - used) / TIMES * 1e3, 1)
         again = [_milliseconds(server, per_page=101 + run, **ask(0)) for run in range(TIMES)]
         found[f"narrow_{name}_first_ms"] = round(statistics.median(first), 2)
         found[f"narrow_{name}_again_ms"] = round(statistics.median(again), 2)

@@ -7,11 +7,13 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from calldex.sync.runner import Worker
+from calldex.sync.service import serve
 from calldex.sync.state import StateFile
 from calldex.sync.stopping import Stopped
 from tests.sync.conftest import Rig, Source
@@ -46,6 +48,24 @@ def later() -> Iterator[tuple[str, threading.Event]]:
         yield f"http://127.0.0.1:{server.server_port}", came
         server.shutdown()
         thread.join()
+
+
+def test_no_pipe_that_waits_falls_behind() -> None:
+    """A feed is not waited for longer than half of what the pipe may be behind."""
+    for lag, expected in (("10s", 5), ("1h", 30), ("1s", 1)):
+        stopping = threading.Event()
+        waited: list[int] = []
+
+        def run(wait_s: int, *, lookups: bool, stopping: threading.Event = stopping, to: list[int] = waited) -> None:
+            del lookups
+            to.append(wait_s)
+            if len(to) == 2:
+                stopping.set()
+
+        pipe, status = SimpleNamespace(every=None), SimpleNamespace(problem="")
+        worker: Any = SimpleNamespace(pipe=pipe, follows=True, run=run, status=status, close=lambda: None)
+        assert serve({"calls": worker}, "5m", stopping, lambda: None, lag)
+        assert [0, expected] == waited
 
 
 KINDS: dict[str, dict[str, Any]] = {

@@ -128,7 +128,7 @@ def run(
             stopping = next(iter(workers.values())).stopping
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: stopping.set())
-            if not serve(workers, every, stopping, watched.look):
+            if not serve(workers, every, stopping, watched.look, config.watch.lag):
                 os._exit(0)  # what a library waits for would hold it back; a sync may end anywhere
             return
         _each(workers, lambda worker: worker.run())

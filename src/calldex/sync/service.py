@@ -18,18 +18,24 @@ from calldex.sync.stopping import Stopped
 
 _log: Final = structlog.get_logger(__name__)
 WAIT_S: Final = 30
-"""How long a feed is asked to wait for something new."""
+"""How long a feed is asked to wait for something new; a pipe that waits is told up to date when it has waited, so not
+longer than half of what it may be behind."""
 PAUSE_S: Final = 1.0
 """Between two readings of a feed that always has something: so that a destination gets it in larger pieces."""
 LOOK_S: Final = 2.0
 LEAVE_S: Final = 10.0
 
 
-def serve(pipes: Mapping[str, Worker], every: str, stopping: threading.Event, look: Callable[[], None]) -> bool:
-    """Run pipes until it is told to stop; `look` is called again and again meanwhile. False if a pipe is still in the
-    middle of something after `LEAVE_S`."""
+def serve(
+    pipes: Mapping[str, Worker], every: str, stopping: threading.Event, look: Callable[[], None], lag: str
+) -> bool:
+    """Run pipes until it is told to stop; `look` is called again and again meanwhile. `lag`: how long one may be
+    behind. False if a pipe is still in the middle of something after `LEAVE_S`."""
+    wait_s = max(1, min(WAIT_S, seconds(lag) // 2))
     threads = [
-        threading.Thread(target=_keep, args=(worker, seconds(worker.pipe.every or every), stopping), daemon=True)
+        threading.Thread(
+            target=_keep, args=(worker, seconds(worker.pipe.every or every), stopping, wait_s), daemon=True
+        )
         for worker in pipes.values()
     ]
     for thread in threads:
@@ -42,7 +48,7 @@ def serve(pipes: Mapping[str, Worker], every: str, stopping: threading.Event, lo
     return not any(thread.is_alive() for thread in threads)
 
 
-def _keep(worker: Worker, every_s: int, stopping: threading.Event) -> None:
+def _keep(worker: Worker, every_s: int, stopping: threading.Event, wait_s: int) -> None:
     """One pipe: a feed is followed, a list read every so often; look-ups are asked for every so often in both cases."""
     lookups_at = 0.0
     while not stopping.is_set():
@@ -51,7 +57,7 @@ def _keep(worker: Worker, every_s: int, stopping: threading.Event) -> None:
             lookups_at = time.monotonic() + every_s
         failed = True
         try:
-            worker.run(min(WAIT_S, every_s) if worker.follows and not lookups else 0, lookups=lookups)
+            worker.run(min(wait_s, every_s) if worker.follows and not lookups else 0, lookups=lookups)
             failed = bool(worker.status.problem)
         except Stopped:
             break
