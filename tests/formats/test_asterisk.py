@@ -489,6 +489,7 @@ def many_rows(count: int) -> list[CallRow]:
     return [row for row in read(b"".join(pieces)) if isinstance(row, CallRow)]
 
 
+@pytest.mark.slow
 def test_a_call_of_twice_as_many_rows_takes_twice_as_long() -> None:
     """Processor time of putting it together; the median of five."""
 
@@ -504,6 +505,7 @@ def test_a_call_of_twice_as_many_rows_takes_twice_as_long() -> None:
     assert seconds(large) < 2.5 * seconds(small) + 0.05
 
 
+@pytest.mark.slow
 def test_a_call_of_thousands_of_rows_keeps_what_matters() -> None:
     """The conversation is among the legs though it came last, its agent is known, and the rest is counted."""
     own = {"uniqueid": f"{EPOCH}.10", "linkedid": f"{EPOCH}.10", "lastapp": "Queue", "lastdata": "701,t"}

@@ -132,3 +132,13 @@ def test_no_style_stands_in_the_markup() -> None:
     """The policy forbids it; `style:x={…}` is not one."""
     found = [path.name for path in (WEB / "src").rglob("*.svelte") if re.search(r'\sstyle="', path.read_text())]
     assert [] == found
+
+
+def test_no_text_is_left_over() -> None:
+    """Each text of the page is named somewhere, but for those of words that the API gives."""
+    sources = "".join(path.read_text() for path in (WEB / "src").rglob("*") if path.suffix in (".svelte", ".ts"))
+    kinds = {*re.findall(r"word\('(\w+)'", sources), *re.findall(r"t\(`(\w+)\.", sources)}
+    kinds |= {"role", "yesno", "event", "flag", "end_reason", "callback_state", "permission", "scope", "export", "type"}
+    texts = re.findall(r"(?m)^    '([\w.-]+)': ", (WEB / "src" / "lang" / "en.ts").read_text())
+    asked = {text for text in texts if sources.count(f"'{text}'") > len(list((WEB / "src" / "lang").glob("*.ts")))}
+    assert [] == [text for text in texts if text not in asked and text.partition(".")[0] not in kinds]
