@@ -110,8 +110,7 @@ class Served:
 
 def lines(batch: Batch) -> bytes:
     """The records of a batch, a line each."""
-    raws = msgspec.json.decode(b"[" + batch.json + b"]", type=list[msgspec.Raw])
-    return b"".join(bytes(raw) + b"\n" for raw in raws)
+    return batch.json + b"\n"
 
 
 @pytest.fixture

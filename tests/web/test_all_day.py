@@ -4,20 +4,18 @@ page that did not come by TLS."""
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.web.conftest import PASSWORD, RECORDS, Opened, Place, list_at, total
+from tests.web.conftest import PASSWORD, RECORDS, Opened, Place, TabOf, list_at, total
 from tests.web.test_directions import _OUTSIDE
 from tests.web.test_late import Held
 from tests.web.test_troubles import SEARCH, violations
 
 pytestmark = pytest.mark.slow
 
-Cookies = Callable[[str], list[dict[str, str]]]
 _SEND = """async ([method, path, body]) => {
     const headers = {"Content-Type": "application/json"};
     const reply = await fetch(path, {method, headers, body: JSON.stringify(body)});
@@ -177,11 +175,9 @@ def test_space_on_a_row_plays_it(place: Place, page: Page) -> None:
 
 
 @pytest.mark.parametrize("width", [1366, 360])
-def test_many_views_can_be_reached(place: Place, watched: Opened, cookies: Cookies, width: int) -> None:
+def test_many_views_can_be_reached(place: Place, tab_of: TabOf, width: int) -> None:
     """The last of twelve, and the button that saves another; on a phone too."""
-    context = watched(viewport={"width": width, "height": 740})
-    context.add_cookies(cookies("analyst"))  # type: ignore[arg-type]
-    page = context.new_page()
+    page = tab_of("analyst", viewport={"width": width, "height": 740})
     views = [
         {
             "id": each,
@@ -206,15 +202,13 @@ def test_many_views_can_be_reached(place: Place, watched: Opened, cookies: Cooki
     assert [] == violations(page)
 
 
-def test_a_page_without_tls_copies_too(place: Place, watched: Opened, cookies: Cookies) -> None:
+def test_a_page_without_tls_copies_too(place: Place, tab_of: TabOf) -> None:
     """Browsers give such a page no clipboard; the focus stays where it was."""
-    context = watched(permissions=["clipboard-read", "clipboard-write"])
-    context.add_init_script(
+    page = tab_of("analyst", permissions=["clipboard-read", "clipboard-write"])
+    page.add_init_script(
         "const real = navigator.clipboard; window.pasted = () => real.readText();"
         "Object.defineProperty(navigator, 'clipboard', {value: undefined});"
     )
-    context.add_cookies(cookies("analyst"))  # type: ignore[arg-type]
-    page = context.new_page()
     list_at(page, f"{place.url}/?columns=uuid,from")
     page.keyboard.press("j")
     page.keyboard.press("c")
@@ -240,11 +234,9 @@ def test_a_zone_is_typed_as_people_do(place: Place, page: Page) -> None:
     expect(page.get_by_role("alert")).to_contain_text("no such time zone")
 
 
-def test_a_phone_tells_the_direction_to_who_cannot_see_it(place: Place, watched: Opened, cookies: Cookies) -> None:
+def test_a_phone_tells_the_direction_to_who_cannot_see_it(place: Place, tab_of: TabOf) -> None:
     """The arrow is for the eye; what is read out is the word."""
-    context = watched(viewport={"width": 360, "height": 740})
-    context.add_cookies(cookies("analyst"))  # type: ignore[arg-type]
-    page = context.new_page()
+    page = tab_of("analyst", viewport={"width": 360, "height": 740})
     list_at(page, f"{place.url}/?type=inbound&disposition=answered")
     expect(page.get_by_role("gridcell", name=re.compile(r"^Inbound .*Answered")).first).to_be_visible()
     assert "1" == page.get_by_test_id("list").get_attribute("aria-colcount")
