@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ import msgspec
 
 START_LIMIT_S = 600.0
 _PIECE = 1 << 20
+_IDLE_S = 30.0
+"""A connection that nothing was asked on for so long is opened again: the server ends idle ones after a minute."""
 
 
 def calldex(data: Path, *words: str) -> str:
@@ -50,19 +52,20 @@ class Server:
         self.host, _, port = base.removeprefix("http://").partition(":")
         self.port = int(port)
         self._connection = http.client.HTTPConnection(self.host, self.port, timeout=300)
+        self._asked = time.monotonic()
 
     def get(self, **parameters: object) -> bytes:
         """The body of a reply to `GET /api/v2/cdr` as it is sent, in a `coding` if one is given. Anything but 200 is an
         error."""
         coding = str(parameters.pop("coding", "identity"))
         target = f"/api/v2/cdr?{urlencode({'key': self.key, **parameters})}"
-        self._connection.request("GET", target, headers={"Accept-Encoding": coding})
+        self._request("GET", target, headers={"Accept-Encoding": coding})
         return self._body()
 
     def ask(self, what: str, **parameters: object) -> bytes:
         """The body of a reply to `GET /api/v2/cdr/{what}`. Anything but 200 is an error."""
         target = f"/api/v2/cdr/{what}?{urlencode({'key': self.key, **parameters})}"
-        self._connection.request("GET", target, headers={"Accept-Encoding": "identity"})
+        self._request("GET", target, headers={"Accept-Encoding": "identity"})
         return self._body()
 
     def page(self, **parameters: object) -> dict[str, Any]:
@@ -73,19 +76,26 @@ class Server:
     def post(self, body: bytes) -> bytes:
         """Send records as JSON Lines."""
         headers = {"Authorization": f"Bearer {self.ingest_key}", "Content-Type": "application/x-ndjson"}
-        self._connection.request("POST", "/api/ingest/v1/records", body, headers)
+        self._request("POST", "/api/ingest/v1/records", body, headers=headers)
         return self._body()
 
     def export(self, name: str) -> tuple[int, int]:
         """Read an export in this format: how many records it told, and how many bytes came."""
         target = f"/api/v2/cdr/export?{urlencode({'key': self.key, 'format': name})}"
-        self._connection.request("GET", target, headers={"Accept-Encoding": "identity"})
+        self._request("GET", target, headers={"Accept-Encoding": "identity"})
         reply, size, buffer = self._connection.getresponse(), 0, bytearray(_PIECE)
         if reply.status != 200:
             raise RuntimeError(f"{reply.status}: {reply.read()[:500].decode()}")
         while count := reply.readinto(buffer):
             size += count
         return int(reply.headers["Calldex-Expected-Records"]), size
+
+    def _request(self, method: str, target: str, body: bytes | None = None, *, headers: Mapping[str, str]) -> None:
+        now = time.monotonic()
+        if now - self._asked > _IDLE_S:
+            self._connection.close()  # the next request opens it again
+        self._asked = now
+        self._connection.request(method, target, body, dict(headers))
 
     def _body(self) -> bytes:
         reply = self._connection.getresponse()
