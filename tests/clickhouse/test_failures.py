@@ -209,8 +209,12 @@ def test_who_is_down_is_known_in_time(store: Store, hosts: Cluster) -> None:
     assert time.monotonic() - began < 1.5 * vars(client)["_PING_S"]
 
 
-def test_who_hangs_holds_up_one_at_a_time(store: Store, hosts: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_hangs_holds_up_one_at_a_time(
+    store: Store, hosts: Cluster, new_account: Callable[[], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """While one asks a host that hung whether it is back, others ask those that answer."""
+    account = new_account()
+    store.write(batch(account, 0, "there"))
     monkeypatch.setattr(client, "_SHUNNED_S", 0.0)
     monkeypatch.setattr(client, "_SHUNNED_TIMES", 0)
     hosts.hosts[0].stop()
@@ -218,7 +222,7 @@ def test_who_hangs_holds_up_one_at_a_time(store: Store, hosts: Cluster, monkeypa
 
     def waited() -> bool:
         began = time.monotonic()
-        held(store, 1)
+        held(store, account)
         return bool(time.monotonic() - began > vars(client)["_PING_S"])
 
     last = time.monotonic() + patient(30)
