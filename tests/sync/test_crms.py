@@ -540,7 +540,16 @@ _ASKED = {
 }
 
 
-@pytest.mark.parametrize("said", ["be back soon", {"error": "NOT_NOW", "message": "not now"}, [], None])
+@pytest.mark.parametrize(
+    "said",
+    [
+        "be back soon",
+        *(
+            pytest.param(said, marks=pytest.mark.slow)
+            for said in ({"error": "NOT_NOW", "message": "not now"}, [], None)
+        ),
+    ],
+)
 @pytest.mark.parametrize(("at", "path"), [(at, path) for at, paths in enumerate(_ASKED.values()) for path in paths])
 def test_a_200_that_holds_no_answer(made: Made, at: int, path: str, said: Any) -> None:
     """A page for people, an error, nothing: whatever was asked for, it is told in a sentence with the vendor's name,
