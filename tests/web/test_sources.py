@@ -52,6 +52,7 @@ def hook() -> ModuleType:
     return module
 
 
+@pytest.mark.slow
 def test_types_hold_and_an_error_would_be_seen() -> None:
     """svelte-check finds nothing but an error that was planted, in a script and in a component."""
     planted = [WEB / "src" / "planted.ts", WEB / "src" / "Planted.svelte"]
