@@ -201,7 +201,7 @@ class Warehouse(Copy):
                     self._indexed = True
 
     def _doubt(self) -> None:
-        """Somebody may have dropped what dlt has noted as there: it looks the next time. Without records no place counts."""
+        """Somebody may have dropped what dlt noted: it looks the next time. No place counts without records."""
         with self._asked() as client:
             for table, gone in ((_VERSION, True), (_STATE, not self._there(client, _CDRS))):
                 if gone and self._there(client, table):
