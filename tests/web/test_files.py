@@ -55,12 +55,12 @@ def test_an_export_is_what_the_list_is(place: Place, page: Page, tmp_path: Path)
 def test_a_link_of_a_demo_signs_in_once(place: Place, page: Page) -> None:
     """What is no code of this server is told, and is gone from the address."""
     page.goto(f"{place.url}/signin#code=abcdefghijklmnop")
-    expect(page.get_by_test_id("error")).to_contain_text("this link was used")
+    expect(page.get_by_test_id("error")).to_contain_text("This link was used")
     assert page.url == f"{place.url}/signin"
     page.reload()
     expect(page.get_by_test_id("signin-email")).to_be_visible()
     page.goto(f"{place.url}/signin#code=abcdefghijklmnop")  # the same document: nothing is loaded
-    expect(page.get_by_test_id("error")).to_contain_text("this link was used")
+    expect(page.get_by_test_id("error")).to_contain_text("This link was used")
 
 
 def test_other_languages(place: Place, page: Page) -> None:
