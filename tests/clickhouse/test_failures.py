@@ -133,7 +133,7 @@ def test_another_host_does_it(store: Store, hosts: Cluster, new_account: Callabl
     assert 3 == len(store.history(account, uuid(account, 0, 0)))
 
 
-@pytest.mark.parametrize("injury", READING.values(), ids=READING)
+@pytest.mark.parametrize("injury", each(READING, "read-only", "cuts cdr_uuid after"))
 def test_another_host_takes_writes(
     store: Store, hosts: Cluster, new_account: Callable[[], int], injury: Injury
 ) -> None:
@@ -199,6 +199,7 @@ def test_state_says_who_is_down(store: Store, hosts: Cluster, injury: Injury) ->
     assert (True, [False] * 3) == state()
 
 
+@pytest.mark.slow
 def test_who_is_down_is_known_in_time(store: Store, hosts: Cluster) -> None:
     """Two hosts that hang take no longer to be known than one, so that the third is seen to answer in time."""
     for host in hosts.hosts[:2]:
@@ -209,6 +210,7 @@ def test_who_is_down_is_known_in_time(store: Store, hosts: Cluster) -> None:
     assert time.monotonic() - began < 1.5 * vars(client)["_PING_S"]
 
 
+@pytest.mark.slow
 def test_who_hangs_holds_up_one_at_a_time(
     store: Store, hosts: Cluster, new_account: Callable[[], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

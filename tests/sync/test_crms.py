@@ -539,6 +539,7 @@ def test_a_wrong_push_is_refused(made: Made, options: dict[str, str], why: str) 
         made(inbox.Inbox(), **options)
 
 
+_NO_ANSWERS: list[Any] = ["be back soon", {"error": "NOT_NOW", "message": "not now"}, [], None]
 _ASKED = {
     "hubspot": ("properties", "upsert", "contacts/search", "contacts/batch/create", "associations"),
     "salesforce": ("oauth2/token", "describe", "/search", "composite/sobjects/Task", "composite/sobjects"),
@@ -547,7 +548,9 @@ _ASKED = {
 }
 
 
-@pytest.mark.parametrize("said", ["be back soon", {"error": "NOT_NOW", "message": "not now"}, [], None])
+@pytest.mark.parametrize(
+    "said", [pytest.param(said, marks=pytest.mark.slow) if at else said for at, said in enumerate(_NO_ANSWERS)]
+)
 @pytest.mark.parametrize(("at", "path"), [(at, path) for at, paths in enumerate(_ASKED.values()) for path in paths])
 def test_a_200_that_holds_no_answer(made: Made, at: int, path: str, said: Any) -> None:
     """A page for people, an error, nothing: whatever was asked for, it is told in a sentence with the vendor's name,

@@ -240,6 +240,7 @@ def stopped_after(page: Any, count: int) -> Any:
     return stopped
 
 
+@pytest.mark.slow
 def test_a_proof_finds_what_is_older_than_the_first_day(listing: Listing, rig: Rig) -> None:
     """Records of a time before the first day that there was may come later: no look-back finds them, a proof does; it
     takes out again what is no more of then."""
