@@ -463,7 +463,7 @@ def test_a_limit_that_is_told_is_kept(made: Made) -> None:
     for one in range(5):
         with suppress(Stopped):
             crm.apply(changed([call(one)]))
-    assert waits[0] < 1 < 100 < waits[-1]
+    assert (True, True) == (waits[0] < 1, waits[-1] > 100)
 
 
 # --- push -------------------------------------------------------------------------------------------------------------
