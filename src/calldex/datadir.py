@@ -135,7 +135,7 @@ def held(data: Path) -> Iterator[None]:
 
 def refuse_strange(data: Path, needed: int = os.R_OK | os.W_OK) -> None:
     """`UnreadableInput` for what stands where a file of ours would, and is none that can be used."""
-    for name in (*_OURS, *_BESIDE, LOCK_FILE):
+    for name in (*_OURS, *_BESIDE, LOCK_FILE, RESERVE_FILE):
         path = data / name
         try:
             mode = path.lstat().st_mode

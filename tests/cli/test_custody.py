@@ -141,7 +141,7 @@ LOST: Final[dict[str, tuple[Callable[[Path], None], tuple[str, ...]]]] = {
     "a link to nothing": (linked("ledger.db", "nowhere/ledger.db"), ("ledger.db is a symbolic link",)),
     **{
         f"a link for {name}": (linked_beside(name), (f"{name} is a symbolic link",))
-        for name in ("ledger.db-wal", "ledger.db-shm", "directory.db-journal", "columns.duckdb.wal")
+        for name in ("ledger.db-wal", "ledger.db-shm", "directory.db-journal", "columns.duckdb.wal", "calldex.reserve")
     },
     "a link for the columns": (linked("columns.duckdb", "/dev/null"), ("columns.duckdb is a symbolic link",)),
 }
