@@ -115,6 +115,8 @@ def test_two_pipes_do_not_contend(tmp_path: Path) -> None:
         "the pipe calls brings the account main there" in problems(tmp_path, copy + more.format("main"))["pipe.more.to"]
     )
     assert {"calls", "more"} == read(tmp_path, GOOD + more.format("main")).pipes.keys()
+    again = copy.replace("[pipe.", '[destination.again]\nkind = "duckdb"\npath = "copy.duckdb"\n[pipe.')
+    assert "pipe.more.to" in problems(tmp_path, again + more.format("main").replace("out", "again"))
     other = '[source.other]\nurl = "http://127.0.0.1:8081"\nkey = "env:CDR_KEY"\n'
     assert {"calls", "more"} == read(tmp_path, copy + other + more.format("other")).pipes.keys()
 

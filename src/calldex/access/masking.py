@@ -15,9 +15,8 @@ Decided by the digits of a text, of whatever script and with whatever between th
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Container, Iterable, Iterator, Sequence
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any, Final
 from unicodedata import numeric
 
@@ -51,7 +50,6 @@ _FEW: Final = 4
 _PLACE: Final = "\0"
 """Stands for a uuid while a name is looked at."""
 _MOST_SEEN: Final = PIECE - 1
-_VALUES: Final = range(10)
 _DIGIT: Final = re.compile("[0-9]")
 _SIGNS: Final = r"[\W_]{0,4}+"
 """What may stand between two digits of a number in a text: blanks and signs, but no letter."""
@@ -95,16 +93,21 @@ def _code_length(digits: str) -> int:
     return _CODE_LENGTHS[digits[:2]] if len(digits) >= _SHORTEST_FULL else 0
 
 
-@cache
-def _ours() -> dict[int, str]:
-    """Every sign to which Unicode gives a value from 0 to 9, and our digit for it."""
-    codes = range(128, sys.maxunicode + 1)
-    return {code: str(int(value)) for code in codes if (value := numeric(chr(code), -1)) in _VALUES}
+class _OurDigits(dict[int, str | int]):
+    """Of every sign to which Unicode gives a value from 0 to 9, our digit for it, known once the sign was met."""
+
+    def __missing__(self, code: int) -> str | int:
+        value = numeric(chr(code), -1)
+        self[code] = found = str(int(value)) if value in range(10) else code
+        return found
+
+
+_OURS: Final = _OurDigits()
 
 
 def _in_our_digits(text: str) -> str:
     """A text, as long as before, with digits of other scripts as ours."""
-    return text if text.isascii() else text.translate(_ours())
+    return text if text.isascii() else text.translate(_OURS)
 
 
 def digits_of(text: str) -> str:

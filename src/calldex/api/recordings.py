@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Final, Literal, TypeVar
 
 import msgspec
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.types import Receive, Scope, Send
@@ -24,7 +25,7 @@ from calldex.node import Node
 from calldex.recordings.audio import Peaks
 from calldex.recordings.files import Recordings, Stored
 from calldex.records.record import Cdr, plain_uuid
-from calldex.transport.replies import JSON, PRIVATE
+from calldex.transport.replies import JSON, PRIVATE, tag_matches
 from calldex.transport.requests import caller, only, pairs_of
 from calldex.transport.workers import Workers
 
@@ -39,13 +40,23 @@ class _OpenFile(FileResponse):
     client is gone."""
 
     def __init__(self, descriptor: int, media_type: str, name: str | None) -> None:
-        super().__init__(f"/proc/self/fd/{descriptor}", headers=dict(PRIVATE), media_type=media_type, filename=name)
+        super().__init__(
+            f"/proc/self/fd/{descriptor}",
+            headers=dict(PRIVATE),
+            media_type=media_type,
+            filename=name,
+            stat_result=os.fstat(descriptor),
+        )
         self._descriptor = descriptor
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it."""
+        """Send it, but to who has it already."""
+        tag = self.headers["etag"]
         try:
-            await super().__call__(scope, receive, send)
+            if tag_matches(Headers(scope=scope).get("if-none-match"), tag.strip('"')):
+                await Response(None, 304, {**PRIVATE, "ETag": tag})(scope, receive, send)
+            else:
+                await super().__call__(scope, receive, send)
         finally:
             os.close(self._descriptor)
 
@@ -158,7 +169,7 @@ ENDPOINTS: Final = (
             parameter("form", "As an MP3, or as it is stored.", {"enum": ["mp3", "stored"], "default": "mp3"}),
             parameter("mode", "To be heard, or to be kept.", {"enum": ["play", "download"], "default": "play"}),
         ),
-        errors=(*ERRORS, 404, 416),
+        errors=(304, *ERRORS, 404, 416),
     ),
     Endpoint(
         path="/recordings/{uuid}/peaks",

@@ -102,6 +102,11 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         """The class that carries it out."""
         return destination(self.kind)
 
+    @property
+    def place(self) -> bytes:
+        """Where it is, whatever it is called in the file."""
+        return msgspec.json.encode((self.kind, self.options))
+
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
     """The whole file, each part by its name. `path` is where it lies."""
@@ -186,10 +191,11 @@ def _contending(
     pipes: Mapping[str, Pipe], sources: Mapping[str, Source], targets: Mapping[str, Target]
 ) -> Iterator[Problem]:
     """Pipes that would delete each other's records: of one account, into one copy."""
-    first: dict[tuple[str, str], str] = {}
+    first: dict[tuple[bytes, str], str] = {}
     for name, pipe in pipes.items():
         account = sources[pipe.from_].account or pipe.from_
-        if issubclass(targets[pipe.to].made, Copy) and (other := first.setdefault((pipe.to, account), name)) != name:
+        target = targets[pipe.to]
+        if issubclass(target.made, Copy) and (other := first.setdefault((target.place, account), name)) != name:
             yield Problem(
                 f"pipe.{name}.to",
                 pipe.to,
