@@ -123,7 +123,7 @@ export default {
     'list.newer': { one: '{n} neuerer Anruf', other: '{n} neuere Anrufe' },
     'list.empty': 'Kein Anruf passt zu diesen Filtern.',
     'list.empty_account': 'Noch gibt es keine Anrufe. Sie erscheinen hier, sobald die Telefonanlage sie sendet.',
-    'list.without': 'Ohne {name}',
+    'list.without': 'Ohne „{name}“',
     'list.loading': 'Wird gesucht …',
 
     'cell.actions': 'Diese Zelle',
@@ -332,6 +332,7 @@ export default {
     'keys.copy': 'Die Zelle kopieren; mit Umschalt die Zeile; von einem offenen Datensatz den Link',
     'keys.only': 'Nur dies; ohne dies',
     'keys.width': 'Die Spalte schmaler; breiter',
+    'keys.space': 'Leertaste',
     'keys.play': 'Die Aufnahme der Zeile abspielen; anhalten',
     'keys.skip': '10 s zurück, vor',
     'keys.time': 'Relative oder absolute Zeit',

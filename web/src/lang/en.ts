@@ -121,7 +121,7 @@ export default {
     'list.newer': { one: '{n} newer call', other: '{n} newer calls' },
     'list.empty': 'No calls match these filters.',
     'list.empty_account': 'There are no calls yet. They appear here as soon as the phone system sends them.',
-    'list.without': 'Without {name}',
+    'list.without': 'Without “{name}”',
     'list.loading': 'Looking …',
 
     'cell.actions': 'This cell',
@@ -330,6 +330,7 @@ export default {
     'keys.copy': 'Copy the cell; with Shift, the row; of an open record, its link',
     'keys.only': 'Only this; without this',
     'keys.width': 'Make the column narrower; wider',
+    'keys.space': 'Space',
     'keys.play': 'Play the row’s recording; pause',
     'keys.skip': 'Back, ahead 10 s',
     'keys.time': 'Relative or absolute time',

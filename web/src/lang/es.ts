@@ -123,7 +123,7 @@ export default {
     'list.newer': { one: '{n} llamada nueva', other: '{n} llamadas nuevas' },
     'list.empty': 'Ninguna llamada cumple estos filtros.',
     'list.empty_account': 'Aún no hay llamadas. Aparecerán aquí en cuanto la centralita las envíe.',
-    'list.without': 'Sin {name}',
+    'list.without': 'Sin «{name}»',
     'list.loading': 'Buscando …',
 
     'cell.actions': 'Esta celda',
@@ -332,6 +332,7 @@ export default {
     'keys.copy': 'Copiar la celda; con Mayús, la fila; de un registro abierto, su enlace',
     'keys.only': 'Solo esto; sin esto',
     'keys.width': 'Columna más estrecha; más ancha',
+    'keys.space': 'Espacio',
     'keys.play': 'Reproducir la grabación de la fila; pausa',
     'keys.skip': 'Atrás, adelante 10 s',
     'keys.time': 'Hora relativa o absoluta',
