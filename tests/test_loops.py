@@ -72,6 +72,7 @@ def uuids_of(folder: Path, loop: str, kind: str) -> list[str]:
     return [change["uuid"] for page in pages for change in (page["changes"] if kind == "sh" else page)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("loop", "kind"), NAMES)
 def test_a_loop_gets_everything(serving: tuple[str, str], tmp_path: Path, loop: str, kind: str) -> None:
     """Every inbound call, once; the feed goes on where it was when it is run again."""

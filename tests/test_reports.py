@@ -195,6 +195,7 @@ def test_grafana_draws_statistics(site: Site, days: int) -> None:
     assert total == sum(row["calls"] for row in rows) > 0
 
 
+@pytest.mark.slow
 def test_grafana_filters_by_a_variable(site: Site) -> None:
     """Its options are the look-up's names and ids; several are sent with commas between, all of them as nothing."""
     address = by_label(section("Grafana"), "/api/v2/cdr/stats")

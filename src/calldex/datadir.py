@@ -33,6 +33,11 @@ RESERVE_FILE: Final = "calldex.reserve"
 RESERVE_BYTES: Final = 16 << 20
 """Room for a start on a full disk: both databases make a log and its index when they are opened."""
 _OURS: Final = (LEDGER_FILE, DIRECTORY_FILE, COLUMNS_FILE)
+_BESIDE: Final = (
+    *(f"{name}{end}" for name in (LEDGER_FILE, DIRECTORY_FILE) for end in ("-wal", "-shm", "-journal")),
+    f"{COLUMNS_FILE}.wal",
+)
+"""What the engines keep beside their files."""
 _BACKUP: Final = "or restore a backup into an empty folder with `calldex restore`"
 
 
@@ -130,7 +135,7 @@ def held(data: Path) -> Iterator[None]:
 
 def refuse_strange(data: Path, needed: int = os.R_OK | os.W_OK) -> None:
     """`UnreadableInput` for what stands where a file of ours would, and is none that can be used."""
-    for name in (*_OURS, *(f"{name}-wal" for name in _OURS), LOCK_FILE):
+    for name in (*_OURS, *_BESIDE, LOCK_FILE, RESERVE_FILE):
         path = data / name
         try:
             mode = path.lstat().st_mode

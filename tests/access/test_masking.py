@@ -125,9 +125,15 @@ def test_a_number_is_masked_wherever_it_stands(form: str) -> None:
     assert (5, True, None, 1.5) == tuple(found["custom"][name] for name in ("n", "ok", "none", "x"))
 
 
+def plain_digits(text: str) -> str:
+    """The digits of a text, as ours."""
+    values = [unicodedata.numeric(char, -1) for char in text]
+    return "".join(str(int(value)) for value in values if value in range(10))
+
+
 def pieces(*numbers: str | None) -> set[str]:
     """Every five consecutive digits of some numbers, of any script."""
-    found = ["".join(str(unicodedata.digit(c)) for c in number if c.isdigit()) for number in numbers if number]
+    found = [plain_digits(number) for number in numbers if number]
     return {digits[at : at + 5] for digits in found for at in range(len(digits) - 4)}
 
 
@@ -154,12 +160,7 @@ def told(cdr: Cdr, found: dict[str, Any]) -> list[str]:
     members = {name: value for name, value in found.items() if name not in ("wrapup_code", "score")}
     members["teams"] = [team["name"] for team in members["teams"]]
     return [
-        text
-        for text in texts(members)
-        if any(
-            piece in "".join(str(unicodedata.digit(c)) for c in text.replace(cdr.uuid, "") if c.isdigit())
-            for piece in known
-        )
+        text for text in texts(members) if any(piece in plain_digits(text.replace(cdr.uuid, "")) for piece in known)
     ]
 
 
@@ -300,6 +301,7 @@ def test_an_extension_is_masked_as_a_number_alone() -> None:
         ("44\u20117700\u2013900\u200b412", "44\u2011****\u2013***\u200b*12"),
         ("4\ufe0f\u20e34\ufe0f\u20e37\ufe0f\u20e37009", "4\ufe0f\u20e34\ufe0f\u20e3*\ufe0f\u20e3**09"),
         ("\u0664\u0664\u0667\u0667\u0660\u0660\u0669", "\u0664\u0664***\u0660\u0669"),
+        ("\u56db\u56db\u4e03\u4e03\u3007\u3007\u4e5d", "\u56db\u56db***\u3007\u4e5d"),
         ("add447700900412", "add44********12"),
         ("fed447700900412bad", "fed44********12bad"),
     ],
@@ -417,17 +419,7 @@ def test_any_records(records: list[Cdr], hidden: set[str], numbers: bool) -> Non
 
 NUMBERS = st.sampled_from(
     (
-        NUMBER,
-        "20261",
-        "bob",
-        "private",
-        "12025550143",
-        "1001",
-        "99",
-        "5",
-        "1234567",
-        "0441234567",
-        "anonymous",
+        *(NUMBER, "20261", "bob", "private", "12025550143", "1001", "99", "5", "1234567", "0441234567", "anonymous"),
         'a"b',
         "al\\ice",
         "\u00c91234567",
@@ -541,7 +533,9 @@ NOTHING: dict[str, Any] = {"from_": None, "to": None, "did": None}
 SEPARATORS = st.sampled_from(
     (*" -./()_,:;|~*#+\t\n", "\u00a0", "\u2011", "\u2013", "\u200b", "\u00b7", "a", "x", " - ", "---", "\u20e3", "")
 )
-ZEROS = st.sampled_from(("0", "\u0660", "\u0966", "\uff10", "\U0001d7ce"))
+ZEROS = (0x30, 0x660, 0x966, 0xFF10, 0x1D7CE)
+CHINESE = "\u3007\u4e00\u4e8c\u4e09\u56db\u4e94\u516d\u4e03\u516b\u4e5d"
+DIGITS = st.sampled_from((*("".join(map(chr, range(zero, zero + 10))) for zero in ZEROS), CHINESE))
 
 
 @st.composite
@@ -549,10 +543,10 @@ def written_as(draw: Any, number: str) -> str:
     """A number, or a part of it, as somebody may write it: with a prefix, in another script, with signs between."""
     begin = draw(st.integers(0, 2))
     part = number[begin : draw(st.integers(begin + 5, max(begin + 5, len(number))))]
-    zero, between = ord(draw(ZEROS)), draw(SEPARATORS)
+    digits, between = draw(DIGITS), draw(SEPARATORS)
     return str(
         draw(st.sampled_from(("", "0", "00", "+", "9", "sip:", "x", "20260703")))
-        + between.join(chr(zero + int(digit)) for digit in part)
+        + between.join(digits[int(digit)] for digit in part)
         + draw(st.sampled_from(("", "1", "001", "@trunk", "-00000001;2", "x", "20260703-090014.wav")))
     )
 
@@ -611,9 +605,10 @@ UNTOUCHED = ("uuid", "type", "disposition", "started_at", "timestamp", "duration
 
 
 def test_every_digit_that_there_is() -> None:
-    """Whatever Unicode calls a digit is one."""
-    digits = [chr(code) for code in range(sys.maxunicode + 1) if chr(code).isdigit()]
-    assert [str(unicodedata.digit(char)) for char in digits] == [digits_of(char) for char in digits]
+    """Every sign to which Unicode gives a value from 0 to 9 is a digit, and no other."""
+    signs = list(map(chr, range(sys.maxunicode + 1)))
+    assert list(map(plain_digits, signs)) == list(map(digits_of, signs))
+    digits = [sign for sign in signs if digits_of(sign)]
     assert [] == [char for char in digits if not set("\0" + masked_text(char * 9, NOBODY)) & {"*"}]
 
 

@@ -28,7 +28,8 @@ def record(empty: Site, tmp_path: Path) -> Cdr:
 
 def listen(site: Site, record: Cdr, key: str = "admin", rest: str = ".mp3", **params: object) -> httpx.Response:
     """A request for its recording."""
-    headers = {"Range": str(params.pop("range"))} if "range" in params else {}
+    names = {"range": "Range", "none_match": "If-None-Match"}
+    headers = {header: str(params.pop(name)) for name, header in names.items() if name in params}
     return site.api.get(f"/recordings/{record.uuid}{rest}", site.keys[key], headers, **params)
 
 
@@ -45,6 +46,20 @@ def test_a_recording_is_an_mp3_with_ranges(empty: Site, record: Cdr) -> None:
     assert part.headers["etag"] == whole.headers["etag"]
     assert 416 == listen(empty, record, range="bytes=99999999-").status_code
     assert b"RIFF" == listen(empty, record, form="stored").content[:4]
+
+
+def test_who_has_it_is_not_sent_it_again(empty: Site, record: Cdr) -> None:
+    """304 for its entity tag, also where a part is asked for; it is noted as heard all the same."""
+    tag = listen(empty, record).headers["etag"]
+    for asked in (tag, f'"other", W/{tag}', "*"):
+        for ranged in ({}, {"range": "bytes=0-9"}):
+            again = listen(empty, record, **ranged, none_match=asked)
+            assert (304, b"", tag) == (again.status_code, again.content, again.headers["etag"]), asked
+    assert 200 == listen(empty, record, none_match='"other"').status_code
+    entries = empty.node.directory.audit_entries(None, AuditFilter(), 100)
+    assert 8 == sum(each.target == record.uuid and each.status == 200 for each in entries)
+    files = [os.path.realpath(each) for each in Path("/proc/self/fd").iterdir()]
+    assert [] == [file for file in files if file.endswith((".mp3", ".wav"))]
 
 
 def test_no_file_stays_open(empty: Site, record: Cdr) -> None:

@@ -108,6 +108,17 @@ def linked(name: str, target: str) -> Callable[[Path], None]:
     return lose
 
 
+def linked_beside(name: str) -> Callable[[Path], None]:
+    """Puts a link to a file elsewhere where an engine keeps one of its own."""
+
+    def lose(data: Path) -> None:
+        (data / "elsewhere").touch()
+        (data / name).unlink(missing_ok=True)
+        (data / name).symlink_to("elsewhere")
+
+    return lose
+
+
 def a_folder(data: Path) -> None:
     """Puts a folder in the place of a ledger."""
     (data / "ledger.db").unlink()
@@ -128,6 +139,10 @@ LOST: Final[dict[str, tuple[Callable[[Path], None], tuple[str, ...]]]] = {
     "a folder for a ledger": (a_folder, ("is no file",)),
     "a link for a ledger": (linked("ledger.db", "real.db"), ("ledger.db is a symbolic link",)),
     "a link to nothing": (linked("ledger.db", "nowhere/ledger.db"), ("ledger.db is a symbolic link",)),
+    **{
+        f"a link for {name}": (linked_beside(name), (f"{name} is a symbolic link",))
+        for name in ("ledger.db-wal", "ledger.db-shm", "directory.db-journal", "columns.duckdb.wal", "calldex.reserve")
+    },
     "a link for the columns": (linked("columns.duckdb", "/dev/null"), ("columns.duckdb is a symbolic link",)),
 }
 

@@ -29,13 +29,14 @@ def contradictions(call: Cdr) -> list[str]:
         "talk without an answer": call.talk_s is not None and answered is None,
         "answered outside of the call": answered is not None and not within(call, answered),
         "not as long as from start to end": end is not None and abs(end - call.started_at - length) > ROUNDING,
-        "rings longer than the call": (call.ring_s or 0) > call.duration_s,
         "talk and waiting exceed the call": talk + wait > call.duration_s,
+        "talk and ringing exceed the call": talk + (call.ring_s or 0) > call.duration_s,
         "talks longer than since the answer": end is not None
         and answered is not None
         and timedelta(seconds=talk) > end - answered + ROUNDING,
         "events are not in order": any(after.at < before.at for before, after in pairwise(call.events)),
         "an event outside of the call": any(not within(call, event.at) for event in call.events),
+        "an event lasts longer than the call": any((event.duration_s or 0) > call.duration_s for event in call.events),
     }
     return [text for text, holds in problems.items() if holds] + [
         text for leg in call.legs for text in of_leg(call, leg)
@@ -50,7 +51,11 @@ def within(call: Cdr, moment: datetime) -> bool:
 def of_leg(call: Cdr, leg: Leg) -> list[str]:
     """What of a leg cannot be true together, or within its call."""
     answered, end = leg.answered_at, leg.ended_at
+    length = ROUNDING if end is None else end - leg.started_at + ROUNDING
+    after_answer = length if end is None or answered is None else end - answered + ROUNDING
     problems = {
+        "a leg is longer than its times": end is not None and timedelta(seconds=leg.duration_s or 0) > length,
+        "a leg talks longer than its times": end is not None and timedelta(seconds=leg.talk_s or 0) > after_answer,
         "a leg is answered outside of it": answered is not None and not leg.started_at <= answered <= (end or answered),
         "a leg's talk exceeds it": leg.talk_s is not None
         and leg.duration_s is not None
@@ -90,7 +95,12 @@ EVENTS = st.one_of(
     ),
     st.builds(
         lambda s, q, word, wait: queue_line(s, q, "NONE", word, 1, 1, wait),
-        *(SECONDS, st.sampled_from("ab"), st.sampled_from(("ABANDON", "EXITWITHTIMEOUT", "EXITEMPTY")), LENGTHS),
+        *(
+            SECONDS,
+            st.sampled_from("ab"),
+            st.sampled_from(("ABANDON", "EXITWITHTIMEOUT", "EXITEMPTY", "EXITWITHKEY")),
+            LENGTHS,
+        ),
     ),
     st.builds(
         lambda s, q, wait, talk: queue_line(s, q, "PJSIP/agent1", "BLINDTRANSFER", "1002", "out", wait, talk, 1),

@@ -63,8 +63,8 @@ def test_what_stands_in_the_file(tmp_path: Path) -> None:
         ("env:CDR_KEY", "env:EMPTY", "source.main.key", "or an empty one"),
         ("env:CDR_KEY", "file:none", "source.main.key", "No such file"),
         ("env:CDR_KEY", "cdx_plain", "source.main.key", '"env:NAME" or "file:PATH"'),
-        ("http://127", "ftp://127", "source.main.url", "http"),
-        ('every = "5m"', 'every = "soon"', "pipe.calls.every", "'soon'"),
+        ("http://127", "ftp://127", "source.main.url", "Valid: an address, as https://example.com"),
+        ('every = "5m"', 'every = "soon"', "pipe.calls.every", "Valid: 30s, 5m, 2h, 1d"),
         ('every = "5m"', 'evrey = "5m"', "pipe.calls.evrey", "did you mean 'every'"),
         ('to = "out"', 'to = "oat"', "pipe.calls.to", "Valid: out"),
         ('from = "main"', 'from = "man"', "pipe.calls.from", "did you mean 'main'"),
@@ -76,8 +76,15 @@ def test_what_stands_in_the_file(tmp_path: Path) -> None:
         ('key = "env', 'look_back = 0\nkey = "env', "source.main.look_back", "1"),
         ("agent_ids =", "per_page = 5, agent_ids =", "pipe.calls.filters.per_page", "the sync itself sets it"),
         ("[pipe.calls]", '[watch]\nwebhook = "example.com"\n[pipe.calls]', "watch.webhook", "http"),
-        ("[pipe.calls]", '[watch]\nsmtp = "localhost"\n[pipe.calls]', "watch.smtp", "smtp"),
+        ("[pipe.calls]", '[watch]\nsmtp = "localhost"\n[pipe.calls]', "watch.smtp", "Valid: smtp://host:25"),
         ('kind = "nothing"', 'kind = "push"\nurl = "example.com"', "destination.out.url", "http"),
+        (
+            'kind = "nothing"',
+            'kind = "push"\nurl = "http://a"\nrate = "fast"',
+            "destination.out.rate",
+            "Valid: requests in",
+        ),
+        ('kind = "nothing"', 'kind = "push"\nurl = "http://a"\nregion = "uk"', "destination.out.region", "as GB"),
         (
             'kind = "nothing"',
             'kind = "zendesk"\nurl = "example.zendesk.com"\nemail = "a"\ntoken = "env:CDR_KEY"\napp_id = 1',
@@ -115,6 +122,8 @@ def test_two_pipes_do_not_contend(tmp_path: Path) -> None:
         "the pipe calls brings the account main there" in problems(tmp_path, copy + more.format("main"))["pipe.more.to"]
     )
     assert {"calls", "more"} == read(tmp_path, GOOD + more.format("main")).pipes.keys()
+    again = copy.replace("[pipe.", '[destination.again]\nkind = "duckdb"\npath = "copy.duckdb"\n[pipe.')
+    assert "pipe.more.to" in problems(tmp_path, again + more.format("main").replace("out", "again"))
     other = '[source.other]\nurl = "http://127.0.0.1:8081"\nkey = "env:CDR_KEY"\n'
     assert {"calls", "more"} == read(tmp_path, copy + other + more.format("other")).pipes.keys()
 

@@ -34,6 +34,8 @@ class Listing(Vendor):
         self.records: dict[str, dict[str, Any]] = {}
         self.lie: Lie = lambda asked, reply: reply
         self.expired = False
+        self.away_after: int | None = None
+        """After so many requests nothing is answered any more."""
         self._walks: dict[str, list[dict[str, Any]]] = {}
 
     def add(self, at: int, day: datetime = TODAY, **other: Any) -> str:
@@ -45,6 +47,8 @@ class Listing(Vendor):
 
     def answer(self, request: Request) -> Answer:
         """See `Vendor`."""
+        if self.away_after is not None and len(self.requests) > self.away_after:
+            return Answer(503)
         if request.path != "/api/v2/cdr":
             return Answer(404, {"error": "not in the contract"})
         asked = request.query
@@ -236,6 +240,7 @@ def stopped_after(page: Any, count: int) -> Any:
     return stopped
 
 
+@pytest.mark.slow
 def test_a_proof_finds_what_is_older_than_the_first_day(listing: Listing, rig: Rig) -> None:
     """Records of a time before the first day that there was may come later: no look-back finds them, a proof does; it
     takes out again what is no more of then."""
@@ -249,6 +254,21 @@ def test_a_proof_finds_what_is_older_than_the_first_day(listing: Listing, rig: R
     assert 1 == rig.run("verify").repaired
     assert listing.records.keys() == held(rig)
     assert 0 == rig.run("verify").repaired
+
+
+def test_an_endpoint_that_goes_away(listing: Listing, rig: Rig) -> None:
+    """In the middle of many days it ends the run, which would wait for each of them; the next one goes on."""
+    for back in range(1, 30):
+        listing.add(1, TODAY - timedelta(days=back))
+    rig.text["source"]["main"]["since"] = (TODAY - timedelta(days=29)).date()
+    asked = len(listing.requests)
+    listing.away_after = 12
+    status = rig.run()
+    assert (True, True) == (bool(status.problem), status.later)
+    assert len(listing.requests) - asked <= 12 + 2 * source.TRIES
+    listing.away_after = None
+    assert ("", {}) == ((status := rig.run()).problem, status.not_whole)
+    assert listing.records.keys() == held(rig)
 
 
 def test_days_are_no_filters(rig: Rig) -> None:

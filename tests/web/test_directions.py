@@ -54,6 +54,7 @@ def test_styles_name_no_side() -> None:
     assert {} == {name: sides for name, sides in found.items() if sides}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(1366, 768), (360, 740)], ids=["wide", "phone"])
 def test_right_to_left_lays_out_without_overflow(place: Place, tab_of: TabOf, size: tuple[int, int]) -> None:
     """Every view, wide and on a phone; the first column and the record lie on the other side."""

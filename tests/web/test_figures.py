@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import pytest
@@ -37,6 +39,39 @@ def test_a_mark_of_a_picture_is_a_filter_of_the_server(place: Place, page: Page)
     outcome.click()
     expect(page.get_by_test_id("total")).to_have_text(number)
     expect(page.get_by_test_id("chip")).to_have_count(4)
+
+
+def test_the_service_level_is_of_calls_that_came_in(place: Place, page: Page) -> None:
+    """Nobody waits to be served in a call that an agent makes: those are left out, in the foot, by agent and over time;
+    a day of the picture leads to the calls that it is of."""
+    days = sorted({record.started_at.date() for record in place.records})[10:17]
+    span = {"start_date": str(days[0]), "end_date": str(days[-1]), "timezone": "UTC"}
+
+    def told(**params: str) -> Any:
+        wanted = {**span, "type": "inbound", "measures": "service_level", **params}
+        key = {"Authorization": f"Bearer {place.keys['admin']}"}
+        return httpx.get(f"{place.url}/api/v2/cdr/stats", params=wanted, headers=key, timeout=60).json()
+
+    def written(share: float) -> str:
+        return f"{int(1000 * share + 0.5) / 10:g}%"
+
+    page.goto(f"{place.url}/figures?{urlencode(span)}")
+    expect(page.locator("footer")).to_contain_text(f"service level {written(told()['total']['service_level'])} in 20 s")
+    for of in ("queue", "agent"):
+        row = page.get_by_role("region", name=f"By {of}").locator("tbody tr").first
+        name = row.get_by_role("button").first.inner_text()
+        shares = {group[of]: group["service_level"] for group in told(group_by=of)["groups"]}
+        expect(row.locator(".number").nth(1)).to_have_text(written(shares[name]))
+    day = page.locator(".levels button:not([disabled])").first
+    number = re.findall(r"\((\S+)\)$", day.get_attribute("aria-label") or "")[0]
+    day.click()
+    expect(page).to_have_url(re.compile("type=inbound"))
+    outcomes = {"disposition": "answered,abandoned", "type": "inbound", "end_date": str(days[0]), "per_page": "1"}
+    assert number == f"{asked(place, **{**span, **outcomes}).json()['total']:,}"
+    page.goto(f"{place.url}/figures?type=outbound&{urlencode(span)}")
+    expect(page.get_by_role("region", name="By agent").locator("tbody tr").first).to_be_visible()
+    expect(page.locator("footer")).not_to_contain_text("service level")
+    expect(page.locator(".levels button")).to_have_count(0)
 
 
 @pytest.mark.parametrize(("address", "there"), [("/figures", "wait-bin"), ("/wallboard", "live")])

@@ -6,11 +6,13 @@ import csv
 from pathlib import Path
 
 import httpx
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.web.conftest import Place, list_at, until
 
 
+@pytest.mark.slow
 def test_a_recording_plays_and_is_sought(place: Place, page: Page) -> None:
     """Play in the list opens the record and plays it; ten seconds on is ten seconds on; its waveform is drawn."""
     list_at(page, f"{place.url}/?type=inbound&disposition=answered&min_duration=120")
@@ -28,6 +30,7 @@ def test_a_recording_plays_and_is_sought(place: Place, page: Page) -> None:
     until(page, "document.querySelector('audio').paused")
 
 
+@pytest.mark.slow
 def test_an_export_is_what_the_list_is(place: Place, page: Page, tmp_path: Path) -> None:
     """The file has the filtered records, in the list's order, with its columns."""
     list_at(page, f"{place.url}/?type=inbound&disposition=abandoned&columns=uuid,from,disposition")
@@ -52,12 +55,12 @@ def test_an_export_is_what_the_list_is(place: Place, page: Page, tmp_path: Path)
 def test_a_link_of_a_demo_signs_in_once(place: Place, page: Page) -> None:
     """What is no code of this server is told, and is gone from the address."""
     page.goto(f"{place.url}/signin#code=abcdefghijklmnop")
-    expect(page.get_by_test_id("error")).to_contain_text("this link was used")
+    expect(page.get_by_test_id("error")).to_contain_text("This link was used")
     assert page.url == f"{place.url}/signin"
     page.reload()
     expect(page.get_by_test_id("signin-email")).to_be_visible()
     page.goto(f"{place.url}/signin#code=abcdefghijklmnop")  # the same document: nothing is loaded
-    expect(page.get_by_test_id("error")).to_contain_text("this link was used")
+    expect(page.get_by_test_id("error")).to_contain_text("This link was used")
 
 
 def test_other_languages(place: Place, page: Page) -> None:

@@ -52,6 +52,7 @@ def hook() -> ModuleType:
     return module
 
 
+@pytest.mark.slow
 def test_types_hold_and_an_error_would_be_seen() -> None:
     """svelte-check finds nothing but an error that was planted, in a script and in a component."""
     planted = [WEB / "src" / "planted.ts", WEB / "src" / "Planted.svelte"]
@@ -134,11 +135,36 @@ def test_no_style_stands_in_the_markup() -> None:
     assert [] == found
 
 
+def test_what_a_check_is_told_to_pass_over_has_a_reason() -> None:
+    """`svelte-ignore` names the rule, and why it does not hold here."""
+    found = [
+        (path.name, line.strip())
+        for path in (WEB / "src").rglob("*")
+        if path.suffix in (".svelte", ".ts")
+        for line in path.read_text().splitlines()
+        if "svelte-ignore" in line and not re.search(r"svelte-ignore [\w, ]+ \(\w.+\)", line)
+    ]
+    assert [] == found
+
+
 def test_no_text_is_left_over() -> None:
     """Each text of the page is named somewhere, but for those of words that the API gives."""
     sources = "".join(path.read_text() for path in (WEB / "src").rglob("*") if path.suffix in (".svelte", ".ts"))
     kinds = {*re.findall(r"word\('(\w+)'", sources), *re.findall(r"t\(`(\w+)\.", sources)}
-    kinds |= {"role", "yesno", "event", "flag", "end_reason", "callback_state", "permission", "scope", "export", "type"}
+    kinds |= {
+        "role",
+        "yesno",
+        "event",
+        "flag",
+        "end_reason",
+        "callback_state",
+        "permission",
+        "scope",
+        "export",
+        "type",
+        "hint",
+        "action",
+    }
     texts = re.findall(r"(?m)^    '([\w.-]+)': ", (WEB / "src" / "lang" / "en.ts").read_text())
     asked = {text for text in texts if sources.count(f"'{text}'") > len(list((WEB / "src" / "lang").glob("*.ts")))}
     assert [] == [text for text in texts if text not in asked and text.partition(".")[0] not in kinds]

@@ -153,6 +153,15 @@ def test_nothing_is_cut_on_a_phone(place: Place, tab_of: TabOf) -> None:
     wide = "['html', '[role=grid]'].some(each => document.querySelector(each)?.scrollWidth > innerWidth)"
     assert not page.evaluate(wide)
     expect(page.get_by_test_id("row").first).to_contain_text("Answered")
+    page.get_by_test_id("add-filter").click()
+    sheet = page.get_by_placeholder("Which filter?")
+    box = page.locator(".panel").filter(has=sheet).bounding_box()
+    assert box is not None
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= 360
+    assert not page.evaluate(wide)
+    page.locator("section.filters").click(position={"x": 2, "y": 2})  # beside the sheet
+    expect(sheet).to_have_count(0)
     page.get_by_test_id("row").first.click()
     expect(page.get_by_test_id("timeline")).to_be_visible()
     assert not page.evaluate(wide)

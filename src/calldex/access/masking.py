@@ -18,7 +18,7 @@ import re
 from collections.abc import Container, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Final
-from unicodedata import digit
+from unicodedata import numeric
 
 import msgspec
 
@@ -50,17 +50,10 @@ _FEW: Final = 4
 _PLACE: Final = "\0"
 """Stands for a uuid while a name is looked at."""
 _MOST_SEEN: Final = PIECE - 1
-_OTHER_DIGITS: Final = (
-    "\u00b2\u00b3\u00b9\u1369-\u1371\u19da\u2070\u2074-\u2079\u2080-\u2089\u2460-\u2468\u2474-\u247c\u2488-\u2490\u24ea"
-    "\u24f5-\u24fd\u24ff\u2776-\u277e\u2780-\u2788\u278a-\u2792\U00010a40-\U00010a43\U00010e60-\U00010e68"
-    "\U00011052-\U0001105a\U0001f100-\U0001f10a"
-)
-"""Digits that are none to `\\d`: superscripts, digits in circles and the like."""
-_D: Final = rf"[\d{_OTHER_DIGITS}]"
-_DIGIT: Final = re.compile(_D)
-_SIGNS: Final = rf"(?:(?!{_D})[\W_]){{0,4}}+"
+_DIGIT: Final = re.compile("[0-9]")
+_SIGNS: Final = r"[\W_]{0,4}+"
 """What may stand between two digits of a number in a text: blanks and signs, but no letter."""
-_LIKE_A_NUMBER: Final = re.compile(rf"{_D}(?:{_SIGNS}{_D}){{{_SHORTEST_FULL - 1}}}")
+_LIKE_A_NUMBER: Final = re.compile(rf"[0-9](?:{_SIGNS}[0-9]){{{_SHORTEST_FULL - 1}}}")
 """What may be a telephone number in a text, whatever stands beside it, or the beginning of one."""
 _HEX: Final = "[0-9A-Fa-f]"
 _NUMBER_OR_ID: Final = re.compile(
@@ -70,15 +63,15 @@ _NUMBER_OR_ID: Final = re.compile(
         | [12][0-9]{{3}}-[01][0-9]-[0-3][0-9](?:[T\ ][0-2][0-9]:[0-5][0-9](?::[0-5][0-9](?:\.[0-9]{{1,9}})?)?Z?)?
         | [0-2][0-9]:[0-5][0-9](?::[0-5][0-9])?                     # a date with or without its time, or a time
         )(?![0-9A-Za-z])
-    | (?P<number>{_D}(?:{_SIGNS}{_D}){{{_SHORTEST_FULL - 1},}}+)
+    | (?P<number>[0-9](?:{_SIGNS}[0-9]){{{_SHORTEST_FULL - 1},}}+)
     """,
     re.VERBOSE,
 )
 """The same, and what holds as many digits and is none. Hexadecimal text is long and changes between letters and digits,
 as no number with words beside it does."""
-_LONG_RUN: Final = re.compile(rf"{_D}{{9}}")
+_LONG_RUN: Final = re.compile("[0-9]{9}")
 _IN_NAMES: Final = re.compile(
-    rf"1[0-9]{{9}}\.[0-9]+|20[0-9]{{12}}(?!{_D})|(?P<number>{_D}{{9,}}+)"  # Asterisk's ids and timestamps are none
+    r"1[0-9]{9}\.[0-9]+|20[0-9]{12}(?![0-9])|(?P<number>[0-9]{9,}+)"  # Asterisk's ids and timestamps are none
 )
 """A number in the name of a file or a channel, where other runs of digits are dates, times and counters."""
 
@@ -100,11 +93,26 @@ def _code_length(digits: str) -> int:
     return _CODE_LENGTHS[digits[:2]] if len(digits) >= _SHORTEST_FULL else 0
 
 
+class _OurDigits(dict[int, str | int]):
+    """Of every sign to which Unicode gives a value from 0 to 9, our digit for it, known once the sign was met."""
+
+    def __missing__(self, code: int) -> str | int:
+        value = numeric(chr(code), -1)
+        self[code] = found = str(int(value)) if value in range(10) else code
+        return found
+
+
+_OURS: Final = _OurDigits()
+
+
+def _in_our_digits(text: str) -> str:
+    """A text, as long as before, with digits of other scripts as ours."""
+    return text if text.isascii() else text.translate(_OURS)
+
+
 def digits_of(text: str) -> str:
     """The digits of a text in their order, as ours, whatever stands between them."""
-    if text.isascii():
-        return text.encode().translate(None, _NOT_DIGITS).decode()
-    return "".join([str(digit(char)) for char in _DIGIT.findall(text)])
+    return _in_our_digits(text).encode("ascii", "ignore").translate(None, _NOT_DIGITS).decode()
 
 
 class Own:
@@ -228,11 +236,12 @@ def masked_label(label: str) -> str:
     """What an agent, a queue, a campaign, a team or a source is called, or a wrap-up code described by. Records and
     look-ups say it alike, so nothing but the label itself counts: of five digits and more all but the last two are
     masked, and of what looks like a number what a mask hides."""
-    places = [found.start() for found in _DIGIT.finditer(label)]
+    plain = _in_our_digits(label)
+    places = [found.start() for found in _DIGIT.finditer(plain)]
     if len(places) < PIECE:
         return label
     seen = bytearray(b"\1" * len(places))
-    _hide_foreign(label, places, _NUMBER_OR_ID, seen)
+    _hide_foreign(plain, places, _NUMBER_OR_ID, seen)
     if sum(seen) > _MOST_SEEN:
         seen[:-_KEPT_DIGITS] = bytes(len(places) - _KEPT_DIGITS)
     return _starred(label, places, seen)
@@ -241,16 +250,17 @@ def masked_label(label: str) -> str:
 def _masked(text: str, own: Own, like: re.Pattern[str] | None, foreign: re.Pattern[str] | None) -> str:
     if own.has_words:
         text = own.without_words(text)
-    digits = digits_of(text)
+    plain = _in_our_digits(text)
+    digits = digits_of(plain)
     if len(digits) < PIECE:
         return text
-    is_own, is_like = _stand_in(own.pieces, digits), like is not None and like.search(text) is not None
+    is_own, is_like = _stand_in(own.pieces, digits), like is not None and like.search(plain) is not None
     if not (is_own or is_like):
         return text
-    places = [found.start() for found in _DIGIT.finditer(text)]
+    places = [found.start() for found in _DIGIT.finditer(plain)]
     seen = bytearray(b"\1" * len(places))
     if foreign is not None and is_like:
-        _hide_foreign(text, places, foreign, seen)
+        _hide_foreign(plain, places, foreign, seen)
     if is_own:
         own.hide(digits, seen)
     own.hide_rest(digits, seen)
@@ -683,7 +693,7 @@ def _windows(json: bytes, between: bytes, least: int, foreign: re.Pattern[str] |
             return None
         digits = json.translate(None, _NOT_DIGITS).decode()
     else:
-        text = json.decode()
+        text = _in_our_digits(json.decode())
         if foreign and foreign.search(text):
             return None
         digits = digits_of(text)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Final, Literal, TypeVar
 
 import msgspec
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.types import Receive, Scope, Send
@@ -24,8 +25,8 @@ from calldex.node import Node
 from calldex.recordings.audio import Peaks
 from calldex.recordings.files import Recordings, Stored
 from calldex.records.record import Cdr, plain_uuid
-from calldex.transport.replies import JSON, PRIVATE
-from calldex.transport.requests import caller, only, query_pairs
+from calldex.transport.replies import JSON, PRIVATE, tag_matches
+from calldex.transport.requests import caller, only, pairs_of
 from calldex.transport.workers import Workers
 
 AT_ONCE: Final = 2
@@ -39,13 +40,23 @@ class _OpenFile(FileResponse):
     client is gone."""
 
     def __init__(self, descriptor: int, media_type: str, name: str | None) -> None:
-        super().__init__(f"/proc/self/fd/{descriptor}", headers=dict(PRIVATE), media_type=media_type, filename=name)
+        super().__init__(
+            f"/proc/self/fd/{descriptor}",
+            headers=dict(PRIVATE),
+            media_type=media_type,
+            filename=name,
+            stat_result=os.fstat(descriptor),
+        )
         self._descriptor = descriptor
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it."""
+        """Send it, but to who has it already."""
+        tag = self.headers["etag"]
         try:
-            await super().__call__(scope, receive, send)
+            if tag_matches(Headers(scope=scope).get("if-none-match"), tag.strip('"')):
+                await Response(None, 304, {**PRIVATE, "ETag": tag})(scope, receive, send)
+            else:
+                await super().__call__(scope, receive, send)
         finally:
             os.close(self._descriptor)
 
@@ -60,7 +71,7 @@ class RecordingFiles:
 
     async def play(self, request: Request) -> Response:
         """The recording as an MP3, or as it is stored (`form=stored`); `mode=download` to keep it."""
-        owner, pairs = await caller(request, self._node.directory, query_pairs(request))
+        owner, pairs = await caller(request, self._node.directory, await pairs_of(request))
         given = only(pairs, ("mode", "leg", "form"))
         mode = _word("mode", given.get("mode", "play"), ("play", "download"))
         stored_form = _word("form", given.get("form", "mp3"), ("mp3", "stored")) == "stored"
@@ -83,7 +94,7 @@ class RecordingFiles:
 
     async def peaks(self, request: Request) -> Response:
         """How loud it is over its length, for a picture of it."""
-        owner, pairs = await caller(request, self._node.directory, query_pairs(request))
+        owner, pairs = await caller(request, self._node.directory, await pairs_of(request))
         given = only(pairs, ("leg",))
         async with audited(self._node.audit, request, owner, "listen") as noted:
             noted.target = request.path_params["uuid"][:36]
@@ -158,7 +169,7 @@ ENDPOINTS: Final = (
             parameter("form", "As an MP3, or as it is stored.", {"enum": ["mp3", "stored"], "default": "mp3"}),
             parameter("mode", "To be heard, or to be kept.", {"enum": ["play", "download"], "default": "play"}),
         ),
-        errors=(*ERRORS, 404, 416),
+        errors=(304, *ERRORS, 404, 416),
     ),
     Endpoint(
         path="/recordings/{uuid}/peaks",

@@ -204,16 +204,17 @@ def status(path: Path, pipes: tuple[str, ...], as_json: bool, healthcheck: bool)
     Connects to nothing. Lengths are seconds, instants epoch milliseconds in JSON.
     """
     from calldex.sync.config import load, seconds
-    from calldex.sync.runner import shown
+    from calldex.sync.runner import shown, unheard_of
     from calldex.sync.state import StateFile, written
 
     config = load(path)
     names = config.chosen(pipes)
-    if not config.state.exists():
+    if config.state.exists():
+        with written(config.state), StateFile(config.state, writing=False) as file:
+            found = [shown(file, name, seconds(config.watch.lag)) for name in names]
+    else:
         output.say("No pipe ran yet.")
-        raise click.exceptions.Exit(_UNDONE if healthcheck else 0)
-    with written(config.state), StateFile(config.state, writing=False) as file:
-        found = [shown(file, name, seconds(config.watch.lag)) for name in names]
+        found = [unheard_of(name) for name in names]
     if as_json:
         output.json(found)
     else:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import islice
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -26,6 +26,11 @@ from calldex.sync.state import StateFile
 KEEP_CURSOR_S: Final = 3600
 """A cursor behind which nothing came is kept all the same after so long, before it is too old."""
 _FIRST_DAY: Final = date(2000, 1, 1)
+_AWAY: Final = frozenset((429, 502, 503, 504))
+"""What a day was not read for that may be so of all."""
+_DATES: Final = ("start_date", "end_date")
+_ALL_MS: Final = (-62_135_596_800_000, 253_402_300_799_000)
+"""The years 1 to 9999."""
 _TOKEN_REFUSED: Final = frozenset((400, 409, 410))
 
 Progress = Callable[[int, int | None], None]
@@ -38,9 +43,42 @@ class Unsound(ClientError):
 
 def days_alone(filters: Mapping[str, Value]) -> None:
     """Raises `Unsound` for filters that an endpoint which has the list alone cannot have: it is read by days."""
-    for name in ("start_date", "end_date"):
+    for name in _DATES:
         if name in filters:
             raise Unsound(f"filters.{name}: the endpoint is read by days; `since` of the source says where to begin")
+
+
+def reach(filters: Mapping[str, Value]) -> tuple[int, int]:
+    """Begin and end, as epoch milliseconds, of what the dates among filters choose, of all where there are none. Days
+    are UTC's, whoever the key's owner is: so a proof means the same records."""
+    first, last = (_moment(name, filters[name]) if name in filters else None for name in _DATES)
+    begin = _ALL_MS[0] if first is None else _ms(first)
+    end = _ALL_MS[1] if last is None else _ms(last) if isinstance(last, datetime) else _ms(last + timedelta(1))
+    if begin >= end:
+        raise Unsound("filters.end_date: does not lie after start_date")
+    return begin, end
+
+
+def _moment(name: str, given: Value) -> date:
+    """A day or an instant (a `datetime` is a `date`)."""
+    text = str(given)
+    try:
+        found = datetime.fromisoformat(text) if "T" in text else date.fromisoformat(text)
+    except ValueError:
+        found = None
+    if found is None or (isinstance(found, datetime) and found.tzinfo is None):
+        raise Unsound(f"filters.{name}: {text[:100]!r} is no date; valid: 2026-11-01 (UTC), 2026-11-01T08:00:00Z")
+    return found
+
+
+def _ms(at: date) -> int:
+    instant = at if isinstance(at, datetime) else datetime.combine(at, datetime.min.time(), UTC)
+    return round(instant.timestamp() * 1000)
+
+
+def instant(ms: int) -> str:
+    """An instant as the API takes it."""
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat().replace("+00:00", "Z")
 
 
 class Reader:
@@ -99,6 +137,19 @@ class FeedReader(Reader):
     """Reads a change feed."""
 
     problems: Mapping[str, str] = {}
+
+    def __init__(self, *args: Any, **given: Any) -> None:
+        super().__init__(*args, **given)
+        self._reach = reach(self.filters)
+        told = zip(_DATES, map(instant, self._reach), strict=True)
+        self.filters |= {name: each for name, each in told if name in self.filters}
+
+    def within(self, start_ms: int, end_ms: int) -> dict[str, Value] | None:
+        """The pipe's filters, and those of a time; None if nothing is chosen by both."""
+        start_ms, end_ms = max(start_ms, self._reach[0]), min(end_ms, self._reach[1])
+        if start_ms >= end_ms:
+            return None
+        return {**self.filters, "start_date": instant(start_ms), "end_date": instant(end_ms)}
 
     def run(self, wait_s: int = 0) -> int:
         """Read to the end of the feed; how many changes came. With `wait_s`, the server is asked to wait so long for
@@ -160,15 +211,16 @@ class FeedReader(Reader):
 
     def range(self, start: str, end: str) -> int:
         """Read some days from the beginning, and delete what of them did not come; how many changes that made."""
-        return self.again({"start_date": start, "end_date": end}, *bounds(start, end, "UTC"))
+        return self.again(*bounds(start, end, "UTC"))
 
-    def again(self, filters: Mapping[str, Value], start_ms: int, end_ms: int) -> int:
-        """The same of what other filters choose, within the pipe's own: all that began in a time."""
+    def again(self, start_ms: int, end_ms: int) -> int:
+        """The same of all that began in a time."""
         place = self.sink.place()
         part = f"again {uuid.uuid4().hex}"
         held = {each: seq for each, seq, _ in self.sink.held(start_ms, end_ms)}
         total = 0
-        for page in self.endpoint.changes(None, {**self.filters, "timezone": "UTC", **filters}):
+        asked = self.within(start_ms, end_ms)
+        for page in () if asked is None else self.endpoint.changes(None, asked):
             came = {each.uuid: self._change(each) for each in page.changes}
             self.file.see(self.pipe, part, came)
             new = self.differing(came, held, start_ms, end_ms)
@@ -286,8 +338,13 @@ class DayReader(Reader):
         except (Incomplete, Unreachable, ApiError, _TokenRefused) as error:
             if isinstance(error, ApiError) and error.status in (401, 403):
                 raise
+            place = _with_day(place, day, Day(problem=str(error)[:500]))
+            if isinstance(error, Unreachable) or (isinstance(error, ApiError) and error.status in _AWAY):
+                self._settle(place)
+                # Raises if nothing else is answered either: the days that follow would wait for it one by one.
+                self.endpoint.page({"start_date": _FIRST_DAY, "end_date": _FIRST_DAY, "per_page": 1})
             self.problems[day] = str(error)
-            return _with_day(place, day, Day(problem=str(error)[:500])), 0
+            return place, 0
 
     def _day(self, place: Place, day: str) -> tuple[Place, int]:
         """Read a day, from where it was left; the place behind it, and how many changes it made."""

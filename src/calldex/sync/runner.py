@@ -23,8 +23,8 @@ from calldex.exports.columns import COLUMN
 from calldex.sync.config import Config, Pipe
 from calldex.sync.destinations import Context, DestinationProblem
 from calldex.sync.reading import DayReader, FeedReader, Progress, Unsound, days_alone
-from calldex.sync.sink import Sink
-from calldex.sync.source import Endpoint, Kind
+from calldex.sync.sink import Known, Place, Sink
+from calldex.sync.source import Endpoint, Kind, Pace
 from calldex.sync.state import Failure, StateFile
 from calldex.sync.stopping import Stopped, pause
 from calldex.sync.verifying import verified
@@ -33,6 +33,7 @@ _log: Final = structlog.get_logger(__name__)
 MOST_SHOWN: Final = 20
 _CHECKS: Final = 2
 """Somebody looks on: a source that does not answer is not waited for as long as else."""
+_PLACE: Final = "place of what was delivered"
 _KIND: Final = "kind of the source"
 
 
@@ -82,6 +83,7 @@ class Worker:
         *,
         lock: threading.Lock,
         stopping: threading.Event,
+        pace: Pace | None = None,
         applied: Callable[[str, int], None] = lambda pipe, count: None,
         progress: Callable[[str, int, int | None], None] = lambda what, done, total: None,
     ) -> None:
@@ -89,9 +91,11 @@ class Worker:
         self.pipe: Pipe = config.pipes[name]
         self.status = status_of(file, name)
         self._source = config.sources[self.pipe.from_]
+        self._account = self._source.account or self.pipe.from_
         self._target = config.destinations[self.pipe.to]
         self._file = file
         self._lock = lock
+        self._pace = pace or Pace(self._source.requests_per_minute)
         self.stopping = stopping
         self.applied = applied
         self._progress = progress
@@ -118,7 +122,7 @@ class Worker:
                 destination.check()
             finally:
                 destination.close()
-        endpoint = Endpoint(self._source, self.stopping, tries=_CHECKS)
+        endpoint = Endpoint(self._source, self.stopping, self._pace, tries=_CHECKS)
         try:
             kind = self._source.kind or endpoint.kind()
             endpoint.page({**self.pipe.filters, "per_page": 1})
@@ -126,9 +130,7 @@ class Worker:
             endpoint.close()
         if kind == "v2":
             days_alone(self.pipe.filters)
-        unknown = sorted(set(self.pipe.fields) - COLUMN.keys()) if kind == "calldex" else []
-        if unknown:
-            raise ClientError(f"fields: {unknown[0]} is no field of a record{suggest(unknown[0], COLUMN)}")
+        self._known_fields(kind)
         return kind
 
     def run(self, wait_s: int = 0, *, lookups: bool = True) -> int:
@@ -141,7 +143,7 @@ class Worker:
             begun_ms = now_ms()
             status.changes = reader.run(wait_s)
             status.not_whole = dict(reader.problems)
-            if lookups and self.pipe.lookups and sink.has_tables:
+            if lookups:
                 self._lookups(endpoint, sink)
             if not status.not_whole:
                 status.current_ms = begun_ms
@@ -162,8 +164,9 @@ class Worker:
         if self.status.problem:
             return
         with self._reported() as status:
-            _, _, sink = self._opened()
+            endpoint, _, sink = self._opened()
             found = verified(self._reader(deep=deep), sink)
+            self._lookups(endpoint, sink, anew=True)
             status.changes = found.repaired
             status.repaired, status.unequal = found.repaired, found.unequal
             status.verified_ms = now_ms()
@@ -171,12 +174,9 @@ class Worker:
     def reset(self) -> None:
         """Forget the place: the next run reads everything, and deletes what is no more."""
         with self._reported():
+            self._file.remembered(self.name).pop(_PLACE, None)
             _, _, sink = self._opened()
-            sink.deliver(
-                (), msgspec.structs.replace(sink.place(), reads="", cursor=None, first="", through="", days={})
-            )
-            for name in LOOKUPS:
-                self._file.remembered(self.name).pop(_tag(name), None)
+            sink.deliver((), Place())
 
     # --- inside -------------------------------------------------------------------------------------------------------
 
@@ -217,20 +217,31 @@ class Worker:
             _log.info("pipe ran", **said)
 
     def _context(self) -> Context:
-        account = self._source.account or self.pipe.from_
         pause_ = partial(pause, self.stopping)
-        return Context(self.name, account, tuple(self.pipe.fields), self._file.remembered(self.name), pause_)
+        return Context(self.name, self._account, tuple(self.pipe.fields), self._file.remembered(self.name), pause_)
 
     def _opened(self) -> tuple[Endpoint, Kind, Sink]:
         if self._ends is None:
             with self._lock:
                 destination = self._target.made(self._target.options, self._context())
             self._close.append(destination.close)
-            endpoint = Endpoint(self._source, self.stopping)
+            endpoint = Endpoint(self._source, self.stopping, self._pace)
             self._close.append(endpoint.close)
             sink = Sink(destination, self._file, self.name, self._lock, lambda count: self.applied(self.name, count))
+            if not sink.has_tables:
+                self._same_place()
             self._ends = endpoint, self._kind(endpoint), sink
         return self._ends
+
+    def _same_place(self) -> None:
+        """What was delivered was delivered to one place: at another, nothing of it is there."""
+        remembered = self._file.remembered(self.name)
+        place = _sum([self._target.kind, getattr(self._target.options, "url", "")])
+        if remembered.setdefault(_PLACE, place) != place:
+            raise Unsound(
+                "the destination is another one than what was delivered went to: give the pipe another name, and it"
+                f" begins anew there; or, if the same place has another address now, `calldex sync reset {self.name}`"
+            )
 
     def _kind(self, endpoint: Endpoint) -> Kind:
         """What the source is: as the file says, as was found out before, or as it answers."""
@@ -244,6 +255,7 @@ class Worker:
 
     def _reader(self, *, deep: bool = False) -> FeedReader | DayReader:
         endpoint, kind, sink = self._opened()
+        self._known_fields(kind)
         given: dict[str, Any] = {
             "reads": self._reads(kind),
             "filters": self.pipe.filters,
@@ -260,37 +272,43 @@ class Worker:
     def _told_progress(self) -> Progress:
         return lambda done, total: self._progress(self.name, done, total)
 
+    def _known_fields(self, kind: Kind) -> None:
+        unknown = sorted(set(self.pipe.fields) - COLUMN.keys()) if kind == "calldex" else []
+        if unknown:
+            raise Unsound(f"fields: {unknown[0]} is no field of a record{suggest(unknown[0], COLUMN)}")
+
     def _reads(self, kind: Kind) -> str:
-        what = [self._source.url, kind, sorted(self.pipe.filters.items()), sorted(self.pipe.fields)]
+        source = self._source
+        what: list[Any] = [source.url, kind, self._account, sorted(self.pipe.filters.items()), sorted(self.pipe.fields)]
+        if kind == "v2":
+            what += [source.since, source.timezone]
         return hashlib.sha256(msgspec.json.encode(what)).hexdigest()[:32]
 
-    def _lookups(self, endpoint: Endpoint, sink: Sink) -> None:
-        remembered = self._file.remembered(self.name)
+    def _lookups(self, endpoint: Endpoint, sink: Sink, *, anew: bool = False) -> None:
+        """Bring the look-ups that changed; `anew`: all, whatever the destination is known to have."""
+        if not (self.pipe.lookups and sink.has_tables):
+            return
+        place = sink.place()
+        found = {} if anew else dict(place.lookups)
         for name in LOOKUPS:
+            known = found.get(name, Known())
             try:
-                tag, rows = endpoint.lookup(name, remembered.get(_tag(name), ""))
+                tag, rows = endpoint.lookup(name, known.tag)
             except ApiError as error:
                 if error.status not in (403, 404):
                     raise
                 continue  # the endpoint has none, or shows none to this key
-            if rows is not None and _sum(rows) != remembered.get(_sum_of(name)):
-                sink.lookup(name, rows)
-                remembered[_sum_of(name)] = _sum(rows)
             if rows is not None:
-                remembered[_tag(name)] = tag
+                if _sum(rows) != known.sum:
+                    sink.lookup(name, rows)
+                found[name] = Known(tag, _sum(rows))
+        if found != place.lookups:
+            sink.deliver((), msgspec.structs.replace(place, lookups=found))
 
 
 def _is_final(error: Exception) -> bool:
     """Whether the same would be refused again: a key that is not valid, a filter that there is not."""
     return isinstance(error, ApiError) and 400 <= error.status < 500 and error.status not in (408, 409, 410, 429)
-
-
-def _tag(name: str) -> str:
-    return f"tag of {name}"
-
-
-def _sum_of(name: str) -> str:
-    return f"sum of {name}"
 
 
 def _sum(rows: Any) -> str:
@@ -322,6 +340,11 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     failures: list[Failure]
 
 
+def unheard_of(name: str) -> Shown:
+    """The same of a pipe of which nothing is kept, as none ever ran."""
+    return Shown(status=Status(pipe=name, begun_ms=now_ms()), condition="new", lag_s=None, failures=[])
+
+
 def shown(file: StateFile, name: str, bound_s: int) -> Shown:
     """The same with what failed, where a lag may be so many seconds."""
     status, at_ms = status_of(file, name), now_ms()
@@ -331,6 +354,12 @@ def shown(file: StateFile, name: str, bound_s: int) -> Shown:
 
 
 def workers(config: Config, names: list[str], file: StateFile, **given: Any) -> Mapping[str, Worker]:
-    """The pipes of these names; those that go to one destination share its lock."""
-    locks = {name: threading.Lock() for name in config.destinations}
-    return {name: Worker(config, name, file, lock=locks[config.pipes[name].to], **given) for name in names}
+    """The pipes of these names; those that go to one place share its lock, those of one source its budget."""
+    locks = {target.place: threading.Lock() for target in config.destinations.values()}
+    paces = {name: Pace(source.requests_per_minute) for name, source in config.sources.items()}
+    return {
+        name: Worker(config, name, file, lock=locks[target.place], pace=paces[pipe.from_], **given)
+        for name, pipe, target in (
+            (name, config.pipes[name], config.destinations[config.pipes[name].to]) for name in names
+        )
+    }

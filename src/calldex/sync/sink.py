@@ -32,17 +32,27 @@ class Place(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     place means nothing. `full`: what is read from the beginning now has this name, and at its end, what did not come is
     deleted.
 
+    `lookups`: those that the destination has, as they were read last.
+
     Of a feed: `cursor`, and when it was kept (epoch seconds). Of days: `first`; `through`, up to which they are whole;
     and `days`, those that are not, with where in them the reading stands or why it failed.
     """
 
     reads: str = ""
     full: str = ""
+    lookups: dict[str, Known] = {}
     cursor: str | None = None
     kept_s: int = 0
     first: str = ""
     through: str = ""
     days: dict[str, Day] = {}
+
+
+class Known(msgspec.Struct, frozen=True):
+    """A look-up: the tag under which the endpoint told it, and the sum of its rows."""
+
+    tag: str = ""
+    sum: str = ""
 
 
 class Day(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

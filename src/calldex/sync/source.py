@@ -83,23 +83,36 @@ class Sums(msgspec.Struct, frozen=True):
 _page: Final = msgspec.json.Decoder(Page)
 
 
-class Budget(httpx2.BaseTransport):
-    """Sends requests, so many a minute at most, and counts them. `ahead_s` is how far the endpoint's clock is ahead of
-    ours, as its last reply told."""
+class Pace:
+    """So many requests a minute at most, whichever pipe sends them."""
 
-    def __init__(self, per_minute: int, pause: Callable[[float], None]) -> None:
-        self.requests = 0
-        self.ahead_s = 0.0
-        self._inner = httpx2.HTTPTransport()
-        self._pause = pause
+    def __init__(self, per_minute: int) -> None:
+        self._lock = threading.Lock()
         self._every_s = 60 / per_minute
         self._free_at = 0.0
 
+    def turn_s(self) -> float:
+        """How long to wait before one more, which is sent then."""
+        with self._lock:
+            now = time.monotonic()
+            self._free_at = max(self._free_at, now - _BURST * self._every_s) + self._every_s
+            return self._free_at - now
+
+
+class Budget(httpx2.BaseTransport):
+    """Sends requests, each in its turn, and counts them. `ahead_s` is how far the endpoint's clock is ahead of
+    ours, as its last reply told."""
+
+    def __init__(self, pace: Pace, pause: Callable[[float], None]) -> None:
+        self.requests = 0
+        self.ahead_s = 0.0
+        self._inner = httpx2.HTTPTransport()
+        self._pace = pace
+        self._pause = pause
+
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send it, when there is room for it."""
-        now = time.monotonic()
-        self._free_at = max(self._free_at, now - _BURST * self._every_s) + self._every_s
-        self._pause(self._free_at - now)
+        self._pause(self._pace.turn_s())
         self.requests += 1
         reply = self._inner.handle_request(request)
         with suppress(ValueError):
@@ -116,9 +129,9 @@ class Budget(httpx2.BaseTransport):
 class Endpoint:
     """A source, for one pipe. Raises the errors of `calldex.client`, and `Stopped`."""
 
-    def __init__(self, given: config.Source, stopping: threading.Event, tries: int = TRIES) -> None:
+    def __init__(self, given: config.Source, stopping: threading.Event, pace: Pace, tries: int = TRIES) -> None:
         self._pause = partial(pause, stopping)
-        self._budget = Budget(given.requests_per_minute, self._pause)
+        self._budget = Budget(pace, self._pause)
         self._http = httpx2.Client(
             base_url=given.url,
             headers={"Authorization": f"Bearer {given.key}"},

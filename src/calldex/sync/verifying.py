@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -51,7 +51,7 @@ def verified(reader: FeedReader | DayReader, sink: Sink) -> Verified:
 
 def _deeply(reader: FeedReader, sink: Sink) -> int:
     """Read every day again; how many records were repaired."""
-    days = sorted(_served(reader, {"level": "day"}).keys() | _sums(sink.held(), _DAY_MS, _date).keys())
+    days = sorted(_served(reader, "day").keys() | _sums(sink.held(), _DAY_MS, _date).keys())
     total = 0
     for done, day in enumerate(days):
         total += reader.range(day, day)
@@ -66,27 +66,29 @@ def _by_reading(reader: DayReader) -> Verified:
 
 
 def _differing(reader: FeedReader, sink: Sink) -> list[str]:
-    theirs = _served(reader, {"level": "day"})
+    theirs = _served(reader, "day")
     ours = _sums(sink.held(), _DAY_MS, _date)
     return sorted(day for day in theirs.keys() | ours.keys() if theirs.get(day) != ours.get(day))
 
 
 def _repaired(reader: FeedReader, sink: Sink, day: str) -> int:
     start_ms = round(datetime.fromisoformat(f"{day}T00:00:00+00:00").timestamp() * _MS)
-    theirs = _served(reader, {"level": "hour", "start_date": day, "end_date": day})
+    theirs = _served(reader, "hour", start_ms, start_ms + _DAY_MS)
     ours = _sums(sink.held(start_ms, start_ms + _DAY_MS), _HOUR_MS, _hour)
     total = 0
     for hour in sorted(theirs.keys() | ours.keys()):
         if theirs.get(hour) != ours.get(hour):
             at_ms = round(datetime.fromisoformat(hour).timestamp() * _MS)
-            begin, end = (_instant(at_ms + more) for more in (0, _HOUR_MS))
-            total += reader.again({"start_date": begin, "end_date": end}, at_ms, at_ms + _HOUR_MS)
+            total += reader.again(at_ms, at_ms + _HOUR_MS)
     return total
 
 
-def _served(reader: FeedReader, asked: dict[str, Any]) -> Sums:
-    found = reader.endpoint.checksums({**reader.filters, "timezone": "UTC", **asked})
-    return {_begin(each.begin, asked["level"]): (each.count, each.hash) for each in found}
+def _served(reader: FeedReader, level: str, *time_ms: int) -> Sums:
+    asked = reader.within(*time_ms) if time_ms else reader.filters
+    if asked is None:
+        return {}
+    found = reader.endpoint.checksums({**asked, "timezone": "UTC", "level": level})
+    return {_begin(each.begin, level): (each.count, each.hash) for each in found}
 
 
 def _begin(text: str, level: str) -> str:
@@ -99,10 +101,6 @@ def _date(at: datetime) -> str:
 
 def _hour(at: datetime) -> str:
     return at.astimezone(UTC).replace(minute=0, second=0, microsecond=0).isoformat()
-
-
-def _instant(ms: int) -> str:
-    return datetime.fromtimestamp(ms / _MS, UTC).isoformat().replace("+00:00", "Z")
 
 
 def _sums(rows: Iterable[tuple[str, int, int]], unit_ms: int, label: Callable[[datetime], str]) -> Sums:

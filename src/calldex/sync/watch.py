@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import smtplib
+import sqlite3
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.message import EmailMessage
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
@@ -87,43 +89,54 @@ class Watcher:
         self._watch = watch
         self._file = file
         self._metrics = metrics
-        self.not_before = 0.0
-        """No message is sent until then (of the monotonic clock): the last one could not be."""
+        self._told: dict[tuple[str, str], str] = {}
+        """Which condition of a pipe was told, by each way; it is noted as well, if the disk has room."""
+        self._ways: dict[str, Callable[[Status, str, str], None]] = {"log": _logged}
+        if watch.webhook is not None:
+            self._ways["webhook"] = partial(self._post, watch.webhook)
+        if watch.email is not None:
+            self._ways["email"] = partial(self._mail, watch.email)
+        self.not_before: dict[str, float] = {}
+        """By a way no message is sent until then (of the monotonic clock): the last one could not be."""
 
     def look(self, statuses: Mapping[str, Status]) -> None:
         """Judge pipes as they are now. One message for each change; one that was not sent is sent later."""
         at_ms = now_ms()
-        for pipe, status in statuses.items():
+        for status in statuses.values():
             condition = condition_of(status, seconds(self._watch.lag), at_ms)
             self._metrics.tell(status, condition)
-            noted = self._file.remembered(pipe)
-            was = noted.get(_CONDITION, "new")
-            if condition == was or time.monotonic() < self.not_before:
-                continue
-            if {condition, was} == {"new", "ok"} or self._sent(status, condition, was):
-                noted[_CONDITION] = condition
+            for way in self._ways:
+                self._tell(way, status, condition)
 
-    def _sent(self, status: Status, condition: str, was: str) -> bool:
-        text = _text(status, condition)
-        _log.log(20 if condition == "ok" else 30, "condition", pipe=status.pipe, condition=condition, was=was)
+    def _tell(self, way: str, status: Status, condition: str) -> None:
+        noted, name = self._file.remembered(status.pipe), f"{_CONDITION} {way}"
+        was = self._told.get((status.pipe, way)) or noted.get(name, "new")
+        if condition == was or time.monotonic() < self.not_before.get(way, 0):
+            return
         try:
-            if self._watch.webhook is not None:
-                body = {"pipe": status.pipe, "condition": condition, "was": was, "text": text}
-                body["at"] = now().isoformat(timespec="seconds")
-                httpx2.post(self._watch.webhook, json=body, timeout=TIMEOUT_S).raise_for_status()
-            if self._watch.email is not None:
-                self._mail(self._watch.email, f"calldex sync: {status.pipe} is {condition}", text)
+            if {condition, was} != {"new", "ok"}:
+                self._ways[way](status, condition, was)
         except (httpx2.HTTPError, OSError, smtplib.SMTPException) as error:
             # No address: a webhook's is a secret.
-            _log.error("alert not sent", pipe=status.pipe, reason=type(error).__name__)
-            self.not_before = time.monotonic() + _AGAIN_S
-            return False
-        return True
+            _log.error("alert not sent", pipe=status.pipe, by=way, reason=type(error).__name__)
+            self.not_before[way] = time.monotonic() + _AGAIN_S
+            return
+        self._told[status.pipe, way] = condition
+        try:
+            noted[name] = condition
+        except sqlite3.Error as error:
+            _log.error("alert not noted; it is sent again after the next start", pipe=status.pipe, reason=str(error))
 
-    def _mail(self, to: str, subject: str, text: str) -> None:
+    def _post(self, to: str, status: Status, condition: str, was: str) -> None:
+        body = {"pipe": status.pipe, "condition": condition, "was": was, "text": _text(status, condition)}
+        body["at"] = now().isoformat(timespec="seconds")
+        httpx2.post(to, json=body, timeout=TIMEOUT_S).raise_for_status()
+
+    def _mail(self, to: str, status: Status, condition: str, _was: str) -> None:
         message = EmailMessage()
-        message["From"], message["To"], message["Subject"] = self._watch.sender, to, subject
-        message.set_content(text)
+        message["From"], message["To"] = self._watch.sender, to
+        message["Subject"] = f"calldex sync: {status.pipe} is {condition}"
+        message.set_content(_text(status, condition))
         parts = urlsplit(self._watch.smtp)
         address, checked = (parts.hostname or "localhost", parts.port or 0), ssl.create_default_context()
         with (
@@ -136,6 +149,10 @@ class Watcher:
                     server.starttls(context=checked)  # a password is told to nobody else
                 server.login(unquote(parts.username), unquote(parts.password or ""))
             server.send_message(message)
+
+
+def _logged(status: Status, condition: str, was: str) -> None:
+    _log.log(20 if condition == "ok" else 30, "condition", pipe=status.pipe, condition=condition, was=was)
 
 
 def _text(status: Status, condition: str) -> str:

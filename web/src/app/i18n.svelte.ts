@@ -54,10 +54,16 @@ export function t(key: Key, values: Record<string, string | number> = {}): strin
     return text.replace(/\{(\w+)\}/g, (place, name: string) => String(values[name] ?? place));
 }
 
+/** A text for a word of the API, where the language has one. */
+export function known(kind: string, value: string): string | null {
+    const entry = (said.words as Record<string, string | Plural>)[`${kind}.${value}`];
+    return typeof entry === 'string' ? entry : null;
+}
+
 /** What a word of the API is called; the word itself, made readable, where the language has none. */
 export function word(kind: string, value: string): string {
-    const entry = (said.words as Record<string, string | Plural>)[`${kind}.${value}`];
-    if (typeof entry === 'string') return entry;
+    const entry = known(kind, value);
+    if (entry !== null) return entry;
     const plain = value.replaceAll('_', ' ');
     return plain.charAt(0).toUpperCase() + plain.slice(1);
 }

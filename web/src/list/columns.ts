@@ -37,7 +37,7 @@ const withheld = (record: Cdr): [string, string] | null => (VOICE.includes(recor
 
 export const COLUMNS: Column[] = [
     { id: 'started_at', label: 'column.started_at', width: 92, text: (r) => r.started_at, filter: (r, zone) => ['start_date', isoDay(new Date(r.started_at), zone)] },
-    { id: 'type', label: 'column.type', width: 122, text: (r) => r.type, filter: (r) => ['type', r.type] },
+    { id: 'type', label: 'column.type', width: 134, text: (r) => r.type, filter: (r) => ['type', r.type] },
     { id: 'from', label: 'column.from', width: 142, grow: true, number: true, text: (r) => party(r, r.from), copied: (r) => copiedParty(r, r.from), filter: (r) => text('from', r.from) ?? withheld(r) },
     { id: 'to', label: 'column.to', width: 142, grow: true, number: true, text: (r) => party(r, r.to), copied: (r) => copiedParty(r, r.to), filter: (r) => text('to', r.to) },
     { id: 'disposition', label: 'column.disposition', width: 148, text: (r) => r.disposition, filter: (r) => ['disposition', r.disposition] },

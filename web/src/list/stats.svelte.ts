@@ -2,6 +2,7 @@
 import { ApiError, aborted, ask } from '../app/api';
 import { instantOf } from './dates';
 import { base } from './filters.svelte';
+import { listed } from './query';
 
 export type Group = Record<string, string | number | null>;
 export interface Stats {
@@ -28,6 +29,15 @@ export function statistics(query: string, wanted: Record<string, string>, signal
     const params = new URLSearchParams(query);
     for (const [name, value] of Object.entries(wanted)) params.set(name, value);
     return ask<Stats>(`/api/v2/cdr/stats?${params}`, signal ? { signal } : {});
+}
+
+/** The same query of calls that came in, as nobody else waits to be served; null where it leaves them out. */
+export function incoming(query: string): string | null {
+    const params = new URLSearchParams(query);
+    const [types, without] = [listed(params.get('type')), listed(params.get('type_not'))];
+    if ((types.length && !types.includes('inbound')) || without.includes('inbound')) return null;
+    params.set('type', 'inbound');
+    return params.toString();
 }
 
 /** What takes the failure of statistics. That one may not see calls, has to sign in again, or asked for what is not understood, is

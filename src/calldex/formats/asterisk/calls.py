@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+import msgspec
+
 from calldex.formats.asterisk.call import Call
 from calldex.formats.asterisk.direction import called_number, kind_of, talks_of
 from calldex.formats.asterisk.events import events_of
-from calldex.formats.asterisk.lengths import lengths_of
+from calldex.formats.asterisk.lengths import cut, lengths_of
 from calldex.formats.asterisk.outcome import agent, answered_at, disposition, end_reason, leg_agent, queue
-from calldex.formats.asterisk.rows import CdrPath, caller, decoded, epoch_of, fit, number
+from calldex.formats.asterisk.rows import MOST_SECONDS, CdrPath, caller, decoded, epoch_of, fit, number, whole_seconds
 from calldex.formats.asterisk.settings import AsteriskSettings, Profile, profile
-from calldex.records.record import Cdr, Flag, InteractionType, Leg, stable_id, time_uuid, to_ms
+from calldex.records.record import Cdr, Event, Flag, InteractionType, Leg, stable_id, time_uuid, to_ms
 
 _MOST_PARTS: Final = 1000
 
@@ -63,13 +65,13 @@ def _cdr(call: Call, source: str) -> Cdr:
         talk_s=lengths.talk_s,
         ring_s=lengths.ring_s,
         wait_s=lengths.wait_s,
-        events=events,
+        events=tuple(_fitting(event, lengths.duration_s) for event in events),
         legs=_legs(call, kind),
         recording=next((fit(path.row.recordingfile, 1000) for path in call.paths if path.row.recordingfile), None),
         external_account_id=next((fit(path.row.accountcode, 64) for path in call.paths if path.row.accountcode), None),
         custom=_custom(call, events_left_out),
         source=source,
-        flags=_flags(call, lengths.is_cut),
+        flags=_flags(call, lengths.is_cut or any((event.duration_s or 0) > lengths.duration_s + 1 for event in events)),
     )
 
 
@@ -80,6 +82,11 @@ def _uuid(call: Call, source: str) -> str:
     epoch = epoch_of(call.key)
     # An id without a time (ARI lets its user choose) gets none: a start may still change, the uuid must not.
     return time_uuid(to_ms(epoch) if epoch else 0, source, call.key)
+
+
+def _fitting(event: Event, most: int) -> Event:
+    """An event that lasts no longer than its call."""
+    return event if (event.duration_s or 0) <= most else msgspec.structs.replace(event, duration_s=most)
 
 
 def _legs(call: Call, kind: InteractionType) -> tuple[Leg, ...]:
@@ -95,11 +102,13 @@ def _legs(call: Call, kind: InteractionType) -> tuple[Leg, ...]:
 
 
 def _leg(path: CdrPath, known: Profile, kind: InteractionType) -> Leg:
-    row = path.row
+    row, end = path.row, path.end
+    longest = MOST_SECONDS if end is None else whole_seconds(end - path.start) + 1
+    longest_talk = longest if end is None or path.answer is None else whole_seconds(end - path.answer) + 1
     return Leg(
         started_at=path.start,
         answered_at=path.answer,
-        ended_at=path.end,
+        ended_at=end,
         from_=number(row.src) or number(caller(row)[1]),
         to=number(row.dst),
         channel=fit(row.channel, 200),
@@ -107,8 +116,8 @@ def _leg(path: CdrPath, known: Profile, kind: InteractionType) -> Leg:
         agent=leg_agent(row, known, kind),
         application=fit(row.lastapp, 200),
         disposition=fit(row.disposition, 64),
-        duration_s=path.duration_s,
-        talk_s=path.billsec_s if path.is_person else None,
+        duration_s=cut(path.duration_s, longest),
+        talk_s=cut(path.billsec_s, min(longest, longest_talk)) if path.is_person else None,
         recording=fit(row.recordingfile, 1000),
     )
 

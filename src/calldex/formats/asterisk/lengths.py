@@ -39,13 +39,15 @@ def lengths_of(call: Call, talks: Sequence[CdrPath], answered_at: datetime | Non
     talk_fits = duration
     if answered_at is not None and ended_at is not None:
         talk_fits = min(duration, whole_seconds(ended_at - answered_at) + 1)
-    fitting_talk = _cut(talk, talk_fits)
-    fitting_wait = _cut(wait, duration - (fitting_talk or 0))
+    fitting_talk = cut(talk, talk_fits)
+    fitting_wait = cut(wait, duration - (fitting_talk or 0))
     over = _sum(talk, wait) - _sum(fitting_talk, fitting_wait)
-    return Lengths(ended_at, duration, fitting_talk, _cut(ring, duration), fitting_wait, over > 1 + len(call.visits))
+    fitting_ring = cut(ring, duration - (fitting_talk or 0))
+    return Lengths(ended_at, duration, fitting_talk, fitting_ring, fitting_wait, over > 1 + len(call.visits))
 
 
-def _cut(length: int | None, most: int) -> int | None:
+def cut(length: int | None, most: int) -> int | None:
+    """A length as far as it fits."""
     return None if length is None else min(length, most)
 
 

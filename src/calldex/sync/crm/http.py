@@ -139,7 +139,7 @@ class Http:
         tries: int = TRIES,
     ) -> None:
         self._name = name
-        self._pace = pace
+        self.pace = pace
         self._headers = headers
         self._reason = reason
         self._renew = renew
@@ -169,7 +169,7 @@ class Http:
         `Unavailable`."""
         tried, renewed = 0, False
         while True:
-            (pace or self._pace).wait()
+            (pace or self.pace).wait()
             tried += 1
             trouble, pause_s = "", None
             try:
@@ -189,7 +189,7 @@ class Http:
                 if not trouble:
                     return reply
                 pause_s = retry_after(reply.headers)
-            self._again(trouble, pause_s, tried, pace or self._pace)
+            self._again(trouble, pause_s, tried, pace or self.pace)
 
     def _once(  # noqa: PLR0917 - of `send`, which names them
         self,
@@ -209,7 +209,7 @@ class Http:
             given["json"] = json
         answer = self._http.request(method, self._url + path, **given)
         if self._paced is not None:
-            self._paced(self._pace, answer.headers)
+            self._paced(self.pace, answer.headers)
         try:
             body = answer.json() if answer.content else None
         except ValueError:

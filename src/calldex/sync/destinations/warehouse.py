@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -46,6 +46,7 @@ _TYPES: Final = {
 }
 _STATE: Final = "sync_state"
 _CDRS: Final = "cdrs"
+_VERSION: Final = "_dlt_version"
 _EXAMPLE: Final = "postgresql://user:password@host:5432/database"
 
 
@@ -187,6 +188,10 @@ class Warehouse(Copy):
         with _as_problems():
             try:
                 beside(partial(run, parts, schema=self._schema, loader_file_format=self.file_format))()
+            except Exception:
+                with suppress(DestinationProblem):
+                    self._doubt()
+                raise
             finally:
                 parts.clear()
         if not self._indexed:
@@ -194,6 +199,14 @@ class Warehouse(Copy):
                 if self._there(client, _CDRS):
                     self.index(client, client.make_qualified_table_name(_CDRS))
                     self._indexed = True
+
+    def _doubt(self) -> None:
+        """Somebody may have dropped what dlt noted: it looks the next time. No place counts without records."""
+        with self._asked() as client:
+            for table, gone in ((_VERSION, True), (_STATE, not self._there(client, _CDRS))):
+                if gone and self._there(client, table):
+                    with client.begin_transaction():
+                        client.execute_sql(f"DELETE FROM {client.make_qualified_table_name(table)}")
 
     def _pipeline(self) -> Any:
         if self._made is None:
