@@ -14,7 +14,10 @@ from calldex.settings import resolve
 from tests.api.conftest import Site
 from tests.cli.tools import calldex
 
-PATHS = ("/api/v2/cdr", "/api/v2/cdr/agents", "/api/v2/cdr/wrapup_codes", "/api/v3/cdr/users")
+PATHS = (
+    *("/api/v2/cdr", "/api/v2/cdr/agents", "/api/v2/cdr/wrapup_codes", "/api/v3/cdr/users", "/api/admin/v1/audit"),
+    *("/api/v2/cdr/exports", "/api/v2/cdr/exports/x", "/recordings/x.mp3", "/recordings/x/peaks", "/api/v2/views"),
+)
 HALVES = (rb'"\ud800"', rb'"44\udc00"', rb'["1","\udfff"]', b'"\xed\xa0\x80"', rb'"\ude00\ud83d"')
 
 

@@ -206,6 +206,15 @@ def test_a_group_reaches_by_name(full: Path) -> None:
     assert 2 == calldex("groups", "set", "Ears", "--queue", "Billling", data=full).exit_code
 
 
+def test_a_team_has_queues_by_name(full: Path) -> None:
+    """The same for the queues of a team."""
+    known = next(found["queue"] for line in LINES if (found := msgspec.json.decode(line))["queue"])
+    added = calldex("teams", "add", "Ears", "--queue", known, "--queue", 424242, data=full)
+    assert (0, 1) == (added.exit_code, added.stderr.count("No record has named queue 424242 yet")), added.stderr
+    assert "424242" not in calldex("teams", "set", "Ears", "--queue", known, data=full).stderr
+    assert 2 == calldex("teams", "set", "Ears", "--queue", "Billling", data=full).exit_code
+
+
 def test_an_empty_list_says_so(full: Path) -> None:
     """On standard error, and nothing on standard output."""
     told = calldex("sources", "list", data=full)

@@ -253,6 +253,19 @@ def test_typed_columns(tmp_path: Path) -> None:
     assert arrow.num_rows == parquet.num_rows == 9
 
 
+def test_times_have_no_dictionary(tmp_path: Path) -> None:
+    """A time hardly ever comes again, neither that of a record nor that of an event: a dictionary takes time and room
+    for nothing."""
+    file = tmp_path / "all.parquet"
+    file.write_bytes(made("parquet", RECORDS))
+    with duckdb.connect() as engine:
+        found = engine.execute(f"SELECT path_in_schema, encodings FROM parquet_metadata('{file}')").fetchall()
+    kept = {path.replace(", ", "."): "DICTIONARY" in encodings for path, encodings in found}
+    times = {path for path in kept if path.endswith(("_at", ".at", "timestamp"))}
+    assert {"started_at", "timestamp", "events.list.item.at", "legs.list.item.answered_at"} <= times
+    assert (set(), True) == ({path for path in times if kept[path]}, kept["events.list.item.queue"])
+
+
 def rows_of(file: bytes) -> list[list[list[Any]]]:
     """The rows of each sheet of a workbook."""
     book = python_calamine.CalamineWorkbook.from_filelike(io.BytesIO(file))
@@ -300,6 +313,8 @@ def test_a_cell_holds_so_much() -> None:
         ("  =1", "'  =1"),
         ("\t=1", "'\t=1"),
         ("\uff1d1+1", "'\uff1d1+1"),
+        ("\ufeff=1", "'\ufeff=1"),
+        ("\u200b\u2060=1", "'\u200b\u2060=1"),
         ("+447700900412", "+447700900412"),
         ("-12.5", "-12.5"),
         ("+44 20 7946 0321", "+44 20 7946 0321"),

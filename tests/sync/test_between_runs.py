@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ from calldex.client import Client
 from calldex.demo import interactions
 from calldex.node import Node
 from calldex.settings import Settings
+from calldex.sync.destinations import Change, Failed
 from calldex.sync.runner import workers
 from calldex.sync.state import StateFile
 from tests.api.conftest import people, write
@@ -121,6 +123,26 @@ def test_another_address(source: Source, tmp_path: Path) -> None:
         pipe.text["pipe"]["more"] = pipe.text["pipe"].pop("calls")
         assert "" == pipe.run(pipe="more").problem
         assert len(first.requests) == len(second.requests)
+
+
+def test_a_source_that_was_restored(tmp_path: Path) -> None:
+    """Its versions begin anew where the backup was made: what has a number that was delivered, and says something else,
+    is delivered; what says the same is not, nor what a state file of before has."""
+    with StateFile(tmp_path / "state") as file:
+
+        def due(seq: int, comment: str) -> list[Change]:
+            return file.differing("calls", [Change.of("a", seq, {"uuid": "a", "comment": comment})])
+
+        first = due(5, "of before")
+        file.delivered("calls", [(first[0], 0)], (), 0)
+        assert ([], 1, 1) == (due(5, "of before"), len(due(5, "other")), len(due(6, "of before")))
+        file.delivered("calls", [(first[0], 0)], [Failed("a", "no", retry=False)], 0)
+        assert ([], 1) == (due(5, "of before"), len(due(5, "other")))
+    with sqlite3.connect(tmp_path / "state") as older:
+        older.executescript("DELETE FROM failed; ALTER TABLE delivered DROP COLUMN content; PRAGMA user_version = 1;")
+    older.close()
+    with StateFile(tmp_path / "state") as file:
+        assert [] == file.differing("calls", [Change.of("a", 5, {"uuid": "a", "comment": "other"})])
 
 
 @pytest.fixture

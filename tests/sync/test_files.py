@@ -16,7 +16,7 @@ from deltalake import DeltaTable
 from obstore.store import S3Store
 
 from calldex.client import Record
-from calldex.sync.destinations import Context
+from calldex.sync.destinations import Batch, Change, Context
 from calldex.sync.destinations.files import Files
 from calldex.sync.destinations.tables import record
 from tests.s3 import ACCESS_KEY, SECRET_KEY
@@ -131,3 +131,19 @@ def test_a_look_up_without_rows(tmp_path: Path) -> None:
         for name in ("teams", "wrapup_codes"):
             lake.lookup(name, [])
             assert [] == db.execute(f"SELECT * FROM read_parquet('{tmp_path}/{name}/*.parquet')").fetchall()
+
+
+def test_a_place_is_found_among_the_newest_commits(tmp_path: Path) -> None:
+    """Old ones are not looked at, however many there are: that would be a request to the bucket for each. A place that
+    is far behind, as of a pipe that had nothing new, is found all the same."""
+    options = Files.Options(path=str(tmp_path), format="delta")
+    with closing(Files(options, Context("calls", "main", (), {}))) as one:
+        with closing(Files(options, Context("other", "other", (), {}))) as other:
+            other.apply(Batch([Change.of("b", 1, {"uuid": "b", "started_at": "2026-11-01T08:00:00Z"})], "far behind"))
+            for number in range(30):
+                one.apply(Batch((), f"place {number}"))
+            assert "far behind" == other.state()
+        DeltaTable(str(tmp_path / "cdrs")).create_checkpoint()
+        for number in range(10):
+            (tmp_path / "cdrs" / "_delta_log" / f"{number:020}.json").write_text("unreadable")
+        assert "place 29" == one.state()

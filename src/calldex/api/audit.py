@@ -24,7 +24,7 @@ from calldex.inputs import from_members
 from calldex.node import Node
 from calldex.records.record import from_ms, to_ms
 from calldex.transport.replies import JSON, sized
-from calldex.transport.requests import caller, only, query_pairs
+from calldex.transport.requests import caller, only, pairs_of
 from calldex.transport.workers import Workers
 
 ACTION: Final = "audit_read"
@@ -99,7 +99,7 @@ class AuditReader:
 
     async def get(self, request: Request) -> Response:
         """Entries, newest first."""
-        principal, pairs = await caller(request, self._node.directory, query_pairs(request))
+        principal, pairs = await caller(request, self._node.directory, await pairs_of(request))
         async with audited(self._node.audit, request, principal, ACTION) as noted:
             permit(principal, NEEDS)
             given = only(pairs, tuple(AUDIT_FILTERS))

@@ -122,7 +122,7 @@ class BackgroundExports:
 
     async def list(self, request: Request) -> Response:
         """Those of the caller; of the whole account for who manages rights."""
-        owner, pairs = await caller(request, self._directory, query_pairs(request))
+        owner, pairs = await caller(request, self._directory, await pairs_of(request))
         only(pairs, ())
         permit(owner, EITHER)
         whose = None if _manages(owner) else owner.user_id
@@ -131,7 +131,7 @@ class BackgroundExports:
 
     async def show(self, request: Request) -> Response:
         """One of them."""
-        owner, pairs = await caller(request, self._directory, query_pairs(request))
+        owner, pairs = await caller(request, self._directory, await pairs_of(request))
         only(pairs, ())
         permit(owner, EITHER)
         export = await self._run(request, lambda: self._own(owner, request.path_params["id"]))
@@ -139,7 +139,7 @@ class BackgroundExports:
 
     async def remove(self, request: Request) -> Response:
         """Stop and forget it."""
-        owner, pairs = await caller(request, self._directory, query_pairs(request))
+        owner, pairs = await caller(request, self._directory, await pairs_of(request))
         only(pairs, ())
         async with audited(self._node.audit, request, owner, "export_removed") as noted:
             permit(owner, EITHER)

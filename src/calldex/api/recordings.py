@@ -26,7 +26,7 @@ from calldex.recordings.audio import Peaks
 from calldex.recordings.files import Recordings, Stored
 from calldex.records.record import Cdr, plain_uuid
 from calldex.transport.replies import JSON, PRIVATE, tag_matches
-from calldex.transport.requests import caller, only, query_pairs
+from calldex.transport.requests import caller, only, pairs_of
 from calldex.transport.workers import Workers
 
 AT_ONCE: Final = 2
@@ -71,7 +71,7 @@ class RecordingFiles:
 
     async def play(self, request: Request) -> Response:
         """The recording as an MP3, or as it is stored (`form=stored`); `mode=download` to keep it."""
-        owner, pairs = await caller(request, self._node.directory, query_pairs(request))
+        owner, pairs = await caller(request, self._node.directory, await pairs_of(request))
         given = only(pairs, ("mode", "leg", "form"))
         mode = _word("mode", given.get("mode", "play"), ("play", "download"))
         stored_form = _word("form", given.get("form", "mp3"), ("mp3", "stored")) == "stored"
@@ -94,7 +94,7 @@ class RecordingFiles:
 
     async def peaks(self, request: Request) -> Response:
         """How loud it is over its length, for a picture of it."""
-        owner, pairs = await caller(request, self._node.directory, query_pairs(request))
+        owner, pairs = await caller(request, self._node.directory, await pairs_of(request))
         given = only(pairs, ("leg",))
         async with audited(self._node.audit, request, owner, "listen") as noted:
             noted.target = request.path_params["uuid"][:36]

@@ -13,7 +13,7 @@ from msgspec import UNSET, UnsetType
 from calldex.access import PERMISSIONS, Explanation, Reach, ReachLine
 from calldex.cli import options, output
 from calldex.cli.command import Group
-from calldex.cli.names import key_of, named_of
+from calldex.cli.names import key_of, named_of, tell_unknown
 from calldex.records.record import NamedKind
 
 if TYPE_CHECKING:
@@ -120,10 +120,7 @@ def _meant(control: Control, account: str, kind: NamedKind, texts: Texts) -> tup
     known = {int(key_of(entry)): entry.name for entry in named_of(control, account, kind)}
     refs = [reference(text) for text in texts]
     ids = set(Refs(kind, known).ids(f"{kind}s", [ref for ref in refs if isinstance(ref, str)]))
-    for id_ in sorted({ref for ref in refs if isinstance(ref, int)} - known.keys()):
-        output.say(
-            f"No record has named {kind} {id_} yet; if that is a mistake, `calldex names list` shows what there is."
-        )
+    tell_unknown(kind, {ref for ref in refs if isinstance(ref, int)} - known.keys())
     return tuple(sorted(ids | {ref for ref in refs if isinstance(ref, int)}))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, get_args
 
@@ -46,6 +46,14 @@ def key_of(entry: NameOfId | NameOfCode) -> int | str:
     """The id of a thing, or the code of a wrap-up code."""
     found: int | str = getattr(entry, "id", "") or getattr(entry, "code", "")
     return found
+
+
+def tell_unknown(kind: NamedKind, ids: Iterable[int]) -> None:
+    """Tell of ids that nothing has yet: it may come later."""
+    for id_ in sorted(ids):
+        output.say(
+            f"No record has named {kind} {id_} yet; if that is a mistake, `calldex names list` shows what there is."
+        )
 
 
 @names.command("list", epilog="Example: calldex names list queue")

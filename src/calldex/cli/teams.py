@@ -10,9 +10,10 @@ from msgspec import UNSET, UnsetType
 
 from calldex.cli import options, output
 from calldex.cli.command import Group
+from calldex.cli.names import key_of, named_of, tell_unknown
 
 if TYPE_CHECKING:
-    pass
+    from calldex.cli.client import Control
 
 
 @click.group(cls=Group)
@@ -97,6 +98,7 @@ def add_team(
     new = NewTeam(name=name, id=wanted, queues=queues, agents=agents, supervisors=supervisors)
     with connected(data) as control:
         team = control.do(create_team, new, account=account)
+        _tell_unknown(control, account, queues)
     output.say(f"Added the team {team.name} with the id {team.id}.")
 
 
@@ -135,7 +137,15 @@ def set_team(
     changes = TeamChanges(name=name, queues=queues, agents=agents, supervisors=supervisors)
     with connected(data) as control:
         changed = control.do(change_team, changes, account=account, subject=str(team))
+        _tell_unknown(control, account, queues)
     output.say(f"Changed the team {changed.name}.")
+
+
+def _tell_unknown(control: Control, account: str, queues: tuple[int | str, ...] | UnsetType) -> None:
+    """Tell of queues by ids that no record has named; a name that nothing has was refused."""
+    ids = set() if queues is UNSET else {ref for ref in queues if isinstance(ref, int)}
+    if ids:
+        tell_unknown("queue", ids - {key_of(entry) for entry in named_of(control, account, "queue")})
 
 
 @teams.command("remove", epilog="Example: calldex teams remove Sales")

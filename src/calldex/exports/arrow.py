@@ -18,13 +18,13 @@ from calldex.exports.columns import Column, Kind, Layout
 from calldex.exports.reading import Reading
 
 _END: Final = b"\xff\xff\xff\xff\0\0\0\0"
-_INSTANT: Final = DataType.timestamp("us", tz="UTC")
+INSTANT: Final = DataType.timestamp("us", tz="UTC")
 _TYPES: Final = {
     Kind.TEXT: DataType.utf8(),
     Kind.WHOLE: DataType.int64(),
     Kind.LENGTH: DataType.int64(),
     Kind.DECIMAL: DataType.float64(),
-    Kind.INSTANT: _INSTANT,
+    Kind.INSTANT: INSTANT,
 }
 
 
@@ -59,7 +59,7 @@ def _of(info: msgspec.inspect.Type) -> DataType:
         case msgspec.inspect.FloatType():
             return DataType.float64()
         case msgspec.inspect.DateTimeType():
-            return _INSTANT
+            return INSTANT
         case _:
             return DataType.utf8()
 

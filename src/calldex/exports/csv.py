@@ -28,7 +28,8 @@ from calldex.records.record import to_ms
 
 BOM: Final = "\ufeff"
 """By which a spreadsheet knows that a file is UTF-8."""
-_RUNS: Final = re.compile(r"[\s\x00]*[=+\-@\t\r\n\x00\uff1d\uff0b\uff0d\uff20]")
+_RUNS: Final = re.compile(r"[\s\x00\u200b-\u200f\u2060\ufeff]*[=+\-@\t\r\n\x00\uff1d\uff0b\uff0d\uff20]")
+"""Behind what nobody sees as well: programs that clean up what they open may drop it."""
 _NUMBER: Final = re.compile(r"[+-]?[0-9][0-9 .,()-]*")
 _SAFE_TO_BEGIN: Final = re.compile(r"[^\s\x00=+\-@\uff1d\uff0b\uff0d\uff20]")
 _LINE_END: Final = re.compile(r"\r\n?")

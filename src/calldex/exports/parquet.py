@@ -10,11 +10,11 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from arro3.core import RecordBatch, RecordBatchReader
+from arro3.core import DataType, RecordBatch, RecordBatchReader
 from arro3.io import write_parquet
 
-from calldex.exports.arrow import Batches
-from calldex.exports.columns import Kind, Layout
+from calldex.exports.arrow import INSTANT, Batches
+from calldex.exports.columns import Layout
 from calldex.exports.sink import Sink
 
 _UNLIKE: Final = frozenset(("uuid", "recording", "external_account_id", "comment"))
@@ -23,14 +23,25 @@ GROUP: Final = 100_000
 """Rows of a group: what a reader reads at once, and what is in memory while it is made."""
 
 
+def _times(type_: DataType, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """Where times lie in values of a type, as Parquet names places: those of an event as well."""
+    if type_ == INSTANT:
+        yield path
+    if type_.value_field is not None:
+        yield from _times(type_.value_field.type, (*path, "list", type_.value_field.name))
+    for field in type_.fields or ():
+        yield from _times(field.type, (*path, field.name))
+
+
 class Parquet:
     """Writes the file."""
 
     def __init__(self, layout: Layout) -> None:
         self._batches = Batches(layout)
-        self._dictionaries: dict[str | Sequence[str], bool] = {
-            column.name: False for column in layout.columns if column.kind is Kind.INSTANT or column.name in _UNLIKE
-        }
+        types = {column.name: self._batches.schema.field(column.name).type for column in layout.columns}
+        unlike = [path for name, type_ in types.items() for path in _times(type_, (name,))]
+        unlike += [(name,) for name in types if name in _UNLIKE]
+        self._dictionaries: dict[str | Sequence[str], bool] = dict.fromkeys(unlike, False)
         self._sink = Sink()
         self._next: list[RecordBatch] | None = []
         self._given = threading.Semaphore(0)

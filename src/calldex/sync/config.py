@@ -39,7 +39,7 @@ _OWN: Final = frozenset(("key", "page", "per_page", "search_token", "cursor", "s
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _SPAN: Final = re.compile(r"([1-9][0-9]{0,5})([smhd])")
-Span = Annotated[str, Meta(pattern=rf"^{_SPAN.pattern}$")]
+Span = Annotated[str, Meta(pattern=rf"^{_SPAN.pattern}$", description="30s, 5m, 2h, 1d")]
 """A length of time: `30s`, `5m`, `2h`, `1d`."""
 Values = str | int | bool | list[str | int]
 
@@ -85,7 +85,7 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
 
     webhook: Address | None = None
     email: str | None = None
-    smtp: Annotated[str, Meta(pattern="^smtps?://")] = "smtp://localhost:25"
+    smtp: Annotated[str, Meta(pattern="^smtps?://", description="smtp://host:25, smtps://host")] = "smtp://localhost:25"
     sender: str = "calldex-sync@localhost"
     lag: Span = "1h"
     """A pipe that was not up to date for so long has fallen behind."""

@@ -5,6 +5,7 @@ Whoever ends the process may do so at any moment; a signal only makes it end bet
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -61,6 +62,9 @@ def _keep(worker: Worker, every_s: int, stopping: threading.Event, wait_s: int) 
             failed = bool(worker.status.problem)
         except Stopped:
             break
+        except sqlite3.OperationalError as error:  # of a disk that is full, say
+            _log.error("what is kept beside the file cannot be written", pipe=worker.name, reason=str(error))
+            worker.close()
         except Exception:  # noqa: BLE001 - a fault of ours in one pipe: the others go on, and so may this one
             _log.exception("fault", pipe=worker.name)
             worker.close()

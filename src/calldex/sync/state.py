@@ -11,6 +11,7 @@ import fcntl
 import os
 import sqlite3
 import threading
+import zlib
 from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,11 +22,11 @@ import msgspec
 from calldex.errors import DataDirInUse, Unavailable, UnreadableInput, WrongVersion
 from calldex.sync.destinations import Change, Failed
 
-VERSION: Final = 1
+VERSION: Final = 2
 _SCHEMA: Final = """
 CREATE TABLE place (pipe TEXT PRIMARY KEY, state TEXT NOT NULL) STRICT;
 CREATE TABLE status (pipe TEXT PRIMARY KEY, told TEXT NOT NULL) STRICT;
-CREATE TABLE delivered (pipe TEXT, uuid TEXT, seq INTEGER NOT NULL, started_ms INTEGER NOT NULL,
+CREATE TABLE delivered (pipe TEXT, uuid TEXT, seq INTEGER NOT NULL, started_ms INTEGER NOT NULL, content INTEGER,
     PRIMARY KEY (pipe, uuid)) STRICT, WITHOUT ROWID;
 CREATE INDEX delivered_by_time ON delivered (pipe, started_ms);
 CREATE TABLE failed (pipe TEXT, uuid TEXT, seq INTEGER NOT NULL, record BLOB, message TEXT NOT NULL,
@@ -33,6 +34,8 @@ CREATE TABLE failed (pipe TEXT, uuid TEXT, seq INTEGER NOT NULL, record BLOB, me
 CREATE TABLE seen (pipe TEXT, part TEXT, uuid TEXT, PRIMARY KEY (pipe, part, uuid)) STRICT, WITHOUT ROWID;
 CREATE TABLE remembered (pipe TEXT, name TEXT, text TEXT NOT NULL, PRIMARY KEY (pipe, name)) STRICT, WITHOUT ROWID;
 """
+_FROM_1: Final = "ALTER TABLE delivered ADD COLUMN content INTEGER;"
+"""What a version means is another thing once its source was restored from a backup, so what it said is known too."""
 FIRST_PAUSE_MS: Final = 60_000
 LONGEST_PAUSE_MS: Final = 6 * 3600 * 1000
 
@@ -87,8 +90,9 @@ class StateFile:
         if version > VERSION:
             self.close()
             raise WrongVersion(f"{path} is of a newer Calldex ({version}; this one knows {VERSION})")
-        if version == 0:
-            self._db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+        if version < VERSION:
+            steps = _FROM_1 if version else _SCHEMA
+            self._db.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version = {VERSION}; COMMIT;")
 
     def __enter__(self) -> Self:
         return self
@@ -161,11 +165,14 @@ class StateFile:
             return [change for change in changes if not self._dealt_with(pipe, change)]
 
     def _dealt_with(self, pipe: str, change: Change) -> bool:
-        failed = self.one("SELECT seq FROM failed WHERE pipe = ? AND uuid = ?", pipe, change.uuid)
-        if failed is not None:
-            return bool(failed == change.seq)
-        found = self.one("SELECT seq FROM delivered WHERE pipe = ? AND uuid = ?", pipe, change.uuid)
-        return found is None if change.json is None else bool(found == change.seq)
+        failed = self.rows("SELECT seq, record FROM failed WHERE pipe = ? AND uuid = ?", pipe, change.uuid)
+        if failed:
+            return bool(failed[0] == (change.seq, _bytes(change)))
+        found = self.rows("SELECT seq, content FROM delivered WHERE pipe = ? AND uuid = ?", pipe, change.uuid)
+        if change.json is None or not found:
+            return change.json is None and not found
+        seq, content = found[0]
+        return bool(seq == change.seq and content in (None, _content(change)))
 
     def delivered(
         self, pipe: str, changes: Iterable[tuple[Change, int]], failed: Sequence[Failed], now_ms: int
@@ -181,14 +188,13 @@ class StateFile:
                 if change.json is None:
                     self._db.execute("DELETE FROM delivered WHERE pipe = ? AND uuid = ?", (pipe, change.uuid))
                 else:
-                    row = (pipe, change.uuid, change.seq, started_ms)
-                    self._db.execute("INSERT OR REPLACE INTO delivered VALUES (?, ?, ?, ?)", row)
+                    row = (pipe, change.uuid, change.seq, started_ms, _content(change))
+                    self._db.execute("INSERT OR REPLACE INTO delivered VALUES (?, ?, ?, ?, ?)", row)
 
     def _failed(self, pipe: str, change: Change, why: Failed, now_ms: int) -> None:
         tries = 1 + (self.one("SELECT tries FROM failed WHERE pipe = ? AND uuid = ?", pipe, change.uuid) or 0)
         next_ms = now_ms + min(FIRST_PAUSE_MS * 2 ** min(tries - 1, 16), LONGEST_PAUSE_MS)
-        record = None if change.json is None else bytes(change.json)
-        row = (pipe, change.uuid, change.seq, record, why.message[:2000], why.retry, tries, next_ms)
+        row = (pipe, change.uuid, change.seq, _bytes(change), why.message[:2000], why.retry, tries, next_ms)
         self._db.execute("INSERT OR REPLACE INTO failed VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
 
     def due(self, pipe: str, now_ms: int, most: int) -> list[Change]:
@@ -244,6 +250,15 @@ class StateFile:
         """Begin a reading anew; without a part, all of the pipe."""
         with self._lock:
             self._db.execute("DELETE FROM seen WHERE pipe = ? AND part = coalesce(?, part)", (pipe, part))
+
+
+def _bytes(change: Change) -> bytes | None:
+    return None if change.json is None else bytes(change.json)
+
+
+def _content(change: Change) -> int:
+    """A number that another content would have by a rare chance alone."""
+    return zlib.crc32(_bytes(change) or b"")
 
 
 class _Remembered(MutableMapping[str, str]):

@@ -30,7 +30,7 @@ KINDS: Final = {
     "push": "calldex.sync.destinations.push:Push",
 }
 """Each kind of destination, and where its class is. A new one is a line here."""
-Address = Annotated[str, msgspec.Meta(pattern="^https?://")]
+Address = Annotated[str, msgspec.Meta(pattern="^https?://", description="an address, as https://example.com")]
 
 
 class Change(msgspec.Struct, frozen=True, dict=True):

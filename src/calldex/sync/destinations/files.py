@@ -26,6 +26,8 @@ _HELD: Final = ("uuid", "seq", "started_at")
 _DAY: Final = re.compile(r"(\d{4}-\d\d-\d\d)\.parquet")
 _EPOCH: Final = date(1970, 1, 1)
 _DAY_MS: Final = 86_400_000
+_NEWEST: Final = 8
+"""So many commits are looked at first for a place: each is a request to a bucket, and a year has millions."""
 _SAFE: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -265,9 +267,15 @@ class _Delta:
 
     def state(self) -> str:
         table = self._opened()
-        for commit in table.history() if table is not None else ():
-            if (found := commit.get(self._key)) is not None:
-                return str(found)
+        most = _NEWEST
+        while table is not None:
+            commits = table.history(most)
+            for commit in commits:
+                if (found := commit.get(self._key)) is not None:
+                    return str(found)
+            if len(commits) < most:
+                break
+            most *= most
         return ""
 
     def apply(self, rows: Any, gone: Sequence[str], state: str) -> None:

@@ -45,7 +45,7 @@ class Form(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """How an address wants records: a template file, shipped or one's own."""
 
     body: str = ""
-    rate: Annotated[str, Meta(pattern=_RATE)] | None = None
+    rate: Annotated[str, Meta(pattern=_RATE, description="requests in seconds, as 20/1s")] | None = None
     """Requests in so many seconds: `7/1s`."""
     batch: Annotated[int, Meta(ge=1, le=1000)] = 1
     """So many bodies are sent as one JSON array; 1 sends each by itself."""
@@ -75,9 +75,9 @@ class PushOptions(Destination.Options, frozen=True, kw_only=True):
     token: str | None = None
     """Shown as `Authorization: Bearer`."""
     headers: dict[str, str] = msgspec.field(default_factory=dict)
-    rate: Annotated[str, Meta(pattern=_RATE)] | None = None
+    rate: Annotated[str, Meta(pattern=_RATE, description="requests in seconds, as 20/1s")] | None = None
     """Instead of the template's; `10/1s` where neither says."""
-    region: Annotated[str, Meta(pattern="^[A-Z]{2}$")] | None = None
+    region: Annotated[str, Meta(pattern="^[A-Z]{2}$", description="two letters of a country, as GB")] | None = None
     timeout_s: Annotated[float, Meta(gt=0, le=120)] = 20
     tries: Annotated[int, Meta(ge=1, le=20)] = 6
     unsure: Literal["list", "resend"] = "list"

@@ -29,8 +29,10 @@ class SalesforceOptions(AppOptions, frozen=True, kw_only=True):
 
     url: Address
     """The organization's own address, as `https://example.my.salesforce.com`."""
-    version: Annotated[str, Meta(pattern=r"^\d{2,3}\.0$")] = "66.0"
-    external_id: Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,39}__c$")] = "Calldex_UUID__c"
+    version: Annotated[str, Meta(pattern=r"^\d{2,3}\.0$", description="a version of the API, as 66.0")] = "66.0"
+    external_id: Annotated[
+        str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,39}__c$", description="a field, as Calldex_UUID__c")
+    ] = "Calldex_UUID__c"
     """A text field of activities that is unique and an external id."""
     quota_share: Annotated[float, Meta(gt=0, le=1)] = 0.9
     """How much of the organization's requests of 24 hours may be used, by everybody, before calls wait."""

@@ -29,7 +29,7 @@ class ZendeskOptions(CrmOptions, frozen=True, kw_only=True):
     email: str
     """Of the agent whose API token it is."""
     token: str
-    app_id: Annotated[int, Meta(ge=1)] | Annotated[str, Meta(pattern=r"^[0-9]{1,18}$")]
+    app_id: Annotated[int, Meta(ge=1)] | Annotated[str, Meta(pattern=r"^[0-9]{1,18}$", description="its digits")]
     """The id of a Zendesk app; one that is private to the account will do."""
     requests_per_minute: Annotated[int, Meta(ge=1, le=10_000)] = 200
     """What the plan allows, until Zendesk tells it."""
