@@ -18,6 +18,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from calldex.demo import interactions
+from calldex.directory.openid import OpenidClient
 from calldex.node import Node
 from calldex.recordings.places import INVENTED
 from calldex.records.record import Cdr
@@ -68,6 +69,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         node.directory.add_user("agent@main.example.com", name, "agent", account="main", agent_id=agent_id)
         node.directory.add_account("quiet")
         node.directory.add_user("quiet@quiet.example.com", "Quinn Quiet", "admin", account="quiet")
+        nobody = {"issuer": "http://127.0.0.1:9", "client_id": "calldex", "client_secret": "a secret of both"}
+        node.directory.set_openid(OpenidClient(account="quiet", claim="groups", groups={"all": ("agent",)}, **nobody))
         for name in ("admin", "analyst", "phone", "other", "agent", "quiet"):
             node.directory.set_password(email_of(name), PASSWORD)
     server = Server(data, export_targets=f"nightly={tmp_path_factory.mktemp('nightly')}")

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.web.conftest import Place, TabOf
+from tests.web.conftest import Opened, Place, TabOf
 from tests.web.test_list import asked
 from tests.web.test_troubles import violations
 
@@ -154,3 +154,14 @@ def test_a_failed_return_from_the_provider_is_told(place: Place, page: Page) -> 
     page.goto(f"{place.url}/openid/callback?code=x&state=y")
     expect(page.get_by_test_id("error")).to_contain_text("took too long")
     expect(page.get_by_test_id("signin-email")).to_be_visible()
+
+
+def test_a_provider_that_is_down_is_told_where_one_signs_in(place: Place, watched: Opened) -> None:
+    """The button is there for an account that has a provider; who presses it while that does not answer reads so, and
+    can press it again or take the password."""
+    page = watched().new_page()
+    page.goto(f"{place.url}/signin?account=quiet")
+    page.get_by_test_id("signin-openid").click()
+    expect(page.get_by_test_id("error")).to_contain_text("Signing in with your organisation did not work")
+    expect(page.get_by_test_id("signin-openid")).to_have_attribute("href", "/openid/start?account=quiet")
+    expect(page.get_by_test_id("signin-submit")).to_be_visible()

@@ -10,6 +10,7 @@ import asyncio
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
 
 import msgspec
 from starlette.requests import Request
@@ -77,6 +78,15 @@ class _Known:
         self.until = until
 
 
+def _told(request: Request, failure: CalldexError, kind: str, account: str = "main") -> Response:
+    """A browser is sent to sign in, with the kind of failure; others are told the failure itself."""
+    if "text/html" not in request.headers.get("accept", ""):
+        raise failure
+    request.scope["calldex.error"] = failure.code
+    named = "" if account == "main" else f"&account={quote(account, safe='')}"
+    return RedirectResponse(f"/signin?openid={kind}{named}", 303, {"Cache-Control": "no-store"})
+
+
 def _ask_again_soon(known: _Known, asked: asyncio.Future[Provider]) -> None:
     if asked.cancelled() or asked.exception() is not None:
         known.until = time.monotonic() + SILENT_S
@@ -106,8 +116,14 @@ class OpenidSignIn:
         return _reply(Ways(openid=True))
 
     async def start(self, request: Request) -> Response:
-        """Send the browser to the provider of an account."""
+        """Send the browser to the provider of an account; if that does not answer, to sign in, which says so."""
         account = only(query_pairs(request), ("account",)).get("account", "main")
+        try:
+            return await self._begin(request, account)
+        except CalldexError as failure:
+            return _told(request, failure, "failed", account)
+
+    async def _begin(self, request: Request, account: str) -> Response:
         provider = await self._provider(await self._client(account))
         url, attempt = await provider.begin(origin_of(request) + CALLBACK)
         begun = Begun(account=account, began_ms=now_ms(), attempt=attempt)
@@ -122,11 +138,7 @@ class OpenidSignIn:
         try:
             return await self._finish(request)
         except CalldexError as failure:
-            if "text/html" not in request.headers.get("accept", ""):
-                raise
-            request.scope["calldex.error"] = failure.code
-            kind = {403: "refused", 400: "late"}.get(failure.status, "failed")
-            return RedirectResponse(f"/signin?openid={kind}", 303, {"Cache-Control": "no-store"})
+            return _told(request, failure, {403: "refused", 400: "late"}.get(failure.status, "failed"))
 
     async def _finish(self, request: Request) -> Response:
         begun = self._cookie.unseal(cookie_of(request, OPENID), Begun)
