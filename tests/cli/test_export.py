@@ -103,6 +103,7 @@ def test_a_server_does_the_same(full: Path, tmp_path: Path) -> None:
         (("--talk-min", "x", "-o", "f"), 2, "--talk-min"),
         (("-o", "s3://bucket"), 2, "s3://BUCKET/KEY"),
         (("-o", "s3://bucket/key?zone=1"), 2, "s3://BUCKET/KEY"),
+        (("-o", "ftp://host/file"), 2, "s3://BUCKET/KEY"),
         (("-o", "missing/f"), 5, "folder is not there"),
         (("-o", "."), 5, "is a folder"),
     ],

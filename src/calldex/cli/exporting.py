@@ -16,7 +16,7 @@ import click
 from calldex.cli import options, output
 from calldex.cli.command import Command
 from calldex.errors import BadParameters, Problem, UnreadableInput, UsageProblem
-from calldex.targets import S3, VALID_BUCKET, Bucket, bucket_of
+from calldex.targets import VALID_BUCKET, Bucket, bucket_of
 
 FORMATS: Final = ("json", "ndjson", "csv", "csv-excel", "xlsx", "parquet", "arrow")
 """Those of `exports.FORMATS`, which takes too long to import for a help; a test compares them."""
@@ -71,7 +71,7 @@ def _target(to: str, format_: str) -> Path | Bucket | None:
         if format_ in _BINARY and sys.stdout.isatty():
             raise UsageProblem(f"{format_} cannot be shown on a terminal; name a file with -o, or pipe it")
         return None
-    if to.startswith(S3):
+    if "://" in to:
         try:
             bucket = bucket_of(to)
         except ValueError:
