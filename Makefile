@@ -11,6 +11,9 @@ SIDE_BY_SIDE := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 WEB := $(shell find web -name node_modules -prune -o -name __pycache__ -prune -o -type f -print)
 
+# Tests start hundreds of processes: without compiled modules each would compile all of Calldex again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .NOTPARALLEL:
 .PHONY: demo port test check soak coverage debian13 lint static bench bench-peers docs lock upgrade clean
 

@@ -1,5 +1,5 @@
 """With how much a property is tried: a third of the examples in `make test`, whose examples are others each time, and
-all of them in `make soak`; of parameters that are all alike one in `make check`."""
+all of them in `make soak`; of parameters that are all alike some in `make check`."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ def examples(number: int) -> int:
     return number if THOROUGH else max(number // 3, _FEWEST)
 
 
-def first_is_quick(values: Iterable[object]) -> list[ParameterSet]:
-    """Each as a parameter, of which all but the first are slow."""
-    return [pytest.param(value, marks=pytest.mark.slow if at else ()) for at, value in enumerate(values)]
+def first_are_quick(cases: Iterable[object], most: int = 1) -> list[ParameterSet]:
+    """Each case as a parameter, or several if it is a tuple; all but the first are slow."""
+    values = [case if isinstance(case, tuple) else (case,) for case in cases]
+    return [pytest.param(*each, marks=pytest.mark.slow if at >= most else ()) for at, each in enumerate(values)]

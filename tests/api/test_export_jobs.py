@@ -33,7 +33,7 @@ from calldex.node import Node
 from calldex.search import reader
 from calldex.settings import Settings
 from tests.api.conftest import Api, Site, opened, write
-from tests.examples import first_is_quick
+from tests.examples import first_are_quick
 
 PATH = "/api/v2/cdr/exports"
 RECORDS = 300
@@ -186,7 +186,7 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return counted
 
 
-@pytest.mark.parametrize("name", first_is_quick(FORMATS))
+@pytest.mark.parametrize("name", first_are_quick(FORMATS))
 @pytest.mark.usefixtures("small")
 def test_a_restart_goes_on(
     hired: tuple[Path, dict[str, str]], tmp_path: Path, runner: asyncio.Runner, name: str

@@ -21,6 +21,7 @@ from calldex.clock import now_ms
 from calldex.directory import AuditFilter, Client, Directory, GroupChanges, OpenidClient
 from calldex.errors import Unauthorized
 from tests.api.conftest import Site
+from tests.examples import first_are_quick
 from tests.openid.providers import CLIENT_ID, CLIENT_SECRET, Liar, lying, real
 
 GROUPS = {"bosses": ("admin",), "floor": ("agent",), "berlin": ("Berlin",), "quality": ("Berlin", "Quality")}
@@ -430,7 +431,9 @@ LIES: list[tuple[Callable[[Liar], None], int]] = [
 ]
 
 
-@pytest.mark.parametrize(("lie", "status"), LIES, ids=lambda value: getattr(value, "__name__", None))
+@pytest.mark.parametrize(
+    ("lie", "status"), first_are_quick(LIES, 10), ids=lambda value: getattr(value, "__name__", None)
+)
 def test_lies_are_not_believed(shared: Site, liar: Liar, lie: Callable[[Liar], None], status: int) -> None:
     """What is not proven to be the provider's word, to us, now, about who came, lets nobody in."""
     directory, browser = shared.node.directory, Browser(shared)

@@ -19,7 +19,7 @@ from calldex.cli.searching import search
 from calldex.errors import CalldexError
 from calldex.exports.lines import Lines
 from tests.cli.tools import ROOT, calldex, command, jsonl, serving
-from tests.examples import first_is_quick
+from tests.examples import first_are_quick
 from tests.s3 import S3, s3
 
 RECORDS = 12_000
@@ -65,7 +65,7 @@ def test_it_has_the_options_of_a_search() -> None:
     assert names(search) <= names(export)
 
 
-@pytest.mark.parametrize("name", first_is_quick(FORMATS))
+@pytest.mark.parametrize("name", first_are_quick(FORMATS))
 def test_a_file_and_standard_output_are_the_same(full: Path, tmp_path: Path, name: str) -> None:
     """Whatever the format; a file that was there is replaced, and nothing else lies beside it."""
     path = tmp_path / "file"

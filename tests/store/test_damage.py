@@ -138,7 +138,7 @@ def test_damaged_columns_are_made_again(
     same_again(folder, expected)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(2))
 def test_flipped_bytes(kept: tuple[Path, Path, Answers], tmp_path: Path, seed: int) -> None:
     """A changed byte anywhere (headers, data, the log of a store that was killed) gives no other answer."""
     closed, killed, expected = kept
@@ -153,7 +153,7 @@ def test_flipped_bytes(kept: tuple[Path, Path, Answers], tmp_path: Path, seed: i
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(100, 232))
+@pytest.mark.parametrize("seed", range(100, 236))
 def test_many_flipped_bytes(kept: tuple[Path, Path, Answers], tmp_path: Path, seed: int) -> None:
     """The same at more places."""
     test_flipped_bytes(kept, tmp_path, seed)

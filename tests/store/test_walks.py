@@ -28,7 +28,7 @@ from calldex.store.embedded.columns import Columns
 from tests import reference
 from tests.engines import disagreeing, everything, put
 from tests.engines import embedded as engine
-from tests.examples import examples, first_is_quick
+from tests.examples import examples, first_are_quick
 
 DAY_MS = 86_400_000
 NOW = 1_780_000_000_000
@@ -162,7 +162,7 @@ class Disturbance:
             thread.join()
 
 
-@pytest.mark.parametrize("asked", first_is_quick([{}, {"min_duration": "4"}, {"uuid": ""}]))
+@pytest.mark.parametrize("asked", first_are_quick([{}, {"min_duration": "4"}, {"uuid": ""}]))
 def test_walks_see_the_data_as_of_their_first_page(store: Store, asked: dict[str, str]) -> None:
     """While records arrive, change, move and are erased: each of the three loops sees exactly what there was at its
     first page, each record once, and the same total on every page."""

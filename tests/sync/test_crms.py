@@ -18,6 +18,7 @@ from calldex.sync.destinations.push import Push, signed
 from calldex.sync.destinations.salesforce import Salesforce
 from calldex.sync.destinations.zendesk import Zendesk
 from calldex.sync.stopping import Stopped
+from tests.examples import first_are_quick
 from tests.sync import vendors
 from tests.sync.crm import CUSTOMERS, call, changed, customer, destination, erased, uuid_of, words
 from tests.sync.vendors import bitrix24, hubspot, inbox, salesforce, zendesk
@@ -548,10 +549,10 @@ _ASKED = {
 }
 
 
+@pytest.mark.parametrize("said", first_are_quick(_NO_ANSWERS, 1))
 @pytest.mark.parametrize(
-    "said", [pytest.param(said, marks=pytest.mark.slow) if at else said for at, said in enumerate(_NO_ANSWERS)]
+    ("at", "path"), first_are_quick(((at, path) for at, paths in enumerate(_ASKED.values()) for path in paths), 6)
 )
-@pytest.mark.parametrize(("at", "path"), [(at, path) for at, paths in enumerate(_ASKED.values()) for path in paths])
 def test_a_200_that_holds_no_answer(made: Made, at: int, path: str, said: Any) -> None:
     """A page for people, an error, nothing: whatever was asked for, it is told in a sentence with the vendor's name,
     and gone on with; no call is there twice, and one that is not there is listed."""
