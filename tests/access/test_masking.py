@@ -604,6 +604,7 @@ def test_no_text_tells_a_masked_number(cdr: Cdr) -> None:
 UNTOUCHED = ("uuid", "type", "disposition", "started_at", "timestamp", "duration", "duration_s", "agent_id", "flags")
 
 
+@pytest.mark.slow
 def test_every_digit_that_there_is() -> None:
     """Every sign to which Unicode gives a value from 0 to 9 is a digit, and no other."""
     signs = list(map(chr, range(sys.maxunicode + 1)))

@@ -250,6 +250,7 @@ def test_one_that_ends_the_server_is_given_up(
         assert [] == list((data / "exports").glob("*"))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small")
 def test_a_stop_is_in_the_audit_and_nothing_is_lost(made: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that stops well ends what it makes, tells so, and makes it at its next start."""

@@ -53,6 +53,7 @@ def opened(address: Dsn, directory: Directory) -> ClickhouseStore:
     return ClickhouseStore(address, directory.commits(), timeout_s=20, superseded_kept_s=1e6)
 
 
+@pytest.mark.slow
 def test_a_merge_in_the_middle_of_a_question(address: Dsn, directory: Directory) -> None:
     """A version that has ended is seen neither by searches nor by who writes next, when ClickHouse makes one row of it
     and its end between looking for the one and for the other."""

@@ -190,6 +190,7 @@ def lasting(number: int, seconds: int = 5) -> Cdr:
 OWN = parse([("agent_ids", "1")], WHOLE, "UTC")[0]
 
 
+@pytest.mark.slow
 def test_without_memory_the_columns_answer(tmp_path: Path) -> None:
     """An index that needs more than it may have is let go, while it is made and later; answers are the same."""
     for index_mb, first in ((0, 10), (1, 9000), (1, 10)):

@@ -11,8 +11,9 @@ from playwright.sync_api import Page, expect
 
 from tests.web.conftest import Place, list_at, until
 
+pytestmark = pytest.mark.slow
 
-@pytest.mark.slow
+
 def test_a_recording_plays_and_is_sought(place: Place, page: Page) -> None:
     """Play in the list opens the record and plays it; ten seconds on is ten seconds on; its waveform is drawn."""
     list_at(page, f"{place.url}/?type=inbound&disposition=answered&min_duration=120")
@@ -30,7 +31,6 @@ def test_a_recording_plays_and_is_sought(place: Place, page: Page) -> None:
     until(page, "document.querySelector('audio').paused")
 
 
-@pytest.mark.slow
 def test_an_export_is_what_the_list_is(place: Place, page: Page, tmp_path: Path) -> None:
     """The file has the filtered records, in the list's order, with its columns."""
     list_at(page, f"{place.url}/?type=inbound&disposition=abandoned&columns=uuid,from,disposition")
