@@ -24,7 +24,7 @@ from msgspec import Meta
 from calldex.clock import now_ms
 from calldex.sync.crm.call import Call, NotACall, call_of, e164
 from calldex.sync.crm.http import Http, Refused, Unavailable, Unsure
-from calldex.sync.destinations import Batch, Context, Destination, DestinationProblem, Failed
+from calldex.sync.destinations import Batch, Context, Destination, DestinationProblem, Failed, Region
 from calldex.sync.stopping import Stopped
 
 T = TypeVar("T")
@@ -42,7 +42,7 @@ log = structlog.get_logger()
 class CrmOptions(Destination.Options, frozen=True, kw_only=True):
     """What the file says of every CRM."""
 
-    region: Annotated[str, Meta(pattern="^[A-Z]{2}$", description="two letters of a country, as GB")] | None = None
+    region: Region | None = None
     """Where numbers without a country code belong, as `GB`, in records and in the CRM."""
     contacts: Literal["match", "create", "none"] = "match"
     """Whether calls are put to the contact who has the number, whether one is made where there is none."""

@@ -31,6 +31,8 @@ KINDS: Final = {
 }
 """Each kind of destination, and where its class is. A new one is a line here."""
 Address = Annotated[str, msgspec.Meta(pattern="^https?://", description="an address, as https://example.com")]
+Region = Annotated[str, msgspec.Meta(pattern="^[A-Z]{2}$", description="two letters of a country, as GB")]
+"""Where numbers without a country code belong."""
 
 
 class Change(msgspec.Struct, frozen=True, dict=True):

@@ -29,10 +29,10 @@ from calldex.sync.crm.base import Contact, Crm, Item, Outcome, Took
 from calldex.sync.crm.call import Call, any_call_of, call_of
 from calldex.sync.crm.http import Http, Pace, Refused
 from calldex.sync.crm.template import BadTemplate, Template
-from calldex.sync.destinations import Address, Context, Destination, DestinationProblem, Failed
+from calldex.sync.destinations import Address, Context, Destination, DestinationProblem, Failed, Region
 
 SHIPPED: Final = ("kommo", "pipedrive")
-_RATE: Final = r"^[1-9][0-9]{0,5}/[1-9][0-9]{0,3}s$"
+Rate = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,5}/[1-9][0-9]{0,3}s$", description="requests in seconds, as 20/1s")]
 _DERIVED: Final = (
     *("direction", "customer", "customer_e164", "own", "own_e164", "from_e164", "to_e164", "subject", "notes"),
     *("started_unix", "ended_unix", "started_sql", "ended_sql", "talk_s_text", "duration_s_text", "index"),
@@ -45,7 +45,7 @@ class Form(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """How an address wants records: a template file, shipped or one's own."""
 
     body: str = ""
-    rate: Annotated[str, Meta(pattern=_RATE, description="requests in seconds, as 20/1s")] | None = None
+    rate: Rate | None = None
     """Requests in so many seconds: `7/1s`."""
     batch: Annotated[int, Meta(ge=1, le=1000)] = 1
     """So many bodies are sent as one JSON array; 1 sends each by itself."""
@@ -75,9 +75,9 @@ class PushOptions(Destination.Options, frozen=True, kw_only=True):
     token: str | None = None
     """Shown as `Authorization: Bearer`."""
     headers: dict[str, str] = msgspec.field(default_factory=dict)
-    rate: Annotated[str, Meta(pattern=_RATE, description="requests in seconds, as 20/1s")] | None = None
+    rate: Rate | None = None
     """Instead of the template's; `10/1s` where neither says."""
-    region: Annotated[str, Meta(pattern="^[A-Z]{2}$", description="two letters of a country, as GB")] | None = None
+    region: Region | None = None
     timeout_s: Annotated[float, Meta(gt=0, le=120)] = 20
     tries: Annotated[int, Meta(ge=1, le=20)] = 6
     unsure: Literal["list", "resend"] = "list"
