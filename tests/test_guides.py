@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +20,8 @@ from tests.patience import patient
 
 ROOT = Path(__file__).parents[1]
 PRODUCTION = (ROOT / "docs/guides/production.md").read_text()
+ASTERISK = (ROOT / "docs/guides/asterisk.md").read_text()
+SAMPLE = ROOT / "tests/fixtures/asterisk-22"
 SECRET = "cdx_SECRET"
 
 
@@ -152,3 +156,41 @@ def accepted(server: socket.socket) -> bytes:
             head += behind.recv(65536)
         behind.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
     return head.lower()
+
+
+@pytest.mark.slow
+def test_from_master_csv_to_the_first_search(tmp_path: Path) -> None:
+    """The commands of the Asterisk guide work as they stand, one after the other, and the export of a database makes
+    the calls that `Master.csv` makes."""
+    (tmp_path / "log" / "cdr-csv").mkdir(parents=True)
+    shutil.copy(SAMPLE / "Master.csv", tmp_path / "log" / "cdr-csv")
+    shutil.copy(SAMPLE / "queue_log", tmp_path / "log")
+    command = tmp_path / "calldex"
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m calldex "$@"\n')
+    command.chmod(0o755)
+    script = "\n".join(re.findall(r"^```sh\n(.*?)^```$", ASTERISK, re.MULTILINE | re.DOTALL))
+    selected = re.search(r"SELECT (.*?) FROM cdr", ASTERISK, re.DOTALL)
+    columns = re.search(r"columns=(\S+)", script)
+    assert selected is not None
+    assert columns is not None
+    names = "accountcode src dst dcontext clid channel dstchannel lastapp lastdata start answer end duration billsec"
+    names += " disposition amaflags uniqueid userfield peeraccount linkedid sequence"
+    assert selected[1].replace("calldate", "start").split() == columns[1].replace(",", ", ").split()
+    with (SAMPLE / "Master.csv").open() as rows, (tmp_path / "cdr.csv").open("w") as exported:
+        for row in csv.reader(rows):
+            known = dict(zip(names.split(), row, strict=True))
+            csv.writer(exported).writerow([known.get(name, "") for name in columns[1].split(",")])
+    ran = subprocess.run(
+        ["/bin/bash", "-euxc", script.replace("/var/log/asterisk", str(tmp_path / "log"))],
+        cwd=tmp_path,
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin", "PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+        timeout=patient(120),
+        check=False,
+    )
+    assert 0 == ran.returncode, ran.stderr
+    assert "89 records match" in ran.stderr
+    assert "There are none." in ran.stderr
+    imported = [line.split()[1:] for line in ran.stdout.splitlines() if re.match(r"\S*(Master|cdr)\.csv", line)]
+    assert [["104", "77", "27", "0", "0", "77"]] * 2 == imported
