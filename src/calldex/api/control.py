@@ -213,7 +213,10 @@ def _run(node: Node, feed: Feed, pieces: Iterator[bytes], origin: str) -> Summar
         status = error.status if error else 200
         note_ingest(node, feed.account_id, feed.source or feed.format.name, committed, status)
     except CalldexError as failure:
-        return failure
+        error = failure
+    if error and committed.read:  # whatever it says of the rest
+        kept = f"{committed.read:,} pieces of this import were committed"
+        error.message += f"; before that, {kept}, and are kept: import the same again"
     return error or committed
 
 
