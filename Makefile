@@ -46,7 +46,7 @@ soak: .venv/calldex.stamp .venv/dev.stamp $(PLATFORMS:%=.venv/connectors/%.stamp
 coverage: .venv/calldex.stamp .venv/dev.stamp .venv/openid.stamp .venv/web.stamp  ## which lines and branches the quick tests run
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not slow and not soak" --cov --cov-report=term
 
-debian13: .venv/calldex.stamp .venv/dev.stamp  ## the quick tests on Debian 13's Python, in a root of its own; as root, with debootstrap
+debian13: .venv/calldex.stamp .venv/dev.stamp .venv/openid.stamp .venv/web.stamp  ## the quick tests on Debian 13's Python, in a root of its own; as root, with debootstrap
 	.ci/debian13 -m "not slow and not soak"
 
 lint: .venv/calldex.stamp .venv/dev.stamp

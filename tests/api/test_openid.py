@@ -157,6 +157,7 @@ def test_the_whole_way(browser: Browser, directory: Directory, issuer: str) -> N
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("login", "rights"), [("ben", ("agent", ("Berlin", "Quality"))), ("text", (None, ("Berlin",)))]
 )
@@ -244,6 +245,7 @@ def test_who_is_disabled(browser: Browser, directory: Directory, issuer: str) ->
     assert [("ana@example.com", 403)] == [(each.actor, each.status) for each in noted]
 
 
+@pytest.mark.slow
 def test_who_changes_their_mind(browser: Browser, directory: Directory, issuer: str) -> None:
     """Who goes back from the provider without signing in is not let in."""
     directory.set_openid(client_of(issuer))
@@ -458,6 +460,7 @@ def test_the_truth_is_believed(browser: Browser, directory: Directory, liar: Lia
     assert 1 == liar.asked.count("/.well-known/openid-configuration")
 
 
+@pytest.mark.slow
 def test_keys_that_change(browser: Browser, directory: Directory, liar: Liar) -> None:
     """A provider may sign with a new key at any time."""
     directory.set_openid(client_of(liar.issuer))
@@ -496,6 +499,7 @@ def test_a_provider_that_takes_its_time(
     assert (503, True) == (status, "did not answer within 0.2 s" in reason)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("endpoint", ["authorization_endpoint", "token_endpoint", "jwks_uri"])
 def test_nothing_goes_in_the_open(browser: Browser, directory: Directory, liar: Liar, endpoint: str) -> None:
     """Neither people nor the secret nor keys travel without TLS, wherever the provider wants them."""

@@ -31,6 +31,7 @@ def staff(people: Path) -> Path:
     return people
 
 
+@pytest.mark.slow
 def test_teams(staff: Path) -> None:
     """They are listed with everybody in them, changed part by part, and removed."""
     before = {
@@ -65,6 +66,7 @@ def test_teams_of_a_file(people: Path) -> None:
     assert 2 == len(listed("teams", "list", data=people))
 
 
+@pytest.mark.slow
 def test_groups(staff: Path) -> None:
     """Roles come first; a group is changed, its reach as a whole, and removed."""
     found = listed("groups", "list", data=staff)
@@ -156,6 +158,7 @@ def test_what_cannot_be_explained(staff: Path) -> None:
         assert (code, True) == (result.exit_code, message in result.stderr), result.stderr
 
 
+@pytest.mark.slow
 def test_who_may_nothing(staff: Path) -> None:
     """It is told as plainly, and so is it that somebody is disabled."""
     calldex("users", "set", "bo@example.com", "--role", "", data=staff)

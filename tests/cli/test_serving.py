@@ -52,6 +52,22 @@ def test_a_second_server_is_refused(people: Path) -> None:
     assert "Traceback" not in err
 
 
+def test_a_reload_ends_nothing(data: Path) -> None:
+    """SIGHUP, by which systemd reloads, leaves a server without a certificate as it is, and one that is still starting;
+    for systemd an end by it would be a wanted one, after which nothing is started again."""
+    server = process("serve", "--port", 0, data=data)
+    assert server.stdout is not None
+    assert server.stderr is not None
+    assert b'"event":"starting"' in server.stderr.readline()
+    server.send_signal(signal.SIGHUP)
+    found = re.search(rb"http://\S+:\d+", server.stdout.readline())
+    assert found is not None
+    server.send_signal(signal.SIGHUP)
+    assert 200 == httpx.get(f"{found[0].decode()}/healthz").status_code
+    server.send_signal(signal.SIGTERM)
+    assert 0 == ended(server)[0]
+
+
 def test_a_taken_port_is_told(data: Path) -> None:
     """Exit code 8."""
     with socket.create_server(("127.0.0.1", 0)) as taken:

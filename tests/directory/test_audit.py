@@ -231,7 +231,11 @@ def test_moving_the_base_is_no_trimming(directory: Directory, place: Place, trim
         "UPDATE audit SET entry = CAST(x'ff' AS TEXT) WHERE n = 2",
         "UPDATE audit SET entry = 5 WHERE n = 2",
         "UPDATE audit SET actor = CAST(x'ff' AS TEXT) WHERE n = 2",
+        "UPDATE audit SET at_ms = CAST(x'ff' AS TEXT) WHERE n = 2",
+        "UPDATE audit SET account_id = CAST(x'ff' AS TEXT) WHERE n = 2",
+        "UPDATE audit SET hash = CAST(x'ff' AS TEXT) WHERE n = 2",
         "UPDATE audit SET hash = 'text' WHERE n = 2",
+        "UPDATE audit SET hash = CAST(hash AS TEXT) WHERE n = 2",
         "UPDATE audit SET at_ms = 'text' WHERE n = 2",
     ],
 )
@@ -245,7 +249,7 @@ def test_what_is_no_entry_is_told(tmp_path: Path, change: str) -> None:
         assert 2 in where(directory)
 
 
-@pytest.mark.parametrize("value", ["'text'", "5", "x''"])
+@pytest.mark.parametrize("value", ["'text'", "5", "x''", "CAST(x'ff' AS TEXT)", "CAST(hash AS TEXT)"])
 @pytest.mark.parametrize("column", ["hash", "base_hash", "n", "base_n"])
 def test_a_head_or_base_of_another_kind_is_told(tmp_path: Path, column: str, value: str) -> None:
     """It is a fault of the chain, and no traceback; nothing is chained to what is no head."""

@@ -48,6 +48,7 @@ def test_a_head_that_does_not_come(hasty: Served, sent: bytes) -> None:
     assert before + 1 == cut(hasty[0])["head"]
 
 
+@pytest.mark.slow
 def test_a_head_that_drips(hasty: Served) -> None:
     """A byte now and then does not make a head."""
     before = cut(hasty[0]).get("head", 0)
@@ -98,6 +99,7 @@ def ask(server: Server, key: str, window: int) -> socket.socket:
     return connection
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("drip", [0, 200])
 def test_a_reply_that_is_not_taken(hasty: Served, drip: int) -> None:
     """A client that takes nothing of its reply, or hardly any, is cut."""
@@ -114,6 +116,7 @@ def test_a_reply_that_is_not_taken(hasty: Served, drip: int) -> None:
             assert len(reply_of(connection)) < 10_000_000
 
 
+@pytest.mark.slow
 def test_a_reply_that_is_taken_slowly(hasty: Served) -> None:
     """A client that is slow, but not that slow, gets all of its reply, over many times the wait."""
     server, keys = hasty
@@ -148,6 +151,7 @@ def backpressure(server: Server) -> float:
     return float(found[1])
 
 
+@pytest.mark.slow
 def test_replies_that_wait_to_be_taken(narrow: Served) -> None:
     """Beyond a bound on what lies in memory for the slow clients of a key no page is made for it, after a while 503;
     for another account one is, all the while. Once they have left, pages are made again."""
@@ -203,6 +207,7 @@ def is_served(connection: socket.socket) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_connections_of_an_address(small: Server) -> None:
     """Of one address there are as many connections as may be; the place of one that ends is free at once."""
     with contextlib.ExitStack() as opened:

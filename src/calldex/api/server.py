@@ -2,7 +2,7 @@
 data directory, in one loop.
 
 One signal ends both: no new connections, requests that run get their time to finish, then everything closes. SIGHUP
-reads the certificate again.
+reads the certificate again; without one `calldex serve` ignores it.
 """
 
 from __future__ import annotations

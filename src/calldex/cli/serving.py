@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
@@ -136,6 +138,8 @@ def _node(data: Path | None, flags: dict[str, object], *, free_port: bool = Fals
     from calldex.cli.process import prepare
     from calldex.node import Node
 
+    if not os.isatty(0):  # a service's reload, not the end of a terminal
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is a certificate to read again
     settings, origins = options.resolved(data, flags)
     prepare(settings, origins, serving=True)
     if free_port:

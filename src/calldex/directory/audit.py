@@ -12,7 +12,21 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, LargeBinary, Row, bindparam, cast, delete, func, select, true, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    LargeBinary,
+    Row,
+    String,
+    bindparam,
+    case,
+    cast,
+    delete,
+    func,
+    select,
+    true,
+    update,
+)
 
 from calldex.audit import chain
 from calldex.audit.chain import Actor, Entry, Fault, Link, Verified
@@ -23,7 +37,6 @@ from calldex.directory.tables import audit_chain
 from calldex.errors import CalldexError, StoreDamaged
 
 MOST_FAULTS: Final = 100
-_TEXTS: Final = ("actor", "action", "entry")
 _ROWS_AT_ONCE: Final = 10_000
 # Made once: to make a statement takes longer than to carry it out.
 _LOCK: Final = select(audit_chain.c.n, audit_chain.c.hash).with_for_update()
@@ -131,13 +144,12 @@ class Audit(Repository):
         """Look at every entry, and at one link that was noted elsewhere."""
         # One statement: it sees one moment on every engine.
         heads = (audit_chain.c.base_n, audit_chain.c.base_hash, audit_chain.c.n, audit_chain.c.hash)
-        kept: list[ColumnElement[Any]] = list(entries.c)
-        if self._db.is_sqlite:  # whose columns may hold anything, also text that is none, as its driver would refuse
-            kept = [
-                cast(column, LargeBinary).label(column.name) if column.name in _TEXTS else column for column in kept
-            ]
+        as_kept = _of_its_kind if self._db.is_sqlite else lambda column: column
         query = (
-            select(*(column.label(f"chain_{column.name}") for column in heads), *kept)
+            select(
+                *(as_kept(column).label(f"chain_{column.name}") for column in heads),
+                *(as_kept(column).label(column.name) for column in entries.c),
+            )
             .join_from(audit_chain, entries, true(), isouter=True)
             .order_by(entries.c.n)
         )
@@ -165,6 +177,15 @@ def _read(row: Row[Any]) -> Entry:
             f"entry {row.n} of the audit is not as it was written and cannot be read; `calldex audit verify` tells what"
             " was changed"
         ) from None
+
+
+def _of_its_kind(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """What a column of SQLite's has, which may be anything: nothing if it is of another kind, and of text its bytes,
+    since the driver would refuse what is no text."""
+    if isinstance(column.type, String):
+        return cast(column, LargeBinary)
+    kind = "blob" if isinstance(column.type, LargeBinary) else "integer"
+    return case((func.typeof(column) == kind, column))
 
 
 def _kept(rows: Iterator[Any]) -> Iterator[chain.Row]:
