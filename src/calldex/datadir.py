@@ -153,22 +153,29 @@ def refuse_strange(data: Path, needed: int = os.R_OK | os.W_OK) -> None:
             )
 
 
-def keep_reserve(data: Path) -> None:
-    """Keep room for a start, while there is much more."""
-    path = data / RESERVE_FILE
-    if path.exists() or _room(data) < 4 * RESERVE_BYTES:
+def keep_reserve(data: Path, *, but: int | None = None) -> None:
+    """Keep room for a start, while there is much more; or whatever there is `but` so many bytes: what one start has
+    left is for the next one."""
+    path, room = data / RESERVE_FILE, _room(data)
+    kept = path.stat().st_size if path.exists() else 0
+    size = RESERVE_BYTES if but is None else min(RESERVE_BYTES, kept + room - but)
+    if size <= kept or (room < 4 * RESERVE_BYTES and but is None):
         return
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        os.posix_fallocate(file, 0, RESERVE_BYTES)
+        os.posix_fallocate(file, 0, size)
     finally:
         os.close(file)
 
 
-def use_reserve(data: Path) -> None:
-    """Give the room for a start free, where there is no other."""
-    if _room(data) < RESERVE_BYTES:
-        (data / RESERVE_FILE).unlink(missing_ok=True)
+def use_reserve(data: Path, *, full: bool = False) -> bool:
+    """Give the room for a start free, where there is no other, as far as can be seen or as it was found to be `full`;
+    whether that was done."""
+    path = data / RESERVE_FILE
+    if (_room(data) >= RESERVE_BYTES and not full) or not path.exists():
+        return False
+    path.unlink()
+    return True
 
 
 def _room(data: Path) -> int:

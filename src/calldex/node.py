@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from types import TracebackType
 from typing import Final, Self
@@ -21,10 +21,10 @@ import structlog
 from calldex.access import Principal, Scope, owner_of
 from calldex.audit.writer import Auditor
 from calldex.clock import now_ms
-from calldex.datadir import DIRECTORY_FILE, Belonging, Lock, keep_reserve, use_reserve
+from calldex.datadir import DIRECTORY_FILE, RESERVE_FILE, Belonging, Lock, keep_reserve, use_reserve
 from calldex.directory import Directory
 from calldex.directory.sealing import SEALING_FILE
-from calldex.errors import NotFound, Unavailable, suggest
+from calldex.errors import DiskFull, NotFound, Unavailable, suggest
 from calldex.formats import formats, settings_of
 from calldex.ingest.calls import Feed
 from calldex.ingest.pipeline import Ingest
@@ -43,6 +43,8 @@ from calldex.store import Store
 from calldex.store.embedded import EmbeddedStore
 
 DAY_MS: Final = 86_400_000
+_WORK_BYTES: Final = 1 << 20
+"""What of the room for a start is left to who was started."""
 _log = structlog.get_logger(__name__)
 
 
@@ -53,10 +55,21 @@ class Node:
         """Open it, or make it; of one that cannot be made nothing is left. Raises `DataDirInUse`, `WrongVersion`,
         `UnreadableInput`."""
         self.settings = settings
+        try:
+            self._open(settings, full=False)
+        except DiskFull:  # which a quota does not show before
+            if not (settings.data / RESERVE_FILE).exists():
+                raise
+            self._open(settings, full=True)
+
+    def _open(self, settings: Settings, *, full: bool) -> None:
         with ExitStack() as opened:  # what is open is closed if the rest cannot be
             self._lock = opened.enter_context(Lock(settings.data))
             self.is_new = self._lock.is_new
-            use_reserve(settings.data)
+            self._spares = use_reserve(settings.data, full=full)
+            """Whether the room for a start was given free: what is left of it is for the next one."""
+            self._reserves = False
+            opened.callback(self._spare)
             belonging = Belonging(settings)
             self.directory = open_directory(settings)
             opened.callback(self.directory.close)
@@ -75,6 +88,7 @@ class Node:
             """Whether whoever serves it was told to stop: what may take long ends early then."""
             self.one_time_code: OneTimeCode | None = None
             self._purge_at = 0.0
+            self._spare(but=_WORK_BYTES)
             self._opened = opened.pop_all()
 
     def feed(self, source: str | None, format_name: str | None, account: str = "main") -> Feed:
@@ -118,11 +132,20 @@ class Node:
 
     def reserve(self) -> None:
         """Keep room on the disk for the audit, a clean stop and a start, for when there is no other."""
+        if self._spares and not self._reserves:
+            use_reserve(self.settings.data)  # it is the audit's first
+        self._reserves = True
         self.directory.reserve()
+        self._spare()
         try:
             keep_reserve(self.settings.data)
         except OSError as error:
             _log.warning("no_room_reserved", reason=error.strerror)
+
+    def _spare(self, *, but: int = 0) -> None:
+        if self._spares:
+            with suppress(OSError):  # others were faster
+                keep_reserve(self.settings.data, but=but)
 
     def housekeeping(self) -> int:
         """What is to be done now and then: drop what was superseded long ago, write down what is still in memory."""

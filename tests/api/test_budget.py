@@ -18,6 +18,7 @@ from calldex.demo import interactions
 from calldex.directory.model import GroupChanges
 from calldex.node import Node
 from calldex.settings import Settings
+from calldex.store.embedded.changes import LedgerLog
 from calldex.store.embedded.engine import Engine
 from tests.api.conftest import Api, write
 
@@ -83,3 +84,25 @@ def test_a_search_has_one_time_in_all(
     assert (503, "urn:calldex:error:query_timeout") == (reply.status_code, reply.json().get("type"))
     assert f"longer than {LIMIT_S} s" in reply.text
     assert LIMIT_S <= took < LONG_AFTER_S
+
+
+def test_a_page_of_the_feed_has_one_time_in_all(
+    tmp_path: Path, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where no statement of the engine is part of it; and who asks then has the whole time again."""
+    since, longer_s = LedgerLog.since, [1.2 * LIMIT_S]
+
+    def slow(self: LedgerLog, *given: Any) -> Any:
+        time.sleep(longer_s[0])
+        return since(self, *given)
+
+    with Node(Settings(data=tmp_path / "data", threads=1, query_timeout_s=LIMIT_S)) as node:
+        write(node, "main", list(interactions(50, seed=4)))
+        node.directory.add_user("ann@example.com", "Ann", "admin")
+        key, api = node.directory.create_key("ann@example.com"), Api(public(node), runner)
+        monkeypatch.setattr(LedgerLog, "since", slow)
+        for least in (0, 1):
+            reply = api.get("/api/v2/cdr/changes", key, min_duration=least)
+            assert (503, "urn:calldex:error:query_timeout") == (reply.status_code, reply.json().get("type"))
+        longer_s[0] = 0
+        assert 50 == len(api.get("/api/v2/cdr/changes", key).json()["changes"])

@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from calldex import datadir
+from calldex import node as node_module
 from calldex.api.app import public
 from calldex.directory import AuditFilter, AuditWriter
 from calldex.directory import database as directory_database
@@ -85,3 +88,53 @@ def test_room_is_kept_once(hired: tuple[Path, dict[str, str]], tmp_path: Path) -
         node.directory.backup(tmp_path / "copy.db")
         assert (tmp_path / "copy.db").stat().st_size < size // 4
         assert [] == node.directory.check()
+
+
+@pytest.mark.slow
+def test_what_a_start_leaves_of_the_reserve_is_kept(
+    hired: tuple[Path, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often a full disk is started on, by servers and by commands, and whoever takes what they leave: there is
+    room for the next one."""
+    monkeypatch.setattr(datadir, "RESERVE_BYTES", 2 << 20)
+    monkeypatch.setattr(directory_database, "RESERVED_BYTES", 1 << 20)
+    monkeypatch.setattr(directory_database, "RESERVED_LOG_BYTES", 1 << 20)
+    with small_disk(tmp_path):
+        data = Path(shutil.copytree(hired[0], tmp_path / "data"))
+        with Node(Settings(data=data, threads=1)) as node:
+            node.reserve()
+        fill_wholly(tmp_path)
+        for n in range(12):
+            with Node(Settings(data=data, threads=1)) as node:
+                if n % 2:
+                    node.reserve()
+                fill_wholly(tmp_path)
+                assert [] == node.directory.check()
+            fill_wholly(tmp_path)
+
+
+def fill_wholly(folder: Path) -> None:
+    """Leave no byte on a disk."""
+    with suppress(OSError), (folder / "ballast").open("ab", buffering=0) as file:
+        while file.write(bytes(4096)):
+            pass
+
+
+def test_the_reserve_is_given_free_where_a_quota_hides_that_it_is_needed(
+    hired: tuple[Path, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk has room, for others."""
+    data = Path(shutil.copytree(hired[0], tmp_path / "data"))
+    with Node(Settings(data=data, threads=1)) as node:
+        node.reserve()
+    opened = node_module.open_directory
+
+    def limited(settings: Settings) -> Any:
+        if (data / datadir.RESERVE_FILE).exists():
+            raise DiskFull("quota")
+        return opened(settings)
+
+    monkeypatch.setattr(node_module, "open_directory", limited)
+    with Node(Settings(data=data, threads=1)) as node:
+        assert [] == node.directory.check()
+    assert (data / datadir.RESERVE_FILE).exists()

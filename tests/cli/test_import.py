@@ -13,7 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from calldex.api import control
 from calldex.cli.importing import Input
+from calldex.errors import DiskFull
+from calldex.ingest import pipeline
+from calldex.store import Batch, Outcome
+from calldex.store.embedded import EmbeddedStore
 from tests.cli.tools import SAMPLE, calldex, counts, jsonl
 
 TEN = jsonl(10)
@@ -88,6 +93,32 @@ def test_cut_gzip_is_seen(tmp_path_factory: pytest.TempPathFactory, records: byt
     assert records.startswith(content)
     assert (cut == 0) == (read.problem is None)
     assert cut or records == content
+
+
+@pytest.mark.parametrize("fails", ["the records", "the note"])
+def test_a_disk_that_fills_up_in_an_import(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    """What is said of it is so of what was committed before as well; exit code 4."""
+    file, write = written(tmp_path / "calls.jsonl", TEN), EmbeddedStore.write
+    monkeypatch.setattr(pipeline, "BATCH", 4)
+
+    def refused(self: EmbeddedStore, batch: Batch, *, wait: bool = True) -> list[Outcome]:
+        if fails == "the records" and len(batch.records) < 4:
+            raise DiskFull("there is no room left on the disk; nothing of this was kept")
+        return write(self, batch, wait=wait)
+
+    def unnoted(*_: object) -> None:
+        raise DiskFull("this cannot be noted in the audit now; nothing was changed")
+
+    monkeypatch.setattr(EmbeddedStore, "write", refused)
+    if fails == "the note":
+        monkeypatch.setattr(control, "note_ingest", unnoted)
+    ended = calldex("import", file, data=data)
+    kept = 8 if fails == "the records" else 10
+    assert (4, True) == (ended.exit_code, f"{kept} pieces of this import were committed" in ended.stderr), ended.stderr
+    monkeypatch.undo()
+    assert [10, 10 - kept, 0, kept, 0] == counts(calldex("import", "--json", file, data=data))
 
 
 def test_rejects_have_an_exit_code(data: Path, tmp_path: Path) -> None:

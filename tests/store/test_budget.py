@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from calldex.records import codec
 from calldex.records.record import canonical
 from calldex.search.query import Query
 from calldex.settings import Settings
+from calldex.store.embedded import sqlite
 from calldex.transport.replies import coded
 from tests.api.conftest import write
 
@@ -42,6 +44,16 @@ def test_many_short_statements_end_together(tmp_path: Path) -> None:
             go_on()
         assert asked > 1
         ask()
+
+
+def test_a_statement_of_the_ledger_ends_in_time(tmp_path: Path) -> None:
+    """One that would never end; the connection can be used afterwards."""
+    sqlite.connect(tmp_path / "a.db").close()
+    with closing(sqlite.reading(tmp_path / "a.db")) as reader:
+        endless = "WITH RECURSIVE one (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM one) SELECT max(n) FROM one"
+        with budget.within(0.1), pytest.raises(QueryTimeout, match=r"longer than 0\.1 s"):
+            sqlite.rows(reader, endless)
+        assert [(1,)] == sqlite.rows(reader, "SELECT 1")
 
 
 def test_a_mask_ends_in_time() -> None:

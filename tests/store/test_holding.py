@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import random
 import shutil
 import subprocess
@@ -21,8 +23,9 @@ from calldex.access import Scope
 from calldex.errors import CalldexError, DiskFull, Unavailable
 from calldex.search.query import parse
 from calldex.store import Batch, Outcome
-from calldex.store.embedded import COLUMNS_FILE, LEDGER_FILE, EmbeddedStore, sqlite
+from calldex.store.embedded import COLUMNS_FILE, LEDGER_FILE, EmbeddedStore, follower, sqlite
 from calldex.store.embedded.columns import Columns
+from calldex.store.embedded.engine import Engine, changing
 from tests.engines import answer, embedded, everything, put
 from tests.store.test_durability import small_disk
 from tests.store.test_proof import record
@@ -271,6 +274,57 @@ def test_pages_are_answered_on_a_full_disk(kept: Path, tmp_path: Path) -> None:
         for folder in (data, killed):
             with closing(embedded(folder)) as store:
                 assert 3200 <= answer(store, everything())[0]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG], ids=errno.errorcode.get)
+def test_columns_that_cannot_be_written_are_kept(
+    kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Whatever their engine says why: they answer as far as they had come, every time they are asked, and go on by
+    themselves when they can be written again."""
+    data, change = Path(shutil.copytree(kept, tmp_path / "data")), Engine.change
+    monkeypatch.setattr(follower, "_NO_ROOM_S", 0.01)
+    said = f'Cannot open file "columns.duckdb.wal": {os.strerror(number)}'
+
+    @contextmanager
+    def refused(self: Engine) -> Iterator[None]:
+        with changing(), change(self):
+            yield
+            raise duckdb.IOException(said)
+
+    with closing(embedded(data)) as store:
+        store.settle()
+        monkeypatch.setattr(Engine, "change", refused)
+        put(store, [record(9000)], wait=False)
+        assert {3000} == {answer(store, everything())[0] for _ in range(50)}
+        with pytest.raises(DiskFull, match="is kept"):
+            store.settle()
+        assert store.get(1, record(9000).uuid) is not None
+        monkeypatch.setattr(Engine, "change", change)
+        while store.state().behind:
+            time.sleep(0.01)
+        assert 3001 == answer(store, everything())[0]
+
+
+def test_columns_that_cannot_be_thrown_away_are_thrown_away_later(
+    kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Damaged ones on a disk that refuses that for a while."""
+    data, unlink = Path(shutil.copytree(kept, tmp_path / "data")), Path.unlink
+    (data / COLUMNS_FILE).write_bytes(bytes(1 << 16))
+    refused = threading.Event()
+
+    def first(self: Path, missing_ok: bool = False) -> None:
+        if self.name == COLUMNS_FILE and not refused.is_set():
+            refused.set()
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(self))
+        unlink(self, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", first)
+    with closing(embedded(data)) as store:
+        store.settle()
+        assert refused.is_set()
+        assert 3000 == answer(store, everything())[0]
 
 
 def fill_up(folder: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -28,11 +27,11 @@ _COLOURS: Final = re.compile("\x1b\\[[0-9;]*m")
 
 def npm(*words: str, web: Path = WEB) -> subprocess.CompletedProcess[str]:
     """What npm says in `web/`."""
-    plain = {**os.environ, "NO_COLOR": "1", "FORCE_COLOR": "0"}  # where `CI` is set, tools colour what nobody sees
+    colourless = {"NO_COLOR": "1", "FORCE_COLOR": "0"}  # where `CI` is set, tools colour what nobody sees
     done = subprocess.run(
         [sys.executable, "-c", _NPM, *words],
         cwd=web,
-        env=plain,
+        env=hook_of_the_build().environment() | colourless,
         capture_output=True,
         text=True,
         check=False,
@@ -42,15 +41,20 @@ def npm(*words: str, web: Path = WEB) -> subprocess.CompletedProcess[str]:
     return done
 
 
-@pytest.fixture(scope="module")
-def hook() -> ModuleType:
-    """The build hook."""
+def hook_of_the_build() -> ModuleType:
+    """`web/build.py`."""
     spec = importlib.util.spec_from_file_location("hook", WEB / "build.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def hook() -> ModuleType:
+    """The build hook."""
+    return hook_of_the_build()
 
 
 @pytest.mark.slow
@@ -95,6 +99,22 @@ def test_a_build_with_the_same_sources_makes_nothing(hook: ModuleType, tmp_path:
     assert before == hook.sources_hash(sources)
     (sources / "a.ts").write_text("2")
     assert before != hook.sources_hash(sources)
+
+
+@pytest.mark.slow
+def test_it_is_built_on_a_machine_without_node(
+    hook: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the Node that comes as a wheel, also where what npm starts looks for one."""
+    (tmp_path / "bin").mkdir()
+    for program in ("env", "sh"):
+        (tmp_path / "bin" / program).symlink_to(str(shutil.which(program)))
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    package = tmp_path / "package"
+    web = Path(shutil.copytree(WEB, package / "web", ignore=shutil.ignore_patterns("node_modules", "__pycache__")))
+    (package / "src" / "calldex").mkdir(parents=True)
+    assert shutil.which("node") is None
+    assert hook.build(web, package / "src" / "calldex" / "web")
 
 
 @pytest.mark.slow

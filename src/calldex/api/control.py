@@ -213,18 +213,19 @@ def _run(node: Node, feed: Feed, pieces: Iterator[bytes], origin: str) -> Summar
         status = error.status if error else 200
         note_ingest(node, feed.account_id, feed.source or feed.format.name, committed, status)
     except CalldexError as failure:
-        return failure
+        error = failure
+    if error and committed.read:  # whatever it says of the rest
+        kept = f"{committed.read:,} pieces of this import were committed"
+        error.message += f"; before that, {kept}, and are kept"
     return error or committed
 
 
 def _broken_off(node: Node) -> CalldexError:
     if node.stopping.is_set():
         return Unavailable(
-            "the server was stopped before the end of the import; what was committed is kept, and the same can be"
-            " imported again",
-            retry_after=5,
+            "the server was stopped before the end of the import; the same can be imported again", retry_after=5
         )
-    return BadRequest("the stream ended before its end; what was committed is kept")
+    return BadRequest("the stream ended before its end")
 
 
 async def _end_when_stopping(node: Node, send: MemoryObjectSendStream[bytes]) -> None:

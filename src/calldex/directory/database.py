@@ -63,6 +63,8 @@ RESERVED_BYTES: Final = 32 << 20
 entries, which is an hour and more at ten searches a second."""
 RESERVED_LOG_BYTES: Final = 8 << 20
 """Room that its write-ahead log keeps: twice as much as is folded in at once."""
+_SPARE_BYTES: Final = 1 << 20
+"""Room that the log leaves to the rest, where there is less."""
 _NUMBERED: Final = re.compile(r"[0-9]{4}")
 _DAMAGED: Final = (
     *(sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_CORRUPT_INDEX, sqlite3.SQLITE_CORRUPT_SEQUENCE),
@@ -324,9 +326,9 @@ class Database:
                     _fill(driver, RESERVED_BYTES - free * page, "COMMIT")
                     driver.execute("PRAGMA wal_checkpoint(PASSIVE)")  # now they are in the file, not in the log alone
                     driver.execute("DROP TABLE reserve")
-                log = Path(f"{path}-wal")
-                if log.exists() and log.stat().st_size < RESERVED_LOG_BYTES < _room(path):
-                    _fill(driver, RESERVED_LOG_BYTES, "ROLLBACK")  # what does not fit in the cache has gone to the log
+                log, size = Path(f"{path}-wal"), min(RESERVED_LOG_BYTES, _room(path) - _SPARE_BYTES)
+                if log.exists() and log.stat().st_size < size:
+                    _fill(driver, size, "ROLLBACK")  # what does not fit in the cache has gone to the log
             except sqlite3.OperationalError as error:
                 raise Unavailable(f"no room could be reserved in the directory database: {error}") from error
 

@@ -22,6 +22,7 @@ from uuid import UUID
 
 import msgspec
 
+from calldex import budget
 from calldex.access import Scope
 from calldex.access.masking import served
 from calldex.errors import BadToken, CursorExpired, ScopeChanged
@@ -146,6 +147,7 @@ class ChangeFeed:
         held: dict[bytes, int] = {}
         if not _is_whole(query) and found.upto > since:
             held = self._store.log.superseded(query, cursor.after, since, found.upto)
+        budget.check()
         self._checked(query, cursor)  # once more: what was purged while it was read may lack in it
         select = _latest if cursor.versions == "latest" else _all
         chosen = select(found, held, whole=_is_whole(query))
@@ -157,6 +159,7 @@ class ChangeFeed:
             _instant(complete_ms),
         )
         body = b"".join((b'{"changes":[', *_entries(found, chosen, query.scope), end))
+        budget.check()
         return FeedPage(sum(chosen), body, following, found.more, complete_ms)
 
 

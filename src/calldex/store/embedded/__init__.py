@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 
 from calldex.access import Scope
-from calldex.errors import CalldexError, TokenExpired, Unavailable
+from calldex.errors import CalldexError, DiskFull, TokenExpired, Unavailable
 from calldex.search.query import Query
 from calldex.search.statistics import Grouping
 from calldex.store import (
@@ -166,13 +166,15 @@ class EmbeddedStore(Staging):
     def head(self, account_id: int) -> int:
         """See `Store.head`. While the columns cannot answer it is the ledger's end, so that searches by uuid need not
         wait; whoever asks the columns waits until they have reached it."""
-        if not self._follower.answering:
+        if not (self._follower.answering or self._follower.full):
             return self._numbering.last(account_id)
-        # The last change of an account may have been an erasure that was purged since.
-        head = self._follower.answer(
-            lambda columns: columns.head(account_id), 0 if self._follower.full else self._follower.promised
-        )
-        return self._numbering.number(account_id, max(head, self._ledger.purged_upto(account_id)))
+        # Without room the columns answer as far as they had come.
+        for as_of in (self._follower.promised, 0)[self._follower.full :]:
+            with suppress(DiskFull):
+                head = self._follower.answer(lambda columns: columns.head(account_id), as_of)
+                # The last change of an account may have been an erasure that was purged since.
+                return self._numbering.number(account_id, max(head, self._ledger.purged_upto(account_id)))
+        return self._numbering.last(account_id)
 
     def head_at_once(self, account_id: int) -> int | None:
         """See `Store.head_at_once`. It is waited for while something is promised that cannot be searched yet."""

@@ -6,6 +6,8 @@ of a query, only what says nothing against the file gets words of ours.
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +19,7 @@ import duckdb
 import numpy as np
 
 from calldex import budget
-from calldex.errors import DiskFull, Unavailable
+from calldex.errors import DiskFull, QueryTimeout, Unavailable
 
 ROW_GROUP: Final = 20_480
 """Rows that DuckDB stores together; as many at once it writes in their final form, without its write-ahead log. The
@@ -25,7 +27,8 @@ default, six times as many, makes bulk loading in batches half as fast."""
 VERSION: Final = duckdb.__version__.partition(".")[0]
 """Of the engine; it reads no files of another one."""
 _WAL_LIMIT: Final = "64MB"
-_NO_SPACE: Final = "No space left on device"
+_UNWRITABLE: Final = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)))
+"""What the engine quotes where it may not write, which says nothing against what is there."""
 
 Arrays = Mapping[str, np.ndarray[Any, Any]]
 """One for each column."""
@@ -34,7 +37,7 @@ Error = duckdb.Error
 
 
 class NoRoom(Exception):
-    """The disk is full; what is there is sound, and can be added to when there is room again."""
+    """The disk is full, or must not be written; what is there is sound, and can be added to later."""
 
 
 class Damaged(Exception):
@@ -127,6 +130,10 @@ class Engine:
         try:
             with _named_errors(self._timeout_s):
                 yield cursor
+        except QueryTimeout:
+            if self.closed:  # that it ended has nothing to do with its time
+                raise Damaged("being made again") from None
+            raise
         finally:
             with self._idle:
                 del self._running[id(cursor)]
@@ -172,7 +179,11 @@ def changing() -> Iterator[None]:
         yield
     except duckdb.Error as error:
         reason = str(error).partition("\n")[0]
-        raise (NoRoom(reason) if _NO_SPACE in str(error) else Damaged(reason)) from error
+        raise (NoRoom(reason) if _is_unwritable(error) else Damaged(reason)) from error
+
+
+def _is_unwritable(error: duckdb.Error) -> bool:
+    return any(said in str(error) for said in _UNWRITABLE)
 
 
 @contextmanager
@@ -188,6 +199,6 @@ def _named_errors(timeout_s: float) -> Iterator[None]:
             "the query needs more memory than `columns_memory_mb` permits; ask for less at once, or raise that setting"
         ) from None
     except duckdb.IOException as error:
-        if _NO_SPACE in str(error):
+        if _is_unwritable(error):
             raise DiskFull("the query needs room on the disk, and there is none; ask for less at once") from None
         raise

@@ -100,7 +100,7 @@ class Follower:
                 try:
                     self._keep_up(self._opened())
                 except NoRoom as full:
-                    self._wait_for_room(f"no room is left on the disk: {full}")
+                    self._wait_for_room(f"the columns cannot be written: {full}")
             except CalldexError as error:  # it is about the ledger, of which there is no other
                 self._set_aside(error.message)
                 self._pause(_NO_ROOM_S)
@@ -269,8 +269,11 @@ class Follower:
             columns, self.columns = self.columns, None
         if columns is not None:
             columns.close()
-        for path in self._path.parent.glob(f"{self._path.name}*"):
-            path.unlink(missing_ok=True)
+        try:
+            for path in self._path.parent.glob(f"{self._path.name}*"):
+                path.unlink(missing_ok=True)
+        except OSError as error:  # they are opened, and found to be damaged, once more
+            _log.warning("columns_not_removed", reason=str(error))
 
     # --- answering ----------------------------------------------------------------------------------------------------
 

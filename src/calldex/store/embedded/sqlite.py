@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import apsw
 
+from calldex import budget
 from calldex.errors import CalldexError, DiskFull, StoreDamaged, Unavailable, UnreadableInput
 
 Connection = apsw.Connection
@@ -30,6 +31,8 @@ PAGE_BYTES: Final = 8192
 _CACHE_KIB: Final = 64 * 1024
 _READER_CACHE_KIB: Final = 8192
 _PAGES_COPIED: Final = 2048
+_STEPS: Final = 100_000
+"""Instructions of a statement, some milliseconds, after which it looks at the time."""
 _LITTLE_ROOM: Final = 16 << 20
 """Bytes left on a disk, or a 64th of a small one, below which there is no room."""
 _UNWRITTEN: Final = frozenset(
@@ -60,8 +63,15 @@ def connect(path: Path) -> Connection:
 
 
 def reading(path: Path) -> Connection:
-    """A connection that only reads, beside one that writes."""
-    return _opened(path, apsw.SQLITE_OPEN_READONLY, f"cache_size = -{_READER_CACHE_KIB}")
+    """A connection that only reads, beside one that writes. What it is asked ends with the budget of who asks."""
+    connection = _opened(path, apsw.SQLITE_OPEN_READONLY, f"cache_size = -{_READER_CACHE_KIB}")
+    connection.set_progress_handler(_in_time, _STEPS)
+    return connection
+
+
+def _in_time() -> bool:
+    budget.check()
+    return False
 
 
 def _opened(path: Path, flags: int, *pragmas: str) -> Connection:
