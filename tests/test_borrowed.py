@@ -92,6 +92,16 @@ def test_every_library_has_its_reason() -> None:
     assert set() == {name for name in RUN | EXTRA | DEV if name not in named}
 
 
+def test_every_reason_has_its_library() -> None:
+    """Decision 0010 names none that is not used any more, and says of those of an extra that they are."""
+    text = LIBRARIES.read_text()
+    for row in re.findall(r"^\| (?!-|for )(.+) \| .+ \|$", text, re.MULTILINE):
+        purpose, _, libraries = row.partition(" | ")
+        named = {canonicalize_name(each.split()[0]) for each in libraries.split(", ") if each != "an extra"}
+        assert set() == named - (EXTRA if "an extra" in row else RUN), purpose
+    assert set() == {each for each in re.findall(r"pytest-\w+", text) if canonicalize_name(each) not in DEV}
+
+
 @pytest.mark.parametrize("name", BORROWED)
 def test_what_may_change_is_bounded(name: str) -> None:
     """A version that may be another thing altogether is not taken by itself."""

@@ -11,6 +11,8 @@ from typing import Final, cast
 
 import pytest
 
+from calldex.store import Records
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = "calldex"
 MODULE_LINES = 700
@@ -31,14 +33,26 @@ ABOVE_FORMATS = ("store", "ingest", "directory", "api")
 MAY_START_THE_API = ("api", "cli", "__main__")
 BELOW_TRANSPORT = ("records", "access", "formats", "store", "directory", "audit", "ingest", "search", "admin")
 SURFACES = ("api", "cli")
+BESIDE_SURFACES = ("admin", "jobs", "transport")
+"""They may look at a query and a scope, but read no records by them either."""
+TO_LOOK_AT = ("search.query.parse", "access.scope_of")
 ANOTHER_WAY_TO_RECORDS = (
     *("search.page.Pager", "search.query.parse", "search.query.Query", "search.query.Condition", "search.token"),
-    *("store.Store", "store.sql", "store.embedded", "store.clickhouse.ClickhouseStore", "store.clickhouse.client"),
+    *(
+        "search.feed.ChangeFeed",
+        "store.Store",
+        "store.Records",
+        "store.ChangeLog",
+        "store.sql",
+        "store.embedded",
+        "store.clickhouse.ClickhouseStore",
+        "store.clickhouse.client",
+    ),
     *("access.masking.masked", "access.masking.served", "access.scope_of"),
 )
 """What a surface would read records with, if not through `search.reader`."""
-READS = frozenset(("total", "slice", "get", "history", "changes", "mentioned", "aggregate"))
-"""What a store is asked about records."""
+READS = frozenset(each for each in vars(Records) if each[0] != "_") - {"head", "head_at_once", "purged_upto"}
+"""What a store is asked about records; whatever its log is asked tells of them as well."""
 ENGINES = {
     "apsw": ("store.embedded",),
     "duckdb": ("exports.reading", "store.embedded"),
@@ -120,14 +134,18 @@ def wrong_arrows(module: str, source: str) -> Iterator[str]:
 
 def other_ways_to_records(module: str, source: str) -> Iterator[str]:
     """Whatever a surface reads records with, but the reader: an import, or a question to a node's store."""
-    if not within(module, SURFACES):
+    if not within(module, (*SURFACES, *BESIDE_SURFACES)):
         return
     ours = {name.removeprefix(f"{PACKAGE}.") for name in imports(source)}
+    if not within(module, SURFACES):
+        ours -= set(TO_LOOK_AT)
     yield from (f"{module} imports {name}" for name in sorted(ours) if within(name, ANOTHER_WAY_TO_RECORDS))
     for node in nodes(source):
         match node:
             case ast.Attribute(value=ast.Attribute(attr="store") | ast.Name(id="store"), attr=asked) if asked in READS:
                 yield f"{module} asks a store for {asked}"
+            case ast.Attribute(value=ast.Attribute(attr="store") | ast.Name(id="store"), attr="log"):
+                yield f"{module} asks a store for log"
 
 
 def other_clocks(module: str, source: str) -> Iterator[str]:
@@ -189,11 +207,20 @@ def test_there_is_one_way_to_records() -> None:
         ("node.store.slice(query, 1, limit=1, total=1)", "api.cdr asks a store for slice"),
         ("self._node.store.get(1, uuid)", "api.cdr asks a store for get"),
         ("store = node.store\nstore.history(1, uuid)", "api.cdr asks a store for history"),
+        ("node.store.walk(query, 1, size=1, total=1)", "api.cdr asks a store for walk"),
+        ("node.store.missed(query, 1, ask)", "api.cdr asks a store for missed"),
+        ("node.store.log.since(query, 0, 0, 1)", "api.cdr asks a store for log"),
     ],
 )
 def test_another_way_to_records_is_seen(source: str, expected: str) -> None:
     """Each way around the reader is found."""
     assert expected in list(other_ways_to_records("api.cdr", source))
+
+
+@pytest.mark.parametrize("module", ["jobs.making", "admin.users", "transport.replies"])
+def test_nobody_beside_the_reader_asks_a_store(module: str) -> None:
+    """Neither do jobs, verbs and what lies below the routes."""
+    assert [f"{module} asks a store for walk"] == list(other_ways_to_records(module, "node.store.walk(query, 1)"))
 
 
 def test_there_is_one_clock() -> None:

@@ -201,7 +201,7 @@ def test_a_full_disk_refuses_and_recovers(site: Site) -> None:
     with pytest.raises(DiskFull):
         note_many(site)
     room(site, 1_000_000)
-    asyncio.run(site.auditor.ready())
+    asyncio.run(site.auditor.refuse_failed())
     site.auditor.note(entry(ANA, "export"))
     assert written < len(site.entries())
     assert ("export", []) == (site.entries()[-1].action, site.directory.verify_audit().faults)
@@ -218,8 +218,8 @@ def test_ready_tries_once_more(site: Site, monkeypatch: pytest.MonkeyPatch) -> N
         with pytest.raises(Unavailable, match="the database is locked"):
             site.auditor.note(entry(ANA, "search"))
         with pytest.raises(Unavailable, match="the database is locked"):
-            asyncio.run(site.auditor.ready())
-    asyncio.run(site.auditor.ready())
+            asyncio.run(site.auditor.refuse_failed())
+    asyncio.run(site.auditor.refuse_failed())
     assert [] == site.entries()
 
 

@@ -120,7 +120,7 @@ def _doing(node: Node) -> Handler:
             return body if verb.takes is bytes else from_json(body, verb.takes)
 
         if not verb.path:  # of all accounts perhaps, in each of which it notes for itself what it did
-            await node.audit.ready()
+            await node.audit.refuse_failed()
         principal = await anyio.to_thread.run_sync(owner)
         doer = Doer(principal=principal, actor=Actor(actor=OWNER, account_id=principal.account_id), by_name=True)
         return _json(await do(node, verb, doer, subject, receive=receive, read=read, run=anyio.to_thread.run_sync))
@@ -162,7 +162,7 @@ def _importing(node: Node) -> Handler:
     async def handle(request: Request) -> Response:
         asked = _import_of(request)
         feed = await anyio.to_thread.run_sync(lambda: node.feed(asked.source, asked.format, asked.account))
-        await node.audit.ready()
+        await node.audit.refuse_failed()
         outcome = await _imported(node, feed, asked.origin, request)
         if isinstance(outcome, CalldexError):
             raise outcome

@@ -78,7 +78,7 @@ class _Known:
         self.until = until
 
 
-def _told(request: Request, failure: CalldexError, kind: str, account: str = "main") -> Response:
+def _failed(request: Request, failure: CalldexError, kind: str, account: str = "main") -> Response:
     """A browser is sent to sign in, with the kind of failure; others are told the failure itself."""
     if "text/html" not in request.headers.get("accept", ""):
         raise failure
@@ -121,7 +121,7 @@ class OpenidSignIn:
         try:
             return await self._begin(request, account)
         except CalldexError as failure:
-            return _told(request, failure, "failed", account)
+            return _failed(request, failure, "failed", account)
 
     async def _begin(self, request: Request, account: str) -> Response:
         provider = await self._provider(await self._client(account))
@@ -138,7 +138,7 @@ class OpenidSignIn:
         try:
             return await self._finish(request)
         except CalldexError as failure:
-            return _told(request, failure, {403: "refused", 400: "late"}.get(failure.status, "failed"))
+            return _failed(request, failure, {403: "refused", 400: "late"}.get(failure.status, "failed"))
 
     async def _finish(self, request: Request) -> Response:
         begun = self._cookie.unseal(cookie_of(request, OPENID), Begun)

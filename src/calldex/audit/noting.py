@@ -54,7 +54,7 @@ async def noting(auditor: Auditor, actor: Actor, action: Action) -> AsyncIterato
 
     Raises `Unavailable` or `DiskFull` if it cannot be noted.
     """
-    await auditor.ready()
+    await auditor.refuse_failed()
     noted = Noted()
     try:
         yield noted

@@ -94,7 +94,7 @@ class Auditor:
         actor = Actor(actor=OWNER, account_id=account_id)
         self.note(entry(actor, action, target=target, rows=rows, detail=detail))
 
-    async def ready(self) -> None:
+    async def refuse_failed(self) -> None:
         """Raise what stands against writing an entry, if the last one could not be written: to be called before
         something is done that cannot be undone when its entry fails."""
         if self._failed:

@@ -151,7 +151,7 @@ class Column(msgspec.Struct, frozen=True):
     kind: Kind
     attribute: str
     words: tuple[str, ...] = ()
-    """The vocabulary of `CODE` and `MASK`."""
+    """The vocabulary of `CODE` and `BITS`."""
     member: str = ""
     """Of an attribute that lists objects, the member of these that counts."""
 

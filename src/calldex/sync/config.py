@@ -21,7 +21,7 @@ from msgspec import Meta
 
 from calldex.errors import BadSettings, Problem, UnreadableInput, suggest
 from calldex.inputs import read_members
-from calldex.sync.destinations import KINDS, Address, Copy, Destination
+from calldex.sync.destinations import KINDS, Copy, Destination, Url
 from calldex.zones import timezones
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -55,7 +55,7 @@ def seconds(span: str) -> int:
 class Source(msgspec.Struct, frozen=True, kw_only=True):
     """An endpoint of the contract. `account` is what copies call it; its name in the file, if not given."""
 
-    url: Address
+    url: Url
     key: str
     kind: Literal["calldex", "v2"] | None = None
     account: str = ""
@@ -83,7 +83,7 @@ class Pipe(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
 class Watch(msgspec.Struct, frozen=True, kw_only=True):
     """Who is told when a pipe falls behind or is not equal: a webhook, or somebody by e-mail."""
 
-    webhook: Address | None = None
+    webhook: Url | None = None
     email: str | None = None
     smtp: Annotated[str, Meta(pattern="^smtps?://", description="smtp://host:25, smtps://host")] = "smtp://localhost:25"
     sender: str = "calldex-sync@localhost"

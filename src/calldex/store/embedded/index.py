@@ -31,8 +31,8 @@ from calldex.store.embedded.segment import (
     WORDS,
     Array,
     Chosen,
+    Containing,
     Keys,
-    Part,
     Rows,
     Segment,
     Wanted,
@@ -324,7 +324,7 @@ class Index:
         reaches = [] if query.scope.whole else [query.scope]
         tests: list[tuple[str, Callable[[Array], Array]]] = []
         keys: list[Keys] = []
-        parts: list[Part] = []
+        parts: list[Containing] = []
         for condition in query.where:
             if condition.column in COMBINED:
                 reaches.append(reach_of(query.scope.account_id, condition))
@@ -337,10 +337,10 @@ class Index:
         combinations = self._combinations.within_all(reaches) if reaches else None
         return Wanted(combinations, tuple(tests), tuple(keys), tuple(parts), as_of, start_ms, end_ms)
 
-    def _part(self, condition: Condition) -> Part:
+    def _part(self, condition: Condition) -> Containing:
         columns, part = tuple(filter(None, (condition.column, condition.or_column))), str(condition.values[0])
         with self._lock:
-            return Part(columns, part, self._texts.containing(part))
+            return Containing(columns, part, self._texts.containing(part))
 
     def _test(self, condition: Condition) -> Callable[[Array], Array]:
         values = condition.values

@@ -46,7 +46,7 @@ class Keys(NamedTuple):
     high: int
 
 
-class Part(NamedTuple):
+class Containing(NamedTuple):
     """Numbers, in one of these columns, that contain a part; by code of a text, whether it does."""
 
     columns: tuple[str, ...]
@@ -61,7 +61,7 @@ class Wanted(NamedTuple):
     combinations: Array | None
     tests: tuple[tuple[str, Callable[[Array], Array]], ...]
     keys: tuple[Keys, ...]
-    parts: tuple[Part, ...]
+    parts: tuple[Containing, ...]
     as_of: int
     start_ms: int | None
     end_ms: int | None
@@ -199,7 +199,7 @@ class Segment:
         end = bisect_right(order, keys.high, key=key, lo=begin)
         return Places(end - begin, lambda: order[begin:end])
 
-    def _containing(self, part: Part) -> Places:
+    def _containing(self, part: Containing) -> Places:
         found = {name: self.parts[name].containing(part.part, part.texts) for name in part.columns}
         sizes = {name: int(stretches[:, 1].sum()) for name, stretches in found.items()}
         if len(found) == 1 or not all(sizes.values()):

@@ -30,7 +30,7 @@ KINDS: Final = {
     "push": "calldex.sync.destinations.push:Push",
 }
 """Each kind of destination, and where its class is. A new one is a line here."""
-Address = Annotated[str, msgspec.Meta(pattern="^https?://", description="an address, as https://example.com")]
+Url = Annotated[str, msgspec.Meta(pattern="^https?://", description="an address, as https://example.com")]
 Region = Annotated[str, msgspec.Meta(pattern="^[A-Z]{2}$", description="two letters of a country, as GB")]
 """Where numbers without a country code belong."""
 

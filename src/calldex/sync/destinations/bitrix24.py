@@ -19,7 +19,7 @@ from calldex.sync.crm.base import Contact, Crm, Item, Outcome, Took
 from calldex.sync.crm.call import Call
 from calldex.sync.crm.http import SHARE, Http, Pace, Refused, Unavailable
 from calldex.sync.crm.oauth import AppOptions, Token
-from calldex.sync.destinations import Address, Failed
+from calldex.sync.destinations import Failed, Url
 
 OPERATING_S: Final = 480
 """How long one method may work within ten minutes."""
@@ -39,13 +39,13 @@ _Commands = dict[str, tuple[str, Mapping[str, Any]]]
 class Bitrix24Options(AppOptions, frozen=True, kw_only=True):
     """Bitrix24's own options. Telephony is for applications alone, so a webhook's address will not do."""
 
-    url: Address
+    url: Url
     """The account's address, as `https://example.bitrix24.com`."""
     refresh_token: str
     """The first one; those that Bitrix24 gives instead are remembered."""
     agent: str
     """The user to whom calls belong whose agent is not in `agents`."""
-    oauth_url: Address = "https://oauth.bitrix.info"
+    oauth_url: Url = "https://oauth.bitrix.info"
     requests_per_second: Annotated[float, Meta(gt=0, le=50)] = 2
     burst: Annotated[int, Meta(ge=1, le=1000)] = 50
 

@@ -14,7 +14,7 @@ import msgspec
 from calldex.client import ClientError, Record
 from calldex.client.client import TIMEOUT_S, patiently, refused
 from calldex.records.codec import Record as Served
-from calldex.sync.destinations import Address, Batch, Destination, DestinationProblem, Failed
+from calldex.sync.destinations import Batch, Destination, DestinationProblem, Failed, Url
 
 _RECORDS: Final = "/api/ingest/v1/records"
 _DELETIONS: Final = "/api/ingest/v1/deletions"
@@ -32,7 +32,7 @@ class Calldex(Destination):
     class Options(msgspec.Struct, frozen=True, kw_only=True):
         """Where it is, and the key."""
 
-        url: Address
+        url: Url
         key: str
 
     def __init__(self, options: Options, context: Any) -> None:

@@ -14,7 +14,7 @@ from msgspec import Meta
 from calldex.sync.crm.base import Contact, Crm, CrmOptions, Item, Outcome, Took
 from calldex.sync.crm.call import Call, e164, national
 from calldex.sync.crm.http import Http, Pace, Refused
-from calldex.sync.destinations import Address, Failed
+from calldex.sync.destinations import Failed, Url
 
 VERSION: Final = "2026-03"
 UNIQUE: Final = "calldex_uuid"
@@ -35,7 +35,7 @@ class HubSpotOptions(CrmOptions, frozen=True, kw_only=True):
 
     token: str
     """The access token of a private app with the scopes for calls, contacts and the schemas of calls."""
-    url: Address = "https://api.hubapi.com"
+    url: Url = "https://api.hubapi.com"
     requests_per_10s: Annotated[int, Meta(ge=10, le=1000)] = 100
     """What the plan allows, until HubSpot tells it."""
 

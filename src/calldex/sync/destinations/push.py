@@ -29,7 +29,7 @@ from calldex.sync.crm.base import Contact, Crm, Item, Outcome, Took
 from calldex.sync.crm.call import Call, any_call_of, call_of
 from calldex.sync.crm.http import Http, Pace, Refused
 from calldex.sync.crm.template import BadTemplate, Template
-from calldex.sync.destinations import Address, Context, Destination, DestinationProblem, Failed, Region
+from calldex.sync.destinations import Context, Destination, DestinationProblem, Failed, Region, Url
 
 SHIPPED: Final = ("kommo", "pipedrive")
 Rate = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,5}/[1-9][0-9]{0,3}s$", description="requests in seconds, as 20/1s")]
@@ -67,7 +67,7 @@ class Form(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class PushOptions(Destination.Options, frozen=True, kw_only=True):
     """What the file says of a push."""
 
-    url: Address
+    url: Url
     template: str | None = None
     """`kommo`, `pipedrive`, or the path of a file of one's own."""
     secret: str | None = None

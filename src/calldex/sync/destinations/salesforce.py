@@ -15,7 +15,7 @@ from calldex.sync.crm.base import Contact, Crm, Item, Outcome, Took
 from calldex.sync.crm.call import Call, national
 from calldex.sync.crm.http import Http, Pace, Refused, Unavailable
 from calldex.sync.crm.oauth import AppOptions, Token
-from calldex.sync.destinations import Address, Failed
+from calldex.sync.destinations import Failed, Url
 
 _FINAL: Final = frozenset(
     ("REQUIRED_FIELD_MISSING", "STRING_TOO_LONG", "INVALID_FIELD", "FIELD_CUSTOM_VALIDATION_EXCEPTION")
@@ -27,7 +27,7 @@ _KINDS: Final = ("Contact", "Lead")
 class SalesforceOptions(AppOptions, frozen=True, kw_only=True):
     """Salesforce's own options."""
 
-    url: Address
+    url: Url
     """The organization's own address, as `https://example.my.salesforce.com`."""
     version: Annotated[str, Meta(pattern=r"^\d{2,3}\.0$", description="a version of the API, as 66.0")] = "66.0"
     external_id: Annotated[

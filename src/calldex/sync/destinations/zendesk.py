@@ -15,7 +15,7 @@ from msgspec import Meta
 from calldex.sync.crm.base import Contact, Crm, CrmOptions, Item, Outcome, Took
 from calldex.sync.crm.call import Call
 from calldex.sync.crm.http import Http, Pace, Refused
-from calldex.sync.destinations import Address, Failed
+from calldex.sync.destinations import Failed, Url
 
 _CALLS: Final = "/api/v2/calls"
 _USERS: Final = "/api/v2/users"
@@ -24,7 +24,7 @@ _USERS: Final = "/api/v2/users"
 class ZendeskOptions(CrmOptions, frozen=True, kw_only=True):
     """Zendesk's own options."""
 
-    url: Address
+    url: Url
     """The account's address, as `https://example.zendesk.com`."""
     email: str
     """Of the agent whose API token it is."""
