@@ -31,9 +31,9 @@ def show_account(call: Call, _: Nothing) -> Account:
 def change_account(call: Call, changes: AccountChanges) -> Account:
     """Change the account.
 
-    What is not sent stays. `vocabulary` is that of replies for keys that have none of their own: `documented` or
-    `compatible`. To change which fields are sensitive, one has to see them; to change whether the role agent
-    grants anything, to have what it grants, and to see the records of everybody who has that role.
+    What is not sent stays. `vocabulary` (`documented` or `compatible`) is for keys that have none of their own. To
+    change `sensitive` you need `see_sensitive`; to change `agents_see_own` you need what the role agent grants, and to
+    see the records of everybody who has it.
     """
     call.noted.target = call.actor.account
     if changes.sensitive is not UNSET:

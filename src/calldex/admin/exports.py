@@ -82,7 +82,7 @@ class KeptExport(msgspec.Struct, frozen=True, kw_only=True):
 def list_schedules(call: Call, paging: Paging) -> Listing[ShownSchedule]:
     """List the schedules of exports, by name.
 
-    One's own; those of others for who may manage access and all that their makers may.
+    Yours; those of others if you may manage access and have all permissions of their makers.
     """
     found = call.directory.schedules(call.actor.account_id)
     return paged([_shown(each, call.actor) for each in found if may_know(call.directory, call.actor, each)], paging)

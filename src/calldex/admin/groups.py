@@ -53,7 +53,7 @@ def change_group(call: Call, changes: GroupChanges) -> GroupInfo:
 def remove_group(call: Call, _: Nothing) -> None:
     """Remove a group.
 
-    Whoever is in it has lost at once what it granted.
+    Its members lose at once what it granted.
     """
     call.directory.remove_group(call.actor.account, _known(call).id or 0, guard=call.guard)
 

@@ -109,7 +109,7 @@ def show_key(call: Call, _: Nothing) -> ListedKey:
 def change_key(call: Call, changes: KeyChanges) -> ListedKey:
     """Change the words in which a key gets replies.
 
-    Walks that it has begun have to begin again.
+    Searches and feeds that it has begun must start again.
     """
     key = _working(call)
     call.noted.detail = {**call.noted.detail, "key": key.prefix}
@@ -121,7 +121,7 @@ def change_key(call: Call, changes: KeyChanges) -> ListedKey:
 def revoke_key(call: Call, _: Nothing) -> None:
     """Revoke a key.
 
-    It does not work any more from the next request on.
+    It stops working with the next request.
     """
     key = _working(call)
     call.noted.detail = {"key": key.prefix}

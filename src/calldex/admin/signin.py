@@ -71,9 +71,8 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 def set_password(call: Call, new: UserPassword) -> SessionsEnded:
     """Set the password of another user.
 
-    Their sessions end. Whether it is a common one is not looked up. A key does it that has all scopes and works for
-    ever and everywhere: whoever knows the password is not bound by less. One's own password is changed by who
-    knows the old one.
+    Their sessions end. Common passwords are not refused. A key needs all scopes, no expiry and no networks, since a
+    password has no such limits. To change your own password, use `PUT /api/session/password`.
     """
     user = found_user(call)
     if user.id == call.actor.user_id:

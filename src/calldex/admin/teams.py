@@ -27,7 +27,7 @@ def list_teams(call: Call, paging: Paging) -> Listing[TeamInfo]:
 def create_team(call: Call, new: NewTeam) -> TeamInfo:
     """Add a team.
 
-    Without `id` it gets the one that records give a team of its name whose source has no ids.
+    Without `id` it gets the id under which records have a team of this name, if their source knows names alone.
     """
     call.noted.target = new.name
     if new.id is not UNSET and any(team.id == new.id for team in call.directory.teams(call.actor.account)):
@@ -46,8 +46,8 @@ def show_team(call: Call, _: Nothing) -> TeamInfo:
 def change_team(call: Call, changes: TeamChanges) -> TeamInfo:
     """Change a team.
 
-    What is not sent stays; each list that is sent replaces the one there was. Its agents count as such from now on, and
-    for records of calls that begin until they leave it.
+    What is not sent stays; a list that is sent replaces the old one. A new agent's calls are the team's from now on,
+    until the agent leaves.
     """
     id_ = show_team(call, Nothing()).id
     return call.directory.put_team(call.actor.account, id_, changes, guard=call.guard)
@@ -56,7 +56,7 @@ def change_team(call: Call, changes: TeamChanges) -> TeamInfo:
 def remove_team(call: Call, _: Nothing) -> None:
     """Remove a team.
 
-    Its records stay, and stay its records.
+    Its records are kept, and still name it.
     """
     call.directory.remove_team(call.actor.account, show_team(call, Nothing()).id, guard=call.guard)
 

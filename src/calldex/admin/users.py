@@ -149,8 +149,8 @@ def remove_user(call: Call, _: Nothing) -> None:
 def explain_access(call: Call, asked: Explained) -> Explanation:
     """Explain what a user sees and may do, and by which groups; of a record, why they see it or why not.
 
-    That is what their groups grant them: a key of theirs may grant less. Of a record that the caller does not see
-    themselves they are told that there is none; with `record` it needs `see_cdrs` as well.
+    This is what the groups grant; a key of the user may have less. `record` needs `see_cdrs` as well, and 404 is the
+    answer for a record that you do not see yourself.
     """
     record = None if asked.record is UNSET else call.node.record(call.actor, _uuid(asked.record))
     return explain(call.directory.principal(found_user(call).email), record)

@@ -71,8 +71,8 @@ class ViewInfo(msgspec.Struct, frozen=True, kw_only=True):
 def list_views(call: Call, paging: Paging) -> Listing[ViewInfo]:
     """List the saved views, by name.
 
-    One's own, and those that others share. Of these, the ones are left out that ask for what the mask hides from the
-    reader, or name a telephone number to somebody who sees none.
+    Your own, and those that others share. Shared views that use a filter hidden from you are left out, and so are
+    those with a telephone number if you may not see numbers.
     """
     views = call.directory.views(call.actor.account_id, call.actor.user_id)
     return paged([_info(view, call.actor) for view in views if _may_read(view, call.actor)], paging)
@@ -93,7 +93,7 @@ def create_view(call: Call, new: NewView) -> ViewInfo:
 
 
 def change_view(call: Call, changes: ViewChanges) -> ViewInfo:
-    """Change a saved view of one's own.
+    """Change a saved view of your own.
 
     What is not sent stays. To share it, and to change one that is shared, needs `share_views`.
     """
@@ -112,7 +112,7 @@ def change_view(call: Call, changes: ViewChanges) -> ViewInfo:
 def remove_view(call: Call, _: Nothing) -> None:
     """Remove a saved view.
 
-    One's own; those that others share may be removed by who may manage users.
+    Yours, or a shared one if you may manage users.
     """
     view = _known(call)
     if view.user_id != call.actor.user_id:

@@ -174,7 +174,7 @@ class SignIn:
         return response
 
     async def see_as_oneself(self, request: Request) -> Response:
-        """See as oneself again."""
+        """See as yourself again."""
         await session_of(request, self._directory, themselves=True)
         response = Response(None, 204, _HEADERS)
         set_cookie(response, request, SEEN_AS, "", 0)
@@ -365,8 +365,8 @@ ENDPOINTS: Final = (
         summary="See as another user",
         description=(
             "From then on this browser reads with the rights of that user, and changes nothing. Needs `manage_users` or"
-            " `manage_access`, and a user who may nothing that one may not oneself. Each request is in the audit under"
-            " one's own name, with theirs as `as`."
+            " `manage_access`, and a user who has no rights that you lack. Each request is in the audit under your"
+            " name, with theirs as `as`."
         ),
         gives=SignedInUser,
         credential="session",
@@ -379,7 +379,7 @@ ENDPOINTS: Final = (
         path="/api/session/as",
         handler=lambda handlers: handlers.sign_in.see_as_oneself,
         id="see_as_oneself",
-        summary="See as oneself again",
+        summary="See as yourself again",
         description="Ends seeing as another user.",
         status=204,
         credential="session",
@@ -389,7 +389,7 @@ ENDPOINTS: Final = (
         path="/api/session/password",
         handler=lambda handlers: handlers.sign_in.change_password,
         id="change_password",
-        summary="Change one's password",
+        summary="Change your password",
         description="Ends all other sessions. Wrong passwords make the next attempt wait, as they do when signing in.",
         status=204,
         credential="session",
@@ -401,7 +401,7 @@ ENDPOINTS: Final = (
         path="/api/sessions",
         handler=lambda handlers: handlers.sign_in.list,
         id="list_sessions",
-        summary="Where one is signed in",
+        summary="Where you are signed in",
         description="The newest session first.",
         gives=list[SessionReply],
         credential="session",
@@ -411,7 +411,7 @@ ENDPOINTS: Final = (
         path="/api/sessions/{id}",
         handler=lambda handlers: handlers.sign_in.end,
         id="end_session",
-        summary="End one of one's sessions",
+        summary="End one of your sessions",
         description="At once, and on every node within two seconds.",
         status=204,
         credential="session",

@@ -23,7 +23,7 @@ _KINDS: Final = "|".join(get_args(NamedKind))
 def names() -> None:
     """What agents, queues, teams, campaigns and wrap-up codes are called.
 
-    Records tell; a name that is set here stays, whatever they call it.
+    Names come from the records; a name that is set here is kept, whatever they say.
     """
 
 

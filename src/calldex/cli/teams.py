@@ -153,7 +153,7 @@ def _tell_unknown(control: Control, account: str, queues: tuple[int | str, ...] 
 @options.account
 @options.data
 def remove_team(team: int | str, account: str, data: Path | None) -> None:
-    """Remove a team; the records of its time stay its records."""
+    """Remove a team; its records are kept, and still name it."""
     from calldex.admin.teams import remove_team as remove
     from calldex.admin.teams import show_team
     from calldex.admin.verb import Nothing

@@ -64,7 +64,7 @@ class Groups(Repository):
             return _groups(connection, account_id)[id_]
 
     def remove_group(self, account: str, group: int | str, *, guard: Guard | None = None) -> GroupInfo:
-        """Remove a group; who was in it has lost at once what it granted."""
+        """Remove a group; its members lose at once what it granted."""
         with changing(self._db, account, guard) as change:
             found = _group(_groups(change.connection, change.account.id), group)
             change.concerns(_members(change.connection, found.id))
