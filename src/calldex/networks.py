@@ -55,6 +55,11 @@ class Networks:
             raise ValueError("a network is text")  # to the library, a number is a network as well
         self._networks: tuple[IPv4Network | IPv6Network, ...] = tuple(map(ip_network, texts))
 
+    @property
+    def listed(self) -> list[str]:
+        """Each of them, as text."""
+        return list(map(str, self._networks))
+
     def __contains__(self, address: str) -> bool:
         found = read_address(address)
         return any(found in network for network in self._networks)
@@ -70,10 +75,14 @@ class Networks:
         return hash(self._networks)
 
     def __str__(self) -> str:
-        return ",".join(map(str, self._networks))
+        return ",".join(self.listed)
 
     def __repr__(self) -> str:
         return f"Networks({str(self)!r})"
+
+
+read_networks: Final = lru_cache(maxsize=_CACHED)(Networks)
+"""The same, kept for who asks with every request."""
 
 
 class Origins:

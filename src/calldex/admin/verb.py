@@ -220,7 +220,7 @@ async def do(
     read: Callable[[bytes], Any],
     run: Callable[[Callable[[], Any]], Awaitable[Any]],
 ) -> Any:
-    """Carry out the verb. What was sent is received once it is known that the doer may; `run` runs the rest in a thread:
+    """Carry it out. What was sent is received once it is known that the doer may; `run` runs the rest in a thread:
     reading it, which takes its time for a body of a megabyte, and the work."""
     async with _noting(node, verb, doer.actor) as noted:
         permit(doer.principal, verb.needs)

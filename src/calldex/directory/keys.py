@@ -10,8 +10,6 @@ from __future__ import annotations
 import hashlib
 import secrets
 import threading
-from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
 import msgspec
@@ -35,6 +33,7 @@ from calldex.directory.principals import ask_guard, find_account, principals
 from calldex.directory.snapshot import Snapshot
 from calldex.directory.tables import api_keys, users
 from calldex.errors import Conflict, NotFound
+from calldex.networks import Networks, read_networks
 from calldex.texts import KEY_MARK, PREFIX_LENGTH
 
 KEY_LENGTH_LIMIT: Final = 100
@@ -80,7 +79,7 @@ class Keys(Repository):
                 "prefix": text[:PREFIX_LENGTH],
                 "hash": _hash(text),
                 "scopes": ",".join(scopes),
-                "networks": [str(ip_network(network)) for network in networks],
+                "networks": Networks(networks).listed,
                 "created_at": now_ms(),
                 "expires_at": expires_at,
                 "vocabulary": vocabulary,
@@ -189,17 +188,9 @@ def _usable(owner: KeyOwner | None, address: str | None) -> KeyOwner | None:
 def _within(address: str | None, networks: tuple[str, ...]) -> bool:
     """Whether an address lies in one of the networks; nothing that is no address does."""
     try:
-        found = ip_address(address or "")
+        return (address or "") in read_networks(networks)
     except ValueError:
         return False
-    if isinstance(found, IPv6Address) and found.ipv4_mapped is not None:
-        found = found.ipv4_mapped
-    return any(found in _network(network) for network in networks)
-
-
-@lru_cache(maxsize=4096)
-def _network(text: str) -> IPv4Network | IPv6Network:
-    return ip_network(text)
 
 
 _PRINCIPAL: Final = tuple(

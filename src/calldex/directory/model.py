@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable
-from ipaddress import ip_network
 from itertools import islice
 from typing import Any, Final, Literal, get_args
 
@@ -17,6 +16,7 @@ from msgspec import UNSET, UnsetType
 
 from calldex.access import ROLES, KeyScope, Permission, Principal, Reach, Role
 from calldex.errors import MOST_PROBLEMS, BadParameters, Problem, suggest
+from calldex.networks import Networks
 from calldex.records.fields import SENSITIVE
 from calldex.records.record import NamedKind
 from calldex.records.vocabulary import Vocabulary
@@ -25,7 +25,7 @@ from calldex.zones import timezones
 MOST_SKILLS: Final = 100
 MOST_TEAMS: Final = 50
 MOST_GROUPS: Final = 100
-MOST_NETWORKS: Final = 50
+MOST_KEY_NETWORKS: Final = 50
 MOST_IDS: Final = 1_000
 """How many ids a list of a reach, and the queues of a team, may hold."""
 MOST_MEMBERS: Final = 10_000
@@ -362,10 +362,10 @@ def vocabulary_problem(vocabulary: str | None) -> Iterable[Problem]:
 
 def networks_problem(networks: tuple[str, ...]) -> Iterable[Problem]:
     """What is wrong with the networks of a key."""
-    yield from _most("networks", networks, MOST_NETWORKS)
+    yield from _most("networks", networks, MOST_KEY_NETWORKS)
     for network in networks:
         try:
-            ip_network(network)
+            Networks((network,))
         except ValueError as error:
             yield Problem("networks", network[:100], f"is not a network: {str(error)[:200]}", "as 10.0.0.0/8 or ::1")
 

@@ -7,7 +7,6 @@ ask, and which values of a claim stand for which roles and groups.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -25,6 +24,7 @@ from calldex.directory.roster import Roster
 from calldex.directory.sealing import SEALED, SealedSecrets
 from calldex.directory.tables import accounts, api_keys, groups, openid, sessions, users
 from calldex.errors import Forbidden, NotFound, Problem, suggest
+from calldex.networks import is_loopback
 
 MOST_VALUES: Final = 1_000
 """How many values of the claim may stand for something."""
@@ -183,7 +183,7 @@ def is_secure(url: str) -> bool:
         if found.scheme == "https":
             return bool(found.hostname)
         host = found.hostname or ""
-        return found.scheme == "http" and (host == "localhost" or ip_address(host).is_loopback)
+        return found.scheme == "http" and is_loopback(host)
     except ValueError:
         return False
 
