@@ -208,6 +208,7 @@ def test_tags_may_hold_numbers() -> None:
     assert None is needed_for(FILTER["tags"], Mask(numbers=True, match=True))
     assert "see_sensitive" == needed_for(FILTER["tags"], Mask(hidden=("tags",)))
     assert "match_numbers" == needed_for(FILTER["tags_not"], Mask(numbers=True, match=False))
+    assert "match_numbers" == needed_for(FILTER["passed_queues"], Mask(numbers=True, match=False))
     assert "listen" == needed_for(FILTER["has_recording"], Mask(hidden=("recording",)))
 
 
@@ -223,6 +224,18 @@ def test_nobody_outranks_whom_they_do_not_cover() -> None:
     assert outranks(team, principal(group(teams=(2,))))
     assert not outranks(team, principal(group(teams=(2,)), account_id=8))
     assert not outranks(team, principal(group(queues=(1,))))
+
+
+@pytest.mark.parametrize("name", ["teams", "queues", "campaigns", "agents"])
+def test_each_list_of_a_reach_is_covered_by_its_like(name: str) -> None:
+    """By one that has all of it, and by a whole reach."""
+    lists: dict[str, Any] = dict.fromkeys(("teams", "queues", "campaigns", "agents"), (1, 2))
+    others = principal(group(**{**lists, name: ()}))
+    small, large = principal(group(**{**lists, name: (1,)})), principal(group(**lists))
+    assert outranks(large, small)
+    assert not outranks(small, large)
+    assert not outranks(others, small)
+    assert outranks(principal(group(whole=True)), large)
 
 
 @pytest.mark.parametrize(
