@@ -17,11 +17,12 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
+from calldex.access import Permission, Reach
 from calldex.address import DirectoryAddress
 from calldex.api import export_jobs
 from calldex.api.app import public
 from calldex.demo import interactions
-from calldex.directory import AuditFilter, UserChanges
+from calldex.directory import AuditFilter, GroupChanges, UserChanges
 from calldex.errors import Unavailable
 from calldex.exports import FORMATS
 from calldex.exports.request import Made
@@ -374,6 +375,27 @@ def test_what_may_pass_is_tried_again(made: Site, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(jobs, "LONGEST_PAUSE_S", 0.0)
     settle(made)
     assert "done" == shown(made, id_)["state"]
+
+
+def test_nobody_knows_of_more_than_they_may(made: Site) -> None:
+    """Who manages access, within a reach, learns of no export whose maker sees more, nor how many records it has, and
+    does not delete it; of one whose maker sees no more they do."""
+    directory = made.node.directory
+    granted: dict[str, tuple[Permission, ...]] = {
+        "small": ("see_cdrs", "export", "manage_access"),
+        "smaller": ("see_cdrs", "export"),
+    }
+    for name, permissions in granted.items():
+        directory.put_group("main", None, GroupChanges(name=name, permissions=permissions, reach=Reach(queues=(5,))))
+        directory.add_user(f"{name}@main.example.com", name, groups=(name,))
+        made.keys[name] = directory.create_key(f"{name}@main.example.com", ("read", "manage"))
+    larger, smaller = done(made, "analyst"), done(made, "smaller")
+    assert [smaller["id"]] == [each["id"] for each in made.api.get(PATH, made.keys["small"]).json()["exports"]]
+    for export, status in ((larger, 404), (smaller, 204)):
+        reply = made.api.request("DELETE", f"{PATH}/{export['id']}", headers=bearer(made, "small"))
+        assert status == reply.status_code
+    assert 404 == made.api.get(f"{PATH}/{larger['id']}", made.keys["small"]).status_code
+    assert 200 == fetched(made, larger).status_code
 
 
 def test_whose_they_are(made: Site) -> None:

@@ -17,7 +17,7 @@ from starlette.applications import Starlette
 from calldex.api.app import public
 from calldex.clock import now_ms
 from calldex.demo import interactions
-from calldex.directory import AuditFilter, Schedule
+from calldex.directory import AuditFilter, GroupChanges, Schedule
 from calldex.jobs import exports as jobs
 from calldex.jobs import schedules
 from calldex.jobs.schedules import due_days, due_ms, first_day, run_due
@@ -229,7 +229,7 @@ def test_it_has_the_rights_of_its_maker(site: Site, monkeypatch: pytest.MonkeyPa
 
 
 def test_whose_they_are(site: Site) -> None:
-    """Everybody sees and removes their own; who manages access all of the account."""
+    """Everybody sees and removes their own; who manages access those of others up to their own rights."""
     asked(site, "analyst", name="of-analyst", filters={"cli": "4477"})
     asked(site, "supervisor", name="of-supervisor")
     listed = site.api.get(PATH, site.keys["supervisor"]).json()
@@ -238,6 +238,10 @@ def test_whose_they_are(site: Site) -> None:
     found = {each["name"]: each for each in site.api.get(PATH, manager).json()["items"]}
     assert {"of-analyst", "of-supervisor"} == set(found)
     assert "4 digits" == found["of-analyst"]["parameters"]["cli"]
+    site.node.directory.put_group("main", None, GroupChanges(name="small", permissions=("export", "manage_access")))
+    site.node.directory.add_user("small@main.example.com", "Small", groups=("small",))
+    small = site.node.directory.create_key("small@main.example.com", ("manage",))
+    assert [] == site.api.get(PATH, small).json()["items"]
     other = {"Authorization": f"Bearer {site.keys['supervisor']}"}
     assert 404 == site.api.request("DELETE", f"{PATH}/{found['of-analyst']['id']}", headers=other).status_code
     manages = {"Authorization": f"Bearer {manager}"}

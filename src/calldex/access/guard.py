@@ -53,6 +53,11 @@ class RightsGuard:
         return agent_ids & self._with_calls(self._actor.account_id)
 
 
+def is_over(actor: Principal, other: Principal) -> bool:
+    """Whether an actor's groups give them all that another may and sees."""
+    return outranks(_unnarrowed(actor), other)
+
+
 def permit_group(actor: Principal, group: Group) -> None:
     """Likewise of a group by itself: whoever is in it is asked about by the directory, but who gets into it later may
     be decided by others, and by the groups of an OpenID Connect provider."""

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from calldex.access import Permission, Principal, permissions_of, scope_of
+from calldex.access import Permission, Principal, scope_of
 from calldex.admin.verb import Call, Listing, Nothing, Paging, Verb, by_owner, paged
 from calldex.audit.chain import searched
 from calldex.buckets import Credentials, keep_credentials
@@ -21,7 +21,7 @@ from calldex.directory.model import refuse, timezone_problem
 from calldex.directory.tables import ExportState
 from calldex.errors import BadParameters, NotFound, Problem, suggest
 from calldex.exports.request import FORMAT_WORDS
-from calldex.jobs.exports import MAKE
+from calldex.jobs.exports import MAKE, may_know
 from calldex.jobs.schedules import due_ms, first_day
 from calldex.records.record import from_ms
 from calldex.search.query import parse
@@ -82,10 +82,10 @@ class KeptExport(msgspec.Struct, frozen=True, kw_only=True):
 def list_schedules(call: Call, paging: Paging) -> Listing[ShownSchedule]:
     """List the schedules of exports, by name.
 
-    One's own; all of the account for who may manage access.
+    One's own; those of others for who may manage access and all that their makers may.
     """
     found = call.directory.schedules(call.actor.account_id)
-    return paged([_shown(each, call.actor) for each in found if _is_seen(call, each)], paging)
+    return paged([_shown(each, call.actor) for each in found if may_know(call.directory, call.actor, each)], paging)
 
 
 def create_schedule(call: Call, new: NewSchedule) -> ShownSchedule:
@@ -125,7 +125,7 @@ def remove_schedule(call: Call, _: Nothing) -> None:
     What it has made stays where it is.
     """
     found = call.directory.schedule(call.actor.account_id, call.reference("schedule"))
-    if not _is_seen(call, found):
+    if not may_know(call.directory, call.actor, found):
         raise NotFound(f"there is no schedule {call.subject[:100]!r} of yours")
     call.noted.target = found.name
     call.directory.remove_schedule(found.account_id, found.id)
@@ -165,10 +165,6 @@ def _target_problem(call: Call, name: str) -> list[Problem]:
         return []
     valid = ", ".join(targets) or "none; the operator names them in the setting `export_targets`"
     return [Problem("target", name[:100], f"there is no such place{suggest(name, targets)}", valid)]
-
-
-def _is_seen(call: Call, schedule: Schedule) -> bool:
-    return schedule.user_id == call.actor.user_id or "manage_access" in permissions_of(call.actor)
 
 
 def _shown(schedule: Schedule, to: Principal) -> ShownSchedule:

@@ -28,7 +28,7 @@ from calldex.directory.tables import ExportState
 from calldex.errors import BadToken, Conflict, Gone, NotFound, OtherNode, ScopeChanged, TooMany
 from calldex.exports import FORMATS
 from calldex.exports.request import FORMAT_WORDS, ExportRequest
-from calldex.jobs.exports import ExportJobs, still_permitted
+from calldex.jobs.exports import ExportJobs, may_know, still_permitted
 from calldex.node import DAY_MS, Node
 from calldex.records.record import from_ms
 from calldex.sealing import KEY_BYTES, Sealing
@@ -121,12 +121,19 @@ class BackgroundExports:
         return reply
 
     async def list(self, request: Request) -> Response:
-        """Those of the caller; of the whole account for who manages rights."""
+        """Those of the caller; also those of others for who manages rights, up to their own."""
         owner, pairs = await caller(request, self._directory, await pairs_of(request))
         only(pairs, ())
         permit(owner, EITHER)
-        whose = None if _manages(owner) else owner.user_id
-        found = await self._run(request, lambda: self._directory.exports(owner.account_id, whose))
+        whose = None if "manage_access" in permissions_of(owner) else owner.user_id
+
+        def listed() -> list[Export]:
+            found = self._directory.exports(owner.account_id, whose)
+            makers = {(each.user_id, each.key_id): each for each in found}
+            known = {key: may_know(self._directory, owner, maker) for key, maker in makers.items()}
+            return [each for each in found if known[each.user_id, each.key_id]]
+
+        found = await self._run(request, listed)
         return _reply(ExportList([self._shown(each, owner) for each in found]))
 
     async def show(self, request: Request) -> Response:
@@ -189,7 +196,7 @@ class BackgroundExports:
     def _own(self, owner: Principal, id_: str) -> Export:
         """One that the caller may know of; `NotFound`."""
         export = self._directory.export(id_, owner.account_id)
-        if export.user_id != owner.user_id and not _manages(owner):
+        if not may_know(self._directory, owner, export):
             raise NotFound(f"there is no export {id_[:100]!r} of yours")
         return export
 
@@ -258,10 +265,6 @@ def _format(export: Export) -> FORMAT_WORDS:
     return word
 
 
-def _manages(owner: Principal) -> bool:
-    return "manage_access" in permissions_of(owner)
-
-
 def _reply(members: ShownExport | ExportList, status: int = 200) -> Response:
     return Response(msgspec.json.encode(members), status, {"Cache-Control": "no-store"}, JSON)
 
@@ -296,7 +299,8 @@ ENDPOINTS: Final = (
         id="list_exports",
         summary="List the exports that are made in the background, newest first",
         description=(
-            "Those of the caller; of the whole account, without links to their files, for who may manage access. Needs"
+            "Those of the caller; those of others, without links to their files, for who may manage access and all"
+            " that their makers may. Needs"
             " `export` or `manage_access`."
         ),
         gives=ExportList,

@@ -20,11 +20,12 @@ import msgspec
 import structlog
 
 from calldex.access import Principal, permissions_of, scope_of
+from calldex.access.guard import is_over
 from calldex.audit.chain import Actor
 from calldex.audit.noting import noting
 from calldex.buckets import kept_credentials
 from calldex.clock import now_ms
-from calldex.directory import Directory, Export
+from calldex.directory import Directory, Export, Maker
 from calldex.errors import CalldexError, Conflict, DiskFull, NotFound, ScopeChanged, Unavailable
 from calldex.exports import FORMATS, UPDATED_AT
 from calldex.exports.request import ExportRequest, made
@@ -263,6 +264,17 @@ def still_permitted(directory: Directory, export: Export) -> Principal:
     if export.scope not in (None, scope_of(principal).fingerprint()):
         raise ScopeChanged("what its maker may see has changed since they asked for it; ask for it again")
     return principal
+
+
+def may_know(directory: Directory, asker: Principal, maker: Maker) -> bool:
+    """Whether somebody may know of an export or a schedule, and end it: who made it, and who may manage access and all
+    that its maker may. What nobody may have any more is for everybody who may manage access."""
+    if (asker.account_id, asker.user_id) == (maker.account_id, maker.user_id):
+        return True
+    if "manage_access" not in permissions_of(asker):
+        return False
+    rights = directory.rights_of(maker)
+    return rights is None or is_over(asker, rights)
 
 
 def actor_of(export: Export) -> Actor:
