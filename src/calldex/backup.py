@@ -218,7 +218,6 @@ def _own_errors(where: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        name = error.filename or where
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFull(f"there is no room left to write {name}; nothing of it was kept") from error
-        raise UnreadableInput(f"{name}: {error.strerror}") from error
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):  # a file that is copied would be told by where it comes from
+            raise DiskFull(f"there is no room left to write {where}; nothing of it was kept") from error
+        raise UnreadableInput(f"{error.filename or where}: {error.strerror}") from error

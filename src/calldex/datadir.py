@@ -7,6 +7,7 @@ directory is made before the ledger, and knows of it only when it is made.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
@@ -18,7 +19,7 @@ from typing import Final, Self
 
 from calldex.directory import Directory
 from calldex.directory.database import is_there as is_directory
-from calldex.errors import DataDirInUse, UnreadableInput
+from calldex.errors import DataDirInUse, DiskFull, UnreadableInput
 from calldex.settings import Settings
 from calldex.store.embedded import COLUMNS_FILE, LEDGER_FILE
 from calldex.store.embedded.reader import LedgerReader
@@ -69,7 +70,8 @@ class Lock:
             self._folder = os.open(data, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             self._file = os.open(data / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
-            raise UnreadableInput(f"the data directory {data} cannot be used: {error.strerror}") from error
+            kind = DiskFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else UnreadableInput
+            raise kind(f"the data directory {data} cannot be used: {error.strerror}") from error
         if not (_locked(self._folder) and _locked(self._file)):
             owner = os.pread(self._file, 20, 0).decode(errors="replace").strip() or "unknown"
             self.release()

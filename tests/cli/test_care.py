@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from contextlib import closing
@@ -12,7 +13,9 @@ import msgspec
 import pytest
 
 from calldex.datadir import Lock
+from tests.api.test_full_disk import fill_wholly
 from tests.cli.tools import calldex, jsonl
+from tests.store.test_durability import small_disk
 
 
 @pytest.fixture
@@ -81,6 +84,36 @@ def test_what_is_no_backup_is_refused(tmp_path: Path) -> None:
     """Exit code 5, and the missing file is named."""
     result = calldex("restore", tmp_path, data=tmp_path / "new")
     assert (5, True) == (result.exit_code, "manifest.json: No such file" in result.stderr)
+
+
+@pytest.mark.parametrize("left", [0, 1 << 14])
+def test_restoring_and_exporting_on_a_full_disk(full: Path, tmp_path: Path, left: int) -> None:
+    """Exit code 4, the name of what had no room, and nothing is left."""
+    assert 0 == calldex("backup", tmp_path / "backup", data=full).exit_code
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    with small_disk(disk):
+        (disk / "ballast").write_bytes(bytes((12 << 20) - (1 << 17)))
+        fill_wholly(disk)
+        with (disk / "ballast").open("r+b") as file:
+            file.truncate((disk / "ballast").stat().st_size - left)
+        for words in (
+            ("restore", tmp_path / "backup", "--data", disk / "data"),
+            ("export", "--format", "ndjson", "-o", disk / "data", "--data", full),
+        ):
+            ended = calldex(*words)
+            assert (4, True) == (ended.exit_code, str(disk) in ended.stderr), ended.stderr
+            assert [disk / "ballast"] == list(disk.iterdir())
+
+
+def test_a_folder_that_has_no_room_is_no_unreadable_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit code 4."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "mkdir", full)
+    assert 4 == calldex("users", "add", "a@example.com", "--name", "A", data=tmp_path / "data").exit_code
 
 
 def test_check_finds_a_changed_record(full: Path) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from calldex.directory import Directory
+from calldex.errors import DiskFull
+from calldex.ingest import rebuild
 from tests.cli.tools import SAMPLE, calldex, counts
 
 ASTERISK = ("--format", "asterisk", "--set", "zone=UTC", "--set", "trunks=PJSIP/carrier-*", "--set", "extensions=10XX")
@@ -206,6 +209,29 @@ def test_a_source_is_set_and_rebuilt(pbx: Path) -> None:
         msgspec.json.decode(calldex("sources", "rebuild", "pbx", "--json", data=pbx).stdout)[name]
         for name in ("changed", "unchanged")
     ]
+
+
+def test_a_rebuild_that_ends_on_a_full_disk(pbx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Says what it has done before; begun again it does the rest."""
+    calldex("import", "--source", "pbx", SAMPLE / "Master.csv", data=pbx)
+    calldex("sources", "set", "pbx", "--set", "zone=Asia/Kathmandu", data=pbx)
+    monkeypatch.setattr(rebuild, "STEP", 40)
+    step = rebuild.Rebuild.step
+
+    def full(self: rebuild.Rebuild, after: int) -> rebuild.Step:
+        if after > 0:
+            raise DiskFull("there is no room left on the disk; nothing of this was kept")
+        return step(self, after)
+
+    monkeypatch.setattr(rebuild.Rebuild, "step", full)
+    ended = calldex("sources", "rebuild", "pbx", data=pbx)
+    done = re.search(r"; before that, (\d+) calls were put together otherwise, and are kept\n", ended.stderr)
+    assert (4, True) == (ended.exit_code, done is not None), ended.stderr
+    monkeypatch.setattr(rebuild.Rebuild, "step", step)
+    made = msgspec.json.decode(calldex("sources", "rebuild", "pbx", "--json", data=pbx).stdout)
+    assert done is not None
+    assert made["unchanged"] == int(done[1]) > 0
+    assert made["changed"] > 0
 
 
 def uuids(data: Path) -> list[str]:

@@ -46,8 +46,9 @@ from calldex.transport.workers import Workers
 
 BODY_LIMIT: Final = 24 << 20
 """Holds the largest file of users or teams, in base64."""
-PIECE: Final = 1 << 20
-"""How many bytes are handed to the importing thread at once: enough that handing over costs nothing."""
+PIECE: Final = 4 << 20
+"""How many bytes are handed to the importing thread at once, and then to a process that reads them: each time it waits
+for its turn with the interpreter, and what the readers may have ahead should last for a commit."""
 AHEAD: Final = 4
 """How many such pieces may wait for it."""
 

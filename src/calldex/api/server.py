@@ -232,13 +232,21 @@ def _socket_file(path: Path) -> Iterator[socket.socket]:
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
             # Through the folder's descriptor, since the address of such a socket must not exceed 107 bytes.
-            listening.bind(f"/proc/self/fd/{folder}/{path.name}")
+            _bind(listening, f"/proc/self/fd/{folder}/{path.name}", path)
             path.chmod(0o600)
             listening.listen(_BACKLOG)
             yield listening
     finally:
         path.unlink(missing_ok=True)
         os.close(folder)
+
+
+def _bind(listening: socket.socket, address: str, path: Path) -> None:
+    try:
+        listening.bind(address)
+    except OSError as error:  # it names no file
+        error.filename = str(path)
+        raise
 
 
 def _base_url(listening: socket.socket, scheme: str) -> str:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 STDIN: Final = "-"
 EXIT_REJECTED: Final = 9
 """All was read, and some of it cannot be read."""
-_PIECE: Final = 1 << 20
+_PIECE: Final = 4 << 20
 _HEAD: Final = 64 * 1024
 """How much of a file its format is recognised by."""
 _GZIP_MAGIC: Final = b"\x1f\x8b"

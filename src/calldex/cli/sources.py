@@ -10,7 +10,7 @@ import click
 
 from calldex.cli import credentials, options, output
 from calldex.cli.command import Group
-from calldex.errors import BadParameters, Problem, UsageProblem
+from calldex.errors import BadParameters, CalldexError, Problem, UsageProblem
 
 _LISTED: Final = 100
 
@@ -182,7 +182,12 @@ def rebuild_source(name: str, preview: bool, as_json: bool, data: Path | None) -
             after: int | None = 0
             done = 0
             while after is not None:
-                step = control.do(rebuilt, RebuildFrom(what=what, after=after), subject=name)
+                try:
+                    step = control.do(rebuilt, RebuildFrom(what=what, after=after), subject=name)
+                except CalldexError as error:
+                    if what == "calls" and (made := found.changed + found.new):  # whatever it says of this step
+                        error.message += f"; before that, {made:,} calls were put together otherwise, and are kept"
+                    raise
                 after, done = step.last, done + step.rows
                 found.include(step.found)
                 tell(label, done, max(total, done))

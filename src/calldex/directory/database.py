@@ -470,7 +470,8 @@ def _reaching() -> Iterator[None]:
 
 def _unavailable(error: DatabaseError) -> Unavailable:
     if _code(error) in _FULL:
-        return DiskFull("there is no room left to write the directory database; nothing was changed")
+        fails = "" if _code(error) in (sqlite3.SQLITE_FULL, "53100") else f", or its disk fails ({_reason(error)})"
+        return DiskFull(f"there is no room left to write the directory database{fails}; nothing was changed")
     return Unavailable(f"the directory database cannot be used now: {_reason(error)}", retry_after=1)
 
 

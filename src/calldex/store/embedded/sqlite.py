@@ -219,7 +219,8 @@ def _failure(error: apsw.Error, path: Path | str, after: str) -> CalldexError | 
         case apsw.FullError():
             return DiskFull(f"{what} cannot be written: there is no room left on the disk{after}")
         case apsw.IOError() if getattr(error, "extendedresult", 0) in _UNWRITTEN:
-            return DiskFull(f"{what} cannot be written: there is no room left on the disk ({error}){after}")
+            why = "it may not grow, or its disk fails" if has_room(path) else "there is no room left on the disk"
+            return DiskFull(f"{what} cannot be written: {why} ({error}){after}")
         case apsw.CantOpenError() if not has_room(path):
             return DiskFull(f"{what} cannot be opened: there is no room left on the disk{after}")
         case apsw.BusyError() | apsw.LockedError():
