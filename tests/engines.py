@@ -93,6 +93,12 @@ def put(store: Store, records: Sequence[Cdr | Prepared], account_id: int = 1, *,
     )
 
 
+def erase(store: Store, account_id: int, uuids: Sequence[str]) -> int:
+    """Take records back, as a request does; how many were there."""
+    batch = Batch(account_id=account_id, source="", format="", origin="", removed=uuids)
+    return store.write(batch).count(Outcome.DELETED)
+
+
 def everything(account_id: int = 1) -> Query:
     """A search for all that an account has."""
     return Query(scope=Scope(account_id=account_id, whole=True))

@@ -13,6 +13,7 @@ import pytest
 
 from calldex.demo import interactions
 from tests.api.conftest import Site, write
+from tests.engines import erase
 
 PATH = "/api/v2/cdr/changes"
 
@@ -50,7 +51,7 @@ def test_a_change_is_told_at_once(empty: Site) -> None:
     write(empty.node, "main", records)
     reply = page(empty, cursor=cursor)
     assert {record.uuid for record in records} == {change["uuid"] for change in reply["changes"]}
-    empty.node.store.erase(empty.node.directory.account("main").id, [records[0].uuid])
+    erase(empty.node.store, empty.node.directory.account("main").id, [records[0].uuid])
     reply = page(empty, cursor=reply["next_cursor"])
     assert [("delete", records[0].uuid, None)] == [(c["change"], c["uuid"], c["record"]) for c in reply["changes"]]
     assert [] == page(empty, cursor=reply["next_cursor"])["changes"]

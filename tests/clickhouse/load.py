@@ -31,6 +31,7 @@ from calldex.search.query import Query
 from calldex.store import Batch, Position, Slice, Store
 from calldex.store.clickhouse import ClickhouseStore, client
 from calldex.store.clickhouse.address import parse_dsn
+from tests.engines import erase
 
 GROUPS: Final = 8
 SHARED: Final = 2
@@ -228,7 +229,7 @@ class Node:
         self.say(Begun(number, account, group, text, time.monotonic()))
         try:
             if text is None:
-                outcomes = ["erased"] * self._store.erase(account, [uuid(account, group, n) for n in range(SIZE)])
+                outcomes = ["erased"] * erase(self._store, account, [uuid(account, group, n) for n in range(SIZE)])
             else:
                 outcomes = [outcome.value for outcome in self._store.write(batch(account, group, text))]
         except Unavailable as error:

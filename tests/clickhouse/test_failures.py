@@ -28,7 +28,7 @@ from tests.clickhouse.cluster import Cluster, Host
 from tests.clickhouse.front import READ_ONLY, TOO_MANY_PARTS, Fault, Kind, Moment, answering
 from tests.clickhouse.load import GROUPS, SHARED, SIZE, Given, batch, groups, impatient, opened, seen, uuid
 from tests.clickhouse.story import Node, Story
-from tests.engines import disagreeing
+from tests.engines import disagreeing, erase
 from tests.patience import patient
 from tests.postgres import Server
 
@@ -125,7 +125,7 @@ def test_another_host_does_it(store: Store, hosts: Cluster, new_account: Callabl
     assert [Outcome.UPDATED] * SIZE == store.write(batch(account, 0, "meanwhile"))
     assert [Outcome.ACCEPTED] * SIZE == store.write(batch(account, 1, "new"))
     assert {0: "meanwhile", 1: "new"} == held(store, account)
-    assert SIZE == store.erase(account, [uuid(account, 1, number) for number in range(SIZE)])
+    assert SIZE == erase(store, account, [uuid(account, 1, number) for number in range(SIZE)])
     hosts.heal()
     assert [Outcome.UPDATED] * SIZE == store.write(batch(account, 0, "after"))
     assert {0: "after"} == held(store, account)

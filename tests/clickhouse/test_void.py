@@ -32,7 +32,7 @@ from calldex.store.clickhouse.client import Hosts
 from calldex.store.clickhouse.dialect import ended
 from calldex.store.sql import Sql, uuid_bytes
 from tests import reference
-from tests.engines import answer, chdb_database, disagreeing, everything, put
+from tests.engines import answer, chdb_database, disagreeing, erase, everything, put
 from tests.examples import examples
 from tests.patience import patient
 
@@ -98,7 +98,7 @@ class Life(RuleBasedStateMachine):
     @rule(uuids=st.lists(st.sampled_from(UUIDS), min_size=1, max_size=2, unique=True), dies=st.booleans())
     def erase(self, uuids: list[str], dies: bool) -> None:
         """Records are erased."""
-        if self.done(dies, lambda: self.store.erase(self.account_id, uuids)):
+        if self.done(dies, lambda: erase(self.store, self.account_id, uuids)):
             for uuid in uuids:
                 self.live.pop(uuid, None)
 
@@ -188,7 +188,7 @@ def test_a_node_dies(tmp_path: Path, address: Dsn) -> None:
             with pytest.raises(Died):
                 put(store, [changed])
             with pytest.raises(Died):
-                store.erase(1, UUIDS[:1])
+                erase(store, 1, UUIDS[:1])
             commits.dies = False
             assert text({record.uuid: record}) == answer(store, everything())
             other = msgspec.structs.replace(record, uuid=UUIDS[1])
@@ -252,7 +252,7 @@ def test_what_is_dropped_is_gone_from_the_disk(tmp_path: Path, address: Dsn) -> 
         commits = directory.commits()
         with closing(ClickhouseStore(address, commits, timeout_s=20, superseded_kept_s=0)) as store:
             put(store, [record, msgspec.structs.replace(record, uuid=UUIDS[1])])
-            store.erase(1, UUIDS[:1])
+            erase(store, 1, UUIDS[:1])
             assert 1 == store.purge(LATER_MS)
             kept = store.hosts.rows(Sql("SELECT uuid FROM cdr WHERE content = 1 SETTINGS apply_deleted_mask = 0"))
             assert [(uuid_bytes(UUIDS[1]),)] == kept
@@ -289,6 +289,6 @@ def test_many_spans(tmp_path: Path, address: Dsn) -> None:
             began = time.monotonic()
             assert text({record.uuid: record}) == answer(store, everything())
             assert time.monotonic() - began < patient(FAST_S)
-            store.erase(1, [record.uuid])
+            erase(store, 1, [record.uuid])
             assert text({}) == answer(store, everything())
             assert text({record.uuid: record}) == answer(store, everything(), 6001)

@@ -19,7 +19,7 @@ from calldex.settings import Settings
 from calldex.store.sql import Sql
 from tests.cli.tools import calldex, jsonl
 from tests.directory.places import PostgresqlPlace
-from tests.engines import answer, disagreeing, everything, put
+from tests.engines import answer, disagreeing, erase, everything, put
 
 pytestmark = pytest.mark.slow
 GUIDE: Final = Path(__file__).parents[2] / "docs" / "guides" / "cluster.md"
@@ -72,7 +72,7 @@ def test_a_directory_that_is_older_than_its_records(postgresql: PostgresqlPlace,
         with node.directory._db.read() as connection:  # noqa: SLF001 - a backup of the database
             backup = connection.execute(select(tables.commits)).one()
         put(node.store, longer[150:250])
-        node.store.erase(1, [records[0].uuid])
+        erase(node.store, 1, [records[0].uuid])
         put(node.store, records[:9], LATER)
     # The guide's statements: what ClickHouse has, and what is done with it.
     with Node(settings) as node:

@@ -27,7 +27,7 @@ from calldex.store.embedded.reader import LedgerReader
 from calldex.store.sql import VALUE_NAMES
 from tests.cli.tools import calldex, ended, process
 from tests.directory.places import PostgresqlPlace
-from tests.engines import answer, everything
+from tests.engines import answer, erase, everything
 
 KEPT = {
     table.name
@@ -74,7 +74,7 @@ def data(tmp_path: Path) -> Path:
         node.store.write(batch(other, records=RECORDS[300:]))
         node.store.write(batch(1, records=[changed(record) for record in RECORDS[:50]]))
         node.store.write(batch(1, records=[changed(changed(record)) for record in RECORDS[:5]]))
-        node.store.erase(1, [record.uuid for record in RECORDS[40:60]])
+        erase(node.store, 1, [record.uuid for record in RECORDS[40:60]])
         rows = [CallRow(bytes([n]), (f"link {n // 2}", "all"), f"row \0 {n}", RECORDS[n].uuid) for n in range(20)]
         rejects = [Reject("too short", f"line {n}", b"\xff%d" % n) for n in range(7)]
         node.store.write(batch(1, rows=rows, rejects=rejects, receipt_key="key", receipt=receipt))

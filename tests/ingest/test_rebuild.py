@@ -23,7 +23,7 @@ from calldex.ingest.pipeline import Ingest
 from calldex.ingest.rebuild import Rebuild, Rebuilt, Step
 from calldex.ingest.settle import settle
 from calldex.store import Batch, Store
-from tests.engines import ENGINES, LONG_S, answer, everything
+from tests.engines import ENGINES, LONG_S, answer, erase, everything
 from tests.formats.test_asterisk_consistent import EPOCH, at
 from tests.formats.tools import ASTERISK_22, PBX, line
 
@@ -140,7 +140,7 @@ def test_what_was_erased_stays_erased(site: Site) -> None:
     """Whatever is still known of its rows."""
     site.take(ASTERISK_22, *FILES)
     first = str(site.records()[0]["uuid"])
-    site.store.erase(site.account_id, [first])
+    erase(site.store, site.account_id, [first])
     found = site.steps(WRONG, "relink", "step")
     assert (1, 0) == (found.erased, found.new)
     assert first not in {each["uuid"] for each in site.records()}

@@ -18,7 +18,7 @@ from calldex.search.page import Page, Pager
 from calldex.search.query import PageRequest, Query, parse
 from calldex.search.token import KEY_BYTES, Sealer, Token
 from calldex.store import Store
-from tests.engines import embedded, everything, put
+from tests.engines import embedded, erase, everything, put
 
 NOW: Final = 1_780_000_000_000
 LIFE_MS: Final = 2 * 86_400_000
@@ -219,7 +219,7 @@ def test_a_change_is_another_entity(tmp_path: Path) -> None:
         changes: list[Callable[[], object]] = [
             lambda: put(store, records(3)),
             lambda: put(store, [msgspec.structs.replace(records(1)[0], comment="b")]),
-            lambda: store.erase(1, [records(1)[0].uuid]),
+            lambda: erase(store, 1, [records(1)[0].uuid]),
         ]
         tags = set()
         for change in changes:
@@ -238,7 +238,7 @@ def test_a_walk_over_what_was_purged(tmp_path: Path) -> None:
         for account_id in (1, 2):
             put(store, records(10), account_id)
         tokens = {account_id: read(store, everything(account_id), PageRequest(1, 5)).token for account_id in (1, 2)}
-        store.erase(1, [cdr.uuid for cdr in records(3)])
+        erase(store, 1, [cdr.uuid for cdr in records(3)])
         assert 5 == read(store, everything(), PageRequest(1, 5, tokens[1])).count
         store.purge(int(time.time() * 1000) + 1000)
         with pytest.raises(TokenExpired):

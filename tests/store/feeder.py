@@ -28,7 +28,7 @@ from calldex.search.query import Query, parse
 from calldex.store import Batch, Store
 from calldex.store.clickhouse import ClickhouseStore
 from calldex.store.clickhouse.address import Dsn
-from tests.engines import LONG_S, answer, changes_of, embedded, put
+from tests.engines import LONG_S, answer, changes_of, embedded, erase, put
 
 WRITERS: Final = 3
 POOL: Final = 40
@@ -116,7 +116,7 @@ def write(store: Store, writer: int, seed: int) -> None:
         if what < 0.6:
             put(store, some, wait=chance.random() < 0.3)
         elif what < 0.8:
-            store.erase(1, [some[0].uuid, some[1].uuid])
+            erase(store, 1, [some[0].uuid, some[1].uuid])
         else:
             merged = Batch(
                 account_id=1, source="", format="", origin="", records=some[:1], removed=[some[1].uuid, some[2].uuid]

@@ -27,7 +27,7 @@ from calldex.search.query import parse
 from calldex.store import Outcome, Store
 from calldex.store.embedded import COLUMNS_FILE, LEDGER_FILE, EmbeddedStore
 from calldex.store.embedded.columns import Columns
-from tests.engines import LONG_S, answer, disagreeing, embedded, everything, put
+from tests.engines import LONG_S, answer, disagreeing, embedded, erase, everything, put
 
 WAL: Final = f"{COLUMNS_FILE}.wal"
 SEARCHES: Final[tuple[dict[str, str], ...]] = (
@@ -76,7 +76,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Answers]
         put(store, [record(n) for n in range(300)])
         put(store, [record(n, "changed") for n in range(0, 300, 7)])
         put(store, [record(n, "of the other account") for n in range(50)], 2)
-        store.erase(1, [record(n).uuid for n in range(0, 300, 11)])
+        erase(store, 1, [record(n).uuid for n in range(0, 300, 11)])
         shutil.copytree(closed, killed)
         found = answers(store)
     assert (300 - 28, 50) == (found[0][0], found[len(SEARCHES)][0])
@@ -178,7 +178,7 @@ def test_a_ledger_older_than_its_columns(kept: tuple[Path, Path, Answers], tmp_p
     shutil.copytree(closed, folder)
     with closing(embedded(folder)) as store:
         put(store, [record(n, "later") for n in range(200, 350)])
-        store.erase(1, [record(5).uuid])
+        erase(store, 1, [record(5).uuid])
         assert expected != answers(store)
     shutil.copy(closed / LEDGER_FILE, folder / LEDGER_FILE)
     same_again(folder, expected)
@@ -192,7 +192,7 @@ def test_columns_older_than_their_ledger(kept: tuple[Path, Path, Answers], tmp_p
     with closing(embedded(folder)) as store:
         put(store, [record(n, "later") for n in range(200, 350)])
         put(store, [record(n, "later still") for n in range(190, 340)])
-        store.erase(1, [record(5).uuid, record(339).uuid])
+        erase(store, 1, [record(5).uuid, record(339).uuid])
         expected = answers(store)
     shutil.copy(closed / COLUMNS_FILE, folder / COLUMNS_FILE)
     same_again(folder, expected)
@@ -323,7 +323,7 @@ def test_waiting_for_what_was_written_has_an_end(tmp_path: Path, monkeypatch: py
         with pytest.raises(StoreNotReady, match="searches cannot be answered yet"):
             store.head(1)
         with pytest.raises(StoreNotReady, match="what was written is kept"):
-            store.erase(1, [record(0).uuid])
+            erase(store, 1, [record(0).uuid])
         going_on.set()
         assert [Outcome.UNCHANGED] == patiently(lambda: put(store, [record(1)]))
         assert 1 == answer(store, everything())[0]

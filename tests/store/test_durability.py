@@ -21,7 +21,7 @@ from calldex.search.query import parse
 from calldex.store import Batch, Outcome, Receipt, Reject, Store
 from calldex.store.embedded import LEDGER_FILE
 from tests import reference
-from tests.engines import answer, disagreeing, embedded, everything, put
+from tests.engines import answer, disagreeing, embedded, erase, everything, put
 from tests.store import writer
 
 ROOT = Path(__file__).parents[2]
@@ -263,8 +263,8 @@ def test_erasing_on_a_full_disk(tmp_path: Path) -> None:
         # The log of the ledger is as long as it may be.
         log = tmp_path / f"{LEDGER_FILE}-wal"
         with small_files(log.stat().st_size), pytest.raises(DiskFull):
-            store.erase(1, [cdr.uuid for cdr in many(0)])
+            erase(store, 1, [cdr.uuid for cdr in many(0)])
         assert 600 == answer(store, everything())[0]
-        assert 200 == store.erase(1, [cdr.uuid for cdr in many(0)])
+        assert 200 == erase(store, 1, [cdr.uuid for cdr in many(0)])
         assert 400 == answer(store, everything())[0]
         assert [] == disagreeing(store)

@@ -22,7 +22,7 @@ from calldex.search.feed import ChangeFeed, Versions
 from calldex.search.query import Query, parse
 from calldex.store import Store
 from calldex.store.embedded import sqlite
-from tests.engines import answer, changes_of, embedded, everything, put
+from tests.engines import answer, changes_of, embedded, erase, everything, put
 from tests.examples import examples
 
 SEALING: Final = Sealing(bytes(KEY_BYTES), "a test")
@@ -128,7 +128,7 @@ def test_a_copy_is_what_its_reader_sees(
         if step == "put":
             put(shared, what, account_id)
         elif step == "erase":
-            shared.erase(account_id, [call(number).uuid for number in what])
+            erase(shared, account_id, [call(number).uuid for number in what])
         else:
             copy.take(what)
     copy.drain(data.draw(st.integers(1, 5)))
@@ -172,7 +172,7 @@ def test_every_version_in_order(shared: Store, new_account: Callable[[], int]) -
     account_id = new_account()
     for comment in ("a", "b", None):
         put(shared, [call(1, comment=comment)], account_id)
-    shared.erase(account_id, [call(1).uuid])
+    erase(shared, account_id, [call(1).uuid])
     put(shared, [call(1, comment="again")], account_id)
     feed = ChangeFeed(shared, SEALING)
     page = feed.page(whole(account_id), feed.began(whole(account_id), "beginning", "all"), 100)
@@ -244,7 +244,7 @@ def test_a_cursor_that_needs_what_was_dropped(forgetful: Store) -> None:
         query: feed.page(query, feed.began(query, "beginning", "latest"), 10).cursor for query in (filtered, whole(1))
     }
     put(forgetful, [call(1, disposition="missed")])
-    forgetful.erase(1, [call(2).uuid])
+    erase(forgetful, 1, [call(2).uuid])
     forgetful.settle()
     forgetful.purge(int(time.time() * 1000) + 1000)
     with pytest.raises(CursorExpired) as refused:
@@ -307,7 +307,7 @@ def test_writers_and_a_reader_at_once(shared: Store, new_account: Callable[[], i
         for number in range(8):
             put(shared, [call(first + number % 3, comment=f"{number}")], account_id, wait=False)
             if number % 4 == 3:
-                shared.erase(account_id, [call(first).uuid])
+                erase(shared, account_id, [call(first).uuid])
 
     def reads() -> Iterator[bool]:
         while not ended.is_set():

@@ -26,7 +26,7 @@ from calldex.store import Batch, Outcome
 from calldex.store.embedded import COLUMNS_FILE, LEDGER_FILE, EmbeddedStore, follower, sqlite
 from calldex.store.embedded.columns import Columns
 from calldex.store.embedded.engine import Engine, changing
-from tests.engines import answer, embedded, everything, put
+from tests.engines import answer, embedded, erase, everything, put
 from tests.store.test_durability import small_disk
 from tests.store.test_proof import record
 
@@ -144,7 +144,7 @@ def test_a_foreign_lock_is_waited_for_and_then_told(tmp_path: Path, monkeypatch:
     with closing(embedded(tmp_path)) as store:
         put(store, [record(1)])
         with holding(tmp_path / LEDGER_FILE, "BEGIN EXCLUSIVE"):
-            for write in (lambda: put(store, [record(2)]), lambda: store.erase(1, [record(1).uuid])):
+            for write in (lambda: put(store, [record(2)]), lambda: erase(store, 1, [record(1).uuid])):
                 with pytest.raises(Unavailable, match="another program holds the lock") as refused:
                     write()
                 assert refused.value.retry_after

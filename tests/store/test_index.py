@@ -20,7 +20,7 @@ from calldex.search.query import Query, parse
 from calldex.store.embedded import EmbeddedStore, index, parts, segment
 from calldex.store.embedded.index import is_narrow
 from tests import reference
-from tests.engines import LONG_S, answer, disagreeing, embedded, put
+from tests.engines import LONG_S, answer, disagreeing, embedded, erase, put
 from tests.examples import examples
 
 WHOLE = Scope(account_id=1, whole=True)
@@ -152,7 +152,7 @@ def test_any_life_of_records(tmp_path_factory: pytest.TempPathFactory, data: st.
                     put(store, written)
                     live |= {cdr.uuid: cdr for cdr in written}
                 case "e":
-                    store.erase(1, [uuid := data.draw(st.sampled_from(UUIDS))])
+                    erase(store, 1, [uuid := data.draw(st.sampled_from(UUIDS))])
                     live.pop(uuid, None)
                 case "p":
                     store.purge(2**60)
@@ -309,7 +309,7 @@ def test_parts_are_found_where_keys_do_not_tell_them(tmp_path: Path) -> None:
             "2": 1,
         }
         assert asked == {text: made.count(part(text), head) for text in asked}
-        store.erase(1, [lasting(1).uuid])
+        erase(store, 1, [lasting(1).uuid])
         assert [3, 1, 2] == [
             made.count(part("4"), head),
             made.count(part("77"), store.head(1)),

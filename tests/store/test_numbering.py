@@ -27,7 +27,7 @@ from calldex.store.embedded.ledger import Ledger
 from calldex.store.embedded.numbering import Numbering
 from calldex.store.embedded.reader import LedgerReader
 from calldex.store.embedded.schema import LEDGER
-from tests.engines import answer, changes_of, disagreeing, embedded, everything, put
+from tests.engines import answer, changes_of, disagreeing, embedded, erase, everything, put
 from tests.store import older
 
 SEALING: Final = Sealing(bytes(KEY_BYTES), "a test")
@@ -97,7 +97,7 @@ def test_two_accounts_write_in_turn(reopened: Callable[[], Store]) -> None:
         put(store, [call(number, f"{round_}") for number in range(10)], 2)
         assert (round_ + 1, round_ + 1) == head == (store.head(1), store.log.last(1))
     put(store, [call(1, "changed")], 1)
-    store.erase(1, [call(2).uuid])
+    erase(store, 1, [call(2).uuid])
     opened = store
     for again in (False, True):
         opened = reopened() if again else store

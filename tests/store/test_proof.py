@@ -26,7 +26,7 @@ from calldex.store.embedded.ledger import Ledger
 from calldex.store.embedded.reader import LedgerReader, proved
 from calldex.store.embedded.schema import LEDGER
 from calldex.store.sql import VALUE_NAMES, prepared, uuid_bytes
-from tests.engines import LONG_S, answer, embedded, everything, knowing_json, put
+from tests.engines import LONG_S, answer, embedded, erase, everything, knowing_json, put
 from tests.examples import examples
 
 LIVE: Final = 1 << 62
@@ -53,7 +53,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with closing(embedded(folder)) as store:
         put(store, [record(n) for n in range(40)])
         put(store, [record(n, "changed") for n in range(0, 40, 10)])
-        store.erase(1, [record(5).uuid, record(6).uuid])
+        erase(store, 1, [record(5).uuid, record(6).uuid])
         put(store, [record(6, "again")])
         assert [] == store.integrity()
     return folder

@@ -14,7 +14,7 @@ from calldex.records.record import Cdr, from_ms
 from calldex.search.query import Query, parse
 from calldex.store import Mentioned, Store
 from tests import reference
-from tests.engines import answer, put
+from tests.engines import answer, erase, put
 from tests.examples import examples
 from tests.strategies import IDS, batches, searches
 
@@ -88,7 +88,7 @@ def test_totals_follow_every_change(shared: Store, new_account: Callable[[], int
                 written = [msgspec.structs.replace(others[index], uuid=records[index].uuid) for index in chosen]
             case _:
                 written = []
-                shared.erase(account_id, [records[index].uuid for index in chosen])
+                erase(shared, account_id, [records[index].uuid for index in chosen])
                 for index in chosen:
                     kept.pop(records[index].uuid, None)
         if written:

@@ -28,7 +28,7 @@ from calldex.store.embedded.packing import Packing
 from calldex.store.embedded.versions import Versions
 from calldex.store.sql import Sql, values_of
 from tests import reference
-from tests.engines import answer, chdb, chdb_database, disagreeing, embedded, put
+from tests.engines import answer, chdb, chdb_database, disagreeing, embedded, erase, put
 from tests.store import older
 
 PATIENCE_S: Final = 60.0
@@ -187,7 +187,7 @@ def test_everything_else_serves_meanwhile(data: Path, gate: Gate) -> None:
             )
             gone = records[1].pop()
             put(store, [fresh])
-            assert 1 == store.erase(1, [gone.uuid])
+            assert 1 == erase(store, 1, [gone.uuid])
             assert store.get(1, fresh.uuid) is not None
             records[1].append(fresh)
             assert [] == disagreeing(store)

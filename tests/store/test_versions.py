@@ -23,7 +23,7 @@ from calldex.records.record import Cdr, from_ms, time_uuid
 from calldex.search.query import Query, parse
 from calldex.store import Batch, Outcome, Receipt, Store, Version
 from tests import reference
-from tests.engines import answer, disagreeing, everything, put
+from tests.engines import answer, disagreeing, erase, everything, put
 from tests.examples import examples
 
 AT = datetime(2026, 3, 29, 0, 30, tzinfo=UTC)
@@ -96,7 +96,7 @@ def test_changes_that_nobody_waited_for(store: Store, changes: int) -> None:
     """Several commits that become visible together leave one live version of each record: the last."""
     for n in range(changes):
         put(store, [record(duration_s=n), record(UUIDS[1])], wait=False)
-    store.erase(1, [UUIDS[1]])
+    erase(store, 1, [UUIDS[1]])
     put(store, [record(UUIDS[2])], wait=False)
     put(store, [record(UUIDS[2], comment="b")], wait=False)
     store.settle()
@@ -117,9 +117,9 @@ def test_erased(store: Store) -> None:
     """An erasure closes the live version and leaves a tombstone; the record may come again."""
     put(store, [record(), record(UUIDS[1])])
     before = store.head(1)
-    assert 1 == store.erase(1, [UUIDS[0], UUIDS[2]])
-    assert 0 == store.erase(1, [UUIDS[0]])
-    assert 0 == store.erase(2, [UUIDS[1]])
+    assert 1 == erase(store, 1, [UUIDS[0], UUIDS[2]])
+    assert 0 == erase(store, 1, [UUIDS[0]])
+    assert 0 == erase(store, 2, [UUIDS[1]])
     assert None is store.get(1, UUIDS[0])
     assert [codec.encode(record()), None] == contents(store.history(1, UUIDS[0]))
     assert (1, codec.encode(record(UUIDS[1]))) == answer(store, everything())
@@ -222,7 +222,7 @@ class Life(RuleBasedStateMachine):
         known = [uuid for uuid in uuids if self.live.pop(uuid, None) is not None]
         for uuid in known:
             self.note(uuid, None)
-        assert len(known) == self.store.erase(self.account_id, uuids)
+        assert len(known) == erase(self.store, self.account_id, uuids)
 
     @rule(
         removed=st.lists(st.sampled_from(UUIDS), min_size=1, max_size=4),
@@ -300,7 +300,7 @@ def test_searches_as_of_a_commit_do_not_move(store: Store) -> None:
                 store, [msgspec.structs.replace(hour((n * 7 + i) % 500), comment=f"{n}") for i in range(20)], wait=False
             )
             put(store, [record(time_uuid(n, f"new {worker}"))])
-            store.erase(1, [hour(n % 500).uuid])
+            erase(store, 1, [hour(n % 500).uuid])
 
     def look() -> Iterator[tuple[int, bytes]]:
         query = parse([("min_duration", "3")], Scope(account_id=1, whole=True), "UTC")[0]
@@ -330,7 +330,7 @@ def test_purge(forgetful: Store) -> None:
     store.settle()
     put(store, [record(), record(UUIDS[1])])
     put(store, [record(comment="b")])
-    store.erase(1, [UUIDS[1]])
+    erase(store, 1, [UUIDS[1]])
     put(store, [record(UUIDS[2])], account_id=2)
     assert 0 == store.purged_upto(1)
     assert 2 == store.purge(int(time.time() * 1000) + 1000)
@@ -350,7 +350,7 @@ def test_the_head_that_is_told_at_once(forgetful: Store) -> None:
     told = forgetful.head_at_once(1)
     steps = (
         lambda: put(forgetful, [record(), record(UUIDS[1])]),
-        lambda: forgetful.erase(1, [UUIDS[1]]),
+        lambda: erase(forgetful, 1, [UUIDS[1]]),
         lambda: put(forgetful, [record(UUIDS[2])], account_id=2),
         lambda: forgetful.purge(int(time.time() * 1000) + 1000),
     )
@@ -372,7 +372,7 @@ def test_new_searches_begin_behind_what_was_purged(tmp_path: Path, opener: Calla
     """After a purge and a restart a new search is as of a commit that is not among the purged: its tokens work."""
     store = opener(tmp_path, 0)
     put(store, [record(), record(UUIDS[1])])
-    store.erase(1, [UUIDS[1]])
+    erase(store, 1, [UUIDS[1]])
     store.settle()
     store.purge(int(time.time() * 1000) + 1000)
     store.close()

@@ -26,7 +26,7 @@ from calldex.search.token import KEY_BYTES, Sealer
 from calldex.store import Store, embedded
 from calldex.store.embedded.columns import Columns
 from tests import reference
-from tests.engines import disagreeing, everything, put
+from tests.engines import disagreeing, erase, everything, put
 from tests.engines import embedded as engine
 from tests.examples import examples, first_are_quick
 
@@ -148,7 +148,7 @@ class Disturbance:
             changed = [msgspec.structs.replace(cdr, comment=str(chance.random())) for cdr in old[3:]]
             self.uuids |= {cdr.uuid for cdr in new}
             put(self._store, [*new, *moved, *changed], wait=chance.random() < 0.5)
-            self._store.erase(1, [record(chance.randrange(400)).uuid])
+            erase(self._store, 1, [record(chance.randrange(400)).uuid])
             self.written += 1
 
     def __enter__(self) -> Self:
@@ -290,7 +290,7 @@ def test_a_walk_goes_on_over_what_was_erased(store: Store) -> None:
     put(store, records)
     walk = documented(pager(store), everything(), 10)
     first = next(walk)
-    store.erase(1, [cdr.uuid for cdr in records])
+    erase(store, 1, [cdr.uuid for cdr in records])
     put(store, [record(n, comment="new") for n in range(25, 60)])
     assert b",".join(map(codec.encode, reference.answer(records, {}))) == text([first, *walk])
     assert 35 == page(pager(store), everything(), PageRequest(1, 10)).total

@@ -12,7 +12,7 @@ from typing import Final
 
 from calldex.records.record import Cdr, from_ms, time_uuid
 from calldex.store import Store
-from tests.engines import embedded, put
+from tests.engines import embedded, erase, put
 
 POOL: Final = 2_000
 """How many different records there are; steps come back to them."""
@@ -44,7 +44,7 @@ def do(store: Store, n: int) -> None:
     if records:
         put(store, records, wait=n % 3 == 0)
     else:
-        store.erase(1, erased)
+        erase(store, 1, erased)
 
 
 def main() -> None:

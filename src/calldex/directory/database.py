@@ -75,7 +75,6 @@ _FULL: Final = (
     *(sqlite3.SQLITE_IOERR_TRUNCATE, sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_SHMOPEN),
     *(sqlite3.SQLITE_IOERR_SHMMAP, "53100"),
 )
-_UNOPENED: Final = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR)
 _LITTLE: Final = 64 * 1024
 """Bytes left on a disk below which a file that cannot be opened is one that has no room."""
 _BUSY: Final = (sqlite3.SQLITE_BUSY, "55P03")

@@ -54,7 +54,7 @@ _LINE: Final = re.compile(r"line ([1-9][0-9]*)")
 
 Mention = tuple[NamedKind, int | str, str | None, int]
 """What a thing (by kind and key) was called, and at which epoch millisecond: see `directory.Seen`."""
-Stretch = tuple[int, bytes]
+Portion = tuple[int, bytes]
 """Some pieces of a stream, as whole lines if nothing else is said, and the number of the first."""
 
 
@@ -237,7 +237,7 @@ def batches(pieces: Iterable[_T], size: int, stream: Metered) -> Iterator[list[_
         yield batch
 
 
-def _parts(chunks: Iterable[bytes]) -> Iterator[Stretch]:
+def _parts(chunks: Iterable[bytes]) -> Iterator[Portion]:
     """The chunks, cut so that each ends with a line; only the last may lack its line feed.
 
     Memory is bounded as in `formats.lines`: of a line beyond `LINE_LIMIT` enough is kept to see that it is too long.
@@ -256,7 +256,7 @@ def _parts(chunks: Iterable[bytes]) -> Iterator[Stretch]:
         yield first, rest
 
 
-def _up_to(size: int, parts: Iterator[Stretch]) -> Iterator[Stretch]:
+def _up_to(size: int, parts: Iterator[Portion]) -> Iterator[Portion]:
     """The first parts, until they have this size together; the others stay in `parts`."""
     while size > 0 and (part := next(parts, None)) is not None:
         size -= len(part[1])
@@ -291,7 +291,7 @@ class Worker:
         self._receiving = ThreadPoolExecutor(1, thread_name_prefix="from-reader")
         self._sending.submit(self._send, pickle.dumps((read, source)))
 
-    def block(self, part: Stretch) -> Future[Block]:
+    def block(self, part: Portion) -> Future[Block]:
         """Let a part be read; the block that it becomes, or `Unavailable`."""
         self._sending.submit(self._send, _ENCODE(part))
         return self._receiving.submit(self._receive)
@@ -339,7 +339,7 @@ def work() -> None:
         if begin is None:
             return
         read, source = pickle.loads(begin)  # noqa: S301 - from the process that started this one
-        decode = msgspec.msgpack.Decoder(Stretch).decode
+        decode = msgspec.msgpack.Decoder(Portion).decode
         while (message := _received(parent)) is not None:
             first, text = decode(message)
             try:

@@ -357,10 +357,6 @@ class Writing(Protocol):
         """Return when everything committed is visible to searches. Raises `DiskFull`, or `StoreNotReady` when that
         does not come nearer; what was committed is kept all the same."""
 
-    def erase(self, account_id: int, uuids: Sequence[str]) -> int:
-        """Close the live versions of these records and leave tombstones; how many there were. Walks that began
-        earlier still see them until their tokens end."""
-
 
 class Staging(Protocol):
     """What is kept beside records, and is written with them: rows of calls, the quarantine, receipts."""

@@ -180,13 +180,6 @@ class ClickhouseStore:
 
         return self._written(account_id, made)[0]
 
-    def erase(self, account_id: int, uuids: Sequence[str]) -> int:
-        """See `Store.erase`."""
-        batch = Batch(account_id=account_id, source="", format="", origin="", removed=uuids)
-        changes = Changes(account_id, (), uuids)
-        self._written(account_id, lambda: ([batch], changes))
-        return changes.gone
-
     def _write(self, batches: Sequence[Batch]) -> list[list[Outcome]]:
         batch = joined(batches)
         changes = Changes(batch.account_id, batch.records, batch.removed)

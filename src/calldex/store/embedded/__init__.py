@@ -153,16 +153,6 @@ class EmbeddedStore(Staging):
         """See `Store.settle`."""
         self._follower.settle()
 
-    def erase(self, account_id: int, uuids: Sequence[str]) -> int:
-        """See `Store.erase`."""
-        with self._turns.turn():
-            count, last = self._ledger.erase(account_id, uuids)
-            self._turns.committed()
-        if count:
-            self._follower.wake()
-            self._follower.seen(last)
-        return count
-
     def head(self, account_id: int) -> int:
         """See `Store.head`. While the columns cannot answer it is the ledger's end, so that searches by uuid need not
         wait; whoever asks the columns waits until they have reached it."""

@@ -376,9 +376,9 @@ class Follower:
                 self.promised = max(self.promised, seq)
                 self._changed.notify_all()
                 return
-        self.seen(seq)
+        self._seen(seq)
 
-    def seen(self, seq: int) -> None:
+    def _seen(self, seq: int) -> None:
         """Wait until a commit is visible, unless the columns are being made again; no longer than a query may take."""
         with self._changed:
             seen = self._come(seq)

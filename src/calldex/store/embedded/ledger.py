@@ -248,17 +248,6 @@ class Ledger:
         """Put the versions that a commit began into the chain; its head, to be kept when the commit is made."""
         return links.put(self._writer, self.head, begun[-1][0], chain.digests(begun)) if begun else self.head
 
-    def erase(self, account_id: int, uuids: Sequence[str]) -> tuple[int, int]:
-        """Close the live versions of these records; how many there were, and the last commit number. Raises
-        `DiskFull`."""
-        self._log.bound()
-        numbers = self.numbering.begin(self.last_seq, self.head)
-        with self._dated() as now, self._kept(numbers):
-            _, begun = self._close(account_id, uuids, self.last_seq, now)
-            numbers.put(self._writer, account_id, len(begun))
-            numbers.head = self._link(begun)
-        return len(begun), self.last_seq
-
     def fill(self, names: Sequence[str], rows: Sequence[tuple[Any, ...]], upto: int) -> None:
         """Set columns of versions (each its values and its number); those up to `upto` have theirs then. Raises
         `DiskFull`."""
