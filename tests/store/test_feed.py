@@ -20,7 +20,7 @@ from calldex.records.record import Cdr, from_ms, time_uuid, to_ms
 from calldex.sealing import KEY_BYTES, Sealing
 from calldex.search.feed import ChangeFeed, Versions
 from calldex.search.query import Query, parse
-from calldex.store import Store
+from calldex.store import Changes, Store
 from calldex.store.embedded import sqlite
 from tests.engines import answer, changes_of, embedded, erase, everything, put
 from tests.examples import examples
@@ -281,6 +281,21 @@ def test_what_is_dropped_while_a_page_is_read(
     monkeypatch.setattr(forgetful.log, "superseded", slowly)
     with pytest.raises(CursorExpired):
         feed.page(filtered, cursor, 10)
+
+
+def test_what_was_called_complete_stays_so(forgetful: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A later page of a chain tells no earlier instant, whatever the clock of the node that makes it says."""
+    put(forgetful, [call(0)])
+    copy = Copy(forgetful, whole(1))
+    copy.drain()
+    since = forgetful.log.since
+
+    def behind(*asked: Any) -> Changes:
+        found = since(*asked)
+        return msgspec.structs.replace(found, complete_ms=found.complete_ms - 60_000)
+
+    monkeypatch.setattr(forgetful.log, "since", behind)
+    copy.drain()
 
 
 def test_pages_over_numbers_that_are_not_there(forgetful: Store) -> None:

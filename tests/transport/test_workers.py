@@ -108,6 +108,26 @@ def test_who_leaves_frees_their_place() -> None:
     bounded(main())
 
 
+def test_askers_take_turns() -> None:
+    """Of those that wait, whoever has had a place comes after the others, however early they came with more."""
+    one, other = Asker(1, ("key", 1)), Asker(2, ("key", 2))
+
+    async def main() -> list[Asker]:
+        found, served = workers(1, 8), list[Asker]()
+
+        async def ask(asker: Asker) -> None:
+            ASKER.set(asker)
+            async with found.place(stays):
+                served.append(asker)
+                await asyncio.sleep(0)
+
+        tasks = [asyncio.create_task(ask(each)) for each in (one, one, one, one, other, other)]
+        await asyncio.gather(*tasks)
+        return served
+
+    assert [one, one, other, one, other, one] == bounded(main())
+
+
 def test_a_turn_that_comes_as_its_task_is_cancelled_is_passed_on() -> None:
     """A place that was handed to a request at the moment of its end is not lost."""
 
