@@ -180,6 +180,20 @@ def test_what_is_hidden() -> None:
     assert hidden("see_sensitive") == {"comment", "tags"}
 
 
+@pytest.mark.parametrize(
+    ("more", "mask"),
+    [
+        ((), (True, False)),
+        (("match_numbers",), (True, True)),
+        (("see_numbers",), (False, True)),
+    ],
+)
+def test_who_may_look_for_a_number(more: tuple[Permission, ...], mask: tuple[bool, bool]) -> None:
+    """Whether numbers are withheld, and whether a full one finds its records all the same."""
+    found = scope_of(principal(group(permissions=("see_cdrs", *more), whole=True))).mask
+    assert mask == (found.numbers, found.match)
+
+
 def test_filters_that_would_tell_are_refused() -> None:
     """With masked numbers no filter on a number is left but that for a full one, and that by its own permission; a
     filter on a hidden field is not either."""
