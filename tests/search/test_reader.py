@@ -23,6 +23,7 @@ from calldex.records.record import Cdr, canonical
 from calldex.search.query import Own, Parameters
 from calldex.search.reader import Batch, Caller, Reader, Reading, Search
 from calldex.settings import Settings
+from calldex.store import Mentioned
 from calldex.transport.workers import Workers
 
 T = TypeVar("T")
@@ -98,6 +99,17 @@ def reader_of(office: Office, **reach: Any) -> Principal:
 async def count(search: Search[Options]) -> int:
     """How many match."""
     return await search.run(search.count)
+
+
+@pytest.mark.parametrize("name", ["agents", "queues", "campaigns", "teams"])
+def test_look_ups_list_what_a_reach_names(office: Office, name: str) -> None:
+    """Also where no record has it yet."""
+
+    async def listed(search: Search[Options]) -> Mentioned | None:
+        return await search.run(search.mentioned)
+
+    found = office.ask(listed, principal=reader_of(office, **{name: (987_654,)}))
+    assert frozenset((987_654,)) == getattr(found, name)
 
 
 def test_own_parameters_are_declared(office: Office) -> None:
