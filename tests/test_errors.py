@@ -69,7 +69,7 @@ def test_suggestions(given: str, expected: str) -> None:
 def test_suggestions_among_many() -> None:
     """Among thousands of names the nearest that begins alike is found, in time for a request that has many wrong."""
     names = [f"{first}.{number}@example.com" for first in ("ana", "bo", "cy") for number in range(7_000)]
-    began = time.process_time()
+    began = time.thread_time()
     for number in range(100, 130):
         assert f", did you mean 'bo.{number}@example.com'?" == suggest(f"Bo.{number}@exmple.com", names)
-    assert 3 > time.process_time() - began  # comparing all of them takes a minute
+    assert 3 > time.thread_time() - began  # comparing all of them takes a minute

@@ -355,8 +355,8 @@ def _asked(query_string: str) -> Request:
 def test_twice_the_input_takes_twice_as_long(entry: str) -> None:
     """At every entry, of what is known to hurt most there."""
     make, work, size = ENTRIES[entry]
-    # Other work of the machine can only make it look worse: what is linear shows it in one of three tries.
-    assert any(growth(make, work, size) <= MOST for _ in range(3))
+    # Other work of the machine can only make it look worse: what is linear shows it in one of five tries.
+    assert any(growth(make, work, size) <= MOST for _ in range(5))
 
 
 def modules() -> Iterator[Any]:
@@ -407,8 +407,8 @@ def test_no_pattern_grows_faster_than_its_text(name: str) -> None:
                 use(text)
 
         text = made(LONG)
-        began = time.process_time()
+        began = time.thread_time()
         tried(text)
-        if time.process_time() - began > _AT_ONCE_S and growth(made, tried, LONG) > MOST:
+        if time.thread_time() - began > _AT_ONCE_S and growth(made, tried, LONG) > MOST:
             slow.append((begin, atom))
     assert [] == slow

@@ -146,7 +146,7 @@ def test_keys_of_an_account(directory: Directory, ann: str) -> None:
 
 
 def test_many_users_and_keys(watched: tuple[Directory, list[str]]) -> None:
-    """The keys of a large centre are read in a handful of queries and a fraction of a second."""
+    """The keys of a large centre are read in a handful of queries."""
     directory, statements = watched
     directory.put_group("main", None, GroupChanges(name="A", permissions=("see_cdrs",), reach=Reach(own=True)))
     for id_ in range(1, 21):
@@ -162,9 +162,7 @@ def test_many_users_and_keys(watched: tuple[Directory, list[str]]) -> None:
         )
     key = directory.create_key("u7@example.com")
     statements.clear()
-    began = time.thread_time()
     owner = directory.find_key(key)
-    assert time.thread_time() - began < 0.5
     assert owner is not None
     assert ((8,), (8, 9, 10, 11, 12)) == (owner.supervised_teams, owner.supervised_queues)
     assert ["Supervisor", "A"] == [group.name for group in owner.groups]

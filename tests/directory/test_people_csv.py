@@ -221,6 +221,6 @@ def test_a_large_file_is_taken_in_reasonable_time(directory: Directory) -> None:
     directory.put_team("main", 1, TeamChanges(name="Sales"))
     for role, expected in (("agent", Imported(10_000, 0, 0)), ("analyst", Imported(0, 10_000, 0))):
         lines = "\n".join(f"u{n}@example.com,User {n},{role},1" for n in range(10_000))
-        began = time.process_time()
+        began = time.thread_time()
         assert expected == directory.import_users("main", f"email,name,role,teams\n{lines}\n".encode())
-        assert time.process_time() - began < 15
+        assert time.thread_time() - began < 15
