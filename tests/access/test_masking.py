@@ -364,6 +364,13 @@ def test_hidden_fields_are_empty() -> None:
     assert shown(cdr, Mask(numbers=True, hidden=SENSITIVE)) == nothing
 
 
+def test_a_recording_keeps_the_name_of_its_call() -> None:
+    """The record's own uuid is no number, though it has the digits of one, whatever else of the name is masked."""
+    uuid = "01980c1e-6f3a-8d21-9a3b-447700900412"
+    found = shown(one(uuid=uuid, from_="447700900412", recording=f"in-447700900412-{uuid}.wav"))
+    assert (uuid, f"in-44********12-{uuid}.wav") == (found["uuid"], found["recording"])
+
+
 def test_the_recordings_of_legs_are_hidden_with_the_records_own() -> None:
     """Whoever may not hear the one hears none of the others; the rest of the leg is shown."""
     leg = Leg(started_at=from_ms(0), channel="PJSIP/201-1", recording="in-201.wav")

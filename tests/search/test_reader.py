@@ -20,7 +20,7 @@ from calldex.ingest.pipeline import Post
 from calldex.ingest.workers import block
 from calldex.node import Node
 from calldex.records.record import Cdr, canonical
-from calldex.search.query import Own, Parameters
+from calldex.search.query import Own, PageRequest, Parameters
 from calldex.search.reader import Batch, Caller, Reader, Reading, Search
 from calldex.settings import Settings
 from calldex.store import Mentioned
@@ -99,6 +99,19 @@ def reader_of(office: Office, **reach: Any) -> Principal:
 async def count(search: Search[Options]) -> int:
     """How many match."""
     return await search.run(search.count)
+
+
+def test_a_page_is_another_one_when_a_version_is_found_damaged(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was kept of it before is not given again."""
+
+    async def tag(search: Search[Options]) -> str:
+        wanted = PageRequest(1, 5)
+        return await search.run(lambda: search.fingerprint(search.place(wanted), wanted))
+
+    before, state = office.ask(tag), office.node.store.state()
+    assert before == office.ask(tag)
+    monkeypatch.setattr(office.node.store, "state", lambda: msgspec.structs.replace(state, damaged=1))
+    assert before != office.ask(tag)
 
 
 @pytest.mark.parametrize("name", ["agents", "queues", "campaigns", "teams"])

@@ -65,6 +65,15 @@ def test_what_ended_is_purged_while_it_is_counted(store: EmbeddedStore, monkeypa
     assert (6, [3]) == (store.total(longer, store.head(1)), purged)
 
 
+def test_what_ended_is_taken_off_a_number_that_was_counted(store: EmbeddedStore) -> None:
+    """A number is worked out of the one before it: what has come is added, what is not so any more is not counted."""
+    longer = parse({"min_duration": "4"}.items(), Scope(account_id=1, whole=True), "UTC")[0]
+    assert 6 == store.total(longer, store.head(1))
+    put(store, [call(0, 3), call(1, 3), call(2, 7), call(10, 8)])
+    store.settle()
+    assert 5 == store.total(longer, store.head(1))
+
+
 def test_an_unknown_combination_comes_while_a_reach_is_counted(store: EmbeddedStore) -> None:
     """The bits of a reach say nothing of it, whichever condition of a search the engine looks at first."""
     columns = store._follower._ready(0)
