@@ -310,9 +310,10 @@ def test_settling_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_waiting_for_what_was_written_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who writes while the columns stand still is told that it is kept. Searches that begin after that do not answer
-    without it: they, and who erases, are told so after a time."""
+    """Searches that begin while the columns stand still do not answer without what was written: they are told so after a
+    time. Who writes is, once the columns are far behind."""
     going_on = threading.Event()
+    monkeypatch.setattr("calldex.store.embedded.follower._CHUNK", 3)
     apply = Columns.apply
     monkeypatch.setattr(Columns, "apply", lambda *given: going_on.wait(60) and apply(*given))
     with closing(
