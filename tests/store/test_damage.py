@@ -310,8 +310,8 @@ def test_settling_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_waiting_for_what_was_written_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Searches that begin while the columns stand still do not answer without what was written: they are told so after a
-    time. Who writes is, once the columns are far behind."""
+    """Searches that begin while the columns stand still do not answer without what was written: they are told so after
+    a time. Who writes is, once the columns are far behind."""
     going_on = threading.Event()
     monkeypatch.setattr("calldex.store.embedded.follower._CHUNK", 3)
     apply = Columns.apply
