@@ -225,6 +225,7 @@ def test_grafana_may_send_epochs(site: Site) -> None:
     assert wanted["total"]["calls"] > 0
 
 
+@pytest.mark.slow
 def test_grafana_walks_by_cursor(site: Site) -> None:
     """The cursor of each reply goes with the same parameters, until there is none: every call once."""
     address = interpolated(by_label(section("Grafana"), "/api/v2/cdr"), END - timedelta(days=6), END)
@@ -251,6 +252,7 @@ def test_grafana_lists_who_waits(site: Site) -> None:
 # --- a browser of another site ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_page_asks_as_browsers_do(site: Site) -> None:
     """First whether it may, then with the key; what it may not see of a reply the browser would keep from it."""
     address = f"{site.url}/api/v2/cdr/stats?bucket=day"
@@ -285,6 +287,7 @@ def file(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "calls.duckdb"
 
 
+@pytest.mark.slow
 def test_older_programs_open_the_file(file: Path) -> None:
     """Its storage version is the oldest one."""
     head = file.read_bytes()[:20]
@@ -309,6 +312,7 @@ def test_programs_see_what_there_is(file: Path) -> None:
         connection.execute("SELECT custom->>'order_id', legs[1].agent, teams[1].name FROM cdr").fetchall()
 
 
+@pytest.mark.slow
 def test_programs_count_what_the_server_counts(file: Path, site: Site) -> None:
     """Days of the report's zone, as Metabase and Superset cut them: by the session's zone, or `AT TIME ZONE`."""
     asked = "bucket=day&measures=calls,talk_s&timezone=Europe/London&start_date=2026-10-01&end_date=2026-10-31"

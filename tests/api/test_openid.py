@@ -171,6 +171,7 @@ def test_what_groups_stand_for(
     assert rights == (user.role, user.groups)
 
 
+@pytest.mark.slow
 def test_rights_follow_the_provider(browser: Browser, directory: Directory, issuer: str) -> None:
     """At each sign-in, rights become exactly what the provider's word stands for now: nothing is kept, or added to."""
     directory.set_openid(client_of(issuer))
@@ -209,6 +210,7 @@ def test_nobody_waits_for_who_will_be_more(
         assert ["1 keys, 1 sessions and the password"] == [each.detail["ended"] for each in noted]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("login", "refusal"),
     [
@@ -234,6 +236,7 @@ def test_who_is_not_let_in(
     assert before == directory.users()
 
 
+@pytest.mark.slow
 def test_who_is_disabled(browser: Browser, directory: Directory, issuer: str) -> None:
     """The provider's word does not enable anybody; it is noted who tried."""
     directory.set_openid(client_of(issuer))
@@ -256,6 +259,7 @@ def test_who_changes_their_mind(browser: Browser, directory: Directory, issuer: 
     assert (403, True) == (status, "access_denied" in reason)
 
 
+@pytest.mark.slow
 def test_an_answer_is_good_once_and_here(browser: Browser, empty: Site, directory: Directory, issuer: str) -> None:
     """The address that the provider sends a browser to is worth nothing to another browser, nor a second time."""
     directory.set_openid(client_of(issuer))
@@ -288,6 +292,7 @@ def test_what_the_provider_is_asked(browser: Browser, directory: Directory, issu
     assert asked["state"].encode() not in base64.urlsafe_b64decode(sealed + "==")
 
 
+@pytest.mark.slow
 def test_an_attempt_that_took_too_long(
     browser: Browser, directory: Directory, issuer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -298,6 +303,7 @@ def test_an_attempt_that_took_too_long(
     assert 400 == browser.ask("GET", address).status_code
 
 
+@pytest.mark.slow
 def test_a_wrong_secret(browser: Browser, directory: Directory, issuer: str) -> None:
     """When the provider does not take our secret, nobody gets in, and the reply does not tell it."""
     directory.set_openid(client_of(issuer, "some other secret"))

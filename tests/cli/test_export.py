@@ -156,6 +156,7 @@ def test_a_full_disk(full: Path) -> None:
     assert 4 == ended.returncode, ended.stderr
 
 
+@pytest.mark.slow
 def test_a_bucket_gets_a_whole_object(full: Path, opened: S3) -> None:
     """In parts, each of them signed."""
     result = calldex("export", "--format", "ndjson", "-o", "s3://bucket/raw/all.ndjson", data=full)

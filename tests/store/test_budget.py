@@ -22,6 +22,7 @@ from calldex.transport.replies import coded
 from tests.api.conftest import write
 
 
+@pytest.mark.slow
 def test_many_short_statements_end_together(tmp_path: Path) -> None:
     """Each statement may take as long as a request, but not one after the other: the first that begins when the time is
     over is refused. Without a budget they go on."""

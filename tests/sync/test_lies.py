@@ -168,6 +168,7 @@ def test_a_feed_that_stands_still(tmp_path: Path) -> None:
         assert "stays where it is" in rig.run().problem
 
 
+@pytest.mark.slow
 def test_what_a_walk_gave_that_was_refused_may_be_gone(listing: Listing, rig: Rig, monkeypatch: Any) -> None:
     """A record that is erased between a walk that cannot go on and the one that is begun instead is not kept."""
     monkeypatch.setattr(Nothing, "batch_size", 1000)  # what came waits
@@ -280,6 +281,7 @@ def test_days_are_no_filters(rig: Rig) -> None:
     assert not status.later
 
 
+@pytest.mark.slow
 def test_a_fault_is_in_the_status(listing: Listing, rig: Rig, monkeypatch: Any) -> None:
     """Whatever it is: the pipe does not seem to be well, and the next run goes on."""
 

@@ -222,6 +222,7 @@ def test_connections_of_an_address(small: Server) -> None:
         assert 'calldex_limited_total{limit="address_connections"} 1.0' in httpx.get(f"{small.url}/metrics").text
 
 
+@pytest.mark.slow
 def test_connections_in_all(small: Server) -> None:
     """A trusted proxy may have more connections than another, but not more than there may be."""
     with contextlib.ExitStack() as opened:

@@ -13,6 +13,8 @@ from playwright.sync_api import Page, Route, expect
 
 from tests.web.conftest import PASSWORD, RECORDS, Opened, Place, list_at, total, until
 
+pytestmark = pytest.mark.slow
+
 
 def asked(place: Place, /, **params: Any) -> httpx.Response:
     """What the API says to the admin's key."""
@@ -50,7 +52,6 @@ def test_who_is_not_signed_in_is_sent_to_sign_in_and_comes_back(place: Place, wa
     expect(page.get_by_test_id("signin-openid")).to_have_count(0)
 
 
-@pytest.mark.slow
 def test_after_signing_in_nobody_is_sent_elsewhere(place: Place, watched: Opened) -> None:
     """`next` names an address of this page only."""
     page = watched().new_page()
@@ -74,7 +75,6 @@ def test_the_list_is_the_apis_newest_first(place: Place, page: Page) -> None:
     assert inside >= 25
 
 
-@pytest.mark.slow
 def test_scrolling_reaches_every_row_with_few_elements(place: Place, page: Page) -> None:
     """At the end of 20,000 rows stand the oldest; there are never more elements than fit the window, and no request
     asks for more than a page."""
@@ -95,7 +95,6 @@ def test_scrolling_reaches_every_row_with_few_elements(place: Place, page: Page)
     assert str(RECORDS + 1) == last.get_attribute("aria-rowindex")
 
 
-@pytest.mark.slow
 def test_the_grid_can_be_walked(place: Place, page: Page) -> None:
     """Keys move one focus, which is where it is said to be; the grid tells its full size."""
     list_at(page, place.url)
@@ -133,7 +132,6 @@ def test_a_filter_is_a_chip_and_an_address(place: Place, page: Page) -> None:
     expect(page.get_by_test_id("total")).to_have_text(f"{expected['total']:,}")
 
 
-@pytest.mark.slow
 def test_an_address_shows_the_same_in_another_browser(place: Place, page: Page, watched: Opened) -> None:
     """Filters, columns, their order and widths travel in the address."""
     address = f"{place.url}/?type=inbound&min_duration=60&columns=uuid,from,talk_s&widths=from:300&timezone=Asia/Tokyo"
@@ -150,7 +148,6 @@ def test_an_address_shows_the_same_in_another_browser(place: Place, page: Page, 
     assert total(page) == asked(place, type="inbound", min_duration=60, per_page=1).json()["total"]
 
 
-@pytest.mark.slow
 def test_columns_stay_where_they_are_when_rows_come(place: Place, page: Page) -> None:
     """Every cell of a column begins where its head does, on each row, after scrolling too."""
     list_at(page, place.url)
@@ -179,7 +176,6 @@ def test_a_pasted_number_or_uuid_just_works(place: Place, page: Page) -> None:
     assert f"/cdr/{place.records[50].uuid}" in page.url
 
 
-@pytest.mark.slow
 def test_a_record_opens_beside_the_list_and_is_a_page_of_its_own(place: Place, page: Page, watched: Opened) -> None:
     """Enter opens it, j goes on, Escape comes back to the row; its bare address is a page."""
     list_at(page, f"{place.url}/?type=inbound")
@@ -206,7 +202,6 @@ def test_a_record_opens_beside_the_list_and_is_a_page_of_its_own(place: Place, p
     expect(page.get_by_test_id("list")).to_have_count(0)
 
 
-@pytest.mark.slow
 def test_only_this_and_without_this(place: Place, page: Page) -> None:
     """`=` on a cell keeps what has its value, `-` what has not."""
     list_at(page, place.url)
@@ -227,7 +222,6 @@ def test_only_this_and_without_this(place: Place, page: Page) -> None:
     expect(page.get_by_test_id("total")).to_have_text(f"{without:,}")
 
 
-@pytest.mark.slow
 def test_nothing_found_says_which_filter_to_drop(place: Place, page: Page) -> None:
     """Each filter is named with how many calls there are without it."""
     page.goto(f"{place.url}/?from=1&type=inbound")
@@ -248,7 +242,6 @@ def test_rows_come_in_order(place: Place) -> None:
     assert all((a.started_at, a.uuid) > (b.started_at, b.uuid) for a, b in pairwise(place.records))
 
 
-@pytest.mark.slow
 def test_a_list_of_a_million_rows_ends_and_moves_row_by_row(place: Place, page: Page) -> None:
     """Longer than a browser can draw: its end is reached, its rows are the right ones, and the wheel moves by rows."""
     total, real = 1_000_000, asked(place, per_page=1).json()["records"][0]
@@ -283,7 +276,6 @@ def first_row(page: Page) -> int:
     return int(found[0].replace(",", ""))
 
 
-@pytest.mark.slow
 def test_the_picture_and_the_sums_are_those_of_the_list(place: Place, page: Page) -> None:
     """Shares in the foot and counts of a filter's values are over all that is filtered; a time that is dragged in the
     picture is a filter of the API."""

@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
+from types import TracebackType
 from typing import Final
 
 import msgspec
@@ -65,6 +66,7 @@ class _Together(_Stderr):
         self._some = threading.Event()
         self._writing = threading.Lock()
         atexit.register(self._write)
+        sys.excepthook = self._end
         threading.Thread(target=self._keep_writing, name="log", daemon=True).start()
 
     def _keep_writing(self) -> None:
@@ -78,6 +80,12 @@ class _Together(_Stderr):
             lines = [self._lines.popleft() for _ in range(len(self._lines))]
             if lines:
                 super().msg("\n".join(lines))
+
+    def _end(self, kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+        """Tell what ended the process behind all lines, and not within one."""
+        self._write()
+        with self._writing:
+            sys.__excepthook__(kind, error, traceback)
 
     def msg(self, line: str) -> None:
         self._lines.append(line)
