@@ -21,7 +21,7 @@ from calldex.directory.model import refuse, timezone_problem
 from calldex.directory.tables import ExportState
 from calldex.errors import BadParameters, NotFound, Problem, suggest
 from calldex.exports.request import FORMAT_WORDS
-from calldex.jobs.exports import MAKE, may_know
+from calldex.jobs.exports import MAKE, may_know, those_known
 from calldex.jobs.schedules import due_ms, first_day
 from calldex.records.record import from_ms
 from calldex.search.query import parse
@@ -84,8 +84,8 @@ def list_schedules(call: Call, paging: Paging) -> Listing[ShownSchedule]:
 
     Yours; those of others if you may manage access and have all permissions of their makers.
     """
-    found = call.directory.schedules(call.actor.account_id)
-    return paged([_shown(each, call.actor) for each in found if may_know(call.directory, call.actor, each)], paging)
+    found = those_known(call.directory, call.actor, call.directory.schedules(call.actor.account_id))
+    return paged([_shown(each, call.actor) for each in found], paging)
 
 
 def create_schedule(call: Call, new: NewSchedule) -> ShownSchedule:

@@ -28,7 +28,7 @@ from calldex.directory.tables import ExportState
 from calldex.errors import BadToken, Conflict, Gone, NotFound, OtherNode, ScopeChanged, TooMany
 from calldex.exports import FORMATS
 from calldex.exports.request import FORMAT_WORDS, ExportRequest
-from calldex.jobs.exports import ExportJobs, may_know, still_permitted
+from calldex.jobs.exports import ExportJobs, may_know, still_permitted, those_known
 from calldex.node import DAY_MS, Node
 from calldex.records.record import from_ms
 from calldex.sealing import KEY_BYTES, Sealing
@@ -128,10 +128,7 @@ class BackgroundExports:
         whose = None if "manage_access" in permissions_of(owner) else owner.user_id
 
         def listed() -> list[Export]:
-            found = self._directory.exports(owner.account_id, whose)
-            makers = {(each.user_id, each.key_id): each for each in found}
-            known = {key: may_know(self._directory, owner, maker) for key, maker in makers.items()}
-            return [each for each in found if known[each.user_id, each.key_id]]
+            return those_known(self._directory, owner, self._directory.exports(owner.account_id, whose))
 
         found = await self._run(request, listed)
         return _reply(ExportList([self._shown(each, owner) for each in found]))

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from functools import partial
 from traceback import format_exc
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 import structlog
@@ -49,6 +49,7 @@ MOST_STARTS: Final = 3
 LONGEST_PAUSE_S: Final = 60.0
 MAKE: Final = Reading(action="export", needs=("see_cdrs", "export"), takes=Parameters(ExportRequest), places="jobs")
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+_M = TypeVar("_M", bound=Maker)
 _log = structlog.get_logger(__name__)
 
 
@@ -275,6 +276,13 @@ def may_know(directory: Directory, asker: Principal, maker: Maker) -> bool:
         return False
     rights = directory.rights_of(maker)
     return rights is None or is_over(asker, rights)
+
+
+def those_known(directory: Directory, asker: Principal, made: Sequence[_M]) -> list[_M]:
+    """Those of exports or schedules that somebody may know of; each maker's rights are looked at once."""
+    makers = {(each.user_id, each.key_id): each for each in made}
+    known = {key: may_know(directory, asker, maker) for key, maker in makers.items()}
+    return [each for each in made if known[each.user_id, each.key_id]]
 
 
 def actor_of(export: Export) -> Actor:
